@@ -1,0 +1,2 @@
+//! Fleet binary.
+fn main() {}

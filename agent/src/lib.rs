@@ -1,1 +1,9 @@
-//! The agent.
+//! The node agent of mote: a kubelet for machines too small for a kubelet.
+//!
+//! Dependencies point one way: `protocol, ports <- pod <- {runtime, image} <- reconciler <-
+//! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
+//! need each other's values get them as arguments or through channels wired in `supervise`.
+
+pub mod link;
+pub mod ports;
+pub mod runtime;

@@ -1,2 +1,40 @@
-//! The wire contract.
+//! The wire contract between a mote node and its operators.
+//!
+//! Names, topics, frames, types and limits; no behaviour, no I/O, no cryptography. The same crate
+//! is compiled into the agent on the node and into the tools of its operators, and also builds
+//! without the standard library.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`name`] | validated names, uids, kinds |
+//! | [`topic`] | MQTT topics: format and parse |
+//! | [`frame`] | the four bytes around every body, and [`frame::Body`]: which type belongs to which kind |
+//! | [`object`] | desired objects: revision, hash, intent |
+//! | [`pod`] | a pod's specification |
+//! | [`status`] | a pod's status |
+//! | [`node`] | a node's status, birth, will, heartbeat |
+//! | [`event`] | events |
+//! | [`command`] | one-shot requests and their answers |
+//! | [`extension`] | fields of the future |
+//! | [`text`] | bounded strings that truncate visibly |
+//! | [`limits`] | every capacity, with its reason |
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod command;
+pub mod event;
+pub mod extension;
+pub mod frame;
+pub mod limits;
+pub mod name;
+pub mod node;
+pub mod object;
+pub mod pod;
+pub mod status;
+pub mod text;
+pub mod topic;

@@ -1,0 +1,45 @@
+//! Everything nondeterministic enters the node here: disk, clocks and randomness.
+//!
+//! Each port has one real implementation (at the edge) and one that the simulator drives. The two
+//! ports with modules of their own are [`crate::runtime::Runtime`] and `crate::image::Images`;
+//! the broker's is in `crate::link`.
+
+use std::future::Future;
+use std::io;
+use std::time::SystemTime;
+
+use crate::runtime::BootTime;
+
+/// Small files that survive a power cut, under one directory.
+///
+/// Names are relative paths of our own making (`spec/pod/default/web`), never foreign text that
+/// was not validated. A write is durable when it returns: temporary file, fsync, rename, fsync of
+/// the directory.
+pub trait Disk {
+    /// The whole file; `NotFound` where there is none.
+    fn read(&self, name: &str) -> impl Future<Output = io::Result<Vec<u8>>>;
+    /// Replaces the file, or leaves the old one: never a mixture.
+    fn write(&self, name: &str, bytes: &[u8]) -> impl Future<Output = io::Result<()>>;
+    /// Removes the file; one that is not there is no error.
+    fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
+    /// Names of all files below a directory, sorted; none where the directory is missing.
+    fn list(&self, directory: &str) -> impl Future<Output = io::Result<Vec<String>>>;
+}
+
+/// Time that only goes forward. Waiting is `tokio::time`, so that tests pause it.
+pub trait Clock {
+    /// Now, on the clock of [`BootTime`].
+    fn now(&self) -> BootTime;
+}
+
+/// The time of day, which may be wrong and may jump.
+pub trait WallClock {
+    /// Now, as far as this machine knows.
+    fn now(&self) -> SystemTime;
+}
+
+/// Randomness for jitter and for names: not for keys.
+pub trait Random {
+    /// The next 64 random bits.
+    fn next(&self) -> u64;
+}

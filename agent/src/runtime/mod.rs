@@ -1,0 +1,343 @@
+//! Runs sandboxes and containers, and tells what became of them.
+//!
+//! [`Runtime`] is the port between decisions and the kernel. The real one (`oci`) asks the pod's
+//! `mote-pause` to run short-lived helpers, the only callers of libcontainer; the simulated one
+//! lives with the simulator. Nothing here decides: it does what it is told, once, and reports.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mote_protocol::name::Uid;
+
+/// One run of one container of one pod: a restart is another attempt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId {
+    /// The pod it belongs to.
+    pub pod: Uid,
+    /// The container's name in the pod's spec.
+    pub name: String,
+    /// 0 for the first run, one more for each restart.
+    pub attempt: u32,
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.pod, self.name, self.attempt)
+    }
+}
+
+/// A process that cannot be confused with a later one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId {
+    /// Number in the host's pid namespace.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`, in clock ticks since boot (proc(5)).
+    pub start_ticks: u64,
+}
+
+/// Time since boot, suspend included (`CLOCK_BOOTTIME`): survives every step of the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub Duration);
+
+/// How a process ended, as `waitpid` told `mote-pause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit status, or 128 + the signal's number.
+    pub code: i32,
+    /// The kernel's OOM killer ended it, or one of its children.
+    pub oom_killed: bool,
+    /// When it was reaped.
+    pub at: BootTime,
+}
+
+/// What one attempt of a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedState {
+    /// Prepared, its entrypoint not started.
+    Created,
+    /// Its first process lives.
+    Running {
+        /// Its first process.
+        process: ProcessId,
+        /// When its entrypoint was started.
+        since: BootTime,
+    },
+    /// Its first process ended; what it left (cgroup, mounts, log) is still there.
+    Exited {
+        /// When its entrypoint was started, where that is still known.
+        since: Option<BootTime>,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// It existed, does not run, and nobody saw it end.
+    Unknown,
+}
+
+/// One attempt that the kernel or the pod's directory knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedContainer {
+    /// Which one.
+    pub id: ContainerId,
+    /// What it is doing.
+    pub state: ObservedState,
+}
+
+/// One pod that has a sandbox, or remains of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedPod {
+    /// Which pod.
+    pub uid: Uid,
+    /// Its `mote-pause` lives and answers.
+    pub sandbox_ready: bool,
+    /// Its containers, every attempt that was not removed, oldest first.
+    pub containers: Vec<ObservedContainer>,
+}
+
+/// Namespaces a pod shares with the host instead of having its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostNamespaces {
+    /// `spec.hostNetwork` (the UTS namespace goes with it).
+    pub network: bool,
+    /// `spec.hostPID`.
+    pub pid: bool,
+    /// `spec.hostIPC`.
+    pub ipc: bool,
+}
+
+/// A pod-level or container-level limit set; `None` is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU shares in the kubelet's v1 unit (2..=262144); converted on cgroup v2.
+    pub cpu_shares: Option<u64>,
+    /// Quota in microseconds per 100 ms period.
+    pub cpu_quota_us: Option<u64>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// What a pod needs before its first container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxRequest {
+    /// The pod.
+    pub uid: Uid,
+    /// The hostname its containers see (already cut to 63 characters).
+    pub hostname: String,
+    /// What it shares with the host.
+    pub host: HostNamespaces,
+    /// All containers share one PID namespace.
+    pub share_process_namespace: bool,
+    /// Limits of the whole pod.
+    pub limits: Limits,
+}
+
+/// What a container may do, after the pod's and the container's settings were merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// `runAsUser`; else the image's user is used.
+    pub user: Option<u32>,
+    /// `runAsGroup`; else the group that goes with the user.
+    pub group: Option<u32>,
+    /// `supplementalGroups` (fsGroup included).
+    pub supplemental_groups: Vec<u32>,
+    /// Capabilities added to the default set, without `CAP_`; `ALL` allowed.
+    pub add_capabilities: Vec<String>,
+    /// Capabilities taken from the default set; `ALL` allowed.
+    pub drop_capabilities: Vec<String>,
+    /// `privileged`.
+    pub privileged: bool,
+    /// `readOnlyRootFilesystem`.
+    pub read_only_root: bool,
+    /// `allowPrivilegeEscalation: false`.
+    pub no_new_privileges: bool,
+    /// `seccompProfile: Unconfined`; the default profile applies otherwise.
+    pub seccomp_unconfined: bool,
+}
+
+/// Everything needed to start one attempt of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartRequest {
+    /// Which attempt.
+    pub id: ContainerId,
+    /// Layer directories of its image, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// The whole command line (entrypoint and arguments, expanded); not empty.
+    pub args: Vec<String>,
+    /// The whole environment as `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory, absolute.
+    pub cwd: String,
+    /// The image's USER, used where [`Rights::user`] is unset: `name`, `uid` or `uid:gid`.
+    pub image_user: String,
+    /// What it may do.
+    pub rights: Rights,
+    /// Its own limits.
+    pub limits: Limits,
+    /// `oom_score_adj` of its processes.
+    pub oom_score_adj: i32,
+    /// A terminal instead of pipes.
+    pub tty: bool,
+}
+
+/// A command run beside a container's first process, in its namespaces and with its rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Where.
+    pub id: ContainerId,
+    /// The command line.
+    pub args: Vec<String>,
+    /// Killed after this long.
+    pub timeout: Option<Duration>,
+    /// Output kept, stdout then stderr together; more is dropped.
+    pub output_limit: usize,
+}
+
+/// How an [`ExecRequest`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutcome {
+    /// Exit status, or 128 + signal; `None` when the timeout ended it.
+    pub code: Option<i32>,
+    /// What it printed, up to the limit.
+    pub output: Vec<u8>,
+}
+
+/// What the runtime tells without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeEvent {
+    /// A container's first process ended.
+    Exited {
+        /// Which attempt.
+        id: ContainerId,
+        /// How.
+        exit: Exit,
+    },
+    /// A pod's `mote-pause` died: its containers have lost their parent and namespaces' holder.
+    SandboxDied {
+        /// Which pod.
+        uid: Uid,
+    },
+}
+
+/// What to do after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request may succeed in a while.
+    Soon,
+    /// Only another request can succeed (a bad command, a missing user, ...).
+    Never,
+    /// Ours to mend: an invariant does not hold.
+    Bug,
+}
+
+/// Why the runtime could not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The pod has no live sandbox.
+    #[error("pod {uid} has no sandbox")]
+    NoSandbox {
+        /// Which pod.
+        uid: Uid,
+    },
+    /// The sandbox could not be set up.
+    #[error("create sandbox of pod {uid}: {cause}")]
+    Sandbox {
+        /// Which pod.
+        uid: Uid,
+        /// First cause, as text a person can act on.
+        cause: String,
+        /// Whether trying again can help.
+        retry: Retry,
+    },
+    /// The container could not be created; its entrypoint never ran.
+    #[error("create container `{}`: {cause}", id.name)]
+    Create {
+        /// Which attempt.
+        id: ContainerId,
+        /// First cause, as text a person can act on.
+        cause: String,
+        /// Whether trying again can help.
+        retry: Retry,
+    },
+    /// The entrypoint could not be executed.
+    #[error("start container `{}`: {cause}", id.name)]
+    Start {
+        /// Which attempt.
+        id: ContainerId,
+        /// First cause, as text a person can act on.
+        cause: String,
+    },
+    /// No such container, or it does not run.
+    #[error("container `{}` is not running", id.name)]
+    NotRunning {
+        /// Which attempt.
+        id: ContainerId,
+    },
+    /// Anything else the kernel refused.
+    #[error("{doing}")]
+    Io {
+        /// What was being done to what.
+        doing: String,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RuntimeError {
+    /// Whether trying again can help. Nobody else classifies.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Sandbox { retry, .. } | Self::Create { retry, .. } => *retry,
+            Self::Start { .. } | Self::NotRunning { .. } => Retry::Never,
+            Self::NoSandbox { .. } | Self::Io { .. } => Retry::Soon,
+        }
+    }
+}
+
+/// Sandboxes and containers of this node.
+///
+/// Every call is idempotent: repeating it after a crash of the agent ends in the same state.
+/// Events come through the channel given at construction; an event that nobody received is
+/// found again by [`Runtime::list`].
+pub trait Runtime {
+    /// Everything of ours that exists now: from the kernel and each pod's directory, never from a
+    /// cache of ours.
+    fn list(&self) -> impl Future<Output = Result<Vec<ObservedPod>, RuntimeError>>;
+
+    /// Sets up a pod's cgroup, `mote-pause` and namespaces. A live sandbox is left as it is.
+    fn create_sandbox(
+        &self,
+        request: &SandboxRequest,
+    ) -> impl Future<Output = Result<(), RuntimeError>>;
+
+    /// Creates and starts one attempt; returns once its entrypoint was executed, with the instant.
+    fn start(&self, request: &StartRequest)
+    -> impl Future<Output = Result<BootTime, RuntimeError>>;
+
+    /// Sends a signal to the first process of a container; one that has ended is no error.
+    fn signal(
+        &self,
+        id: &ContainerId,
+        signal: i32,
+    ) -> impl Future<Output = Result<(), RuntimeError>>;
+
+    /// Kills every process of a container (its whole cgroup); the exit comes as an event.
+    fn kill(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
+
+    /// Runs a command inside a running container and waits for it.
+    fn exec(
+        &self,
+        request: &ExecRequest,
+    ) -> impl Future<Output = Result<ExecOutcome, RuntimeError>>;
+
+    /// Removes an attempt that does not run: cgroup, mounts, writable layer, state. Its log stays
+    /// until its pod is removed.
+    fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
+
+    /// Removes all of a pod: kills what still runs, then cgroups, mounts, namespaces, logs and
+    /// directories. A pod that is not there is no error.
+    fn remove_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), RuntimeError>>;
+}

@@ -1,0 +1,59 @@
+//! Fields of the future.
+//!
+//! postcard is positional, so a struct that may grow ends in a list of named byte strings. A
+//! reader ignores an ordinary extension it does not know and reports its name; it refuses a
+//! critical one, by name: the sender says that the object means something else without it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+/// One field that the schema of its struct does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// The field's path below its struct, as an operator would write it.
+    pub name: String,
+    /// Whether a reader that does not know it must refuse the whole object.
+    pub critical: bool,
+    /// Its value, in the encoding that its name stands for.
+    pub value: Vec<u8>,
+}
+
+/// The extensions of one struct; one byte on the wire where there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extensions(pub Vec<Extension>);
+
+/// A critical extension that this reader does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("critical field `{name}` is not known to this version")]
+pub struct UnknownCritical {
+    /// Its name.
+    pub name: String,
+}
+
+impl Extensions {
+    /// Splits what `known` does not name: an error for the first critical one, else the names of
+    /// the ordinary ones, for a report.
+    pub fn unknown<'a>(
+        &'a self,
+        known: &[&str],
+    ) -> Result<impl Iterator<Item = &'a str> + use<'a>, UnknownCritical> {
+        let mut ordinary = Vec::new();
+        for extension in &self.0 {
+            if known.contains(&extension.name.as_str()) {
+                continue;
+            }
+            if extension.critical {
+                return Err(UnknownCritical { name: extension.name.clone() });
+            }
+            ordinary.push(extension.name.as_str());
+        }
+        Ok(ordinary.into_iter())
+    }
+
+    /// The value of an extension by name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|extension| extension.name == name).map(|found| found.value.as_slice())
+    }
+}

@@ -1,0 +1,56 @@
+//! Capacities of the wire types, each with the reason for its number. `tests/size.rs` fails when
+//! a typical status outgrows what we promise for cellular links.
+
+/// Longest payload of one object: a Kubernetes ConfigMap may hold 1 MiB, and its keys, names and
+/// our header need room beside it.
+pub const MAX_OBJECT: usize = 1024 * 1024 + 16 * 1024;
+
+/// Longest payload a node ever publishes in one packet; larger answers come in parts.
+pub const MAX_STATUS: usize = 16 * 1024;
+
+/// Longest command: a name, a few options.
+pub const MAX_COMMAND: usize = 8 * 1024;
+
+/// Longest object name: a DNS subdomain (RFC 1123), as for Kubernetes pods.
+pub const MAX_NAME: usize = 253;
+
+/// Longest fleet, group, namespace, node or container name: a DNS label (RFC 1123).
+pub const MAX_LABEL: usize = 63;
+
+/// Containers of one pod, of all kinds. Kubernetes knows no bound; a status must fit one packet,
+/// and no small board runs more in one pod.
+pub const MAX_CONTAINERS: usize = 24;
+
+/// Conditions of one pod: the five that a node owns, and as many of others.
+pub const MAX_POD_CONDITIONS: usize = 10;
+
+/// Conditions of one node: Kubernetes' five, the board's six, and room.
+pub const MAX_NODE_CONDITIONS: usize = 16;
+
+/// Addresses of one pod or node: one per family, per network, and two to spare.
+pub const MAX_ADDRESSES: usize = 6;
+
+/// Longest reason: CamelCase, longest of the kubelet's is 38 characters.
+pub const MAX_REASON: usize = 48;
+
+/// Longest message in a condition, an event or a refusal: an MQTT packet over a cellular link
+/// should stay one TCP segment.
+pub const MAX_MESSAGE: usize = 512;
+
+/// Longest termination message of one container (the kubelet's bound for its file).
+pub const MAX_TERMINATION_MESSAGE: usize = 4096;
+
+/// Longest path of a field in a refusal (`spec.containers[3].volumeMounts[2].mountPath`).
+pub const MAX_FIELD_PATH: usize = 120;
+
+/// Extensions of one struct: a decoder of today must bound what a sender of tomorrow adds.
+pub const MAX_EXTENSIONS: usize = 32;
+
+/// Longest name of an extension.
+pub const MAX_EXTENSION_NAME: usize = 40;
+
+/// Extended resources (devices) of one node.
+pub const MAX_DEVICES: usize = 16;
+
+/// Objects listed or events told in one part of an answer.
+pub const MAX_REPLY_ITEMS: usize = 32;

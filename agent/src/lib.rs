@@ -4,6 +4,7 @@
 //! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 
+pub mod image;
 pub mod link;
 pub mod ports;
 pub mod runtime;

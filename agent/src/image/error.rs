@@ -1,0 +1,305 @@
+//! What can go wrong between an image's name and its layers, in words for whoever must act.
+//!
+//! Most of these are found in `mote-agent pull` and cross a pipe to the agent, so they carry their
+//! causes as text. They are told apart by what a person would do about them.
+
+use std::error::Error;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ImageId;
+
+/// The causes of an error that crossed a pipe, innermost last, joined by `: `.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cause(String);
+
+impl Cause {
+    /// Longest text kept. It ends up in a pod's status, where long texts cost airtime.
+    const MAX: usize = 1024;
+
+    /// `error` and everything beneath it, as one line.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        Self::from_text(chain(error))
+    }
+
+    /// A cause that never was more than text.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if text.len() > Self::MAX {
+            text.truncate(text.floor_char_boundary(Self::MAX));
+            text.push_str("...");
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Cause {}
+
+/// The texts of `error` and its sources, joined by `: `.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Whether asking again may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Likely: the network, the registry or this node had a bad moment.
+    Soon,
+    /// Only after somebody changed something outside the pod: pushed the image, opened the
+    /// repository, freed the disk. Worth asking again at the slowest pace.
+    Later,
+    /// No: the request itself is wrong and stays so until the pod changes.
+    Never,
+}
+
+/// Why an image is not available.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ImageError {
+    /// The reference cannot be parsed.
+    #[error("image name {reference:?} is not valid")]
+    InvalidName {
+        /// As the pod spec writes it.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+    /// Policy `Never`, and the image is not here.
+    #[error("container image {reference:?} is not present with pull policy of Never")]
+    NeverPull {
+        /// As the pod spec writes it.
+        reference: String,
+    },
+    /// The store has no complete image with this id.
+    #[error("image {id} is not in this node's store")]
+    NotPresent {
+        /// What was asked for.
+        id: ImageId,
+    },
+    /// The registry's name does not resolve.
+    #[error("find the address of registry {host}: check the image's host name and the node's DNS")]
+    UnknownHost {
+        /// Host and port.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        cause: Cause,
+    },
+    /// No connection, or one that broke and could not be resumed.
+    #[error("reach registry {host}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What the network said.
+        #[source]
+        cause: Cause,
+    },
+    /// The registry's certificate is not trusted, or the handshake failed.
+    #[error(
+        "establish TLS with registry {host}: check its certificate, the node's CA file and clock"
+    )]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What TLS said.
+        #[source]
+        cause: Cause,
+    },
+    /// The registry answers that there is no such repository, tag or digest.
+    #[error(
+        "image {reference} does not exist in the registry: check repository and tag, or push it"
+    )]
+    NotFound {
+        /// The full reference.
+        reference: String,
+    },
+    /// The registry wants credentials this node does not have.
+    #[error("registry {host} denies access to {repository}: it is private or does not exist")]
+    Denied {
+        /// Host and port.
+        host: String,
+        /// Repository.
+        repository: String,
+        /// What the registry said.
+        #[source]
+        cause: Cause,
+    },
+    /// Any other answer that is not a success.
+    #[error("registry {host} answered {status}")]
+    Registry {
+        /// Host and port.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// What was asked, and what the registry said about it.
+        #[source]
+        cause: Cause,
+    },
+    /// Index, manifest or configuration are not what their media type promises.
+    #[error("read {what} of image {reference}")]
+    Malformed {
+        /// Which document.
+        what: String,
+        /// The full reference.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+    /// There is no variant of the image for this node.
+    #[error("image {reference} is not made for this node: it needs {wanted}, there is {offered}")]
+    Platform {
+        /// The full reference.
+        reference: String,
+        /// This node's platform.
+        wanted: String,
+        /// The image's platforms.
+        offered: String,
+    },
+    /// Bytes that do not have the digest that names them.
+    #[error("verify {what}: the registry, a proxy or a disk changed it")]
+    DigestMismatch {
+        /// Which blob.
+        what: String,
+        /// Both digests.
+        #[source]
+        cause: Cause,
+    },
+    /// A layer that is broken, or wants what no layer may have.
+    #[error("unpack layer {layer}")]
+    Layer {
+        /// The layer's digest.
+        layer: String,
+        /// The entry and the reason.
+        #[source]
+        cause: Cause,
+    },
+    /// No room for it.
+    #[error("store image: no space left; remove images or data from {path}")]
+    DiskFull {
+        /// The store.
+        path: String,
+    },
+    /// The store cannot be read or written.
+    #[error("use image store")]
+    Store {
+        /// What was being done, and what the system said.
+        #[source]
+        cause: Cause,
+    },
+    /// An archive or layout directory that is not one.
+    #[error("import {path}")]
+    Import {
+        /// The file or directory.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+    /// `mote-agent pull` could not be started, or ended without saying why.
+    #[error("run the pull process")]
+    Process {
+        /// How it ended.
+        #[source]
+        cause: Cause,
+    },
+}
+
+impl ImageError {
+    /// The reason a waiting container shows, in Kubernetes' words.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidName { .. } => "InvalidImageName",
+            Self::NeverPull { .. } => "ErrImageNeverPull",
+            Self::NotPresent { .. } => "ImageInspectError",
+            _ => "ErrImagePull",
+        }
+    }
+
+    /// Whether asking again may help.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::InvalidName { .. } => Retry::Never,
+            Self::UnknownHost { .. }
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::NotPresent { .. }
+            // A proxy or a cable may have changed the bytes; the next try gets others.
+            | Self::DigestMismatch { .. }
+            | Self::Process { .. } => Retry::Soon,
+            Self::Registry { status, .. } if *status >= 500 || *status == 429 => Retry::Soon,
+            Self::NeverPull { .. }
+            | Self::NotFound { .. }
+            | Self::Denied { .. }
+            | Self::Registry { .. }
+            | Self::Malformed { .. }
+            | Self::Platform { .. }
+            | Self::Layer { .. }
+            | Self::DiskFull { .. }
+            | Self::Store { .. }
+            | Self::Import { .. } => Retry::Later,
+        }
+    }
+
+    /// Whether the registry could not be asked at all, so that a copy on disk may stand in.
+    pub const fn is_unreachable(&self) -> bool {
+        match self {
+            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. } => true,
+            Self::Registry { status, .. } => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+
+    /// The whole chain as one line, for a status or an event.
+    pub fn message(&self) -> String {
+        chain(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_names_error_and_cause_once() {
+        let error = ImageError::Unreachable {
+            host: "r.example".into(),
+            cause: Cause::from_text("connection refused"),
+        };
+        assert_eq!(error.message(), "reach registry r.example: connection refused");
+        assert_eq!((error.reason(), error.retry()), ("ErrImagePull", Retry::Soon));
+    }
+
+    #[test]
+    fn errors_survive_the_pipe() {
+        let error = ImageError::Registry {
+            host: "r.example".into(),
+            status: 503,
+            cause: Cause::from_text("maintenance"),
+        };
+        let text = serde_json::to_string(&error).unwrap();
+        assert_eq!(serde_json::from_str::<ImageError>(&text).unwrap(), error);
+        assert!(error.is_unreachable());
+    }
+
+    #[test]
+    fn long_causes_are_cut_at_a_character() {
+        let text = Cause::from_text("ä".repeat(2000)).to_string();
+        assert!(text.len() <= Cause::MAX + 3 && text.ends_with("ä..."));
+    }
+}

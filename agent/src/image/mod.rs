@@ -1,0 +1,120 @@
+//! Container images: where they come from, how they are kept, what the runtime gets to see.
+//!
+//! [`Images`] is the port the reconciler uses. Behind it stand two halves of one module: the
+//! agent's side reads the [`store`](Images::list) and starts `mote-agent pull`; that child talks to
+//! registries, parses archives and writes to the store, and its memory is gone when it exits. The
+//! agent itself never reads a byte that a registry or a layer chose, except digests it has checked
+//! and small JSON it bounds.
+//!
+//! An image on disk is one directory per layer, shared between images and used as it is by
+//! overlayfs, so that starting a container copies nothing.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub mod config;
+pub mod digest;
+pub mod error;
+
+pub use config::ImageConfig;
+pub use digest::Digest;
+pub use error::{ImageError, Retry};
+
+/// Where container images come from, as the reconciler sees it.
+pub trait Images {
+    /// Makes the image present on this node as the policy asks, and names what it got.
+    ///
+    /// Concurrent calls for one reference share one pull; dropping the last of them ends it.
+    fn ensure(&self, request: &ImageRequest) -> impl Future<Output = Result<Ensured, ImageError>>;
+
+    /// The image's configuration and its layer directories, lowest first.
+    ///
+    /// Fails with [`ImageError::NotPresent`] when the store lost it.
+    fn resolve(&self, id: &ImageId) -> impl Future<Output = Result<Image, ImageError>>;
+
+    /// Every image in the store.
+    fn list(&self) -> impl Future<Output = Result<Vec<ImageSummary>, ImageError>>;
+}
+
+/// What a container asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageRequest {
+    /// The image as the pod spec writes it, not yet parsed: `busybox`, `ghcr.io/a/b:1@sha256:...`.
+    pub reference: String,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+}
+
+/// When to ask the registry for an image, in the words of Kubernetes' `imagePullPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PullPolicy {
+    /// Ask every time. An unreachable registry is no reason not to start a container whose image
+    /// is here: the copy on disk is used and the outcome says so.
+    Always,
+    /// Ask only when the image is not on this node.
+    IfNotPresent,
+    /// Never ask.
+    Never,
+}
+
+/// An image's identity: the digest of the manifest chosen for this node's platform.
+///
+/// The manifest names its configuration and layers by digest, so two images with one id are the
+/// same in every byte.
+pub type ImageId = Digest;
+
+/// What [`Images::ensure`] achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensured {
+    /// The image that is now present.
+    pub id: ImageId,
+    /// How it came to be.
+    pub source: Source,
+}
+
+/// How an image came to be present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It was here already; no registry was asked, or the registry confirmed that it is current.
+    Present,
+    /// It was fetched.
+    Pulled {
+        /// Bytes that came over the network, layers that were here already not counted.
+        bytes: u64,
+        /// From the start of the pull to its end, without waiting for other pulls.
+        duration: Duration,
+    },
+    /// The policy asked for the registry, the registry could not be asked, and the copy on disk is
+    /// used instead. Worth an event: the image may be out of date.
+    FallbackStale {
+        /// Why the registry could not be asked, for a person.
+        reason: String,
+    },
+}
+
+/// An image as the runtime needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The image's identity.
+    pub id: ImageId,
+    /// What the image asks of whoever runs it.
+    pub config: ImageConfig,
+    /// One directory per layer, lowest first; all have the same parent directory and short names,
+    /// so a mount made from there fits many of them into the one page of its options.
+    pub layers: Vec<PathBuf>,
+    /// `registry/repository@sha256:...` as the registry knows it, or the bare digest for an image
+    /// that was imported without a name. Kubernetes shows it as `imageID`.
+    pub digest_reference: String,
+}
+
+/// One line of an image list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The image's identity.
+    pub id: ImageId,
+    /// Full references that name it, sorted.
+    pub names: Vec<String>,
+    /// Bytes of its layers on disk, before sharing.
+    pub bytes: u64,
+}

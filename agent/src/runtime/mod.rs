@@ -80,6 +80,8 @@ pub enum ObservedState {
 pub struct ObservedContainer {
     /// Which one.
     pub id: ContainerId,
+    /// [`StartRequest::tag`] of its start, as it was given.
+    pub tag: String,
     /// What it is doing.
     pub state: ObservedState,
 }
@@ -180,6 +182,9 @@ pub struct StartRequest {
     pub oom_score_adj: i32,
     /// A terminal instead of pipes.
     pub tty: bool,
+    /// Means nothing to the runtime, which keeps it beside the attempt and gives it back with
+    /// [`ObservedContainer::tag`]: how the next agent knows what an attempt was made from.
+    pub tag: String,
 }
 
 /// A command run beside a container's first process, in its namespaces and with its rights.

@@ -16,6 +16,10 @@ use std::time::Duration;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod manifest;
+pub mod platform;
+pub mod reference;
+pub mod unpack;
 
 pub use config::ImageConfig;
 pub use digest::Digest;

@@ -1,0 +1,229 @@
+//! Unpacks one layer into one directory, ready to be a lower directory of overlayfs.
+//!
+//! Layers come from strangers. Whatever a layer says, nothing is written outside its directory, no
+//! more than [`Limits`] allow is written inside, and what is refused is refused by name. Whiteouts
+//! become the device 0/0 and opaque directories an attribute, as overlayfs has them; both need
+//! privilege, and neither can be mistaken for content.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::FileType;
+
+use archive::{Archive, Entry, Kind, quote};
+use path::{EntryPath, Meaning};
+use tree::Tree;
+
+pub mod archive;
+pub mod error;
+pub mod limits;
+pub mod path;
+mod pax;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use error::{ArchiveError, EntryError, UnpackError};
+pub use limits::{Bomb, Bounded, Limits};
+
+/// Content goes to disk in pieces of this size.
+const BUFFER: usize = 64 * 1024;
+
+/// Bytes written between two looks at the free space.
+const SPACE_CHECK: u64 = 8 * 1024 * 1024;
+
+/// What a layer turned out to hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Entries, whiteouts included.
+    pub entries: u64,
+    /// Bytes of file content.
+    pub bytes: u64,
+    /// The layer hides all layers beneath it. Overlayfs does not honour the mark on a root, so
+    /// whoever mounts must leave them out.
+    pub opaque_root: bool,
+}
+
+/// Unpacks the archive in `input` into `root`, an empty directory, and returns the input, at the
+/// end of the archive but not necessarily at its own.
+pub fn unpack<R: Read>(
+    input: R,
+    root: OwnedFd,
+    limits: &Limits,
+) -> Result<(Unpacked, R), UnpackError> {
+    let mut archive = Archive::new(input, *limits);
+    let mut layer = Layer {
+        tree: Tree::new(root),
+        limits: *limits,
+        buffer: vec![0; BUFFER],
+        unchecked: 0,
+        done: Unpacked::default(),
+    };
+    layer.check_space()?;
+    while let Some(entry) = archive.next_entry()? {
+        layer
+            .take(&entry, &mut archive)
+            .map_err(|source| UnpackError::Entry { name: quote(&entry.name), source })?;
+        if layer.unchecked >= SPACE_CHECK {
+            layer.check_space()?;
+        }
+    }
+    let finish = layer.tree.leave();
+    finish.map_err(|source| UnpackError::Entry { name: ".".to_owned(), source })?;
+    Ok((layer.done, archive.into_inner()))
+}
+
+/// A layer that is being unpacked.
+struct Layer {
+    tree: Tree,
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// Bytes written since the free space was looked at.
+    unchecked: u64,
+    done: Unpacked,
+}
+
+impl Layer {
+    /// Puts one entry where it belongs.
+    fn take<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), EntryError> {
+        self.done.entries += 1;
+        // An inode and its name cost about this much whatever the file holds.
+        self.unchecked += 512;
+        match EntryPath::parse(&entry.name, &self.limits)?.meaning()? {
+            Meaning::Ignored => Ok(()),
+            Meaning::Whiteout(path) => self.tree.whiteout(&path),
+            Meaning::Opaque(path) => {
+                self.done.opaque_root |= path.is_root();
+                self.tree.opaque(&path)
+            }
+            Meaning::File(path) => self.make(&path, entry, archive),
+        }
+    }
+
+    fn make<R: Read>(
+        &mut self,
+        path: &EntryPath,
+        entry: &Entry,
+        archive: &mut Archive<R>,
+    ) -> Result<(), EntryError> {
+        match &entry.kind {
+            Kind::Directory => {
+                let directory = self.tree.directory(path)?;
+                tree::set_metadata(directory.as_fd(), entry)
+            }
+            Kind::File(size) => {
+                self.check_size(*size)?;
+                let mut file = self.tree.file(path)?;
+                self.copy(archive, &mut file, *size)?;
+                tree::set_metadata(file.as_fd(), entry)
+            }
+            Kind::Sparse(size, pieces) => {
+                self.check_size(*size)?;
+                let mut file = self.tree.file(path)?;
+                self.copy_sparse(archive, &mut file, *size, pieces)?;
+                tree::set_metadata(file.as_fd(), entry)
+            }
+            Kind::Symlink(target) => {
+                self.check_target(target)?;
+                self.tree.symlink(path, target)?;
+                self.tree.finish(path, entry)
+            }
+            Kind::HardLink(target) => {
+                let target_path = EntryPath::parse_link(target, &self.limits);
+                let target_path = target_path.map_err(|error| match error {
+                    EntryError::ParentDirectory => EntryError::LinkEscape(quote(target)),
+                    other => other,
+                })?;
+                self.tree.hard_link(path, &target_path)
+            }
+            Kind::Character(major, minor) => {
+                self.node(path, entry, FileType::CharacterDevice, (*major, *minor))
+            }
+            Kind::Block(major, minor) => {
+                self.node(path, entry, FileType::BlockDevice, (*major, *minor))
+            }
+            Kind::Fifo => self.node(path, entry, FileType::Fifo, (0, 0)),
+        }
+    }
+
+    fn node(
+        &mut self,
+        path: &EntryPath,
+        entry: &Entry,
+        kind: FileType,
+        device: (u32, u32),
+    ) -> Result<(), EntryError> {
+        self.tree.node(path, kind, device)?;
+        self.tree.finish(path, entry)
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), EntryError> {
+        let limit = self.limits.bytes;
+        if size > limit { Err(EntryError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    fn check_target(&self, target: &[u8]) -> Result<(), EntryError> {
+        let (length, limit) = (target.len(), self.limits.path);
+        if length > limit {
+            return Err(EntryError::TooLong { length, limit });
+        }
+        if target.contains(&0) { Err(EntryError::Nul) } else { Ok(()) }
+    }
+
+    /// Copies `size` bytes of the current entry's content.
+    fn copy<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        file: &mut File,
+        mut size: u64,
+    ) -> Result<(), EntryError> {
+        while size > 0 {
+            let want = usize::try_from(size).unwrap_or(usize::MAX).min(BUFFER);
+            let target = self.buffer.get_mut(..want).unwrap_or_default();
+            let count = archive.read_content(target).map_err(EntryError::Content)?;
+            let data = self.buffer.get(..count).unwrap_or_default();
+            file.write_all(data).map_err(write_error)?;
+            size -= count as u64;
+            self.done.bytes += count as u64;
+            self.unchecked += count as u64;
+            if self.unchecked >= SPACE_CHECK {
+                self.check_space().map_err(|_| write_error(full()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_sparse<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        file: &mut File,
+        size: u64,
+        pieces: &[(u64, u64)],
+    ) -> Result<(), EntryError> {
+        file.set_len(size).map_err(write_error)?;
+        for (offset, length) in pieces {
+            file.seek(SeekFrom::Start(*offset)).map_err(write_error)?;
+            self.copy(archive, file, *length)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if the file system is down to its reserve.
+    fn check_space(&mut self) -> Result<(), UnpackError> {
+        self.unchecked = 0;
+        let free =
+            rustix::fs::fstatvfs(self.tree.root()).map_err(|e| UnpackError::Root(e.into()))?;
+        let bytes = free.f_bavail.saturating_mul(free.f_frsize);
+        let reserve = self.limits.reserve;
+        if bytes < reserve { Err(UnpackError::NoSpace { reserve }) } else { Ok(()) }
+    }
+}
+
+fn write_error(source: std::io::Error) -> EntryError {
+    EntryError::System { action: "write its content", source }
+}
+
+fn full() -> std::io::Error {
+    std::io::ErrorKind::StorageFull.into()
+}

@@ -1,0 +1,217 @@
+//! Layers that want what no layer may have.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn names_out_of_the_root_are_refused_by_name() {
+    assert_eq!(
+        refusal(Tar::default().file("../../etc/x", "evil")),
+        "entry \"../../etc/x\": its name has a `..`, which could lead out of the layer"
+    );
+    assert_eq!(
+        refusal(Tar::default().file("/etc/x", "evil")),
+        "entry \"/etc/x\": its name is absolute; layers have names relative to their root"
+    );
+    assert!(refusal(Tar::default().dir("a/../../b")).starts_with("entry \"a/../../b\": "));
+    assert!(refusal(Tar::default().pax(&[("path", b"../etc/x")]).file("x", "evil")).contains(".."));
+    assert!(refusal(Tar::default().file("../.wh.passwd", "")).contains("../.wh.passwd"));
+    assert!(refusal(Tar::default().file(".wh...", "")).contains("whiteout of nothing"));
+}
+
+#[test]
+fn symbolic_links_out_of_the_root_lead_nowhere() {
+    for target in ["..", "../etc", "/etc", "/", "../../../../etc", "a/../../etc", "/proc/self/root"]
+    {
+        let text = refusal(Tar::default().dir("a").symlink("out", target).file("out/x", "evil"));
+        assert_eq!(
+            text, "entry \"out/x\": its name leads through a symbolic link out of the layer",
+            "{target}"
+        );
+    }
+    // Two steps, and directories, devices, whiteouts and links instead of files.
+    let out = || Tar::default().symlink("b", "../etc").symlink("a", "b");
+    for tar in [
+        out().file("a/x", "evil"),
+        out().dir("a/x"),
+        out().dir("a/x/y/z"),
+        out().symlink("a/x", "y"),
+        out().raw(b'6', "a/x", "", 0o644, b""),
+        out().raw(b'3', "a/x", "", 0o644, b""),
+        out().file("a/.wh.passwd", ""),
+        out().file("a/.wh..wh..opq", ""),
+        out().file("a/passwd", "evil"),
+        out().file("f", "x").hard_link("a/x", "f"),
+    ] {
+        assert!(refusal(tar).contains("symbolic link out of the layer"));
+    }
+}
+
+#[test]
+fn hard_links_out_of_the_root_are_refused() {
+    assert_eq!(
+        refusal(Tar::default().hard_link("x", "../etc/passwd")),
+        "entry \"x\": it is a hard link to \"../etc/passwd\", which leads out of the layer"
+    );
+    assert_eq!(
+        refusal(Tar::default().hard_link("x", "/etc/passwd")),
+        "entry \"x\": it is a hard link to \"etc/passwd\", which is not in this layer"
+    );
+    assert_eq!(
+        refusal(Tar::default().symlink("out", "../etc").hard_link("x", "out/passwd")),
+        "entry \"x\": it is a hard link to \"out/passwd\", which leads out of the layer"
+    );
+    assert!(refusal(Tar::default().dir("d").hard_link("x", "d")).starts_with("entry \"x\": "));
+}
+
+#[test]
+fn writing_through_a_planted_link_replaces_the_link() {
+    let place = Place::new();
+    let tar = Tar::default()
+        .symlink("passwd", "../etc/passwd")
+        .file("passwd", "mine")
+        .symlink("etc", "../etc")
+        .dir("etc")
+        .file("etc/passwd", "mine too")
+        // A hard link to a symbolic link is another symbolic link.
+        .symlink("s", "../etc/passwd")
+        .hard_link("t", "s")
+        .file("t", "not through t");
+    place.unpack(&tar.end()).unwrap();
+    assert_eq!(fs::read_to_string(place.root().join("passwd")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(place.root().join("etc/passwd")).unwrap(), "mine too");
+    assert_eq!(fs::read_to_string(place.root().join("t")).unwrap(), "not through t");
+    assert!(fs::symlink_metadata(place.root().join("s")).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(place.dir.path().join("etc/passwd")).unwrap(), "untouched");
+}
+
+#[test]
+fn absurd_layers_are_refused() {
+    let within = |tar: Tar, limits: Limits| {
+        chain(&Place::new().unpack_within(&tar.end(), &limits).unwrap_err())
+    };
+    let limits = Limits { reserve: 0, ..Limits::default() };
+    let many = (0..11).fold(Tar::default(), |tar, n| tar.file(&format!("f{n}"), ""));
+    assert_eq!(
+        within(many, Limits { entries: 10, ..limits }),
+        "read the archive after 11 entries: it has more than 10 entries"
+    );
+    let deep = Tar::default().pax(&[("path", "d/".repeat(200).as_bytes())]).dir("x");
+    assert!(within(deep, limits).contains("200 directories deep, more than 128"));
+    let big = Tar::default().file("f", "0123456789");
+    assert!(within(big, Limits { bytes: 9, ..limits }).contains("10 bytes, more than 9"));
+    let header = Tar::default().pax(&[("comment", &[b'x'; 2000])]).file("f", "");
+    assert!(within(header, Limits { headers: 1000, ..limits }).contains("more than 1000"));
+    let target = Tar::default().pax(&[("linkpath", &[b'x'; 5000])]).symlink("f", "");
+    assert!(within(target, limits).contains("5000 bytes, more than 4095"));
+    let full = Tar::default().file("f", "");
+    let error = Place::new()
+        .unpack_within(&full.end(), &Limits { reserve: u64::MAX, ..limits })
+        .unwrap_err();
+    assert!(error.is_no_space());
+}
+
+#[test]
+fn broken_archives_say_that_they_are_broken() {
+    let whole = Tar::default().file("a", &"x".repeat(2000)).end();
+    let error = |bytes: &[u8]| chain(&Place::new().unpack(bytes).unwrap_err());
+    assert!(error(&whole[..1000]).contains("it is truncated"));
+    assert!(error(&whole[..300]).contains("it is truncated"));
+    let mut wrong = whole.clone();
+    wrong[0] ^= 1;
+    assert!(error(&wrong).contains("checksum"));
+    assert!(
+        error(&Tar::default().raw(b'Q', "q", "", 0, b"").end()).contains("type 'Q' is unknown")
+    );
+    assert!(error(&Tar::default().file("./", "root").end()).contains("layer's root"));
+    assert!(error(&Tar::default().file("f", "").file("f/g", "").end()).contains("no directory"));
+    // An empty layer is a valid one.
+    assert_eq!(Place::new().unpack(&[]).unwrap(), Unpacked::default());
+}
+
+/// Names that collide, climb and pretend.
+fn name() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec![
+        "a",
+        "b",
+        "c",
+        "..",
+        ".",
+        "",
+        "a",
+        "b",
+        ".wh.a",
+        ".wh.b",
+        ".wh..wh..opq",
+        "etc",
+        "passwd",
+    ]);
+    prop::collection::vec(part, 1..5).prop_map(|parts| parts.join("/"))
+}
+
+fn entry() -> impl Strategy<Value = (u8, String, String)> {
+    let kind = prop::sample::select(b"000512225613".to_vec());
+    let target = prop_oneof![
+        name(),
+        name().prop_map(|n| format!("../{n}")),
+        name().prop_map(|n| format!("/{n}"))
+    ];
+    (kind, name(), target)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_entries_changes_anything_outside(
+        entries in prop::collection::vec(entry(), 1..14)
+    ) {
+        let place = Place::new();
+        let before = place.outside();
+        // A refused entry ends a layer; go on after it to reach more states.
+        for (kind, name, link) in entries {
+            let data: &[u8] = if kind == b'0' { b"evil" } else { b"" };
+            let _ = place.unpack(&Tar::default().raw(kind, &name, &link, 0o755, data).end());
+            prop_assert_eq!(place.outside(), before.clone());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_unpacker_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..1500),
+        base in prop::collection::vec(entry(), 0..4),
+    ) {
+        let tar = base.iter().fold(Tar::default(), |tar, (kind, name, link)| {
+            tar.raw(*kind, name, link, 0o644, b"")
+        });
+        let mut archive = tar.0;
+        archive.append(&mut bytes);
+        let place = Place::new();
+        let _ = place.unpack(&archive);
+    }
+
+    #[test]
+    fn a_changed_byte_in_a_header_changes_nothing_outside(
+        at in 0usize..512, value in any::<u8>(), mut sum in any::<bool>(),
+    ) {
+        let mut archive = Tar::default().symlink("a", "../etc").0;
+        let mut second = Tar::default().file("b/passwd", "evil").0;
+        second[at] = value;
+        if !(148..156).contains(&at) {
+            sum = true;
+        }
+        if sum {
+            second[148..156].fill(b' ');
+            let total: u32 = second[..512].iter().map(|byte| u32::from(*byte)).sum();
+            second[148..155].copy_from_slice(format!("{total:06o}\0").as_bytes());
+        }
+        archive.append(&mut second);
+        let place = Place::new();
+        let before = place.outside();
+        let _ = place.unpack(&Tar(archive).end());
+        prop_assert_eq!(place.outside(), before);
+    }
+}

@@ -1,1 +1,30 @@
-//! End to end harness.
+//! Everything that looks at mote from outside: the end to end harness, the runner behind
+//! `cargo verify`, the demo and the benchmarks.
+//!
+//! | module | what it stands for |
+//! |---|---|
+//! | [`verify`] | the runner: groups of tests, their needs, their budgets |
+//! | [`binaries`] | where the built programs are |
+//! | [`process`] | a child with its log |
+//! | [`wait`] | waiting for an event, never for time |
+//! | [`port`] | TCP ports nobody else takes |
+//! | [`broker`] | a real mosquitto |
+//! | [`certificates`] | a certificate authority of its own |
+//! | [`observer`] | what an MQTT client sees of a fleet |
+//! | [`image`] | container images, good and hostile |
+//! | [`registry`] | a real docker-registry |
+//! | [`host`] | what the machine holds: processes, mounts, cgroups |
+//! | [`allocations`] | an allocator that counts |
+
+pub mod allocations;
+pub mod binaries;
+pub mod broker;
+pub mod certificates;
+pub mod host;
+pub mod image;
+pub mod observer;
+pub mod port;
+pub mod process;
+pub mod registry;
+pub mod verify;
+pub mod wait;

@@ -1,2 +1,13 @@
-//! Placeholder.
-fn main() {}
+//! `cargo verify`: see [`mote_tests::verify`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mote_tests::verify::{Options, run};
+
+fn main() -> ExitCode {
+    run(&Options::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(64)
+    })
+}

@@ -1,0 +1,176 @@
+//! What the machine holds that belongs to one test: processes, mounts, cgroups.
+//!
+//! Tests run beside each other and beside everything else on the machine, so nothing here counts
+//! globally: a node under test is known by the name of its cgroups and by its directory.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process::wait_for_exit;
+use crate::wait::Deadline;
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Everything of one node.
+#[derive(Clone, Debug)]
+pub struct Footprint {
+    /// The directory that all of its files are below.
+    pub directory: PathBuf,
+    /// The name of the cgroup that all of its pods are below.
+    pub cgroup: String,
+}
+
+/// What is there, as text that shows in a failed assertion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// `PID command line`.
+    pub processes: BTreeSet<String>,
+    /// Mount points.
+    pub mounts: BTreeSet<String>,
+    /// Directories.
+    pub cgroups: BTreeSet<String>,
+}
+
+impl Footprint {
+    /// What is there now.
+    pub fn remains(&self) -> Result<Remains> {
+        Ok(Remains {
+            processes: self.processes()?.into_iter().map(describe).collect(),
+            mounts: self.mounts()?.iter().map(|path| path.display().to_string()).collect(),
+            cgroups: self.cgroups()?.iter().map(|path| path.display().to_string()).collect(),
+        })
+    }
+
+    /// Processes in the node's cgroups.
+    pub fn processes(&self) -> Result<Vec<Pid>> {
+        let mut found = BTreeSet::new();
+        for cgroup in self.cgroups()? {
+            // A cgroup may go while we look.
+            let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+        Ok(found.into_iter().filter_map(Pid::from_raw).collect())
+    }
+
+    /// Mount points below the node's directory, deepest first.
+    pub fn mounts(&self) -> Result<Vec<PathBuf>> {
+        let text = fs::read_to_string("/proc/self/mountinfo").context("read mountinfo")?;
+        let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        let mut ours: Vec<_> = points.filter(|path| path.starts_with(&self.directory)).collect();
+        ours.sort();
+        ours.reverse();
+        Ok(ours)
+    }
+
+    /// The node's cgroups in every hierarchy, deepest first.
+    pub fn cgroups(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for hierarchy in hierarchies()? {
+            collect_directories(&hierarchy.join(&self.cgroup), &mut found);
+        }
+        Ok(found)
+    }
+
+    /// Ends and removes all of it: what a test does when it is over, however it ended.
+    pub fn sweep(&self) -> Result<()> {
+        for pid in self.processes()? {
+            match kill_process(pid, Signal::KILL) {
+                Ok(()) => wait_for_exit(pid, Deadline::patient())?,
+                Err(Errno::SRCH) => {}
+                Err(error) => return Err(error).context("kill a leftover process"),
+            }
+        }
+        for mount in self.mounts()? {
+            unmount(&mount, UnmountFlags::DETACH)
+                .with_context(|| format!("unmount {}", mount.display()))?;
+        }
+        for cgroup in self.cgroups()? {
+            match fs::remove_dir(&cgroup) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", cgroup.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The roots of the cgroup hierarchies: one on v2, one per controller and `unified` before.
+fn hierarchies() -> Result<Vec<PathBuf>> {
+    let root = Path::new(CGROUPS);
+    if root.join("cgroup.controllers").exists() {
+        return Ok(vec![root.into()]);
+    }
+    let entries = fs::read_dir(root).context("list cgroup hierarchies")?;
+    Ok(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|p| p.is_dir()).collect())
+}
+
+/// `directory` and all below it, deepest first; nothing where it is missing.
+fn collect_directories(directory: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect_directories(&entry.path(), found);
+        }
+    }
+    found.push(directory.into());
+}
+
+fn describe(pid: Pid) -> String {
+    let pid = pid.as_raw_nonzero();
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
+}
+
+/// Files open in a process.
+pub fn open_files(pid: Pid) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?.count())
+}
+
+/// The inode that names a namespace (`net`, `mnt`, `pid`, ...) of a process.
+pub fn namespace(pid: Pid, kind: &str) -> Result<String> {
+    let link = fs::read_link(format!("/proc/{}/ns/{kind}", pid.as_raw_nonzero()))?;
+    Ok(link.display().to_string())
+}
+
+/// Network interfaces of the host.
+pub fn interfaces() -> Result<BTreeSet<String>> {
+    let entries = fs::read_dir("/sys/class/net").context("list interfaces")?;
+    Ok(entries
+        .filter_map(Result::ok)
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Process, command};
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_sweep_ends_what_is_in_the_cgroup_and_removes_it() -> Result<()> {
+        let directory = TempDir::new()?;
+        let cgroup = format!("mote-sweep-{}", std::process::id());
+        let node = Footprint { directory: directory.path().into(), cgroup };
+        let root = hierarchies()?.into_iter().find(|root| root.join("cgroup.procs").exists());
+        let inner = root.context("a cgroup hierarchy")?.join(&node.cgroup).join("pod");
+        fs::create_dir_all(&inner)?;
+        let mut child = Process::spawn("sleep", command("sleep").arg("1000"))?;
+        fs::write(inner.join("cgroup.procs"), child.pid().as_raw_nonzero().to_string())?;
+        assert_eq!(node.processes()?, [child.pid()]);
+        // The child is ours: it stays a zombie, in no cgroup, until it is waited for.
+        kill_process(child.pid(), Signal::KILL)?;
+        child.wait()?;
+        node.sweep()?;
+        assert_eq!(node.remains()?, Remains::default());
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! A real docker-registry, filled by what tests push.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::image::Image;
+use crate::port;
+use crate::process::{Process, command};
+
+/// A registry on the loopback interface, plain HTTP, without authentication.
+#[derive(Debug)]
+pub struct Registry {
+    address: SocketAddr,
+    storage: PathBuf,
+    _process: Process,
+}
+
+impl Registry {
+    /// Starts one that keeps its files in `directory`.
+    pub fn start(directory: &Path) -> Result<Self> {
+        let address = port::free()?;
+        let storage = directory.join("storage");
+        fs::create_dir_all(&storage)?;
+        let configuration = directory.join("registry.yml");
+        fs::write(
+            &configuration,
+            format!(
+                "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+                storage.display()
+            ),
+        )?;
+        let mut serve = command("docker-registry");
+        let process = Process::spawn("docker-registry", serve.arg("serve").arg(&configuration))?;
+        process.wait_for_line("listening on")?;
+        Ok(Self { address, storage, _process: process })
+    }
+
+    /// `127.0.0.1:PORT`: what an image reference begins with.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Pushes an image as `name:tag` and gives its full reference.
+    pub fn push(&self, image: &Image, name: &str, tag: &str) -> Result<String> {
+        for blob in image.blobs() {
+            self.upload(name, &blob.digest, &blob.bytes)?;
+        }
+        let path = format!("/v2/{name}/manifests/{tag}");
+        let manifest = image.manifest();
+        let answer = self.request("PUT", &path, manifest.media_type, &manifest.bytes)?;
+        ensure!(answer.status == 201, "push manifest: {} {}", answer.status, answer.body);
+        Ok(format!("{}/{name}:{tag}", self.address))
+    }
+
+    /// Replaces the bytes of a blob behind the registry's back: it will serve what does not match
+    /// its digest.
+    pub fn corrupt(&self, digest: &str, bytes: &[u8]) -> Result<()> {
+        let (algorithm, hex) = digest.split_once(':').context("a digest has an algorithm")?;
+        let start = hex.get(..2).context("a digest is long")?;
+        let blobs = self.storage.join("docker/registry/v2/blobs");
+        let data = blobs.join(algorithm).join(start).join(hex).join("data");
+        ensure!(data.is_file(), "no blob {digest}");
+        Ok(fs::write(data, bytes)?)
+    }
+
+    fn upload(&self, name: &str, digest: &str, bytes: &[u8]) -> Result<()> {
+        let start = self.request("POST", &format!("/v2/{name}/blobs/uploads/"), "", &[])?;
+        ensure!(start.status == 202, "start upload: {} {}", start.status, start.body);
+        let location = start.location.context("an upload has a location")?;
+        let path = location.strip_prefix(&format!("http://{}", self.address)).unwrap_or(&location);
+        let path = format!("{path}&digest={digest}");
+        let end = self.request("PUT", &path, "application/octet-stream", bytes)?;
+        ensure!(end.status == 201, "upload {digest}: {} {}", end.status, end.body);
+        Ok(())
+    }
+
+    fn request(&self, method: &str, path: &str, media_type: &str, body: &[u8]) -> Result<Answer> {
+        let mut stream = TcpStream::connect(self.address).context("connect to the registry")?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Accept: {media_type}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        )?;
+        stream.write_all(body)?;
+        Answer::read(stream)
+    }
+}
+
+struct Answer {
+    status: u16,
+    location: Option<String>,
+    body: String,
+}
+
+impl Answer {
+    fn read(stream: TcpStream) -> Result<Self> {
+        let mut lines = BufReader::new(stream);
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).context("no status line")?.parse()?;
+        let mut location = None;
+        loop {
+            line.clear();
+            if lines.read_line(&mut line)? == 0 || line.trim().is_empty() {
+                break;
+            }
+            match line.split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("location") => {
+                    location = Some(value.trim().to_owned());
+                }
+                _ => {}
+            }
+        }
+        let mut body = String::new();
+        lines.read_to_string(&mut body)?;
+        Ok(Self { status, location, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::MANIFEST;
+    use tempfile::TempDir;
+
+    #[test]
+    fn what_is_pushed_can_be_asked_for_and_spoiled() -> Result<()> {
+        let directory = TempDir::new()?;
+        let registry = Registry::start(directory.path())?;
+        let image = Image::busybox()?;
+        let reference = registry.push(&image, "tools/busybox", "1")?;
+        assert_eq!(reference, format!("{}/tools/busybox:1", registry.host()));
+        let answer = registry.request("GET", "/v2/tools/busybox/manifests/1", MANIFEST, &[])?;
+        assert_eq!(answer.status, 200);
+        registry.corrupt(image.layer_digest(0), b"spoiled")
+    }
+}

@@ -1,0 +1,204 @@
+//! Which tests belong together, what they need, and how long they may take.
+
+use std::time::Duration;
+
+use super::build::Program;
+use super::needs::Need;
+
+/// A budget that one or more groups share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) budget: Duration,
+}
+
+/// Building everything from a clean checkout.
+pub(super) const BUILD_BUDGET: Duration = minutes(15);
+
+const QUICK: Part = Part { name: "unit and property tests", budget: minutes(5) };
+const SIMULATOR: Part = Part { name: "simulator", budget: minutes(3) };
+const END_TO_END: Part = Part { name: "end to end", budget: minutes(15) };
+const FUZZ: Part = Part { name: "fuzz", budget: minutes(3) };
+const BOARDS: Part = Part { name: "virtual boards", budget: minutes(10) };
+const COUNTED: Part = Part { name: "counted work", budget: minutes(5) };
+
+/// A cargo call that passes or fails as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) arguments: &'static [&'static str],
+}
+
+/// Tests that run together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) part: Part,
+    /// Its tests make namespaces, mounts and cgroups.
+    pub(super) root: bool,
+    pub(super) needs: &'static [Need],
+    pub(super) checks: &'static [Check],
+    /// Tests at a time, where it is not one per core.
+    pub(super) threads: Option<usize>,
+    /// Which test programs are its own.
+    pub(super) owns: fn(&Program) -> bool,
+}
+
+/// All of them, in the order they run: the quickest to fail first.
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "unit",
+        about: "the agent's, the operators' tool's and the harness's own tests",
+        part: QUICK,
+        root: true,
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
+        checks: &[],
+        threads: None,
+        owns: is_unit,
+    },
+    Group {
+        name: "protocol",
+        about: "golden bytes, properties and sizes of the wire, and that it builds without std",
+        part: QUICK,
+        root: false,
+        needs: &[Need::NO_STD],
+        checks: &[Check {
+            name: "protocol builds for a no_std target",
+            arguments: &[
+                "build",
+                "--quiet",
+                "--package",
+                "mote-protocol",
+                "--target",
+                "thumbv7em-none-eabi",
+            ],
+        }],
+        threads: None,
+        owns: |program| program.package == "protocol",
+    },
+    Group {
+        name: "pause",
+        about: "the process that holds a pod",
+        part: QUICK,
+        root: true,
+        needs: &[Need::BUSYBOX],
+        checks: &[],
+        threads: None,
+        owns: |program| program.package == "pause",
+    },
+    Group {
+        name: "simulator",
+        about: "the whole node on a simulated world, through random histories",
+        part: SIMULATOR,
+        root: false,
+        needs: &[],
+        checks: &[],
+        threads: None,
+        owns: |program| program.target == "simulator",
+    },
+    Group {
+        name: "foundation",
+        about: "one pod from an MQTT message to a process to a status, on real parts",
+        part: END_TO_END,
+        root: true,
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
+        checks: &[],
+        // They wait far more than they work.
+        threads: Some(4),
+        owns: |program| program.package == "tests" && program.target == "foundation",
+    },
+    Group {
+        name: "fuzz",
+        about: "everything that reads foreign bytes, fed with spoiled ones",
+        part: FUZZ,
+        root: true,
+        needs: &[],
+        checks: &[],
+        threads: None,
+        owns: |program| program.target == "fuzz",
+    },
+    Group {
+        name: "boards",
+        about: "the node on virtual boards with cgroup v2",
+        part: BOARDS,
+        root: true,
+        needs: &[Need::BUSYBOX, Need::MUSL, Need::MUSL_GCC, Need::QEMU_X86, Need::QEMU_ARM],
+        checks: &[],
+        threads: Some(1),
+        owns: |program| program.target == "boards",
+    },
+    Group {
+        name: "counted",
+        about: "system calls, instructions, allocations, bytes, wakeups, sizes",
+        part: COUNTED,
+        root: true,
+        needs: &[
+            Need::MOSQUITTO,
+            Need::BUSYBOX,
+            Need::STRACE,
+            Need::VALGRIND,
+            Need::MUSL,
+            Need::MUSL_GCC,
+        ],
+        checks: &[],
+        // What is counted must not be disturbed.
+        threads: Some(1),
+        owns: |program| program.target == "counted",
+    },
+];
+
+/// Targets that have a group of their own.
+const ELSEWHERE: &[&str] = &["simulator", "foundation", "fuzz", "boards", "counted"];
+
+fn is_unit(program: &Program) -> bool {
+    matches!(program.package.as_str(), "agent" | "fleet" | "tests")
+        && !ELSEWHERE.contains(&program.target.as_str())
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_mins(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn every_program_has_exactly_one_group() {
+        for (package, target) in [
+            ("agent", "mote_agent"),
+            ("agent", "simulator"),
+            ("fleet", "mote"),
+            ("pause", "mote_pause"),
+            ("protocol", "golden"),
+            ("tests", "mote_tests"),
+            ("tests", "foundation"),
+            ("tests", "fuzz"),
+            ("tests", "boards"),
+            ("tests", "counted"),
+        ] {
+            let program = Program {
+                package: package.into(),
+                target: target.into(),
+                executable: PathBuf::new(),
+                directory: PathBuf::new(),
+            };
+            let owners = GROUPS.iter().filter(|group| (group.owns)(&program)).count();
+            assert_eq!(owners, 1, "{package}/{target}");
+        }
+    }
+
+    #[test]
+    fn all_parts_together_take_an_hour_at_most() {
+        let mut parts: Vec<Part> = Vec::new();
+        for group in GROUPS {
+            if !parts.contains(&group.part) {
+                parts.push(group.part);
+            }
+        }
+        let sum: Duration = parts.iter().map(|part| part.budget).sum();
+        assert!(sum + BUILD_BUDGET <= minutes(60));
+    }
+}

@@ -1,0 +1,151 @@
+//! What tests need of the machine: programs of Debian packages, targets of the compiler.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::binaries;
+
+/// One thing a group cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A program, and the Debian package it comes from.
+    Program(&'static str, &'static str),
+    /// The standard library for another target.
+    Target(&'static str),
+}
+
+impl Need {
+    pub(super) const MOSQUITTO: Self = Self::Program("mosquitto", "mosquitto");
+    pub(super) const REGISTRY: Self = Self::Program("docker-registry", "docker-registry");
+    pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
+    pub(super) const STRACE: Self = Self::Program("strace", "strace");
+    pub(super) const VALGRIND: Self = Self::Program("valgrind", "valgrind");
+    pub(super) const MUSL_GCC: Self = Self::Program("musl-gcc", "musl-tools");
+    pub(super) const QEMU_X86: Self = Self::Program("qemu-system-x86_64", "qemu-system-x86");
+    pub(super) const QEMU_ARM: Self = Self::Program("qemu-system-aarch64", "qemu-system-arm");
+    pub(super) const NO_STD: Self = Self::Target("thumbv7em-none-eabi");
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const MUSL: Self = Self::Target("aarch64-unknown-linux-musl");
+    #[cfg(not(target_arch = "aarch64"))]
+    pub(super) const MUSL: Self = Self::Target("x86_64-unknown-linux-musl");
+
+    fn is_met(self) -> bool {
+        match self {
+            Self::Program(name, _) => find_program(name),
+            Self::Target(name) => has_target(name),
+        }
+    }
+}
+
+/// Installs what is missing, where there is apt and root, or rustup; silent where nothing is.
+pub(super) fn install(needs: &[Need]) {
+    let missing = missing(needs);
+    let packages = packages(&missing);
+    if !packages.is_empty() && rustix::process::geteuid().is_root() && find_program("apt-get") {
+        println!("installing {}", packages.join(" "));
+        run("apt-get", &["update", "--quiet"]);
+        let mut arguments = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
+        arguments.extend(&packages);
+        run("apt-get", &arguments);
+    }
+    let targets = targets(&missing);
+    if !targets.is_empty() && find_program("rustup") {
+        let mut arguments = vec!["target", "add"];
+        arguments.extend(&targets);
+        run("rustup", &arguments);
+    }
+}
+
+/// Those of `needs` that are not met, each once.
+pub(super) fn missing(needs: &[Need]) -> Vec<Need> {
+    let mut missing = Vec::new();
+    for need in needs {
+        if !missing.contains(need) && !need.is_met() {
+            missing.push(*need);
+        }
+    }
+    missing
+}
+
+/// The line to type for what is missing.
+pub(super) fn advice(missing: &[Need]) -> String {
+    let mut steps = Vec::new();
+    let packages = packages(missing);
+    if !packages.is_empty() {
+        steps.push(format!("apt-get install {}", packages.join(" ")));
+    }
+    let targets = targets(missing);
+    if !targets.is_empty() {
+        steps.push(format!("rustup target add {}", targets.join(" ")));
+    }
+    format!("first: {}", steps.join(" && "))
+}
+
+fn packages(needs: &[Need]) -> Vec<&'static str> {
+    let package = |need: &Need| match need {
+        Need::Program(_, package) => Some(*package),
+        Need::Target(_) => None,
+    };
+    needs.iter().filter_map(package).collect()
+}
+
+fn targets(needs: &[Need]) -> Vec<&'static str> {
+    let target = |need: &Need| match need {
+        Need::Target(target) => Some(*target),
+        Need::Program(..) => None,
+    };
+    needs.iter().filter_map(target).collect()
+}
+
+/// Daemons lie in `sbin`, which need not be in the path.
+fn find_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<_> = env::split_paths(&path).collect();
+    places.extend(["/usr/sbin", "/sbin", "/bin"].map(Into::into));
+    places.iter().any(|place| place.join(name).is_file())
+}
+
+fn has_target(name: &str) -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let asked = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", name])
+        .current_dir(binaries::workspace())
+        .output();
+    asked.is_ok_and(|answer| {
+        let directory = String::from_utf8_lossy(&answer.stdout).into_owned();
+        answer.status.success() && Path::new(directory.trim()).is_dir()
+    })
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program)
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status();
+    // What is still missing afterwards is reported by the groups that need it.
+    if !status.is_ok_and(|status| status.success()) {
+        println!("{program} {} did not succeed", arguments.join(" "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_one_line_to_type() {
+        let missing = [Need::STRACE, Need::NO_STD, Need::VALGRIND];
+        assert_eq!(
+            advice(&missing),
+            "first: apt-get install strace valgrind && rustup target add thumbv7em-none-eabi"
+        );
+    }
+
+    #[test]
+    fn what_is_there_is_not_missing() {
+        assert_eq!(missing(&[Need::Program("sh", "dash")]), []);
+        assert_eq!(missing(&[Need::Program("no-such-program", "x")]).len(), 1);
+    }
+}

@@ -1,0 +1,104 @@
+//! Waiting for an event, never for time.
+//!
+//! A [`Watched`] value wakes whoever waits each time it changes; a [`Deadline`] only says when a
+//! test gives up. No test sleeps.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long a test waits for what should happen at once.
+///
+/// A minute: on two cores that also build, a container's start has been seen to take seconds.
+/// Nothing waits this long unless it fails.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// When to give up.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The usual one.
+    pub fn patient() -> Self {
+        Self::after(PATIENCE)
+    }
+
+    /// This long from now.
+    pub fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// What is left; nothing when it has passed.
+    pub fn remaining(self) -> Option<Duration> {
+        self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+}
+
+/// A value that wakes whoever waits for it.
+#[derive(Debug, Default)]
+pub struct Watched<T> {
+    value: Mutex<T>,
+    changed: Condvar,
+}
+
+impl<T> Watched<T> {
+    /// A value nobody waits for yet.
+    pub fn new(value: T) -> Self {
+        Self { value: Mutex::new(value), changed: Condvar::new() }
+    }
+
+    /// The value. A panic elsewhere does not make it unreadable: it is about to be printed.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the value and wakes everybody.
+    pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `pick` finds what it looks for; the error says `what` was waited for.
+    pub fn wait<R>(
+        &self,
+        deadline: Deadline,
+        what: impl fmt::Display,
+        mut pick: impl FnMut(&T) -> Option<R>,
+    ) -> Result<R> {
+        let mut value = self.lock();
+        loop {
+            if let Some(found) = pick(&value) {
+                return Ok(found);
+            }
+            let Some(left) = deadline.remaining() else { bail!("waited in vain for {what}") };
+            let woken = self.changed.wait_timeout(value, left);
+            value = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_change_wakes_the_one_who_waits() {
+        let watched = Arc::new(Watched::new(0));
+        let other = Arc::clone(&watched);
+        let thread = std::thread::spawn(move || other.update(|value| *value = 7));
+        let seen = watched.wait(Deadline::patient(), "seven", |value| (*value == 7).then_some(()));
+        seen.expect("woken");
+        thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_deadline_says_what_was_waited_for() {
+        let watched = Watched::new(0);
+        let late = watched.wait(Deadline::after(Duration::ZERO), "rain", |_| None::<()>);
+        assert_eq!(late.expect_err("never").to_string(), "waited in vain for rain");
+    }
+}

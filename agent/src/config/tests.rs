@@ -1,0 +1,177 @@
+use super::*;
+
+const MINIMAL: &str = "fleet = \"farm\"\nbroker.url = \"mqtt://10.0.0.1\"\n";
+
+fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+    Config::parse(text, "board-7", &|_| None)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = parse(text).expect_err("must be refused");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn two_keys_are_enough() {
+    let config = parse(MINIMAL).expect("valid");
+    assert_eq!(config.node.as_str(), "board-7");
+    assert_eq!(config.fleet.as_str(), "farm");
+    assert_eq!(config.broker.url.to_string(), "mqtt://10.0.0.1:1883");
+    assert_eq!(config.heartbeat, Duration::from_mins(5));
+    assert_eq!(config.state_dir, Path::new("/var/lib/mote"));
+    assert_eq!(config.cgroup_root, "mote.slice");
+}
+
+#[test]
+fn the_documented_example_is_valid_with_every_key_in_use() {
+    let text = include_str!("../../agent.example.toml");
+    assert!(parse(text).is_ok(), "{:?}", parse(text));
+    let uncommented: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let config = parse(&uncommented).expect("valid with every optional key");
+    assert_eq!(config.node.as_str(), "greenhouse-3");
+    assert_eq!(config.registries.len(), 2);
+    assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_lines() {
+    let text = r#"
+node = "Green_House"
+fleeet = "farm"
+groups = ["a", "B", 3]
+heartbeat_s = 1
+run_dir = "run"
+
+[broker]
+url = "http://x"
+keepalive_s = 60
+cert = "/etc/c.pem"
+
+[labels]
+"-zone" = "x"
+"#;
+    let found = problems(text);
+    let expected = [
+        "line 2: `node`: node name `Green_House` must consist of lower case letters",
+        "line 3: `fleeet` is not a known key, did you mean `fleet`?",
+        "line 4: `groups[1]`: group name `B` must consist",
+        "line 4: `groups[2]`: must be a text, not a whole number",
+        "line 5: `heartbeat_s`: 1 is outside 5 to 86400",
+        "line 6: `run_dir`: path `run` is not absolute",
+        "line 8: `broker.key`: `cert` and `key` go together",
+        "line 9: `broker.url`: url must begin with mqtt:// or mqtts://",
+        "line 10: `broker.keepalive_s` is not a known key, did you mean `keep_alive_s`?",
+        "line 14: `labels.-zone`: label key must be",
+        "`fleet` is required",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found:?} should begin with {expected:?}");
+    }
+}
+
+#[test]
+fn each_rule_has_its_own_text() {
+    let table = [
+        ("limits = 3", "line 3: `limits`: must be a table, not a whole number"),
+        ("limits.pods = 0", "line 3: `limits.pods`: 0 is outside 1 to 110"),
+        ("limits.pods = -1", "line 3: `limits.pods`: -1 is outside 1 to 110"),
+        ("limits.pods = 99999999999999999999", "line 3: `limits.pods`: 99999999999999999999 is"),
+        ("limits.pods = \"8\"", "line 3: `limits.pods`: must be a whole number, not a text"),
+        ("groups = \"a\"", "line 3: `groups`: must be a list of texts, not a text"),
+        ("broker.ca = \"/ca\"", "`broker.url`: `ca`, `cert` and `key` need a url that begins"),
+        ("broker.password_file = \"/p\"", "`broker.username`: `password_file` needs `username`"),
+        ("cgroup_root = \"../x\"", "line 3: `cgroup_root`: cgroup name must be"),
+        ("run_dir = \"/var/lib/mote/run\"", "`run_dir`: must not lie in `state_dir`"),
+        ("images.registry = [{host = \"a/b\"}]", "line 3: `images.registry[0].host`: registry"),
+        ("images.registry = [{}]", "line 3: `images.registry[0].host` is required"),
+        ("zzz = 1", "line 3: `zzz` is not a known key"),
+        ("fleet = \"again\"", "line 3: duplicate key"),
+        ("= 1", "line 3: "),
+    ];
+    for (line, expected) in table {
+        let found = problems(&format!("{MINIMAL}{line}\n"));
+        let hit = found.iter().any(|text| {
+            let text = text.as_str();
+            // A dotted key of `[broker]` has the line of its table in front.
+            text.starts_with(expected)
+                || text.split_once(": ").is_some_and(|(_, rest)| rest.starts_with(expected))
+        });
+        assert!(hit, "{line}: {found:#?}");
+    }
+}
+
+#[test]
+fn too_long_a_run_directory_is_refused_with_its_bound() {
+    let text = format!("{MINIMAL}run_dir = \"/{}\"\n", "x".repeat(50));
+    assert_eq!(
+        problems(&text),
+        ["`run_dir`: path has 51 characters, more than 50: sockets below it would not fit"]
+    );
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_is_named_in_errors() {
+    let environment = |variable: &str| match variable {
+        "MOTE_NODE" => Some("other".to_owned()),
+        "MOTE_BROKER_URL" => Some("mqtts://[::1]:1234".to_owned()),
+        "MOTE_STATE_DIR" => Some("/data/mote".to_owned()),
+        _ => None,
+    };
+    let config = Config::parse(MINIMAL, "board-7", &environment).expect("valid");
+    assert_eq!(config.node.as_str(), "other");
+    assert_eq!(config.broker.url.to_string(), "mqtts://[::1]:1234");
+    assert_eq!(config.state_dir, Path::new("/data/mote"));
+
+    let environment = |variable: &str| (variable == "MOTE_FLEET").then(|| "No".to_owned());
+    let problems = Config::parse(MINIMAL, "board-7", &environment).expect_err("bad name");
+    assert!(problems[0].to_string().starts_with("`MOTE_FLEET`: fleet name `No` must"));
+}
+
+#[test]
+fn a_hostname_that_is_no_name_asks_for_one() {
+    let problems = Config::parse(MINIMAL, "(none)", &|_| None).expect_err("no name");
+    assert!(problems[0].to_string().starts_with("`node (the hostname)`: node name `(none)`"));
+}
+
+#[test]
+fn broker_urls_are_hosts_and_ports_and_nothing_else() {
+    for (text, shown) in [
+        ("mqtt://h", "mqtt://h:1883"),
+        ("mqtts://h.example/", "mqtts://h.example:8883"),
+        ("mqtt://1.2.3.4:5", "mqtt://1.2.3.4:5"),
+        ("mqtts://[fe80::1]", "mqtts://[fe80::1]:8883"),
+    ] {
+        assert_eq!(text.parse::<BrokerUrl>().map(|url| url.to_string()), Ok(shown.to_owned()));
+    }
+    for text in [
+        "",
+        "h",
+        "tcp://h",
+        "mqtt://",
+        "mqtt://u:p@h",
+        "mqtt://h/x",
+        "mqtt://h:0",
+        "mqtt://h:70000",
+        "mqtt://a b",
+        "mqtt://h:",
+    ] {
+        assert!(text.parse::<BrokerUrl>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn an_unreadable_file_names_itself() {
+    let error = Config::load(Path::new("/nonexistent/agent.toml")).expect_err("not there");
+    assert_eq!(error.to_string(), "read configuration /nonexistent/agent.toml");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in "([a-z_]{1,12}|\\[|\\]|=|\"|\\.|[0-9]|\n| |broker|url|#|é){0,60}") {
+        let _ = parse(&text);
+    }
+}

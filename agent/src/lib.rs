@@ -4,7 +4,12 @@
 //! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 
+pub mod arguments;
+pub mod config;
+pub mod exit;
 pub mod image;
 pub mod link;
+pub mod log;
 pub mod ports;
 pub mod runtime;
+pub mod supervise;

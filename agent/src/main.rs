@@ -1,2 +1,67 @@
-//! Agent binary.
-fn main() {}
+//! The program `mote-agent`: reads its command line and becomes what it was started for.
+//!
+//! The two helpers (`runtime`, `pull`) are dispatched before anything of the agent exists: no
+//! asynchronous runtime, no threads, no subscriber.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use mote_agent::arguments::{Command, HELP};
+use mote_agent::config::Config;
+use mote_agent::exit::Exit;
+use mote_agent::log::{self, Chain};
+use mote_agent::supervise;
+
+fn main() -> ExitCode {
+    let command = match Command::parse(env::args_os().skip(1), env::var_os("MOTE_CONFIG")) {
+        Ok(command) => command,
+        Err(error) => return complain(&error, Exit::Usage).into(),
+    };
+    let exit = match command {
+        Command::Runtime(_) | Command::Pull(_) | Command::Ctl(_) => {
+            complain(&io::Error::from(io::ErrorKind::Unsupported), Exit::Usage)
+        }
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+        Command::Help => print(HELP),
+        Command::Version => print(concat!("mote-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+    };
+    exit.into()
+}
+
+fn run(path: &Path) -> Exit {
+    match log::level(env::var(log::VARIABLE).ok().as_deref()) {
+        Ok(level) => log::install(level),
+        Err(error) => return complain(&error, Exit::Config),
+    }
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => return complain(&error, Exit::Config),
+    };
+    match supervise::run(config) {
+        Ok(()) => Exit::Done,
+        Err(error) => complain(&error, Exit::Internal),
+    }
+}
+
+fn check(path: &Path) -> Exit {
+    match Config::load(path) {
+        Ok(config) => {
+            print(&format!("node {} of fleet {}: no errors\n", config.node, config.fleet))
+        }
+        Err(error) => complain(&error, Exit::Config),
+    }
+}
+
+fn print(text: &str) -> Exit {
+    // Where stdout is closed nobody reads it.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Exit::Done
+}
+
+fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    let _ = writeln!(io::stderr(), "mote-agent: {}", Chain(error));
+    exit
+}

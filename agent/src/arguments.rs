@@ -1,0 +1,145 @@
+//! The command line: what this start of the program is for.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config;
+
+/// Shown for `--help`.
+pub const HELP: &str = "\
+mote-agent: runs the pods that an MQTT broker holds for this node
+
+Usage: mote-agent [--config FILE] [--check]
+       mote-agent ctl COMMAND
+
+Without a command it is the node's agent: it connects to the broker, runs what it is told to run,
+keeps running it without a network, and reports. SIGTERM ends the agent and leaves all pods running.
+
+Options:
+  --config FILE  configuration; default: $MOTE_CONFIG, else /etc/mote/agent.toml
+  --check        tell everything that is wrong with the configuration, and end
+  --version      show the version, and end
+  --help         show this, and end
+
+Commands (root only, no network needed):
+  ctl pods [-o wide]            pods of this node
+  ctl describe pod NAME         everything the node knows of a pod (NAMESPACE/NAME or NAME)
+  ctl images                    images of this node
+  ctl events                    what happened lately
+  ctl --help                    more about these
+
+`mote-agent runtime` and `mote-agent pull` are how the program starts itself.
+
+Exit codes: 0 done or asked to stop, 64 command line, 70 internal, 78 configuration.
+MOTE_LOG=error|warn|info|debug|trace sets how much it tells; the example configuration lists the
+other variables.
+";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Be the agent.
+    Run {
+        /// Its configuration.
+        config: PathBuf,
+    },
+    /// Check a configuration.
+    Check {
+        /// Which.
+        config: PathBuf,
+    },
+    /// One step of the container runtime: a process of its own, started by `mote-pause`.
+    Runtime(Vec<OsString>),
+    /// One pull of an image: a process of its own, started by the agent.
+    Pull(Vec<OsString>),
+    /// A question to the running agent.
+    Ctl(Vec<OsString>),
+    /// Show the help.
+    Help,
+    /// Show the version.
+    Version,
+}
+
+/// Why a command line makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; see `mote-agent --help`")]
+pub struct UsageError(lexopt::Error);
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl Command {
+    /// Reads a command line without its first word, and `MOTE_CONFIG`.
+    pub fn parse<I>(arguments: I, config: Option<OsString>) -> Result<Self, UsageError>
+    where
+        I: IntoIterator<Item = OsString>,
+    {
+        use lexopt::Arg::{Long, Value};
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let mut config = config.map_or_else(|| config::DEFAULT_PATH.into(), PathBuf::from);
+        let mut check = false;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("config") => config = parser.value()?.into(),
+                Long("check") => check = true,
+                Long("help") => return Ok(Self::Help),
+                Long("version") => return Ok(Self::Version),
+                Value(word) => {
+                    let rest = parser.raw_args()?.collect();
+                    return match word.to_str() {
+                        Some("runtime") => Ok(Self::Runtime(rest)),
+                        Some("pull") => Ok(Self::Pull(rest)),
+                        Some("ctl") => Ok(Self::Ctl(rest)),
+                        _ => Err(Value(word).unexpected().into()),
+                    };
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(if check { Self::Check { config } } else { Self::Run { config } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Command::parse(line.split_whitespace().map(OsString::from), None)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_start_of_the_program_has_its_command_line() {
+        let default = PathBuf::from("/etc/mote/agent.toml");
+        let rest = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(parse(""), Ok(Command::Run { config: default.clone() }));
+        assert_eq!(parse("--config x"), Ok(Command::Run { config: "x".into() }));
+        assert_eq!(parse("--check --config=x"), Ok(Command::Check { config: "x".into() }));
+        assert_eq!(parse("--check"), Ok(Command::Check { config: default }));
+        assert_eq!(parse("runtime create --x"), Ok(Command::Runtime(rest(&["create", "--x"]))));
+        assert_eq!(parse("ctl pods -o wide"), Ok(Command::Ctl(rest(&["pods", "-o", "wide"]))));
+        assert_eq!(parse("pull"), Ok(Command::Pull(rest(&[]))));
+        assert_eq!(parse("--help"), Ok(Command::Help));
+        assert_eq!(parse("--version"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert_eq!(
+            parse("--confg x"),
+            Err("invalid option '--confg'; see `mote-agent --help`".to_owned())
+        );
+        assert!(parse("pods").is_err());
+        assert!(parse("--config").is_err());
+    }
+
+    #[test]
+    fn the_environment_names_another_configuration() {
+        let parsed = Command::parse([], Some("/x.toml".into())).expect("valid");
+        assert_eq!(parsed, Command::Run { config: "/x.toml".into() });
+    }
+}

@@ -1,0 +1,113 @@
+//! Builds the agent, owns all of its tasks, and ends them.
+//!
+//! Start-up is a list read from top to bottom. A task that ends by itself, or panics, ends the
+//! agent: systemd starts it again, and no pod notices. SIGTERM and SIGINT end it without an error;
+//! pods go on running and are adopted by the next agent.
+
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tracing::info;
+
+use crate::config::Config;
+
+mod directories;
+
+pub use directories::DirectoryError;
+
+/// Stack of a helper thread. They resolve names and write small files; glibc's resolver is the
+/// hungriest of what runs there and needs about 64 KiB.
+const HELPER_STACK: usize = 256 * 1024;
+
+/// Helper threads at the same time: one writes to flash, one resolves the broker's name, two to
+/// spare for lookups that hang.
+const HELPER_THREADS: usize = 4;
+
+/// Why the agent could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The asynchronous runtime cannot be built.
+    #[error("build the asynchronous runtime")]
+    Runtime(#[source] io::Error),
+    /// Signals cannot be received.
+    #[error("listen for signals")]
+    Signals(#[source] io::Error),
+    /// A task ended that must not.
+    #[error("task `{task}` ended")]
+    Ended {
+        /// Which.
+        task: &'static str,
+    },
+    /// A task panicked.
+    #[error("a task panicked")]
+    Panicked(#[source] JoinError),
+}
+
+/// Is the agent until it is asked to stop.
+pub fn run(config: Config) -> Result<(), SuperviseError> {
+    let _lock = directories::prepare(&config.state_dir, &config.run_dir)?;
+    let runtime = build_runtime().map_err(SuperviseError::Runtime)?;
+    let outcome = LocalSet::new().block_on(&runtime, supervise(config));
+    // Lookups that hang must not keep the process: nothing durable happens on these threads now.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn build_runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .thread_name("mote-helper")
+        .thread_stack_size(HELPER_STACK)
+        .max_blocking_threads(HELPER_THREADS)
+        .build()
+}
+
+async fn supervise(config: Config) -> Result<(), SuperviseError> {
+    let mut stop = Stop::new().map_err(SuperviseError::Signals)?;
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    info!(node = %config.node, fleet = %config.fleet, broker = %config.broker.url, "started");
+    notify(sd_notify::NotifyState::Ready);
+    let outcome = tokio::select! {
+        () = stop.asked() => Ok(()),
+        Some(ended) = tasks.join_next() => Err(match ended {
+            Ok(task) => SuperviseError::Ended { task },
+            Err(error) => SuperviseError::Panicked(error),
+        }),
+    };
+    notify(sd_notify::NotifyState::Stopping);
+    info!("stopping; pods go on running");
+    outcome
+}
+
+/// Tells systemd, where there is one that listens.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    // Without a listener there is nobody to tell, and with one nothing we could do about an error.
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// The signals that ask us to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -13,3 +13,4 @@ pub mod log;
 pub mod ports;
 pub mod runtime;
 pub mod supervise;
+pub mod sys;

@@ -4,6 +4,8 @@
 //! `mote-pause` to run short-lived helpers, the only callers of libcontainer; the simulated one
 //! lives with the simulator. Nothing here decides: it does what it is told, once, and reports.
 
+pub mod oci;
+
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;

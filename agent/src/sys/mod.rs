@@ -1,0 +1,10 @@
+//! Everything that talks to the kernel behind the standard library's back.
+//!
+//! The only module allowed `unsafe`: these calls have no safe wrapper in what we depend on. Each
+//! function wraps one system call, owns what it opens and returns `io::Error`. Policy belongs to
+//! the callers.
+#![allow(unsafe_code)]
+
+pub mod mount;
+pub mod process;
+pub mod seccomp;

@@ -1,0 +1,40 @@
+//! The calling process: what it executes, which descriptors it was given, its namespaces.
+
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::thread::UnshareFlags;
+
+/// Replaces the process; returns only the reason why that was impossible.
+pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: the path is a C string, both arrays end in a null pointer and point to C strings
+    // that live until the call returns.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// `None` if it is not open. To be called once per number, before anything else opens files.
+pub fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: asking for the flags of a descriptor changes nothing, open or not.
+    let open = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    // SAFETY: it is open, and by the contract above nobody else in this process owns it.
+    open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Gives the process a mount namespace of its own.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: only the mount namespace is left; the file descriptor table stays shared, so no
+    // `BorrowedFd` of another thread loses its meaning.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    Ok(())
+}

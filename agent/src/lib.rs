@@ -6,11 +6,14 @@
 
 pub mod arguments;
 pub mod config;
+pub mod events;
 pub mod exit;
 pub mod image;
 pub mod link;
 pub mod log;
+pub mod pod;
 pub mod ports;
 pub mod runtime;
+pub mod steward;
 pub mod supervise;
 pub mod sys;

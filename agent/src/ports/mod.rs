@@ -1,8 +1,8 @@
 //! Everything nondeterministic enters the node here: disk, clocks and randomness.
 //!
-//! Each port has one real implementation (at the edge) and one that the simulator drives. The two
-//! ports with modules of their own are [`crate::runtime::Runtime`] and `crate::image::Images`;
-//! the broker's is in `crate::link`.
+//! Each port has one real implementation (beside its trait) and one that the simulator drives. The
+//! ports with modules of their own are [`crate::runtime::Runtime`], [`crate::image::Images`] and
+//! [`crate::link::Link`].
 
 use std::future::Future;
 use std::io;
@@ -10,11 +10,17 @@ use std::time::SystemTime;
 
 use crate::runtime::BootTime;
 
+mod disk;
+mod machine;
+
+pub use disk::FlashDisk;
+pub use machine::{KernelClock, KernelRandom, KernelWallClock};
+
 /// Small files that survive a power cut, under one directory.
 ///
 /// Names are relative paths of our own making (`spec/pod/default/web`), never foreign text that
 /// was not validated. A write is durable when it returns: temporary file, fsync, rename, fsync of
-/// the directory.
+/// the directory. What is asked first is done first, also where nobody waits for it.
 pub trait Disk {
     /// The whole file; `NotFound` where there is none.
     fn read(&self, name: &str) -> impl Future<Output = io::Result<Vec<u8>>>;

@@ -1,0 +1,58 @@
+//! What passes between the steward and the node's presence: birth, will, heartbeat, node status.
+//!
+//! Presence decides what the node says of itself; the steward owns the link and the outbox. They
+//! talk through two channels, so that neither ever waits for the other.
+
+use mote_protocol::node::{ObjectDigest, Session};
+use mote_protocol::topic::Topic;
+
+use crate::events::Report;
+use crate::link::Delivery;
+
+/// What presence is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToPresence {
+    /// A connection stands, subscriptions included.
+    Connected {
+        /// Which one.
+        session: Session,
+    },
+    /// The connection is gone.
+    Lost,
+    /// Somebody published under this node's own scope, and it is neither spec, command nor stream.
+    Received {
+        /// What: [`Topic::Birth`], [`Topic::Will`] ...
+        topic: Topic,
+        /// The frame.
+        payload: Vec<u8>,
+    },
+    /// The desired objects of this node changed.
+    Objects(ObjectDigest),
+    /// The flash card answers with errors, or does so no more.
+    Storage {
+        /// It does.
+        failing: bool,
+    },
+}
+
+/// What presence tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromPresence {
+    /// This belongs on the broker, under this node's own scope. A later one on the same topic
+    /// replaces it where it was not sent yet.
+    Owe {
+        /// Where.
+        topic: Topic,
+        /// The frame.
+        payload: Vec<u8>,
+        /// The broker keeps it.
+        retain: bool,
+        /// How sure it must be.
+        delivery: Delivery,
+    },
+    /// The broker has lost what it kept (the birth that it gave back is missing or old): every
+    /// retained status is owed again.
+    BrokerForgot,
+    /// Something that people should know.
+    Report(Report),
+}

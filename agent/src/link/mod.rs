@@ -64,6 +64,8 @@ pub enum FromBroker {
     Lost {
         /// Why, for a log.
         reason: String,
+        /// Somebody else connected under our client id (reason code 142).
+        taken_over: bool,
     },
     /// Somebody published.
     Received {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`verify`] | the runner: groups of tests, their needs, their budgets |
 //! | [`binaries`] | where the built programs are |
+//! | [`artifact`] | the release: static programs for each target |
 //! | [`process`] | a child with its log |
 //! | [`wait`] | waiting for an event, never for time |
 //! | [`port`] | TCP ports nobody else takes |
@@ -14,12 +15,17 @@
 //! | [`image`] | container images, good and hostile |
 //! | [`registry`] | a real docker-registry |
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
+//! | [`board`] | virtual boards: whole machines with a kernel of their own |
+//! | [`elf`] | what an ELF file says of itself |
 //! | [`allocations`] | an allocator that counts |
 
 pub mod allocations;
+pub mod artifact;
 pub mod binaries;
+pub mod board;
 pub mod broker;
 pub mod certificates;
+pub mod elf;
 pub mod host;
 pub mod image;
 pub mod observer;

@@ -123,9 +123,17 @@ pub(super) const GROUPS: &[Group] = &[
         about: "the node on virtual boards with cgroup v2",
         part: BOARDS,
         root: true,
-        needs: &[Need::BUSYBOX, Need::MUSL, Need::MUSL_GCC, Need::QEMU_X86, Need::QEMU_ARM],
+        // QEMU and kernels are not installed: `board` fetches them below the target directory.
+        needs: &[
+            Need::MOSQUITTO,
+            Need::MUSL_X86,
+            Need::MUSL_ARM,
+            Need::MUSL_GCC,
+            Need::ARM_GCC,
+            Need::ARM_HEADERS,
+        ],
         checks: &[],
-        threads: Some(1),
+        threads: None,
         owns: |program| program.target == "boards",
     },
     Group {

@@ -11,6 +11,8 @@ use crate::binaries;
 pub(super) enum Need {
     /// A program, and the Debian package it comes from.
     Program(&'static str, &'static str),
+    /// A file, and the Debian package it comes from.
+    File(&'static str, &'static str),
     /// The standard library for another target.
     Target(&'static str),
 }
@@ -22,8 +24,13 @@ impl Need {
     pub(super) const STRACE: Self = Self::Program("strace", "strace");
     pub(super) const VALGRIND: Self = Self::Program("valgrind", "valgrind");
     pub(super) const MUSL_GCC: Self = Self::Program("musl-gcc", "musl-tools");
-    pub(super) const QEMU_X86: Self = Self::Program("qemu-system-x86_64", "qemu-system-x86");
-    pub(super) const QEMU_ARM: Self = Self::Program("qemu-system-aarch64", "qemu-system-arm");
+    pub(super) const ARM_GCC: Self =
+        Self::Program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu");
+    /// Its C headers: the compiler's package only recommends them.
+    pub(super) const ARM_HEADERS: Self =
+        Self::File("/usr/aarch64-linux-gnu/include/stdint.h", "libc6-dev-arm64-cross");
+    pub(super) const MUSL_X86: Self = Self::Target("x86_64-unknown-linux-musl");
+    pub(super) const MUSL_ARM: Self = Self::Target("aarch64-unknown-linux-musl");
     pub(super) const NO_STD: Self = Self::Target("thumbv7em-none-eabi");
     #[cfg(target_arch = "aarch64")]
     pub(super) const MUSL: Self = Self::Target("aarch64-unknown-linux-musl");
@@ -33,6 +40,7 @@ impl Need {
     fn is_met(self) -> bool {
         match self {
             Self::Program(name, _) => find_program(name),
+            Self::File(path, _) => Path::new(path).is_file(),
             Self::Target(name) => has_target(name),
         }
     }
@@ -84,7 +92,7 @@ pub(super) fn advice(missing: &[Need]) -> String {
 
 fn packages(needs: &[Need]) -> Vec<&'static str> {
     let package = |need: &Need| match need {
-        Need::Program(_, package) => Some(*package),
+        Need::Program(_, package) | Need::File(_, package) => Some(*package),
         Need::Target(_) => None,
     };
     needs.iter().filter_map(package).collect()
@@ -93,7 +101,7 @@ fn packages(needs: &[Need]) -> Vec<&'static str> {
 fn targets(needs: &[Need]) -> Vec<&'static str> {
     let target = |need: &Need| match need {
         Need::Target(target) => Some(*target),
-        Need::Program(..) => None,
+        Need::Program(..) | Need::File(..) => None,
     };
     needs.iter().filter_map(target).collect()
 }

@@ -1,0 +1,172 @@
+//! A board that runs: the emulator's process, and the way to give the board orders.
+//!
+//! The emulator's own input and output are the port "host" of the board; `init.sh` tells the
+//! language spoken there. The serial console goes to a file, for the day something fails. The
+//! emulator ends with its [`Guest`]; should the whole test be killed, the board sees its port
+//! close and switches itself off.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::machine::Machine;
+use super::qemu::Qemu;
+
+/// Memory of a board, MiB: a small real one, and two fit any build machine.
+const MEMORY: &str = "512";
+
+/// The longest line a board may send; more than any status, less than a broken board could fill.
+const LONGEST_LINE: u64 = 256 * 1024;
+
+/// How much of the console an error shows.
+const CONSOLE_TAIL: u64 = 16 * 1024;
+
+/// What the kernel is told: few words on the console, a reboot in place of a hang.
+const KERNEL_OPTIONS: &str = "quiet panic=-1 oops=panic";
+
+/// A running board.
+#[derive(Debug)]
+pub struct Guest {
+    emulator: Child,
+    orders: ChildStdin,
+    answers: Receiver<String>,
+    console: PathBuf,
+    deadline: Instant,
+    dialogue: String,
+}
+
+impl Guest {
+    /// Starts a board and waits until it takes orders. It is given `time` for all it does.
+    pub fn boot(
+        qemu: &Qemu,
+        machine: Machine,
+        kernel: &Path,
+        initramfs: &Path,
+        directory: &Path,
+        time: Duration,
+    ) -> Result<Self> {
+        let console = directory.join("console.log");
+        let mut command = qemu.command(machine);
+        describe(&mut command, machine, kernel, initramfs, &console);
+        let errors = File::create(directory.join("emulator.log"))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        let mut emulator = command.spawn().context("start the emulator")?;
+        let orders = emulator.stdin.take().context("no pipe to the emulator")?;
+        let output = emulator.stdout.take().context("no pipe from the emulator")?;
+        let (sender, answers) = sync_channel(64);
+        thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            while let Some(line) = read_line(&mut output) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let deadline = Instant::now() + time;
+        let dialogue = String::new();
+        let mut guest = Self { emulator, orders, answers, console, deadline, dialogue };
+        guest.answer().map_err(|error| guest.explain(&error.context("boot")))?;
+        Ok(guest)
+    }
+
+    /// Runs a shell command on the board and gives what it printed; one that fails is an error.
+    pub fn run(&mut self, command: &str) -> Result<String> {
+        match self.ask(command) {
+            Ok((0, text)) => Ok(text),
+            Ok((status, text)) => {
+                let error = anyhow::anyhow!("`{command}` ends with {status}: {text}");
+                Err(self.explain(&error))
+            }
+            Err(error) => Err(self.explain(&error.context(format!("run `{command}`")))),
+        }
+    }
+
+    /// Runs a shell command on the board and gives its exit status and what it printed.
+    pub fn ask(&mut self, command: &str) -> Result<(i32, String)> {
+        ensure!(!command.contains('\n'), "a command is one line");
+        writeln!(self.dialogue, "> {command}")?;
+        self.orders.write_all(format!("{command}\n").as_bytes()).context("the emulator ended")?;
+        self.answer()
+    }
+
+    /// The emulator's largest memory so far, in KiB.
+    pub fn peak_memory_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.emulator.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.context("no VmHWM in the emulator's status")?.parse()?)
+    }
+
+    fn answer(&mut self) -> Result<(i32, String)> {
+        let mut text = String::new();
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let line = match self.answers.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => bail!("the board's time is over"),
+                Err(RecvTimeoutError::Disconnected) => bail!("the board switched itself off"),
+            };
+            writeln!(self.dialogue, "{line}")?;
+            if let Some(status) = line.strip_prefix("= ") {
+                return Ok((status.trim().parse()?, text));
+            }
+            let line = line.strip_prefix("| ").context("the board speaks out of turn")?;
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(line);
+        }
+    }
+
+    /// An error with all that was said and the end of the console's log.
+    fn explain(&mut self, error: &anyhow::Error) -> anyhow::Error {
+        let console = tail(&self.console).unwrap_or_else(|error| format!("no console: {error}"));
+        let dialogue = &self.dialogue;
+        anyhow::anyhow!("{error:#}\n--- said ---\n{dialogue}--- console ---\n{console}")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // It may have ended by itself; nobody is left to hear of an error.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+fn describe(command: &mut Command, machine: Machine, kernel: &Path, initramfs: &Path, log: &Path) {
+    command.args(machine.options());
+    // Hardware virtualisation differs from machine to machine; the emulator's own translation is
+    // the same everywhere. Its cache of translated code is a gigabyte unless told otherwise.
+    command.args(["-accel", "tcg,thread=multi,tb-size=64", "-smp", "2", "-m", MEMORY]);
+    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    command.arg("-serial").arg(format!("file:{}", log.display()));
+    command.args(["-chardev", "stdio,id=host,signal=off", "-device", "virtio-serial-pci"]);
+    command.args(["-device", "virtserialport,chardev=host,name=host"]);
+    command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    command.args(["-device", "virtio-rng-pci"]);
+    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    command.arg("-append").arg(format!("console={} {KERNEL_OPTIONS}", machine.console()));
+}
+
+fn read_line(output: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    output.take(LONGEST_LINE).read_until(b'\n', &mut line).ok().filter(|length| *length > 0)?;
+    Some(String::from_utf8_lossy(&line).trim_end().into())
+}
+
+fn tail(path: &Path) -> Result<String> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(CONSOLE_TAIL);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(CONSOLE_TAIL).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,81 @@
+#!/bin/busybox sh
+# The first process of a virtual board: makes it a small Linux machine, then obeys the host.
+#
+# What it prints goes to the serial console. The host's orders come over the virtio port "host",
+# one shell command a line; the answer is what the command printed, each line after "| ", closed
+# by "= STATUS". When the host goes away, the board switches itself off.
+
+export PATH=/bin:/sbin
+
+# step NAME COMMAND...: does it and says so; a board that cannot be set up is of no use.
+step() {
+    name=$1
+    shift
+    if ! "$@"; then
+        echo "BOARD $name failed"
+        poweroff -f
+    fi
+    echo "BOARD $name ok"
+}
+
+file_systems() {
+    mount -t proc proc /proc &&
+        mount -t sysfs sysfs /sys &&
+        mount -t devtmpfs devtmpfs /dev &&
+        mkdir -p /dev/pts /dev/shm &&
+        mount -t devpts devpts /dev/pts &&
+        mount -t tmpfs tmpfs /dev/shm &&
+        mount -t tmpfs -o mode=755 tmpfs /run &&
+        mount -t tmpfs tmpfs /tmp &&
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup
+}
+
+modules() {
+    while read -r module; do
+        insmod "/lib/modules/$module.ko" || return 1
+    done </lib/modules/order
+}
+
+network() {
+    ip link set lo up && ip address add 10.0.2.15/24 dev eth0 && ip link set eth0 up &&
+        ip route add default via 10.0.2.2 && hostname board
+}
+
+# The driver announces its ports a moment after it was loaded.
+host_port() {
+    tries=0
+    until [ -e /dev/vport0p1 ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || return 1
+        usleep 50000
+    done
+}
+
+# The kernel unpacks its first file system where nothing can be mounted over or pivoted away
+# from. Containers need a root they can leave: move to one.
+if [ "$1" != moved ]; then
+    /bin/busybox --install -s /bin
+    mkdir /new
+    mount -t tmpfs -o mode=755,size=75% tmpfs /new
+    cp -a bin etc init lib opt /new
+    cd /new && mkdir -p dev proc run sys tmp var/lib root
+    exec switch_root /new /init moved
+fi
+
+step file-systems file_systems
+exec </dev/null
+step modules modules
+step network network
+step host-port host_port
+exec 3<>/dev/vport0p1
+
+echo "BOARD up $(cut -d ' ' -f 1 /proc/uptime)"
+echo "| $(uname -r) $(uname -m)" >&3
+echo "= 0" >&3
+while read -r command <&3; do
+    sh -c "$command" >/tmp/answer 2>&1 3<&-
+    status=$?
+    sed 's/^/| /' /tmp/answer >&3
+    echo "= $status" >&3
+done
+poweroff -f

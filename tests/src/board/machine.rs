@@ -1,0 +1,79 @@
+//! The machines a board can be: which emulator, which kernel, which program.
+
+use std::fmt;
+
+use crate::artifact::StaticTarget;
+
+/// A kind of virtual board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A PC, for the servers and gateways.
+    Pc,
+    /// QEMU's `virt` board with the processor of a Raspberry Pi 3.
+    CortexA53,
+}
+
+impl Machine {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Pc, Self::CortexA53];
+
+    /// What the agent on it is built for.
+    pub fn target(self) -> StaticTarget {
+        match self {
+            Self::Pc => StaticTarget::X86_64,
+            Self::CortexA53 => StaticTarget::Aarch64,
+        }
+    }
+
+    /// Debian's name for its architecture.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::Pc => "amd64",
+            Self::CortexA53 => "arm64",
+        }
+    }
+
+    /// The architecture as container images name it.
+    pub fn platform(self) -> &'static str {
+        self.debian()
+    }
+
+    /// The Debian package that depends on the newest kernel for a virtual machine: small, and with
+    /// every driver that QEMU's devices want.
+    pub fn kernel_package(self) -> String {
+        format!("linux-image-cloud-{}", self.debian())
+    }
+
+    /// The emulator.
+    pub fn emulator(self) -> &'static str {
+        match self {
+            Self::Pc => "qemu-system-x86_64",
+            Self::CortexA53 => "qemu-system-aarch64",
+        }
+    }
+
+    /// The options that make the emulator this machine.
+    pub fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Pc => &["-machine", "pc", "-cpu", "max"],
+            Self::CortexA53 => &["-machine", "virt", "-cpu", "cortex-a53"],
+        }
+    }
+
+    /// The kernel's name of the serial console.
+    pub fn console(self) -> &'static str {
+        match self {
+            Self::Pc => "ttyS0",
+            Self::CortexA53 => "ttyAMA0",
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pc => "x86_64",
+            Self::CortexA53 => "aarch64",
+        })
+    }
+}

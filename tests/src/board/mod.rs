@@ -1,0 +1,92 @@
+//! Virtual boards: whole machines with a kernel of their own, in an emulator.
+//!
+//! What the build machine's kernel cannot show (another processor, cgroup v2 where the machine
+//! has v1, out of memory for real) is tested on a board that boots in seconds: Debian's kernel,
+//! busybox, and the agent as it is shipped. Nothing is installed for it: [`debian`] fetches what
+//! is missing below the target directory, once.
+//!
+//! | module | what it stands for |
+//! |---|---|
+//! | [`machine`] | which machines there are |
+//! | [`debian`] | packages that are unpacked and not installed |
+//! | [`qemu`] | the emulator |
+//! | [`kernel`] | a kernel and its modules |
+//! | [`cpio`], [`initramfs`] | the board's file system |
+//! | [`guest`] | the running board, and how it is given orders |
+
+pub mod cpio;
+pub mod debian;
+pub mod guest;
+pub mod initramfs;
+pub mod kernel;
+pub mod machine;
+pub mod qemu;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::binaries;
+
+use debian::Archive;
+use guest::Guest;
+use initramfs::GuestFile;
+use kernel::Kernel;
+use machine::Machine;
+use qemu::Qemu;
+
+/// Everything a machine is made of, but for the agent: fetched and ready.
+#[derive(Debug)]
+pub struct Board {
+    machine: Machine,
+    qemu: Qemu,
+    kernel: Kernel,
+    busybox: PathBuf,
+}
+
+impl Board {
+    /// Finds the parts below `cache`, or fetches them. Several processes may ask at once.
+    pub fn provide(machine: Machine, cache: &Path) -> Result<Self> {
+        fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
+        let lock = File::create(cache.join("lock"))?;
+        lock.lock().context("wait for another test that fetches packages")?;
+        let qemu = Qemu::provide(cache)?;
+        let root = cache.join(machine.debian());
+        if !root.is_dir() {
+            fetch(machine, cache, &root)
+                .with_context(|| format!("fetch a kernel for {machine}"))?;
+        }
+        let busybox = ["bin/busybox", "usr/bin/busybox"].map(|name| root.join(name));
+        let busybox = busybox.into_iter().find(|path| path.is_file()).context("no busybox")?;
+        Ok(Self { machine, qemu, kernel: Kernel::open(&root)?, busybox })
+    }
+
+    /// The static busybox for this machine.
+    pub fn busybox(&self) -> Result<Vec<u8>> {
+        initramfs::read(&self.busybox)
+    }
+
+    /// Boots one with these files. Its own, among them the console's log, go to `directory`; it
+    /// is given `time` for all it does.
+    pub fn boot(&self, files: &[GuestFile], directory: &Path, time: Duration) -> Result<Guest> {
+        let file_system = directory.join("initramfs.cpio");
+        initramfs::write(&file_system, &self.kernel, self.busybox()?, files)?;
+        Guest::boot(&self.qemu, self.machine, self.kernel.image(), &file_system, directory, time)
+    }
+}
+
+/// Where the parts of boards are kept: in the target directory, for every profile.
+pub fn cache() -> Result<PathBuf> {
+    let profile = binaries::target_directory()?;
+    let target = profile.parent().context("a profile's directory lies in the target directory")?;
+    Ok(target.join("boards"))
+}
+
+fn fetch(machine: Machine, cache: &Path, root: &Path) -> Result<()> {
+    let archive = Archive::foreign(&cache.join("debian"), machine.debian())?;
+    let kernel = archive.first_dependency(&machine.kernel_package())?;
+    let packages = [archive.fetch(&kernel)?, archive.fetch("busybox-static")?];
+    debian::unpack(&packages, root)
+}

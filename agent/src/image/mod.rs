@@ -19,6 +19,7 @@ pub mod error;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod store;
 pub mod unpack;
 
 pub use config::ImageConfig;

@@ -1,0 +1,181 @@
+//! Images on disk: layers by content, documents by digest, names on top.
+//!
+//! ```text
+//! layers/abcdefgh/     one unpacked layer, a lower directory of overlayfs as it stands
+//! records/DIFF_ID      what that layer is; written last, removed first
+//! manifests/DIGEST     manifests and configurations, as the registry sent them
+//! names/KEY            what a reference stood for
+//! tmp/                 what is not finished; emptied whenever nobody works in it
+//! lock                 held by whoever writes
+//! ```
+//! Everything comes into being in `tmp/`, is made to last, and is then renamed, in an order in
+//! which each thing exists before something speaks of it. So a power cut at any instant leaves
+//! rubbish at worst, and the next start removes it. [`Store`] reads; [`Writer`] writes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::digest::Digest;
+use super::manifest::{Configuration, MAX_DOCUMENT, Manifest};
+use super::reference::Reference;
+use super::{Image, ImageId, ImageSummary};
+
+mod files;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use files::StoreError;
+pub use record::{LayerRecord, NameRecord};
+pub use writer::{Staging, Writer};
+
+/// The images of this node, for reading.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, makes it if it is new, and tidies it up unless a writer is at
+    /// work.
+    ///
+    /// What is checked is what a power cut breaks and what is cheap: every name leads to documents
+    /// with the right digest and to layers that were finished. Names that do not are forgotten, so
+    /// that the next `ensure` fetches what is missing.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self { root: root.into() };
+        for dir in ["", "layers", "records", "manifests", "names", "tmp"] {
+            let path = store.root.join(dir);
+            fs::create_dir_all(&path).map_err(StoreError::at("create", &path))?;
+        }
+        if let Some(writer) = Writer::try_lock(&store)? {
+            writer.tidy()?;
+        }
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a reference stands for on this node, if all of it is here.
+    ///
+    /// A digest is also found under another name of its repository: the content is the same.
+    pub fn find(&self, reference: &Reference) -> Result<Option<NameRecord>, StoreError> {
+        let path = self.name_path(&record::key(&reference.to_string()));
+        let mut found = Self::read_name(&path)?;
+        if let (None, Some(digest)) = (&found, reference.digest()) {
+            let prefix = [format!("{}:", reference.name()), format!("{}@", reference.name())];
+            found = self.names()?.into_iter().find(|record| {
+                let is_same = |name: &String| prefix.iter().any(|p| name.starts_with(p));
+                record.name.as_ref().is_some_and(is_same)
+                    && (record.target == digest || record.manifest == digest)
+            });
+        }
+        match found {
+            Some(record) if self.image(&record.manifest)?.is_some() => Ok(Some(record)),
+            _ => Ok(None),
+        }
+    }
+
+    /// An image as the runtime needs it, if all of it is here.
+    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, StoreError> {
+        let Some((configuration, layers)) = self.contents(id)? else { return Ok(None) };
+        let names = self.names()?;
+        let digest_reference = (names.iter().find(|record| record.manifest == *id))
+            .map_or_else(|| id.to_string(), NameRecord::digest_reference);
+        // Overlayfs would merge the roots of layers beneath an opaque one.
+        let start = layers.iter().rposition(|layer| layer.opaque_root).unwrap_or(0);
+        let visible = layers.get(start..).unwrap_or_default();
+        let layers = visible.iter().map(|layer| self.layer_path(&layer.directory)).collect();
+        Ok(Some(Image { id: *id, config: configuration.config, layers, digest_reference }))
+    }
+
+    /// Every image that is complete, in order of id.
+    pub fn list(&self) -> Result<Vec<ImageSummary>, StoreError> {
+        let mut images: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
+        for record in self.names()? {
+            images.entry(record.manifest).or_default().extend(record.name);
+        }
+        let mut list = Vec::new();
+        for (id, mut names) in images {
+            if let Some((_, layers)) = self.contents(&id)? {
+                names.sort();
+                let bytes = layers.iter().map(|layer| layer.bytes).sum();
+                list.push(ImageSummary { id, names, bytes });
+            }
+        }
+        Ok(list)
+    }
+
+    /// A finished layer.
+    pub fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRecord>, StoreError> {
+        let data = files::read(&self.record_path(diff_id), record::MAX_RECORD)?;
+        let record: Option<LayerRecord> = data.and_then(|data| serde_json::from_slice(&data).ok());
+        Ok(record.filter(|record| {
+            record.diff_id == *diff_id && self.layer_path(&record.directory).is_dir()
+        }))
+    }
+
+    /// A manifest or configuration, if it is here and still has its digest.
+    pub fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let data = files::read(&self.document_path(digest), MAX_DOCUMENT)?;
+        Ok(data.filter(|data| Digest::of(data) == *digest))
+    }
+
+    /// Configuration and layers of an image, lowest first, if all of it is here.
+    fn contents(
+        &self,
+        id: &ImageId,
+    ) -> Result<Option<(Configuration, Vec<LayerRecord>)>, StoreError> {
+        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
+        let Some(manifest) = manifest else { return Ok(None) };
+        let configuration = self.document(&manifest.config.digest)?;
+        let configuration =
+            configuration.and_then(|data| Configuration::parse(&data, &manifest).ok());
+        let Some(configuration) = configuration else { return Ok(None) };
+        let mut layers = Vec::new();
+        for diff_id in &configuration.rootfs.diff_ids {
+            let Some(layer) = self.layer(diff_id)? else { return Ok(None) };
+            layers.push(layer);
+        }
+        Ok(Some((configuration, layers)))
+    }
+
+    /// All names, in the order of their records.
+    fn names(&self) -> Result<Vec<NameRecord>, StoreError> {
+        let mut records = Vec::new();
+        for key in files::names(&self.root.join("names"))? {
+            records.extend(Self::read_name(&self.name_path(&key))?);
+        }
+        Ok(records)
+    }
+
+    fn read_name(path: &Path) -> Result<Option<NameRecord>, StoreError> {
+        let data = files::read(path, record::MAX_RECORD)?;
+        Ok(data.and_then(|data| serde_json::from_slice(&data).ok()))
+    }
+
+    fn name_path(&self, key: &str) -> PathBuf {
+        self.root.join("names").join(key)
+    }
+
+    fn record_path(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join("records").join(diff_id.hex())
+    }
+
+    fn document_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("manifests").join(digest.hex())
+    }
+
+    fn layer_path(&self, directory: &str) -> PathBuf {
+        self.root.join("layers").join(directory)
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}

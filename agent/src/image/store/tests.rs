@@ -1,0 +1,182 @@
+//! The store over its own files: what it finds, and what it makes of damage.
+
+use super::*;
+use crate::image::config::ImageConfig;
+
+/// A store with one image of two layers.
+struct Node {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+const NAME: &str = "r.example/a:1";
+
+fn layer(writer: &Writer, content: &str, opaque_root: bool) -> LayerRecord {
+    let staging = writer.stage().unwrap();
+    let diff_id = Digest::of(content.as_bytes());
+    let record =
+        LayerRecord { diff_id, directory: String::new(), bytes: 10, entries: 1, opaque_root };
+    writer.commit(staging, record).unwrap()
+}
+
+fn image(writer: &Writer, contents: &[(&str, bool)], name: Option<&str>) -> NameRecord {
+    let layers: Vec<LayerRecord> = contents.iter().map(|(c, o)| layer(writer, c, *o)).collect();
+    let diff_ids: Vec<String> = layers.iter().map(|l| format!("\"{}\"", l.diff_id)).collect();
+    let config = format!(
+        r#"{{"os":"linux","architecture":"arm","config":{{"Cmd":["sh"]}},
+            "rootfs":{{"diff_ids":[{}]}}}}"#,
+        diff_ids.join(",")
+    );
+    let descriptors: Vec<String> =
+        layers.iter().map(|l| format!(r#"{{"digest":"{}","size":1}}"#, l.diff_id)).collect();
+    let config_digest = Digest::of(config.as_bytes());
+    let manifest = format!(
+        r#"{{"config":{{"digest":"{config_digest}","size":{}}},"layers":[{}]}}"#,
+        config.len(),
+        descriptors.join(",")
+    );
+    let id = Digest::of(manifest.as_bytes());
+    writer.put_document(&config_digest, config.as_bytes()).unwrap();
+    writer.put_document(&id, manifest.as_bytes()).unwrap();
+    let record =
+        NameRecord { name: name.map(str::to_owned), target: Digest::of(b"index"), manifest: id };
+    writer.put_name(&record).unwrap();
+    record
+}
+
+impl Node {
+    fn new() -> (Self, NameRecord) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("images")).unwrap();
+        let writer = Writer::lock(&store).unwrap();
+        let record = image(&writer, &[("one", false), ("two", false)], Some(NAME));
+        (Self { dir, store }, record)
+    }
+
+    /// The store as the next start finds it.
+    fn reopen(&self) -> Store {
+        Store::open(self.dir.path().join("images")).unwrap()
+    }
+
+    fn find(&self, name: &str) -> Option<NameRecord> {
+        self.store.find(&name.parse().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn an_image_is_found_by_its_name_and_by_its_digests() {
+    let (node, record) = Node::new();
+    assert_eq!(node.find(NAME), Some(record.clone()));
+    assert_eq!(node.find(&format!("r.example/a@{}", record.target)), Some(record.clone()));
+    assert_eq!(node.find(&format!("r.example/a@{}", record.manifest)), Some(record.clone()));
+    assert_eq!(node.find("r.example/a:2"), None);
+    assert_eq!(node.find(&format!("r.example/b@{}", record.target)), None);
+}
+
+#[test]
+fn an_image_has_its_configuration_and_layers_in_order() {
+    let (node, record) = Node::new();
+    let image = node.store.image(&record.manifest).unwrap().unwrap();
+    assert_eq!(image.config, ImageConfig { cmd: vec!["sh".into()], ..ImageConfig::default() });
+    assert_eq!(image.digest_reference, format!("r.example/a@{}", record.target));
+    let dirs: Vec<PathBuf> = ["one", "two"]
+        .map(|content| node.store.layer(&Digest::of(content.as_bytes())).unwrap().unwrap())
+        .map(|layer| node.store.root().join("layers").join(layer.directory))
+        .to_vec();
+    assert_eq!(image.layers, dirs);
+    assert!(dirs.iter().all(|dir| dir.is_dir()));
+}
+
+#[test]
+fn layers_beneath_an_opaque_root_are_left_out() {
+    let (node, _) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let record = image(&writer, &[("below", false), ("wall", true), ("above", false)], None);
+    let image = node.store.image(&record.manifest).unwrap().unwrap();
+    assert_eq!(image.layers.len(), 2);
+    assert_eq!(image.digest_reference, record.manifest.to_string());
+}
+
+#[test]
+fn list_names_every_image_once() {
+    let (node, record) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let second = NameRecord { name: Some("r.example/a:0".into()), ..record.clone() };
+    writer.put_name(&second).unwrap();
+    let list = node.store.list().unwrap();
+    let names = vec!["r.example/a:0".to_owned(), NAME.to_owned()];
+    assert_eq!(list, [ImageSummary { id: record.manifest, names, bytes: 20 }]);
+}
+
+#[test]
+fn damage_makes_an_image_absent_and_leaves_the_rest_alone() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
+        ("manifests", |path| fs::write(path, b"").unwrap()),
+        ("manifests", |path| fs::remove_file(path).unwrap()),
+        ("records", |path| fs::write(path, b"{").unwrap()),
+        ("layers", |path| fs::remove_dir_all(path).unwrap()),
+    ];
+    for (dir, damage) in damages {
+        let (node, record) = Node::new();
+        let writer = Writer::lock(&node.store).unwrap();
+        let other = image(&writer, &[("other", false)], Some("r.example/b:1"));
+        drop(writer);
+        // Every file of the first image in turn would do; take the first that belongs to it only.
+        let victim = match dir {
+            "manifests" => node.store.document_path(&record.manifest),
+            "records" => node.store.record_path(&Digest::of(b"two")),
+            _ => node.store.image(&record.manifest).unwrap().unwrap().layers.remove(1),
+        };
+        damage(&victim);
+        assert_eq!(node.find(NAME), None, "{dir}");
+        let store = node.reopen();
+        assert_eq!(store.names().unwrap(), std::slice::from_ref(&other), "{dir}");
+        assert!(store.image(&other.manifest).unwrap().is_some());
+        // What is missing can be put back.
+        let writer = Writer::lock(&store).unwrap();
+        if dir == "manifests" {
+            let again = NameRecord { name: Some("r.example/c:1".into()), ..other };
+            writer.put_name(&again).unwrap();
+        } else {
+            layer(&writer, "two", false);
+            assert!(store.image(&record.manifest).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
+fn what_a_crash_left_is_removed_at_the_next_start() {
+    let (node, record) = Node::new();
+    let root = node.store.root();
+    fs::create_dir_all(root.join("tmp/layer-0/deep/tree")).unwrap();
+    fs::write(root.join("tmp/record-7"), "half").unwrap();
+    fs::create_dir_all(root.join("layers/aaaaaaaa/usr")).unwrap();
+    let store = node.reopen();
+    assert_eq!(files::names(&root.join("tmp")).unwrap(), Vec::<String>::new());
+    assert_eq!(files::names(&root.join("layers")).unwrap().len(), 2);
+    assert!(store.image(&record.manifest).unwrap().is_some());
+}
+
+#[test]
+fn opening_beside_a_writer_touches_nothing() {
+    let (node, _) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let staging = writer.stage().unwrap();
+    let store = node.reopen();
+    assert!(Writer::try_lock(&store).unwrap().is_none());
+    assert_eq!(files::names(&store.tmp()).unwrap().len(), 1);
+    drop(staging);
+    assert!(files::names(&store.tmp()).unwrap().is_empty());
+}
+
+#[test]
+fn colliding_short_names_get_the_next_candidate() {
+    let (node, _) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let taken = record::short_names(&Digest::of(b"three")).next().unwrap();
+    fs::create_dir(node.store.layer_path(&taken)).unwrap();
+    let third = layer(&writer, "three", false);
+    assert_ne!(third.directory, taken);
+    assert_eq!(node.store.layer(&third.diff_id).unwrap(), Some(third));
+}

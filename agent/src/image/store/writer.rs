@@ -1,0 +1,186 @@
+//! The one writer of the store.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::record::short_names;
+use super::{LayerRecord, NameRecord, Store, StoreError, files};
+use crate::image::digest::Digest;
+
+/// The right to change the store. One process at a time has it, and the kernel takes it back when
+/// that process ends in whatever way.
+#[derive(Debug)]
+pub struct Writer {
+    store: Store,
+    /// Numbers what is made in `tmp/`.
+    next: AtomicU64,
+    _lock: File,
+}
+
+/// A directory for a layer that is not finished. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Writer {
+    /// Waits until nobody else writes.
+    pub fn lock(store: &Store) -> Result<Self, StoreError> {
+        let file = Self::lock_file(store)?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|errno| StoreError::at("lock", store.root())(errno.into()))?;
+        Ok(Self::new(store, file))
+    }
+
+    /// `None` if somebody else writes.
+    pub fn try_lock(store: &Store) -> Result<Option<Self>, StoreError> {
+        let file = Self::lock_file(store)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self::new(store, file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(StoreError::at("lock", store.root())(errno.into())),
+        }
+    }
+
+    fn lock_file(store: &Store) -> Result<File, StoreError> {
+        let path = store.root().join("lock");
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(StoreError::at("open", &path))
+    }
+
+    fn new(store: &Store, lock: File) -> Self {
+        Self { store: store.clone(), next: AtomicU64::new(0), _lock: lock }
+    }
+
+    /// What is written to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Removes what a crash left: unfinished things, layers nobody recorded, records without their
+    /// layer, names whose image is not complete.
+    pub fn tidy(&self) -> Result<(), StoreError> {
+        let store = &self.store;
+        for name in files::names(&store.tmp())? {
+            files::remove(&store.tmp().join(name))?;
+        }
+        let mut directories = Vec::new();
+        for hex in files::names(&store.root.join("records"))? {
+            let layer = match Digest::from_hex(&hex) {
+                Ok(diff_id) => store.layer(&diff_id)?,
+                Err(_) => None,
+            };
+            match layer {
+                Some(layer) => directories.push(layer.directory),
+                None => files::remove(&store.root.join("records").join(hex))?,
+            }
+        }
+        for name in files::names(&store.root.join("layers"))? {
+            if !directories.contains(&name) {
+                files::remove(&store.layer_path(&name))?;
+            }
+        }
+        for key in files::names(&store.root.join("names"))? {
+            let path = store.name_path(&key);
+            let complete = match Store::read_name(&path)? {
+                Some(record) => record.key() == key && store.contents(&record.manifest)?.is_some(),
+                None => false,
+            };
+            if !complete {
+                files::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a manifest or configuration whose digest has been checked.
+    pub fn put_document(&self, digest: &Digest, data: &[u8]) -> Result<(), StoreError> {
+        if self.store.document(digest)?.is_some() {
+            return Ok(());
+        }
+        files::write(&self.store.document_path(digest), &self.fresh("document"), data)
+    }
+
+    /// Keeps what a name stands for. Documents and layers must be there already.
+    pub fn put_name(&self, record: &NameRecord) -> Result<(), StoreError> {
+        let path = self.store.name_path(&record.key());
+        if Store::read_name(&path)?.as_ref() == Some(record) {
+            return Ok(());
+        }
+        self.put_json(&path, record)
+    }
+
+    /// Makes a place to unpack a layer into.
+    pub fn stage(&self) -> Result<Staging, StoreError> {
+        let path = self.fresh("layer");
+        let action = "create";
+        DirBuilder::new().mode(0o755).create(&path).map_err(StoreError::at(action, &path))?;
+        // A layer that says nothing of its root gets an ordinary one, whatever our umask is.
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, mode).map_err(StoreError::at(action, &path))?;
+        let fd = File::open(&path).map_err(StoreError::at("open", &path))?.into();
+        Ok(Staging { path, fd })
+    }
+
+    /// Makes a verified layer last and known.
+    pub fn commit(
+        &self,
+        staging: Staging,
+        mut layer: LayerRecord,
+    ) -> Result<LayerRecord, StoreError> {
+        // One call for the whole file system: a layer has thousands of files.
+        rustix::fs::syncfs(&staging.fd)
+            .map_err(|errno| StoreError::at("sync", &staging.path)(errno.into()))?;
+        let free = short_names(&layer.diff_id)
+            .find(|name| self.store.layer_path(name).symlink_metadata().is_err());
+        layer.directory = free.ok_or_else(|| {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            StoreError::at("name layer", &staging.path)(error)
+        })?;
+        let path = self.store.layer_path(&layer.directory);
+        fs::rename(&staging.path, &path).map_err(StoreError::at("rename", &path))?;
+        drop(staging);
+        files::sync_parent(&path)?;
+        self.put_json(&self.store.record_path(&layer.diff_id), &layer)?;
+        Ok(layer)
+    }
+
+    fn put_json(&self, path: &Path, record: &impl serde::Serialize) -> Result<(), StoreError> {
+        let data = serde_json::to_vec(record)
+            .map_err(|error| StoreError::at("encode", path)(error.into()))?;
+        files::write(path, &self.fresh("record"), &data)
+    }
+
+    /// A name in `tmp/` that is not in use.
+    fn fresh(&self, what: &str) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.store.tmp().join(format!("{what}-{number}"))
+    }
+}
+
+impl Staging {
+    /// The directory to unpack into.
+    pub fn directory(&self) -> Result<OwnedFd, StoreError> {
+        self.fd.try_clone().map_err(StoreError::at("open", &self.path))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After a commit there is nothing by this name. A failure is healed by the next `tidy`.
+        let _ = files::remove(&self.path);
+    }
+}

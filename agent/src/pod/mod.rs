@@ -3,6 +3,16 @@
 //! Everything here is pure: no clocks, no disk, no kernel. Times come in as values, facts come in
 //! as events, and the same history always ends in the same state.
 
+pub mod fault;
 mod moment;
+pub mod process;
+pub mod qos;
+pub mod resources;
+pub mod spec;
+#[cfg(test)]
+pub(crate) mod tests;
+mod unsupported;
+pub mod validate;
 
 pub use moment::Moment;
+pub use spec::{Container, Pod, PodName};

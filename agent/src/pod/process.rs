@@ -1,0 +1,242 @@
+//! What a container's first process is started with: the spec's wishes over the image's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::qos::oom_score_adj;
+use super::spec::{Container, Pod};
+use crate::image::{Image, ImageId};
+use crate::runtime::{ContainerId, StartRequest};
+
+/// Where programs are looked for when neither image nor spec says so.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// `SIGTERM`.
+pub const SIGTERM: i32 = 15;
+
+/// Why a container cannot be started with this image. Texts are the kubelet's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// `runAsUser: 0` with `runAsNonRoot`.
+    #[error(
+        "container's runAsUser breaks non-root policy (pod: \"{pod}\", container: {container})"
+    )]
+    RunsAsRoot {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// The image runs as root, with `runAsNonRoot`.
+    #[error(
+        "container has runAsNonRoot and image will run as root (pod: \"{pod}\", container: {container})"
+    )]
+    ImageRunsAsRoot {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// The image names its user, with `runAsNonRoot`.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: \"{pod}\", container: {container})"
+    )]
+    UserIsNoNumber {
+        /// The image's user.
+        user: String,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// Neither spec nor image says what to run.
+    #[error("no command specified: set `command`, or use an image with an entrypoint")]
+    NoCommand,
+}
+
+/// Builds the request for one attempt of one container.
+pub fn start_request(
+    pod: &Pod,
+    container: &Container,
+    attempt: u32,
+    image: Image,
+    memory_bytes: u64,
+) -> Result<StartRequest, ConfigError> {
+    check_user(pod, container, &image.config.user)?;
+    let tag = Tag { image: image.id, reference: container.image.clone() }.to_string();
+    let args = command_line(container, &image.config.entrypoint, &image.config.cmd);
+    if args.is_empty() {
+        return Err(ConfigError::NoCommand);
+    }
+    let cwd = [container.working_dir.as_str(), image.config.working_dir.as_str(), "/"];
+    let cwd = cwd.into_iter().find(|path| !path.is_empty()).unwrap_or("/").to_owned();
+    Ok(StartRequest {
+        id: ContainerId { pod: pod.name.uid, name: container.name.clone(), attempt },
+        args,
+        env: environment(pod, container, image.config.env),
+        cwd,
+        image_user: image.config.user,
+        layers: image.layers,
+        rights: container.rights.clone(),
+        limits: container.limits,
+        oom_score_adj: score(pod, container, memory_bytes),
+        tty: container.tty,
+        tag,
+    })
+}
+
+fn score(pod: &Pod, container: &Container, memory_bytes: u64) -> i32 {
+    oom_score_adj(pod.qos, pod.node_critical, container.oom_request, memory_bytes)
+}
+
+/// What an attempt was made from, as it stands in [`StartRequest::tag`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The image.
+    pub image: ImageId,
+    /// As the spec wrote it.
+    pub reference: String,
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.image, self.reference)
+    }
+}
+
+impl Tag {
+    /// Reads a tag back; none where it is not one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (image, reference) = text.split_once(' ')?;
+        Some(Self { image: image.parse().ok()?, reference: reference.to_owned() })
+    }
+}
+
+fn check_user(pod: &Pod, container: &Container, image_user: &str) -> Result<(), ConfigError> {
+    if !container.run_as_non_root {
+        return Ok(());
+    }
+    let (pod, container_name) = (pod.name.describe(), container.name.clone());
+    if let Some(user) = container.rights.user {
+        let error = ConfigError::RunsAsRoot { pod, container: container_name };
+        return if user == 0 { Err(error) } else { Ok(()) };
+    }
+    let user = image_user.split(':').next().unwrap_or_default();
+    match user.parse::<u32>() {
+        Ok(0) => Err(ConfigError::ImageRunsAsRoot { pod, container: container_name }),
+        Ok(_) => Ok(()),
+        Err(_) if user.is_empty() => {
+            Err(ConfigError::ImageRunsAsRoot { pod, container: container_name })
+        }
+        Err(_) => {
+            let user = user.to_owned();
+            Err(ConfigError::UserIsNoNumber { user, pod, container: container_name })
+        }
+    }
+}
+
+fn command_line(container: &Container, entrypoint: &[String], cmd: &[String]) -> Vec<String> {
+    let variables = variables(container);
+    let expanded = |list: &[String]| -> Vec<String> {
+        list.iter().map(|text| expand(text, &variables)).collect()
+    };
+    match (container.command.is_empty(), container.args.is_empty()) {
+        (true, true) => [entrypoint, cmd].concat(),
+        (true, false) => [entrypoint.to_vec(), expanded(&container.args)].concat(),
+        (false, _) => [expanded(&container.command), expanded(&container.args)].concat(),
+    }
+}
+
+/// The container's own variables: each sees those before it.
+fn variables(container: &Container) -> BTreeMap<&str, String> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in &container.env {
+        let value = expand(value, &variables);
+        variables.insert(name.as_str(), value);
+    }
+    variables
+}
+
+fn environment(pod: &Pod, container: &Container, image: Vec<String>) -> Vec<String> {
+    let own = variables(container);
+    let named = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
+    let mut env: Vec<String> =
+        image.into_iter().filter(|entry| !own.contains_key(named(entry).as_str())).collect();
+    let has = |env: &[String], wanted: &str| env.iter().any(|entry| named(entry) == wanted);
+    if !has(&env, "PATH") && !own.contains_key("PATH") {
+        env.push(DEFAULT_PATH.to_owned());
+    }
+    if !has(&env, "HOSTNAME") && !own.contains_key("HOSTNAME") && !pod.host.network {
+        env.push(format!("HOSTNAME={}", pod.hostname));
+    }
+    // In the spec's order, each name where it was written last.
+    for (place, (name, _)) in container.env.iter().enumerate() {
+        let again = container.env.iter().skip(place + 1).any(|(later, _)| later == name);
+        if let (false, Some(value)) = (again, own.get(name.as_str())) {
+            env.push(format!("{name}={value}"));
+        }
+    }
+    env
+}
+
+/// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are.
+fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        rest = after;
+        if let Some(escaped) = after.strip_prefix('$') {
+            out.push('$');
+            rest = escaped;
+        } else if let Some((name, behind)) =
+            after.strip_prefix('(').and_then(|after| after.split_once(')'))
+        {
+            match variables.get(name) {
+                Some(value) => out.push_str(value),
+                None => out.extend(["$(", name, ")"]),
+            }
+            rest = behind;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The signal that asks a container to end.
+pub fn stop_signal(container: &Container, image: Option<&str>) -> i32 {
+    let own = container.stop_signal.map(i32::from);
+    own.or_else(|| image.and_then(signal_number)).unwrap_or(SIGTERM)
+}
+
+fn signal_number(text: &str) -> Option<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    if let Some(offset) = name.strip_prefix("RTMIN+") {
+        return offset.parse::<i32>().ok().map(|n| 34 + n).filter(|n| (34..=64).contains(n));
+    }
+    let known = [
+        ("HUP", 1),
+        ("INT", 2),
+        ("QUIT", 3),
+        ("ABRT", 6),
+        ("KILL", 9),
+        ("USR1", 10),
+        ("USR2", 12),
+        ("PIPE", 13),
+        ("ALRM", 14),
+        ("TERM", 15),
+        ("CONT", 18),
+        ("STOP", 19),
+        ("WINCH", 28),
+        ("PWR", 30),
+    ];
+    known.into_iter().find(|(known, _)| *known == name).map(|(_, number)| number)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! A pod that may run: validated, with every default filled in.
+//!
+//! [`validate`](super::validate::validate) makes a [`Pod`] from what came over the wire, or says
+//! everything that is wrong with it. What is kept is what the node acts on, so that a pod costs
+//! little memory; the file on flash has the rest.
+
+use std::time::Duration;
+
+use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
+use mote_protocol::pod::RestartPolicy;
+use mote_protocol::status::ContainerRole;
+
+use super::qos::QosClass;
+use crate::image::PullPolicy;
+use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest};
+
+/// Which pod: a name, and one life of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// This life of it.
+    pub uid: Uid,
+}
+
+impl PodName {
+    /// `name_namespace(uid)`, as the kubelet's messages have it.
+    pub fn describe(&self) -> String {
+        format!("{}_{}({})", self.name, self.namespace, self.uid)
+    }
+
+    /// The key of the object that asks for it.
+    pub fn key(&self) -> ObjectKey {
+        let (namespace, name) = (self.namespace.clone(), self.name.clone());
+        ObjectKey { kind: Kind::Pod, namespace, name }
+    }
+}
+
+/// A pod that may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Which pod.
+    pub name: PodName,
+    /// When containers that ended run again.
+    pub restart_policy: RestartPolicy,
+    /// `terminationGracePeriodSeconds`.
+    pub grace_s: u32,
+    /// `activeDeadlineSeconds`.
+    pub active_deadline: Option<Duration>,
+    /// What it shares with the host.
+    pub host: HostNamespaces,
+    /// All containers share one PID namespace.
+    pub share_process_namespace: bool,
+    /// The hostname its containers see.
+    pub hostname: String,
+    /// Limits of the whole pod.
+    pub limits: Limits,
+    /// How well it is protected when memory is short.
+    pub qos: QosClass,
+    /// `priorityClassName: system-node-critical`.
+    pub node_critical: bool,
+    /// `readinessGates[].conditionType`.
+    pub readiness_gates: Vec<String>,
+    /// Init containers and sidecars in their order, then app containers in theirs.
+    pub containers: Vec<Container>,
+}
+
+/// One container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its name: unique in the pod.
+    pub name: String,
+    /// What it is for.
+    pub role: ContainerRole,
+    /// Its image, as the spec writes it.
+    pub image: String,
+    /// When to ask the registry.
+    pub pull_policy: PullPolicy,
+    /// Replaces the image's entrypoint, where not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's command, where not empty.
+    pub args: Vec<String>,
+    /// Replaces the image's working directory, where not empty.
+    pub working_dir: String,
+    /// Literal variables in their order.
+    pub env: Vec<(String, String)>,
+    /// What it may do.
+    pub rights: Rights,
+    /// It must not run as root.
+    pub run_as_non_root: bool,
+    /// Its own limits.
+    pub limits: Limits,
+    /// Memory request that its `oom_score_adj` is computed from.
+    pub oom_request: u64,
+    /// Replaces the image's stop signal.
+    pub stop_signal: Option<u8>,
+    /// A terminal instead of pipes.
+    pub tty: bool,
+}
+
+impl Pod {
+    /// What its sandbox needs.
+    pub fn sandbox(&self) -> SandboxRequest {
+        SandboxRequest {
+            uid: self.name.uid,
+            hostname: self.hostname.clone(),
+            host: self.host,
+            share_process_namespace: self.share_process_namespace,
+            limits: self.limits,
+        }
+    }
+}
+
+impl Container {
+    /// The path that events about it name.
+    pub fn field_path(&self) -> String {
+        match self.role {
+            ContainerRole::App => format!("spec.containers{{{}}}", self.name),
+            ContainerRole::Init | ContainerRole::Sidecar => {
+                format!("spec.initContainers{{{}}}", self.name)
+            }
+        }
+    }
+}

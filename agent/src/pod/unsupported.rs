@@ -1,0 +1,175 @@
+//! What this version of the agent cannot do, by field.
+//!
+//! Nothing that was asked is dropped in silence. A field without which the pod would be less safe
+//! or would mean something else is refused; one that changes little is reported as ignored. As
+//! the agent learns, lines leave this file.
+
+use mote_protocol::pod::{
+    Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
+    SecurityContext, SecurityProfile, TerminationMessagePolicy,
+};
+
+/// A field that something is asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The pod cannot run without it.
+    Refused(String),
+    /// The pod runs without it.
+    Ignored(String),
+}
+
+/// Collects what `spec` asks for in vain, in the order of its fields.
+pub(super) fn findings(spec: &PodSpec) -> Vec<Finding> {
+    let mut found = Findings::default();
+    let mut mounted = false;
+    let named = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    for (list, containers) in named {
+        for (place, container) in containers.iter().enumerate() {
+            let path = format!("spec.{list}[{place}]");
+            found.container(&path, container, spec.network.host_network);
+            mounted |= !container.volume_mounts.is_empty();
+        }
+    }
+    // Volumes that are mounted are refused where they are mounted.
+    found.ignored(!spec.volumes.is_empty() && !mounted, "spec", "volumes");
+    found.pod(spec);
+    found.network(&spec.network);
+    found.security(&spec.security_context);
+    found.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn refused(&mut self, asked: bool, path: &str, field: &str) {
+        if asked {
+            self.0.push(Finding::Refused(format!("{path}.{field}")));
+        }
+    }
+
+    fn ignored(&mut self, asked: bool, path: &str, field: &str) {
+        if asked {
+            self.0.push(Finding::Ignored(format!("{path}.{field}")));
+        }
+    }
+
+    fn container(&mut self, path: &str, container: &Container, host_network: bool) {
+        self.refused(!container.volume_mounts.is_empty(), path, "volumeMounts");
+        self.refused(!container.env_from.is_empty(), path, "envFrom");
+        for (place, variable) in container.env.iter().enumerate() {
+            let literal = matches!(variable.value, EnvValue::Literal(_));
+            self.refused(!literal, path, &format!("env[{place}].valueFrom"));
+        }
+        for (place, port) in container.ports.iter().enumerate() {
+            // In the host's network the port is the host's already.
+            let mapped = port.host_port != 0 && !host_network;
+            self.refused(mapped, path, &format!("ports[{place}].hostPort"));
+        }
+        self.refused(container.liveness_probe.is_some(), path, "livenessProbe");
+        self.refused(container.readiness_probe.is_some(), path, "readinessProbe");
+        self.refused(container.startup_probe.is_some(), path, "startupProbe");
+        self.refused(container.post_start.is_some(), path, "lifecycle.postStart");
+        self.refused(container.pre_stop.is_some(), path, "lifecycle.preStop");
+        self.amounts(&format!("{path}.resources.requests"), &container.requests);
+        self.amounts(&format!("{path}.resources.limits"), &container.limits);
+        self.ignored(container.stdin, path, "stdin");
+        let message_path = container.termination_message_path.is_some();
+        self.ignored(message_path, path, "terminationMessagePath");
+        let fallback = TerminationMessagePolicy::FallbackToLogsOnError;
+        let policy = container.termination_message_policy == fallback;
+        self.ignored(policy, path, "terminationMessagePolicy");
+        self.container_security(&format!("{path}.securityContext"), &container.security_context);
+    }
+
+    fn amounts(&mut self, path: &str, amounts: &Amounts) {
+        self.ignored(amounts.ephemeral_bytes.is_some(), path, "ephemeral-storage");
+        for name in amounts.others.keys() {
+            self.refused(true, path, name);
+        }
+    }
+
+    fn container_security(&mut self, path: &str, context: &SecurityContext) {
+        self.refused(context.proc_unmasked, path, "procMount");
+        self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
+    }
+
+    fn security(&mut self, context: &PodSecurityContext) {
+        let path = "spec.securityContext";
+        self.refused(!context.sysctls.is_empty(), path, "sysctls");
+        self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
+    }
+
+    fn profiles(
+        &mut self,
+        path: &str,
+        seccomp: Option<&SecurityProfile>,
+        app_armor: Option<&SecurityProfile>,
+    ) {
+        let local = matches!(seccomp, Some(SecurityProfile::Localhost(_)));
+        self.refused(local, path, "seccompProfile.localhostProfile");
+        // Unconfined is what every container is, with regard to AppArmor.
+        let confined = app_armor.is_some_and(|profile| *profile != SecurityProfile::Unconfined);
+        self.refused(confined, path, "appArmorProfile");
+    }
+
+    fn pod(&mut self, spec: &PodSpec) {
+        self.refused(spec.host_users == Some(false), "spec", "hostUsers");
+        self.refused(!matches!(spec.os.as_str(), "" | "linux"), "spec", "os.name");
+        self.amounts("spec.overhead", &spec.overhead);
+        self.ignored(!spec.image_pull_secrets.is_empty(), "spec", "imagePullSecrets");
+    }
+
+    fn network(&mut self, network: &PodNetwork) {
+        self.refused(!network.host_aliases.is_empty(), "spec", "hostAliases");
+        self.refused(network.dns_policy == DnsPolicy::None, "spec", "dnsPolicy");
+        let dns = &network.dns_config;
+        let configured =
+            !(dns.nameservers.is_empty() && dns.searches.is_empty() && dns.options.is_empty());
+        self.refused(configured, "spec", "dnsConfig");
+        self.ignored(!network.subdomain.is_empty(), "spec", "subdomain");
+        self.refused(network.hostname_as_fqdn, "spec", "setHostnameAsFQDN");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mote_protocol::pod::{ContainerPort, EnvVar, VolumeMount};
+
+    fn spec(container: Container) -> PodSpec {
+        PodSpec { containers: vec![container], ..PodSpec::default() }
+    }
+
+    #[test]
+    fn a_plain_pod_asks_for_nothing_in_vain() {
+        let ports = vec![ContainerPort { container_port: 80, ..ContainerPort::default() }];
+        assert_eq!(findings(&spec(Container { ports, ..Container::default() })), []);
+    }
+
+    #[test]
+    fn what_changes_the_meaning_is_refused_by_path() {
+        let container = Container {
+            volume_mounts: vec![VolumeMount::default()],
+            env: vec![EnvVar { name: "A".into(), value: EnvValue::Field("status.podIP".into()) }],
+            ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
+            security_context: SecurityContext {
+                seccomp_profile: Some(SecurityProfile::Localhost("p.json".into())),
+                ..SecurityContext::default()
+            },
+            stdin: true,
+            ..Container::default()
+        };
+        let refused = |field: &str| Finding::Refused(format!("spec.containers[0].{field}"));
+        assert_eq!(
+            findings(&spec(container)),
+            [
+                refused("volumeMounts"),
+                refused("env[0].valueFrom"),
+                refused("ports[0].hostPort"),
+                Finding::Ignored("spec.containers[0].stdin".into()),
+                refused("securityContext.seccompProfile.localhostProfile"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::pod::tests::{container, name, wire_pod};
+use mote_protocol::extension::Extension;
+use mote_protocol::pod::{EnvVar, SecurityContext};
+
+fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
+    validate(name("web"), asked, &BTreeMap::from([("zone".to_owned(), "a".to_owned())]))
+}
+
+fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) {
+    let mut asked = wire_pod(vec![container("app")]);
+    change(&mut asked);
+    let fault = checked(&asked).expect_err("must be refused").first;
+    (fault.reason, fault.field)
+}
+
+#[test]
+fn defaults_are_kubernetes_defaults() {
+    let pod = checked(&wire_pod(vec![container("app")])).unwrap().pod;
+    assert_eq!((pod.grace_s, pod.active_deadline), (30, None));
+    assert_eq!(pod.hostname, "web");
+    assert_eq!(pod.qos, qos::QosClass::BestEffort);
+    assert!(!pod.containers[0].rights.no_new_privileges);
+}
+
+#[test]
+fn every_fault_is_named_by_its_field() {
+    let invalid = |field: &str| ("Invalid", field.to_owned());
+    assert_eq!(first_fault(|p| p.spec.containers.clear()), invalid("spec.containers"));
+    assert_eq!(
+        first_fault(|p| p.spec.containers.push(container("app"))),
+        invalid("spec.containers[1].name")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.init_containers.push(container("app"))),
+        invalid("spec.containers[0].name")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.containers[0].name = "../x".into()),
+        invalid("spec.containers[0].name")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.containers[0].image.clear()),
+        invalid("spec.containers[0].image")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.containers[0].working_dir = "srv".into()),
+        invalid("spec.containers[0].workingDir")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.containers[0].args.push("a\0b".into())),
+        invalid("spec.containers[0].args")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.containers[0].restart_always = true),
+        invalid("spec.containers[0].restartPolicy")
+    );
+    assert_eq!(
+        first_fault(|p| p.spec.active_deadline_s = Some(0)),
+        invalid("spec.activeDeadlineSeconds")
+    );
+    assert_eq!(
+        first_fault(|p| {
+            p.spec.containers[0].requests.memory_bytes = Some(2);
+            p.spec.containers[0].limits.memory_bytes = Some(1);
+        }),
+        invalid("spec.containers[0].resources.requests.memory")
+    );
+    assert_eq!(
+        first_fault(|p| {
+            p.spec.containers[0].security_context = SecurityContext {
+                privileged: Some(true),
+                allow_privilege_escalation: Some(false),
+                ..SecurityContext::default()
+            };
+        }),
+        invalid("spec.containers[0].securityContext.allowPrivilegeEscalation")
+    );
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let mut asked = wire_pod(vec![container("app"), container("app")]);
+    asked.spec.containers[0].image.clear();
+    asked.spec.host_users = Some(false);
+    let error = checked(&asked).unwrap_err();
+    assert_eq!(error.first.field, "spec.containers[0].image");
+    let fields: Vec<_> = error.others.iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(fields, ["spec.containers[1].name", "spec.hostUsers"]);
+    assert!(error.to_string().contains("spec.hostUsers: this version"), "{error}");
+}
+
+#[test]
+fn a_critical_unknown_extension_is_refused_by_name_and_another_reported() {
+    let extension = |critical| Extension { name: "gpu".into(), critical, value: vec![] };
+    let fault = first_fault(|p| p.spec.extensions.0.push(extension(true)));
+    assert_eq!(fault, ("UnknownExtension", "spec.gpu".to_owned()));
+    let mut asked = wire_pod(vec![container("app")]);
+    asked.spec.containers[0].extensions.0.push(extension(false));
+    assert_eq!(checked(&asked).unwrap().ignored, ["spec.containers[0].gpu"]);
+}
+
+#[test]
+fn a_selector_must_match_this_node() {
+    let fault = first_fault(|p| drop(p.spec.node_selector.insert("zone".into(), "b".into())));
+    assert_eq!(fault, ("NodeAffinity", "spec.nodeSelector[zone]".to_owned()));
+    let mut asked = wire_pod(vec![container("app")]);
+    asked.spec.node_selector.insert("zone".into(), "a".into());
+    assert!(checked(&asked).is_ok());
+}
+
+#[test]
+fn only_moving_tags_are_always_pulled() {
+    for (reference, always) in [
+        ("busybox", true),
+        ("busybox:latest", true),
+        ("busybox:1.36", false),
+        ("registry:5000/team/app", true),
+        ("registry:5000/team/app:v1", false),
+        ("busybox@sha256:aa", false),
+        ("busybox:latest@sha256:aa", false),
+    ] {
+        assert_eq!(moves(reference), always, "{reference}");
+    }
+}
+
+#[test]
+fn rights_of_the_container_come_before_those_of_the_pod() {
+    let mut asked = wire_pod(vec![container("app")]);
+    asked.spec.security_context.run_as_user = Some(1000);
+    asked.spec.security_context.fs_group = Some(7);
+    asked.spec.security_context.run_as_non_root = Some(true);
+    asked.spec.containers[0].security_context.run_as_user = Some(2000);
+    asked.spec.containers[0].security_context.capabilities_drop = vec!["CAP_NET_RAW".into()];
+    asked.spec.containers[0].env =
+        vec![EnvVar { name: "A".into(), value: EnvValue::Literal("1".into()) }];
+    let pod = checked(&asked).unwrap().pod;
+    let container = &pod.containers[0];
+    assert_eq!(container.rights.user, Some(2000));
+    assert_eq!(container.rights.supplemental_groups, [7]);
+    assert_eq!(container.rights.drop_capabilities, ["NET_RAW"]);
+    assert!(container.run_as_non_root);
+    assert_eq!(container.env, [("A".to_owned(), "1".to_owned())]);
+}

@@ -18,13 +18,18 @@ pub enum ToPresence {
         session: Session,
     },
     /// The connection is gone.
-    Lost,
+    Lost {
+        /// Somebody else connected under our client id.
+        taken_over: bool,
+    },
     /// Somebody published under this node's own scope, and it is neither spec, command nor stream.
     Received {
         /// What: [`Topic::Birth`], [`Topic::Will`] ...
         topic: Topic,
         /// The frame.
         payload: Vec<u8>,
+        /// The broker had kept it: it was not published just now.
+        retained: bool,
     },
     /// The desired objects of this node changed.
     Objects(ObjectDigest),

@@ -10,6 +10,8 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
+use crate::board;
+
 /// An authority, and the directory that its files lie in.
 #[derive(Debug)]
 pub struct Authority {
@@ -45,10 +47,12 @@ impl Authority {
         self.directory.join("ca.pem")
     }
 
-    /// A certificate for a server on this machine, or for a client called `name`.
+    /// A certificate for a server on this machine, also as a virtual board sees it, or for a client called `name`.
     pub fn issue(&self, name: &str) -> Result<Identity> {
         let mut params = CertificateParams::new(vec!["localhost".into()])?;
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        for address in [Ipv4Addr::LOCALHOST, board::HOST] {
+            params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(address)));
+        }
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

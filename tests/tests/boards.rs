@@ -35,11 +35,11 @@ fn tour(machine: Machine) -> Result<()> {
     let mut guest = boot(&board, &agent, directory.path())?;
     controllers_are_those_of_cgroup_v2(&mut guest)?;
     overlays_can_be_mounted(&mut guest)?;
-    guest.run("mote-agent").context("run the agent")?;
+    guest.run("mote-agent --version").context("run the agent")?;
     let peak = guest.peak_memory_kib()? / 1024;
     println!("{machine}: the emulator took {peak} MiB at most");
     ensure!(peak <= MEMORY, "the emulator took {peak} MiB, more than {MEMORY}");
-    Ok(())
+    guest.leave()
 }
 
 fn boot(board: &Board, agent: &Path, directory: &Path) -> Result<Guest> {

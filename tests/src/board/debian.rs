@@ -157,3 +157,50 @@ fn complaint(output: &Output) -> String {
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("W: ")).collect();
     if lines.is_empty() { text.trim().into() } else { lines.join("; ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn package(directory: &Path, name: &str) -> Result<PathBuf> {
+        let root = directory.join(name);
+        fs::create_dir_all(root.join("DEBIAN"))?;
+        let control = format!(
+            "Package: {name}\nVersion: 1\nArchitecture: all\n\
+             Maintainer: nobody <nobody@localhost>\nDescription: a test\n"
+        );
+        fs::write(root.join("DEBIAN/control"), control)?;
+        fs::write(root.join(name), name)?;
+        run(Command::new("dpkg-deb").args(["--build", "-Znone"]).arg(&root))?;
+        Ok(directory.join(format!("{name}.deb")))
+    }
+
+    #[test]
+    fn what_was_unpacked_halfway_is_begun_again() -> Result<()> {
+        let directory = TempDir::new()?;
+        let packages = [package(directory.path(), "one")?, package(directory.path(), "other")?];
+        let into = directory.path().join("root");
+        fs::create_dir_all(into.with_extension("partial").join("left-over"))?;
+        unpack(&packages, &into)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&into)? {
+            names.push(entry?.file_name());
+        }
+        names.sort();
+        assert_eq!(names, ["one", "other"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_broken_package_leaves_nothing_behind_that_looks_complete() -> Result<()> {
+        let directory = TempDir::new()?;
+        let broken = directory.path().join("broken.deb");
+        fs::write(&broken, "not a package")?;
+        let into = directory.path().join("root");
+        let error = unpack(&[broken], &into).expect_err("cannot be unpacked").to_string();
+        assert!(error.starts_with("dpkg-deb fails: "), "{error}");
+        assert!(!into.exists());
+        Ok(())
+    }
+}

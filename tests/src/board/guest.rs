@@ -35,7 +35,8 @@ const KERNEL_OPTIONS: &str = "quiet panic=-1 oops=panic";
 #[derive(Debug)]
 pub struct Guest {
     emulator: Child,
-    orders: ChildStdin,
+    /// Closed when the host has nothing more to say.
+    orders: Option<ChildStdin>,
     answers: Receiver<String>,
     console: PathBuf,
     deadline: Instant,
@@ -71,8 +72,10 @@ impl Guest {
         });
         let deadline = Instant::now() + time;
         let dialogue = String::new();
-        let mut guest = Self { emulator, orders, answers, console, deadline, dialogue };
-        guest.answer().map_err(|error| guest.explain(&error.context("boot")))?;
+        let mut guest =
+            Self { emulator, orders: Some(orders), answers, console, deadline, dialogue };
+        let ready = guest.answer();
+        ready.map_err(|error| guest.explain(&error.context("boot")))?;
         Ok(guest)
     }
 
@@ -92,8 +95,21 @@ impl Guest {
     pub fn ask(&mut self, command: &str) -> Result<(i32, String)> {
         ensure!(!command.contains('\n'), "a command is one line");
         writeln!(self.dialogue, "> {command}")?;
-        self.orders.write_all(format!("{command}\n").as_bytes()).context("the emulator ended")?;
+        let orders = self.orders.as_mut().context("the board was left")?;
+        orders.write_all(format!("{command}\n").as_bytes()).context("the emulator ended")?;
         self.answer()
+    }
+
+    /// Closes the port to the board and waits until it has switched itself off, as it does when
+    /// the test is killed.
+    pub fn leave(&mut self) -> Result<()> {
+        self.orders = None;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.answers.recv_timeout(left) {
+            Err(RecvTimeoutError::Disconnected) => Ok(self.emulator.wait().map(drop)?),
+            Err(RecvTimeoutError::Timeout) => bail!("the board does not switch itself off"),
+            Ok(line) => bail!("the board speaks out of turn: {line}"),
+        }
     }
 
     /// The emulator's largest memory so far, in KiB.

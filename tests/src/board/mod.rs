@@ -23,6 +23,7 @@ pub mod machine;
 pub mod qemu;
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ use initramfs::GuestFile;
 use kernel::Kernel;
 use machine::Machine;
 use qemu::Qemu;
+
+/// Where a board finds what listens on this machine's loopback interface.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
 /// Everything a machine is made of, but for the agent: fetched and ready.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::debian::{self, Archive};
 use super::machine::Machine;
+use crate::process::command;
 
 /// The packages that bring every emulator we use.
 const PACKAGES: [&str; 2] = ["qemu-system-arm", "qemu-system-x86"];
@@ -39,8 +40,8 @@ impl Qemu {
 
     /// The emulator of a machine, without any options.
     pub fn command(&self, machine: Machine) -> Command {
-        let Some(root) = &self.root else { return Command::new(machine.emulator()) };
-        let mut command = Command::new(root.join("usr/bin").join(machine.emulator()));
+        let Some(root) = &self.root else { return command(machine.emulator()) };
+        let mut command = command(root.join("usr/bin").join(machine.emulator()));
         let mut libraries = OsString::new();
         for directory in library_directories(root) {
             libraries.push(directory);

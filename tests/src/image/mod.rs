@@ -80,6 +80,7 @@ impl Image {
 #[must_use]
 pub struct Builder {
     layers: Vec<Layer>,
+    architecture: Option<String>,
     config: serde_json::Map<String, Value>,
 }
 
@@ -119,6 +120,12 @@ impl Builder {
         self
     }
 
+    /// Says that it is for another machine than this one, in the words of image configurations.
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        self.architecture = Some(architecture.into());
+        self
+    }
+
     /// Computes all digests.
     pub fn build(self) -> Result<Image> {
         let (mut layers, mut diff_ids) = (Vec::new(), Vec::new());
@@ -128,7 +135,7 @@ impl Builder {
             layers.push(Blob::new(LAYER, layer::gzip(&tar)?));
         }
         let config = json!({
-            "architecture": go_architecture(),
+            "architecture": self.architecture.as_deref().unwrap_or_else(|| go_architecture()),
             "os": "linux",
             "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},

@@ -124,9 +124,13 @@ fn collect_directories(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn describe(pid: Pid) -> String {
-    let pid = pid.as_raw_nonzero();
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
+    format!("{} {}", pid.as_raw_nonzero(), command_line(pid))
+}
+
+/// A process's command line; empty where it has none or is gone.
+pub fn command_line(pid: Pid) -> String {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
 }
 
 /// Files open in a process.

@@ -11,6 +11,10 @@
 //! | [`port`] | TCP ports nobody else takes |
 //! | [`broker`] | a real mosquitto |
 //! | [`certificates`] | a certificate authority of its own |
+//! | [`node`] | the agent, with directories and cgroups of its own |
+//! | [`manifest`] | Kubernetes manifests |
+//! | [`operator`] | a person with `mote` |
+//! | [`world`] | broker, operator and observer together |
 //! | [`observer`] | what an MQTT client sees of a fleet |
 //! | [`image`] | container images, good and hostile |
 //! | [`registry`] | a real docker-registry |
@@ -28,9 +32,13 @@ pub mod certificates;
 pub mod elf;
 pub mod host;
 pub mod image;
+pub mod manifest;
+pub mod node;
 pub mod observer;
+pub mod operator;
 pub mod port;
 pub mod process;
 pub mod registry;
 pub mod verify;
 pub mod wait;
+pub mod world;

@@ -41,6 +41,8 @@ pub(super) struct Group {
     pub(super) checks: &'static [Check],
     /// Tests at a time, where it is not one per core.
     pub(super) threads: Option<usize>,
+    /// Runs also those that a plain `cargo test` leaves out for their cost.
+    pub(super) ignored: bool,
     /// Which test programs are its own.
     pub(super) owns: fn(&Program) -> bool,
 }
@@ -55,6 +57,7 @@ pub(super) const GROUPS: &[Group] = &[
         needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
         checks: &[],
         threads: None,
+        ignored: false,
         owns: is_unit,
     },
     Group {
@@ -75,6 +78,7 @@ pub(super) const GROUPS: &[Group] = &[
             ],
         }],
         threads: None,
+        ignored: false,
         owns: |program| program.package == "protocol",
     },
     Group {
@@ -85,6 +89,7 @@ pub(super) const GROUPS: &[Group] = &[
         needs: &[Need::BUSYBOX],
         checks: &[],
         threads: None,
+        ignored: false,
         owns: |program| program.package == "pause",
     },
     Group {
@@ -95,6 +100,7 @@ pub(super) const GROUPS: &[Group] = &[
         needs: &[],
         checks: &[],
         threads: None,
+        ignored: false,
         owns: |program| program.target == "simulator",
     },
     Group {
@@ -106,6 +112,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         // They wait far more than they work.
         threads: Some(4),
+        ignored: false,
         owns: |program| program.package == "tests" && program.target == "foundation",
     },
     Group {
@@ -116,6 +123,7 @@ pub(super) const GROUPS: &[Group] = &[
         needs: &[],
         checks: &[],
         threads: None,
+        ignored: false,
         owns: |program| program.target == "fuzz",
     },
     Group {
@@ -134,6 +142,7 @@ pub(super) const GROUPS: &[Group] = &[
         ],
         checks: &[],
         threads: None,
+        ignored: true,
         owns: |program| program.target == "boards",
     },
     Group {
@@ -152,6 +161,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         // What is counted must not be disturbed.
         threads: Some(1),
+        ignored: false,
         owns: |program| program.target == "counted",
     },
 ];

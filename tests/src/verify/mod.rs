@@ -117,6 +117,9 @@ fn run_group(group: &Group, built: &Built, long: bool, report: &mut Report) {
         if let Some(threads) = group.threads {
             start.env("RUST_TEST_THREADS", threads.to_string());
         }
+        if group.ignored {
+            start.arg("--include-ignored");
+        }
         if long {
             start.env("MOTE_LONG", "1");
         }

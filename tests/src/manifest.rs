@@ -1,0 +1,71 @@
+//! Kubernetes manifests of pods, written as a test would say them.
+
+use serde_json::{Value, json};
+
+/// A pod's manifest. JSON is YAML: `mote apply -f -` reads it as it is.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Manifest(Value);
+
+/// A pod called `name`, without a container yet. It gets a second to end, since a shell that is
+/// process 1 of its namespace does not hear SIGTERM.
+pub fn pod(name: &str) -> Manifest {
+    Manifest(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": []},
+    }))
+}
+
+impl Manifest {
+    /// Adds a container that runs a command.
+    pub fn container(self, name: &str, image: &str, command: &[&str]) -> Self {
+        self.push("containers", json!({"name": name, "image": image, "command": command}))
+    }
+
+    /// Adds a container that runs what its image says.
+    pub fn image(self, name: &str, image: &str) -> Self {
+        self.push("containers", json!({"name": name, "image": image}))
+    }
+
+    /// Adds an init container.
+    pub fn init(self, name: &str, image: &str, command: &[&str]) -> Self {
+        self.push("initContainers", json!({"name": name, "image": image, "command": command}))
+    }
+
+    /// Sets `restartPolicy: Never`.
+    pub fn once(self) -> Self {
+        self.spec("restartPolicy", json!("Never"))
+    }
+
+    /// Sets a field of the spec.
+    pub fn spec(mut self, field: &str, value: Value) -> Self {
+        self.0["spec"][field] = value;
+        self
+    }
+
+    /// Sets a field of the last container.
+    pub fn with(mut self, field: &str, value: Value) -> Self {
+        if let Some(container) =
+            self.0["spec"]["containers"].as_array_mut().and_then(|list| list.last_mut())
+        {
+            container[field] = value;
+        }
+        self
+    }
+
+    /// Its text.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn push(mut self, list: &str, container: Value) -> Self {
+        let spec = &mut self.0["spec"][list];
+        match spec.as_array_mut() {
+            Some(containers) => containers.push(container),
+            None => *spec = json!([container]),
+        }
+        self
+    }
+}

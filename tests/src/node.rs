@@ -1,0 +1,226 @@
+//! One node under test: the real agent, with directories and cgroups of its own.
+//!
+//! Pods outlive their agent by design, so a node that is dropped first ends its agent and then
+//! everything the agent left: nothing of a test outlives it.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal};
+
+use crate::binaries;
+use crate::broker::Broker;
+use crate::host::Footprint;
+use crate::image::Image;
+use crate::process::{Process, command};
+
+/// What a node's configuration says beside its name.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// `node`.
+    pub name: String,
+    /// `fleet`.
+    pub fleet: String,
+    /// `[broker]`: TLS with a client certificate instead of plain TCP.
+    pub tls: bool,
+    /// Registries spoken to in plain HTTP.
+    pub registries: Vec<String>,
+    /// Lines before the first table.
+    pub extra: String,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// What it was told.
+    pub options: NodeOptions,
+    footprint: Footprint,
+    agent: Option<Process>,
+    program: PathBuf,
+}
+
+impl Node {
+    /// A node below `directory`; its agent does not run yet.
+    pub fn new(directory: &Path, options: NodeOptions, broker: &Broker) -> Result<Self> {
+        let directory = directory.join(&options.name);
+        fs::create_dir_all(&directory)?;
+        let unique = directory.parent().and_then(Path::file_name).unwrap_or_default();
+        let cgroup = format!("{}.{}", unique.to_string_lossy(), options.name);
+        let footprint = Footprint { directory, cgroup };
+        let node = Self { options, footprint, agent: None, program: binaries::agent()? };
+        fs::create_dir_all(node.images())?;
+        fs::write(node.config(), node.configuration(broker)?).context("write agent.toml")?;
+        Ok(node)
+    }
+
+    /// Uses another build of the agent.
+    #[must_use]
+    pub fn with_program(mut self, program: &Path) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// Everything it holds of the machine.
+    pub fn footprint(&self) -> &Footprint {
+        &self.footprint
+    }
+
+    /// What survives a power cut.
+    pub fn state(&self) -> PathBuf {
+        self.footprint.directory.join("state")
+    }
+
+    /// What does not survive a reboot.
+    pub fn run(&self) -> PathBuf {
+        self.footprint.directory.join("run")
+    }
+
+    /// Where archives are dropped to be imported.
+    pub fn images(&self) -> PathBuf {
+        self.state().join("import")
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.footprint.directory.join("agent.toml")
+    }
+
+    /// Drops an archive of an image into its import directory.
+    pub fn import(&self, image: &Image, reference: &str) -> Result<()> {
+        let name = reference.replace(['/', ':'], "-");
+        // Complete under another name first, as a person copies a file.
+        let unfinished = self.footprint.directory.join(&name);
+        image.write_archive(&unfinished, reference)?;
+        let path = self.images().join(format!("{name}.tar"));
+        fs::rename(&unfinished, path).context("drop the archive")
+    }
+
+    /// Starts the agent and returns once it says that it runs.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
+        let mut start = command(&self.program);
+        start.arg("--config").arg(self.config()).env("MOTE_LOG", "debug");
+        let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
+        agent.wait_for_line("started")?;
+        self.agent = Some(agent);
+        Ok(())
+    }
+
+    /// The agent's process.
+    pub fn agent(&self) -> Result<&Process> {
+        self.agent.as_ref().with_context(|| format!("the agent of {} does not run", self.name()))
+    }
+
+    /// The agent's number.
+    pub fn pid(&self) -> Result<Pid> {
+        Ok(self.agent()?.pid())
+    }
+
+    /// What the agent of now has logged.
+    pub fn log(&self) -> String {
+        self.agent.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Ends the agent as power loss would: no goodbye.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut agent = self.agent.take().context("no agent to kill")?;
+        agent.kill()?;
+        Ok(())
+    }
+
+    /// Asks the agent to end; it must end well.
+    pub fn terminate(&mut self) -> Result<()> {
+        let mut agent = self.agent.take().context("no agent to end")?;
+        agent.signal(Signal::TERM)?;
+        let status = agent.wait()?;
+        ensure!(status.success(), "the agent ended with {status}; its log:\n{}", agent.log());
+        Ok(())
+    }
+
+    /// Power off: agent, pods and all that is in memory is gone; flash is left.
+    pub fn power_off(&mut self) -> Result<()> {
+        if self.agent.is_some() {
+            self.kill()?;
+        }
+        self.footprint.sweep()?;
+        match fs::remove_dir_all(self.run()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the running agent over its local socket.
+    pub fn ctl(&self, words: &[&str]) -> Result<String> {
+        let mut ask = Command::new(&self.program);
+        ask.env("MOTE_CONFIG", self.config()).arg("ctl").args(words);
+        let answer = ask.output().context("start mote-agent ctl")?;
+        let error = String::from_utf8_lossy(&answer.stderr);
+        ensure!(answer.status.success(), "mote-agent ctl {}: {error}", words.join(" "));
+        Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+    }
+
+    /// The one process of its pods whose command line ends so.
+    pub fn process(&self, command_line: &str) -> Result<Pid> {
+        let found = self.processes(command_line)?;
+        ensure!(found.len() == 1, "{} processes run `{command_line}`", found.len());
+        found.first().copied().context("one was found")
+    }
+
+    /// All processes of its pods whose command line ends so.
+    pub fn processes(&self, command_line: &str) -> Result<Vec<Pid>> {
+        let mut found = self.footprint.processes()?;
+        found.retain(|pid| crate::host::command_line(*pid).ends_with(command_line));
+        Ok(found)
+    }
+
+    fn configuration(&self, broker: &Broker) -> Result<String> {
+        let options = &self.options;
+        let mut text = format!(
+            "node = \"{}\"\nfleet = \"{}\"\nstate_dir = \"{}\"\nrun_dir = \"{}\"\n\
+             cgroup_root = \"{}\"\n{}\n",
+            options.name,
+            options.fleet,
+            self.state().display(),
+            self.run().display(),
+            self.footprint.cgroup,
+            options.extra
+        );
+        if options.tls {
+            let identity = broker.authority()?.issue(&options.name)?;
+            writeln!(
+                text,
+                "[broker]\nurl = \"mqtts://{}\"\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"",
+                broker.tls_address()?,
+                broker.authority()?.certificate().display(),
+                identity.certificate.display(),
+                identity.key.display()
+            )?;
+        } else {
+            writeln!(text, "[broker]\nurl = \"mqtt://{}\"", broker.address())?;
+        }
+        for host in &options.registries {
+            writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The agent first: it would start again what is swept.
+        self.agent.take();
+        if let Err(error) = self.footprint.sweep() {
+            eprintln!("sweep after {}: {error:#}", self.name());
+            assert!(thread::panicking(), "a node could not be swept: {error:#}");
+        }
+    }
+}

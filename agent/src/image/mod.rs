@@ -16,9 +16,11 @@ use std::time::Duration;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod registry;
 pub mod store;
 pub mod unpack;
 

@@ -183,14 +183,22 @@ impl UnpackError {
     }
 
     /// Whether the bytes themselves are broken, as they are when something changed them on the
-    /// way.
+    /// way. A source that failed and a layer that asks for too much are something else.
     pub fn is_corruption(&self) -> bool {
+        if let Some(error) = self.stream() {
+            // What inflating says; sources have other words.
+            return matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof
+            );
+        }
         match self {
             Self::Archive { source, .. }
             | Self::Entry { source: EntryError::Content(source), .. } => {
                 !matches!(source, ArchiveError::TooManyEntries(_))
             }
-            Self::Read(_) => true,
             _ => false,
         }
     }

@@ -1,0 +1,181 @@
+//! A blob as a stream of bytes that survives broken connections.
+//!
+//! Whoever reads never notices a cut: the download goes on where it stopped. A registry that does
+//! not understand ranges sends the blob again and what is known already is skipped. Bytes are
+//! counted and nothing else is promised of them; digests are the reader's to check.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_RANGE;
+
+use super::error::RegistryError;
+use super::transport::{protocol, within};
+use super::{Registry, jitter};
+use crate::image::digest::Digest;
+use crate::image::reference::Reference;
+
+/// Failures in a row after which a download is given up for now. The image will be asked for
+/// again, with longer pauses.
+const MAX_FAILURES: u32 = 5;
+/// A connection that brought this much was no failure.
+const PROGRESS: u64 = 64 * 1024;
+
+/// Reads one blob.
+pub struct BlobReader<'a> {
+    registry: &'a mut Registry,
+    reference: &'a Reference,
+    digest: Digest,
+    size: u64,
+    /// Bytes given to the reader.
+    offset: u64,
+    /// Bytes of the current answer that the reader has already.
+    skip: u64,
+    body: Option<Incoming>,
+    chunk: Bytes,
+    failures: u32,
+    /// Where the current connection began.
+    resumed_at: u64,
+}
+
+impl<'a> BlobReader<'a> {
+    pub(super) const fn new(
+        registry: &'a mut Registry,
+        reference: &'a Reference,
+        digest: Digest,
+        size: u64,
+    ) -> Self {
+        Self {
+            registry,
+            reference,
+            digest,
+            size,
+            offset: 0,
+            skip: 0,
+            body: None,
+            chunk: Bytes::new(),
+            failures: 0,
+            resumed_at: 0,
+        }
+    }
+
+    /// Gets the next piece, opening or reopening the download first where needed. `None` if the
+    /// connection ended.
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let host = self.reference.endpoint();
+        let mut body = match self.body.take() {
+            Some(body) => body,
+            None => self.open()?,
+        };
+        let Registry { runtime, client, received } = &mut *self.registry;
+        let limit = client.transport().timeouts().idle;
+        let frame = runtime.block_on(within(host, limit, body.frame()))?;
+        let Some(frame) = frame else { return Ok(None) };
+        let frame =
+            frame.map_err(|source| RegistryError::Http { host: host.to_owned(), source })?;
+        self.body = Some(body);
+        let chunk = frame.into_data().unwrap_or_default();
+        *received += chunk.len() as u64;
+        Ok(Some(chunk))
+    }
+
+    /// Starts the download where the reader stands.
+    fn open(&mut self) -> Result<Incoming, RegistryError> {
+        let host = self.reference.endpoint();
+        let Registry { runtime, client, .. } = &mut *self.registry;
+        let response = runtime.block_on(client.blob(self.reference, &self.digest, self.offset))?;
+        self.resumed_at = self.offset;
+        self.skip = 0;
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            let range = response.headers().get(CONTENT_RANGE);
+            let range = range.and_then(|value| value.to_str().ok());
+            if range.and_then(range_start) != Some(self.offset) {
+                return Err(protocol(host, "it sent another range than asked for"));
+            }
+        } else {
+            self.skip = self.offset;
+        }
+        let body = response.into_body();
+        if body.size_hint().exact().is_some_and(|bytes| bytes > self.size) {
+            let what = format!("it wants to send more than the blob's {} bytes", self.size);
+            return Err(protocol(host, &what));
+        }
+        Ok(body)
+    }
+
+    /// Takes in a piece, without what the reader has already.
+    fn accept(&mut self, mut chunk: Bytes) -> Result<(), RegistryError> {
+        let known = self.skip.min(chunk.len() as u64);
+        chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+        self.skip -= known;
+        if chunk.len() as u64 > self.size - self.offset {
+            let what = format!("it sent more than the blob's {} bytes", self.size);
+            return Err(protocol(self.reference.endpoint(), &what));
+        }
+        self.chunk = chunk;
+        Ok(())
+    }
+
+    /// Counts a failure and waits, or gives up.
+    fn fail(&mut self, error: RegistryError) -> io::Result<()> {
+        self.body = None;
+        if self.offset - self.resumed_at >= PROGRESS {
+            self.failures = 0;
+        }
+        self.resumed_at = self.offset;
+        self.failures += 1;
+        if self.failures > MAX_FAILURES || !error.is_transient() {
+            return Err(io::Error::other(error));
+        }
+        let timeouts = self.registry.client.transport().timeouts();
+        let pause = jitter(timeouts.pause * 2_u32.pow(self.failures - 1));
+        self.registry.runtime.block_on(tokio::time::sleep(pause));
+        Ok(())
+    }
+}
+
+impl Read for BlobReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            if self.offset == self.size || buffer.is_empty() {
+                return Ok(0);
+            }
+            let result = match self.next_chunk() {
+                Ok(Some(chunk)) => self.accept(chunk),
+                Ok(None) => Err(RegistryError::Cut {
+                    host: self.reference.endpoint().to_owned(),
+                    received: self.offset,
+                    size: self.size,
+                }),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.fail(error)?;
+            }
+        }
+        let count = self.chunk.len().min(buffer.len());
+        self.chunk.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// The first byte of `bytes 5-9/10`.
+fn range_start(header: &str) -> Option<u64> {
+    header.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(range_start("bytes 5-9/10"), Some(5));
+        assert_eq!(range_start("bytes */10"), None);
+        assert_eq!(range_start("items 5-9/10"), None);
+    }
+}

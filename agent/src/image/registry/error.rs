@@ -1,0 +1,179 @@
+//! What can go wrong between this node and a registry.
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+use super::super::digest::Mismatch;
+use super::super::error::{Cause, ImageError};
+use super::super::reference::Reference;
+
+/// Why a registry did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The name does not resolve.
+    #[error("resolve {host}")]
+    Resolve {
+        /// Host and port.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No address accepts connections.
+    #[error("connect to {host}")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// What the last address said.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS handshake with {host}")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What TLS said.
+        #[source]
+        source: io::Error,
+    },
+    /// No CA to check certificates with.
+    #[error("read CA certificates from {path}")]
+    Authorities {
+        /// Whom they were for.
+        host: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
+    /// HTTP broke.
+    #[error("exchange HTTP with {host}")]
+    Http {
+        /// Host and port.
+        host: String,
+        /// How.
+        #[source]
+        source: hyper::Error,
+    },
+    /// Nothing came for too long.
+    #[error("{host} sent nothing for {seconds} s")]
+    Silent {
+        /// Host and port.
+        host: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The connection ended before the blob did, too often.
+    #[error("{host} ended the connection after {received} of {size} bytes")]
+    Cut {
+        /// Host and port.
+        host: String,
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that should have come.
+        size: u64,
+    },
+    /// Not a success and nothing more specific.
+    #[error("{host} answered {status} to {path}: {text}")]
+    Status {
+        /// Host and port.
+        host: String,
+        /// HTTP status.
+        status: u16,
+        /// What was asked for.
+        path: String,
+        /// What the registry said.
+        text: String,
+    },
+    /// 404 for a manifest.
+    #[error("no such manifest")]
+    NotFound,
+    /// 401 or 403, with an anonymous token where the registry gives them.
+    #[error("{text}")]
+    Denied {
+        /// Host and port.
+        host: String,
+        /// What the registry said.
+        text: String,
+    },
+    /// An answer that breaks the protocol, or asks for what this node does not do.
+    #[error("{what}")]
+    Protocol {
+        /// Host and port.
+        host: String,
+        /// What it did.
+        what: String,
+    },
+    /// A document does not have its digest.
+    #[error("verify what {host} sent")]
+    Mismatch {
+        /// Host and port.
+        host: String,
+        /// Both digests.
+        #[source]
+        source: Mismatch,
+    },
+}
+
+impl RegistryError {
+    /// Whether the same request may work a moment later.
+    pub(super) const fn is_transient(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Http { .. }
+            | Self::Silent { .. }
+            | Self::Cut { .. } => true,
+            Self::Status { status, .. } => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+
+    /// The same for whoever wanted the image.
+    pub fn for_image(&self, reference: &Reference) -> ImageError {
+        let cause = Cause::of;
+        // The variant's own text says what the image's error says already.
+        let below = |error: &Self| match error.source() {
+            Some(source) => Cause::of(source),
+            None => Cause::of(error),
+        };
+        match self {
+            Self::Resolve { host, .. } => {
+                ImageError::UnknownHost { host: host.clone(), cause: below(self) }
+            }
+            Self::Connect { host, .. } => {
+                ImageError::Unreachable { host: host.clone(), cause: below(self) }
+            }
+            Self::Http { host, .. } | Self::Silent { host, .. } | Self::Cut { host, .. } => {
+                ImageError::Unreachable { host: host.clone(), cause: cause(self) }
+            }
+            Self::Tls { host, .. } => ImageError::Tls { host: host.clone(), cause: below(self) },
+            Self::Authorities { host, .. } => {
+                ImageError::Tls { host: host.clone(), cause: cause(self) }
+            }
+            Self::NotFound => ImageError::NotFound { reference: reference.to_string() },
+            Self::Denied { host, .. } => ImageError::Denied {
+                host: host.clone(),
+                repository: reference.repository().to_owned(),
+                cause: cause(self),
+            },
+            Self::Status { host, status, path, text } => ImageError::Registry {
+                host: host.clone(),
+                status: *status,
+                cause: Cause::from_text(format!("{path}: {text}")),
+            },
+            Self::Protocol { host, .. } => ImageError::Malformed {
+                what: format!("the answer of {host}"),
+                reference: reference.to_string(),
+                cause: cause(self),
+            },
+            Self::Mismatch { .. } => ImageError::DigestMismatch {
+                what: format!("manifest of {reference}"),
+                cause: below(self),
+            },
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Connections to registries and whom they redirect to: one request at a time, HTTP/1.1, bounded
+//! in time and memory.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::error::RegistryError;
+use super::url::{Origin, Url};
+use super::{Settings, Timeouts, tls};
+
+/// Bytes of a response that are held before whoever reads takes them.
+const BUFFER: usize = 64 * 1024;
+/// Headers of a response. Registries behind content networks send about 30.
+const MAX_HEADERS: usize = 100;
+/// Connections kept open: registry, token server, storage, and one more.
+const MAX_IDLE: usize = 4;
+/// Addresses tried per name.
+const MAX_ADDRESSES: usize = 8;
+/// Who is asking.
+const AGENT: &str = concat!("mote/", env!("CARGO_PKG_VERSION"));
+
+type Sender = SendRequest<Empty<Bytes>>;
+
+/// Sends requests, keeping connections open between them.
+pub(super) struct Transport {
+    settings: Settings,
+    idle: BTreeMap<Origin, Sender>,
+    /// Trusted CAs, read once per file and only when needed.
+    tls: BTreeMap<Option<PathBuf>, Arc<ClientConfig>>,
+}
+
+impl Transport {
+    pub(super) const fn new(settings: Settings) -> Self {
+        Self { settings, idle: BTreeMap::new(), tls: BTreeMap::new() }
+    }
+
+    pub(super) const fn timeouts(&self) -> &Timeouts {
+        &self.settings.timeouts
+    }
+
+    /// Whether this node was told to speak plain HTTP to `authority`.
+    pub(super) fn is_plain(&self, authority: &str) -> bool {
+        self.settings.is_plain(authority)
+    }
+
+    /// Sends one request and gives the response's head; its body must be read or dropped before
+    /// the next request.
+    pub(super) async fn send(
+        &mut self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> Result<Response<Incoming>, RegistryError> {
+        let host = url.origin.to_string();
+        if let Some(sender) = self.idle.remove(&url.origin) {
+            // The server may have closed it meanwhile: then a new one gets its chance.
+            if let Ok(response) = self.exchange(sender, method, url, headers, &host).await {
+                return Ok(response);
+            }
+        }
+        let sender = self.connect(&url.origin, &host).await?;
+        self.exchange(sender, method, url, headers, &host).await
+    }
+
+    async fn exchange(
+        &mut self,
+        mut sender: Sender,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        host: &str,
+    ) -> Result<Response<Incoming>, RegistryError> {
+        let broken = |source| RegistryError::Http { host: host.to_owned(), source };
+        let answer = self.settings.timeouts.answer;
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = url.path.parse().map_err(|_| protocol(host, "an impossible path"))?;
+        *request.headers_mut() = headers.clone();
+        let authority =
+            HeaderValue::from_str(host).map_err(|_| protocol(host, "an impossible host name"))?;
+        request.headers_mut().insert(HOST, authority);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        within(host, answer, sender.ready()).await?.map_err(broken)?;
+        let response = within(host, answer, sender.send_request(request)).await?.map_err(broken)?;
+        if self.idle.len() >= MAX_IDLE {
+            self.idle.pop_first();
+        }
+        self.idle.insert(url.origin.clone(), sender);
+        Ok(response)
+    }
+
+    async fn connect(&mut self, origin: &Origin, host: &str) -> Result<Sender, RegistryError> {
+        let stream = self.dial(origin, host).await?;
+        let limit = self.settings.timeouts.connect;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER).max_headers(MAX_HEADERS);
+        let broken = |source| RegistryError::Http { host: host.to_owned(), source };
+        if !origin.tls {
+            let (sender, connection) =
+                builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+            tokio::spawn(connection);
+            return Ok(sender);
+        }
+        let connector = TlsConnector::from(self.trust(origin, host)?);
+        let failed = |source| RegistryError::Tls { host: host.to_owned(), source };
+        let name = ServerName::try_from(origin.host.clone())
+            .map_err(|error| failed(io::Error::other(error)))?;
+        let stream = within(host, limit, connector.connect(name, stream)).await?.map_err(failed)?;
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// Opens a TCP connection to the first address that accepts one.
+    async fn dial(&self, origin: &Origin, host: &str) -> Result<TcpStream, RegistryError> {
+        let limit = self.settings.timeouts.connect;
+        let resolve = |source| RegistryError::Resolve { host: host.to_owned(), source };
+        let lookup = tokio::net::lookup_host((origin.host.as_str(), origin.port));
+        let addresses = match tokio::time::timeout(limit, lookup).await {
+            Ok(found) => found.map_err(resolve)?,
+            Err(_) => return Err(resolve(io::ErrorKind::TimedOut.into())),
+        };
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses.take(MAX_ADDRESSES) {
+            match tokio::time::timeout(limit, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(RegistryError::Connect { host: host.to_owned(), source: last })
+    }
+
+    fn trust(&mut self, origin: &Origin, host: &str) -> Result<Arc<ClientConfig>, RegistryError> {
+        let file = self.settings.authority_file(origin).cloned();
+        if let Some(config) = self.tls.get(&file) {
+            return Ok(config.clone());
+        }
+        let config = tls::client(file.as_deref()).map_err(|(path, source)| {
+            RegistryError::Authorities { host: host.to_owned(), path, source }
+        })?;
+        self.tls.insert(file, config.clone());
+        Ok(config)
+    }
+}
+
+/// Waits for `future`, but not for ever.
+pub(super) async fn within<F: Future>(
+    host: &str,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, RegistryError> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| RegistryError::Silent { host: host.to_owned(), seconds: limit.as_secs() })
+}
+
+pub(super) fn protocol(host: &str, what: &str) -> RegistryError {
+    RegistryError::Protocol { host: host.to_owned(), what: what.to_owned() }
+}

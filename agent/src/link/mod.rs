@@ -7,6 +7,8 @@ use std::future::Future;
 
 use mote_protocol::node::Session;
 
+pub mod session;
+
 /// What tells one publish of ours from another until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);

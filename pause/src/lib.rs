@@ -7,4 +7,7 @@
 //! the agent links it too, for [`wire`].
 #![cfg_attr(not(test), no_std)]
 
+pub mod children;
+pub mod log;
+pub mod stamp;
 pub mod wire;

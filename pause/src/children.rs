@@ -1,0 +1,221 @@
+//! Which children a pod has and how those that ended ended.
+//!
+//! A container's exit may be reaped before anybody said which process the container is: the
+//! helper that created it reports the process id to the agent, the agent claims it here, and a
+//! short container is over by then. So an end is recorded for every child, and a claim looks
+//! among the ends too. What is remembered is bounded; ends nobody claimed are forgotten first.
+
+use crate::wire::{Exit, Key, Role};
+
+/// Claimed children at one time: all containers of a pod with an exec probe and a helper each.
+pub const MAX_ALIVE: usize = 64;
+
+/// Ends that are remembered.
+pub const MAX_ENDED: usize = 64;
+
+/// A child that somebody claimed and that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alive {
+    /// The container it belongs to.
+    pub key: Key,
+    /// What it is there.
+    pub role: Role,
+    /// Its process id.
+    pub pid: u32,
+}
+
+/// When and how a child ended, before it is known which it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its process id.
+    pub pid: u32,
+    /// Status as `wait(2)` gives it.
+    pub status: u32,
+    /// `CLOCK_BOOTTIME`, in nanoseconds.
+    pub boot_ns: u64,
+    /// `CLOCK_REALTIME`, in nanoseconds.
+    pub real_ns: u64,
+}
+
+/// There is no room for another claimed child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The children of one pod.
+///
+/// An empty slot is all zeroes (process id 0): the table lies in memory that costs nothing until
+/// it is used.
+#[derive(Debug)]
+pub struct Children {
+    alive: [Slot; MAX_ALIVE],
+    ended: [Exit; MAX_ENDED],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: Option<Key>,
+    role: Role,
+    pid: u32,
+}
+
+impl Slot {
+    const FREE: Self = Self { key: None, role: Role::Unclaimed, pid: 0 };
+
+    fn alive(&self) -> Option<Alive> {
+        Some(Alive { key: self.key?, role: self.role, pid: self.pid })
+    }
+}
+
+const NO_EXIT: Exit =
+    Exit { key: None, role: Role::Unclaimed, pid: 0, status: 0, boot_ns: 0, real_ns: 0 };
+
+impl Children {
+    /// No children.
+    pub const NONE: Self = Self { alive: [Slot::FREE; MAX_ALIVE], ended: [NO_EXIT; MAX_ENDED] };
+
+    /// Whether one more child can be claimed.
+    pub fn has_room(&self) -> bool {
+        self.alive.iter().any(|slot| slot.pid == 0)
+    }
+
+    /// Claims a living child. A second claim replaces the first.
+    pub fn claim(&mut self, child: Alive) -> Result<(), Full> {
+        let slots = &mut self.alive;
+        let at = slots.iter().position(|slot| slot.pid == child.pid);
+        let at = at.or_else(|| slots.iter().position(|slot| slot.pid == 0)).ok_or(Full)?;
+        if let Some(slot) = slots.get_mut(at) {
+            *slot = Slot { key: Some(child.key), role: child.role, pid: child.pid };
+        }
+        Ok(())
+    }
+
+    /// Claims a child that has ended already; nothing if none of that id is remembered.
+    pub fn claim_ended(&mut self, child: Alive) -> Option<Exit> {
+        let same = self.ended.iter_mut().filter(|exit| exit.pid == child.pid && exit.pid != 0);
+        let exit = same.max_by_key(|exit| exit.boot_ns)?;
+        (exit.key, exit.role) = (Some(child.key), child.role);
+        Some(*exit)
+    }
+
+    /// Records an end and tells whose it was.
+    pub fn end(&mut self, end: End) -> Exit {
+        let mut exit = Exit {
+            pid: end.pid,
+            status: end.status,
+            boot_ns: end.boot_ns,
+            real_ns: end.real_ns,
+            ..NO_EXIT
+        };
+        if let Some(slot) = self.alive.iter_mut().find(|slot| slot.pid == end.pid) {
+            (exit.key, exit.role) = (slot.key, slot.role);
+            *slot = Slot::FREE;
+        }
+        if let Some(least) = self.ended.iter_mut().min_by_key(|exit| worth(exit)) {
+            *least = exit;
+        }
+        exit
+    }
+
+    /// The claimed children that live.
+    pub fn alive(&self) -> impl Iterator<Item = Alive> {
+        self.alive.iter().filter_map(Slot::alive)
+    }
+
+    /// The remembered ends, in no order.
+    pub fn ended(&self) -> impl Iterator<Item = Exit> {
+        self.ended.iter().filter(|exit| exit.pid != 0).copied()
+    }
+}
+
+/// What is least is forgotten first: free slots, then unclaimed ends, then helpers and execs (who
+/// asked for them hears of them or is gone), then containers; among equals the oldest.
+fn worth(exit: &Exit) -> (u8, u64) {
+    let role = match exit.role {
+        Role::Unclaimed if exit.pid == 0 => 0,
+        Role::Unclaimed => 1,
+        Role::Helper | Role::Exec => 2,
+        Role::Container => 3,
+    };
+    (role, exit.boot_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Name;
+
+    fn child(name: &str, role: Role, pid: u32) -> Alive {
+        Alive { key: Key { name: Name::new(name).expect("a valid name"), attempt: 0 }, role, pid }
+    }
+
+    fn end(pid: u32) -> End {
+        End { pid, status: pid << 8, boot_ns: u64::from(pid), real_ns: 1 }
+    }
+
+    #[test]
+    fn an_end_names_the_child_that_was_claimed() {
+        let mut children = Children::NONE;
+        let web = child("web", Role::Container, 7);
+        children.claim(web).expect("room");
+        assert!(children.alive().eq([web]));
+        let exit = children.end(end(7));
+        assert_eq!((exit.key, exit.role, exit.status), (Some(web.key), Role::Container, 7 << 8));
+        assert_eq!(children.alive().count(), 0);
+        assert!(children.ended().eq([exit]));
+    }
+
+    #[test]
+    fn an_end_before_the_claim_is_found() {
+        let mut children = Children::NONE;
+        assert_eq!(children.end(end(7)).key, None);
+        let web = child("web", Role::Container, 7);
+        let exit = children.claim_ended(web).expect("remembered");
+        assert_eq!((exit.key, exit.boot_ns), (Some(web.key), 7));
+        assert!(children.ended().eq([exit]), "the claim is remembered too");
+        assert_eq!(children.claim_ended(child("web", Role::Container, 8)), None);
+        assert_eq!(children.claim_ended(child("web", Role::Container, 0)), None);
+    }
+
+    #[test]
+    fn the_latest_end_of_a_reused_id_is_meant() {
+        let mut children = Children::NONE;
+        children.end(End { boot_ns: 50, ..end(7) });
+        children.end(End { boot_ns: 90, ..end(7) });
+        children.end(End { boot_ns: 70, ..end(7) });
+        assert_eq!(children.claim_ended(child("a", Role::Exec, 7)).map(|e| e.boot_ns), Some(90));
+    }
+
+    #[test]
+    fn orphans_cannot_displace_what_was_claimed() {
+        let mut children = Children::NONE;
+        for pid in 1..=10 {
+            children.claim(child("web", Role::Container, pid)).expect("room");
+            children.end(end(pid));
+        }
+        for pid in 11..=20 {
+            children.claim(child("web", Role::Exec, pid)).expect("room");
+            children.end(end(pid));
+        }
+        for pid in 1000..9000 {
+            children.end(end(pid));
+        }
+        assert_eq!(children.ended().count(), MAX_ENDED);
+        let of = |role| children.ended().filter(|exit| exit.role == role).count();
+        assert_eq!((of(Role::Container), of(Role::Exec)), (10, 10));
+        let oldest = children.ended().filter(|exit| exit.pid >= 1000).map(|exit| exit.pid).min();
+        assert_eq!(oldest, Some(9000 - 44), "the oldest orphan goes first");
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_recovers() {
+        let mut children = Children::NONE;
+        for pid in 1..=64 {
+            children.claim(child("web", Role::Exec, pid)).expect("room");
+        }
+        assert!(!children.has_room());
+        assert_eq!(children.claim(child("web", Role::Exec, 65)), Err(Full));
+        children.claim(child("db", Role::Exec, 64)).expect("a second claim needs no room");
+        children.end(end(1));
+        assert!(children.has_room());
+    }
+}

@@ -10,4 +10,5 @@
 pub mod children;
 pub mod log;
 pub mod stamp;
+pub mod text;
 pub mod wire;

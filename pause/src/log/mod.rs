@@ -14,13 +14,13 @@ mod pump;
 mod records;
 
 pub use pump::{Flow, READS_PER_TURN, Read, Source, pump};
-pub use records::{PREFIX_LEN, Stream};
+pub use records::{MAX_PARTS, PREFIX_LEN, Stream};
 
 use records::{Batch, Prefixes, records};
 
 /// The files of one log, as the writer sees them.
 pub trait Files {
-    /// Appends all `parts` or nothing; false if nothing.
+    /// Appends all `parts`, at most [`MAX_PARTS`], or nothing; false if nothing.
     fn append(&mut self, parts: &[&[u8]]) -> bool;
 
     /// Puts the current file aside and begins an empty one.

@@ -73,11 +73,11 @@ impl Prefixes {
 const RECORD_PARTS: usize = 3;
 
 /// Sixteen records: enough to make the system call cheap beside them, and 768 bytes of stack.
-const BATCH_PARTS: usize = 16 * RECORD_PARTS;
+pub const MAX_PARTS: usize = 16 * RECORD_PARTS;
 
 /// Records that are written together; it borrows all of their bytes.
 pub(super) struct Batch<'a> {
-    parts: [&'a [u8]; BATCH_PARTS],
+    parts: [&'a [u8]; MAX_PARTS],
     used: usize,
     len: u32,
     content: u32,
@@ -85,7 +85,7 @@ pub(super) struct Batch<'a> {
 
 impl Default for Batch<'_> {
     fn default() -> Self {
-        Self { parts: [&[]; BATCH_PARTS], used: 0, len: 0, content: 0 }
+        Self { parts: [&[]; MAX_PARTS], used: 0, len: 0, content: 0 }
     }
 }
 
@@ -103,7 +103,7 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn full(&self) -> bool {
-        self.used + RECORD_PARTS > BATCH_PARTS
+        self.used + RECORD_PARTS > MAX_PARTS
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -139,10 +139,20 @@ pub enum Failure {
     OpenLog = 20,
     /// Creating the pipes of stdout and stderr.
     Pipe = 21,
+    /// At its start: entering a cgroup.
+    Cgroup = 30,
+    /// At its start: opening the pod's directory.
+    Directory = 31,
+    /// At its start: creating the file of exits.
+    Exits = 32,
+    /// At its start: listening on the socket.
+    Listen = 33,
+    /// At its start: becoming the parent of orphans, and hearing of their ends.
+    Adopt = 34,
 }
 
 impl Failure {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 20] = [
         Self::Version,
         Self::Operation,
         Self::Malformed,
@@ -158,6 +168,11 @@ impl Failure {
         Self::Hold,
         Self::OpenLog,
         Self::Pipe,
+        Self::Cgroup,
+        Self::Directory,
+        Self::Exits,
+        Self::Listen,
+        Self::Adopt,
     ];
 
     /// What was being done, as text.
@@ -178,13 +193,17 @@ impl Failure {
             Self::Hold => "open the new namespaces",
             Self::OpenLog => "open the log file",
             Self::Pipe => "create the pipes of stdout and stderr",
+            Self::Cgroup => "enter its cgroup",
+            Self::Directory => "open the pod's directory",
+            Self::Exits => "create the file of exits",
+            Self::Listen => "listen on its socket",
+            Self::Adopt => "become the parent of orphans",
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
-        let number = from.u8()?;
-        let known = Self::ALL.into_iter().find(|failure| *failure as u8 == number);
-        known.ok_or(WireError::Malformed)
+    /// The failure that has this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|failure| *failure as u8 == number)
     }
 }
 
@@ -241,7 +260,10 @@ impl Reply {
             }),
             DONE => Self::Done,
             STARTED => Self::Started { pid: from.u32()? },
-            FAILED => Self::Failed { failure: Failure::read(&mut from)?, errno: from.u16()? },
+            FAILED => Self::Failed {
+                failure: Failure::from_number(from.u8()?).ok_or(WireError::Malformed)?,
+                errno: from.u16()?,
+            },
             ALIVE => Self::Alive {
                 key: Key::read(&mut from)?,
                 role: Role::read(&mut from)?,

@@ -5,6 +5,7 @@
 //! lives with the simulator. Nothing here decides: it does what it is told, once, and reports.
 
 pub mod oci;
+pub mod op;
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,3 @@
+//! `mote-agent runtime OP`: the short-lived helper, the only caller of libcontainer.
+
+pub mod seccomp;

@@ -1,0 +1,123 @@
+//! The system calls a container may make unless its pod asked for `Unconfined`.
+//!
+//! An allow-list like that of every container engine; calls that a capability unlocks are allowed
+//! to containers that have it. The rest fails with `EPERM`, calls newer than the list with
+//! `ENOSYS`, as on an older kernel: programs then fall back. So does `clone3`, whose flags a
+//! filter cannot see, where `clone` may not make namespaces.
+//!
+//! `seccompiler` compiles the list for 64-bit architectures. For 32-bit ARM, which it does not
+//! know, the same program is right once it asks for that architecture.
+
+mod calls;
+mod unlocked;
+
+use std::collections::BTreeMap;
+
+use libcontainer::oci_spec::runtime::{Capabilities, Capability};
+use seccompiler::{
+    BackendError, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, sock_filter,
+};
+
+/// Rules by number of the system call; one without rules is allowed whatever its arguments are.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Flags of `clone(2)` that create namespaces.
+#[allow(clippy::cast_sign_loss, reason = "a set of bits")]
+const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWCGROUP) as u64;
+
+/// `personality(2)` values that change nothing about security: Linux, 32 bits, the old `uname`,
+/// both, and "tell me".
+const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+#[cfg(target_arch = "x86_64")]
+const COMPILED_FOR: TargetArch = TargetArch::x86_64;
+#[cfg(not(target_arch = "x86_64"))]
+const COMPILED_FOR: TargetArch = TargetArch::aarch64;
+
+/// `AUDIT_ARCH_ARM`: a little-endian 32-bit ARM.
+#[cfg(target_arch = "arm")]
+const AUDIT_ARCH_ARM: u32 = 40 | 0x4000_0000;
+
+/// The default profile of a container with these capabilities in its bounding set.
+pub fn default_profile(capabilities: &Capabilities) -> Result<Vec<sock_filter>, BackendError> {
+    let mut rules = Rules::new();
+    let always = [calls::EVERYWHERE, calls::NEW, calls::HERE].concat();
+    rules.extend(always.into_iter().map(|call| (number(call), Vec::new())));
+    let unlocked = unlocked::BY.iter().filter(|(key, _)| capabilities.contains(key));
+    rules.extend(unlocked.flat_map(|(_, calls)| *calls).map(|call| (number(*call), Vec::new())));
+    restrict(&mut rules, capabilities.contains(&Capability::SysAdmin))?;
+
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, COMPILED_FOR)?;
+    let mut program: Vec<sock_filter> = filter.try_into()?;
+    aim(&mut program);
+    let hidden = absent(!capabilities.contains(&Capability::SysAdmin));
+    program.splice(0..0, hidden);
+    Ok(program)
+}
+
+/// Calls that are allowed with some arguments only.
+fn restrict(rules: &mut Rules, administrator: bool) -> Result<(), BackendError> {
+    let word = |argument, operator, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+    };
+    // Sockets to the hypervisor would lead out of the network namespace.
+    let vsock = u64::from(libc::AF_VSOCK.unsigned_abs());
+    rules.insert(number(libc::SYS_socket), vec![word(0, SeccompCmpOp::Ne, vsock)?]);
+    let personalities = PERSONALITIES.map(|value| word(0, SeccompCmpOp::Eq, value));
+    let personalities = personalities.into_iter().collect::<Result<_, _>>()?;
+    rules.insert(number(libc::SYS_personality), personalities);
+    if !administrator {
+        let no_namespace = word(0, SeccompCmpOp::MaskedEq(NEW_NAMESPACES), 0)?;
+        rules.insert(number(libc::SYS_clone), vec![no_namespace]);
+    }
+    Ok(())
+}
+
+/// Makes a program for [`COMPILED_FOR`] one for this architecture: it starts by loading the
+/// architecture and comparing it.
+#[cfg(target_arch = "arm")]
+fn aim(program: &mut [sock_filter]) {
+    if let Some(comparison) = program.get_mut(1) {
+        comparison.k = AUDIT_ARCH_ARM;
+    }
+}
+
+#[cfg(not(target_arch = "arm"))]
+fn aim(_program: &mut [sock_filter]) {}
+
+/// Instructions in front of the profile for calls that shall look as if the kernel had none.
+fn absent(clone3: bool) -> Vec<sock_filter> {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    /// From here on, 32-bit ARM has calls of its own.
+    const PRIVATE: u32 = 0x000f_0000;
+    let step = |code, k, jt, jf| sock_filter { code, jt, jf, k };
+    let clone3 = if clone3 { calls::CLONE3 } else { calls::FIRST_UNKNOWN };
+    vec![
+        step(LOAD, 0, 0, 0),
+        step(JUMP_IF_EQUAL, clone3, 2, 0),
+        step(JUMP_IF_AT_LEAST, calls::FIRST_UNKNOWN, 0, 2),
+        step(JUMP_IF_AT_LEAST, PRIVATE, 1, 0),
+        step(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(), 0, 0),
+    ]
+}
+
+/// A number as the compiler wants it: `long` is 32 bits wide on 32-bit architectures.
+#[allow(clippy::useless_conversion, reason = "not useless there")]
+fn number(call: libc::c_long) -> i64 {
+    i64::from(call)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The profile, executed by an interpreter of the few instructions it consists of.
+
+use super::*;
+
+/// What a filter says of one call.
+fn verdict(program: &[sock_filter], call: i64, argument: u64) -> u32 {
+    let arch = program.iter().find(|step| step.k >= 0x4000_0000 && step.code == 0x15);
+    let arch = arch.expect("a comparison of the architecture").k;
+    verdict_on(program, arch, call, argument)
+}
+
+fn verdict_on(program: &[sock_filter], arch: u32, call: i64, argument: u64) -> u32 {
+    let mut data = Vec::new();
+    data.extend(u32::try_from(call).unwrap().to_le_bytes());
+    data.extend(arch.to_le_bytes());
+    data.extend([0; 8]);
+    data.extend(argument.to_le_bytes());
+    data.extend([0; 40]);
+    let (mut at, mut accumulator) = (0_usize, 0_u32);
+    loop {
+        let step = &program[at];
+        at += 1;
+        let jump = |taken: bool| usize::from(if taken { step.jt } else { step.jf });
+        match step.code {
+            0x20 => {
+                let place = step.k as usize;
+                accumulator = u32::from_le_bytes(data[place..place + 4].try_into().unwrap());
+            }
+            0x05 => at += step.k as usize,
+            0x15 => at += jump(accumulator == step.k),
+            0x25 => at += jump(accumulator > step.k),
+            0x35 => at += jump(accumulator >= step.k),
+            0x54 => accumulator &= step.k,
+            0x06 => return step.k,
+            code => panic!("instruction {code:#x}"),
+        }
+    }
+}
+
+fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | number.unsigned_abs()
+}
+
+fn profile(capabilities: &[Capability]) -> Vec<sock_filter> {
+    default_profile(&capabilities.iter().copied().collect()).unwrap()
+}
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+#[test]
+fn ordinary_calls_are_allowed_and_others_are_not() {
+    let program = profile(&[]);
+    for call in [libc::SYS_read, libc::SYS_execve, libc::SYS_futex, libc::SYS_openat] {
+        assert_eq!(verdict(&program, number(call), 0), ALLOW);
+    }
+    for call in [libc::SYS_mount, libc::SYS_bpf, libc::SYS_keyctl, libc::SYS_io_uring_setup] {
+        assert_eq!(verdict(&program, number(call), 0), errno(libc::EPERM));
+    }
+}
+
+#[test]
+fn a_capability_unlocks_its_calls() {
+    let program = profile(&[Capability::SysAdmin]);
+    assert_eq!(verdict(&program, number(libc::SYS_mount), 0), ALLOW);
+    assert_eq!(verdict(&program, number(libc::SYS_clone3), 0), ALLOW);
+    assert_eq!(verdict(&program, number(libc::SYS_clone), NEW_NAMESPACES), ALLOW);
+    assert_eq!(verdict(&program, number(libc::SYS_reboot), 0), errno(libc::EPERM));
+    let program = profile(&[Capability::SysChroot]);
+    assert_eq!(verdict(&program, number(libc::SYS_chroot), 0), ALLOW);
+}
+
+#[test]
+fn a_process_is_cloned_but_no_namespace() {
+    let program = profile(&[]);
+    let clone = number(libc::SYS_clone);
+    assert_eq!(verdict(&program, clone, 0x11), ALLOW);
+    let new_user = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
+    assert_eq!(verdict(&program, clone, 0x11 | new_user), errno(libc::EPERM));
+    assert_eq!(verdict(&program, number(libc::SYS_clone3), 0), errno(libc::ENOSYS));
+}
+
+#[test]
+fn arguments_decide_about_sockets_and_personalities() {
+    let program = profile(&[]);
+    let socket = number(libc::SYS_socket);
+    assert_eq!(verdict(&program, socket, 2), ALLOW);
+    assert_eq!(verdict(&program, socket, 40), errno(libc::EPERM));
+    let personality = number(libc::SYS_personality);
+    assert_eq!(verdict(&program, personality, 0xffff_ffff), ALLOW);
+    assert_eq!(verdict(&program, personality, 0x0004_0000), errno(libc::EPERM));
+}
+
+#[test]
+fn calls_of_the_future_are_not_implemented() {
+    let program = profile(&[Capability::SysAdmin]);
+    assert_eq!(verdict(&program, 470, 0), errno(libc::ENOSYS));
+    assert_eq!(verdict(&program, 5000, 0), errno(libc::ENOSYS));
+}
+
+#[test]
+fn another_architecture_is_killed() {
+    let program = profile(&[]);
+    let foreign = 0x4000_0003; // i386
+    let read = number(libc::SYS_read);
+    assert_eq!(verdict_on(&program, foreign, read, 0), libc::SECCOMP_RET_KILL_PROCESS);
+}

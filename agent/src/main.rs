@@ -12,6 +12,7 @@ use mote_agent::arguments::{Command, HELP};
 use mote_agent::config::Config;
 use mote_agent::exit::Exit;
 use mote_agent::log::{self, Chain};
+use mote_agent::runtime::op;
 use mote_agent::supervise;
 
 fn main() -> ExitCode {
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error, Exit::Usage).into(),
     };
     let exit = match command {
-        Command::Runtime(_) | Command::Pull(_) | Command::Ctl(_) => {
+        Command::Runtime(args) => return op::main(&args),
+        Command::Pull(_) | Command::Ctl(_) => {
             complain(&io::Error::from(io::ErrorKind::Unsupported), Exit::Usage)
         }
         Command::Run { config } => run(&config),

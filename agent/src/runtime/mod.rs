@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mote_protocol::name::Uid;
+use serde::{Deserialize, Serialize};
 
 /// One run of one container of one pod: a restart is another attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +33,7 @@ impl fmt::Display for ContainerId {
 }
 
 /// A process that cannot be confused with a later one of the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Number in the host's pid namespace.
     pub pid: i32,
@@ -101,7 +102,7 @@ pub struct ObservedPod {
 }
 
 /// Namespaces a pod shares with the host instead of having its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostNamespaces {
     /// `spec.hostNetwork` (the UTS namespace goes with it).
     pub network: bool,
@@ -140,7 +141,7 @@ pub struct SandboxRequest {
 }
 
 /// What a container may do, after the pod's and the container's settings were merged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
     /// `runAsUser`; else the image's user is used.
     pub user: Option<u32>,

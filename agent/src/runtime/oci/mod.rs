@@ -1,3 +1,5 @@
 //! The real runtime: `mote-pause`, cgroups, and helpers that call libcontainer.
 
+pub mod bundle;
 pub mod cgroup;
+pub mod process;

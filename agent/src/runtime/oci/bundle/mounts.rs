@@ -1,0 +1,61 @@
+//! What every container finds mounted.
+
+use std::path::{Path, PathBuf};
+
+use libcontainer::oci_spec::runtime::Mount;
+
+use super::CgroupView;
+use crate::runtime::op::order::Start;
+
+/// Where programs look for their cgroup.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// All mounts below the root, in the order in which they are made.
+pub(super) fn all(order: &Start, cgroups: &[CgroupView]) -> Vec<Mount> {
+    let access = if order.rights.privileged { "rw" } else { "ro" };
+    let shm = if order.pod.host.ipc { Path::new("/dev/shm") } else { &order.pod.shm };
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "bind", shm, &["bind", "rw", "nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
+    ];
+    if order.cgroup.hierarchies.is_v2() {
+        let options = ["nosuid", "noexec", "nodev", access];
+        mounts.push(mount(CGROUPS, "cgroup2", "cgroup", &options));
+    } else {
+        mounts.extend(v1_cgroups(cgroups, access));
+    }
+    mounts
+}
+
+/// A directory with one mount per controller. It stays writable, as the mount points are made in
+/// it, but has room for nothing else.
+fn v1_cgroups(cgroups: &[CgroupView], access: &str) -> Vec<Mount> {
+    let options = ["nosuid", "noexec", "nodev", "mode=755", "size=4k", "nr_inodes=64"];
+    let mut mounts = vec![mount(CGROUPS, "tmpfs", "cgroup", &options)];
+    for cgroup in cgroups {
+        for name in &cgroup.names {
+            let target = format!("{CGROUPS}/{name}");
+            let options = ["bind", "nosuid", "noexec", "nodev", access];
+            mounts.push(mount(&target, "bind", &cgroup.source, &options));
+        }
+    }
+    mounts
+}
+
+fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount.set_destination(PathBuf::from(target));
+    mount.set_typ(Some(kind.into()));
+    mount.set_source(Some(source.into()));
+    mount.set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}

@@ -1,0 +1,139 @@
+use super::*;
+use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
+use crate::runtime::op::order::{Cgroup, Pod};
+use crate::runtime::{HostNamespaces, Rights};
+use libcontainer::oci_spec::runtime::Capability;
+
+fn order() -> Start {
+    Start {
+        attempt: "/run/mote/pods/u/containers/web.0".into(),
+        layers: vec!["/layers/a".into()],
+        writable: "/state/web.0".into(),
+        pod: Pod {
+            hostname: "web".into(),
+            namespaces: vec![(Namespace::Network, "/proc/7/fd/11".into())],
+            shm: "/run/mote/pods/u/shm".into(),
+            ..Pod::default()
+        },
+        cgroup: Cgroup { hierarchies: v2(), path: "mote.slice/podu/web-0".into() },
+        args: vec!["serve".into()],
+        env: vec!["A=1".into(), "PATH=/bin".into(), "A=2".into()],
+        cwd: String::new(),
+        image_user: String::new(),
+        rights: Rights::default(),
+        oom_score_adj: 1000,
+    }
+}
+
+fn v2() -> Hierarchies {
+    let mount = "/sys/fs/cgroup".into();
+    Hierarchies(vec![Hierarchy { mount, subsystems: Vec::new(), unified: true }])
+}
+
+fn v1() -> Hierarchies {
+    let mount = "/sys/fs/cgroup/memory".into();
+    Hierarchies(vec![Hierarchy { mount, subsystems: vec!["memory".into()], unified: false }])
+}
+
+fn built(order: &Start) -> Spec {
+    spec(order, Found { root: "/root".into(), ..Found::default() }).unwrap()
+}
+
+fn options(spec: &Spec, target: &str) -> Vec<String> {
+    let mounts = spec.mounts().as_ref().unwrap();
+    let mount = mounts.iter().find(|mount| mount.destination() == Path::new(target)).unwrap();
+    mount.options().clone().unwrap()
+}
+
+fn kinds(spec: &Spec) -> Vec<LinuxNamespaceType> {
+    let namespaces = spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap();
+    namespaces.iter().map(LinuxNamespace::typ).collect()
+}
+
+#[test]
+fn the_environment_keeps_the_last_value_and_gains_what_is_missing() {
+    let spec = built(&order());
+    let env = spec.process().as_ref().unwrap().env().as_ref().unwrap();
+    assert_eq!(env[..], ["PATH=/bin", "A=2", "HOSTNAME=web", "HOME=/"]);
+}
+
+#[test]
+fn an_ordinary_container_is_confined() {
+    let spec = built(&order());
+    let process = spec.process().as_ref().unwrap();
+    assert_eq!(process.no_new_privileges(), None, "omitted when it is not asked for");
+    assert_eq!(process.cwd(), Path::new("/"));
+    let capabilities = process.capabilities().as_ref().unwrap();
+    let bounding = capabilities.bounding().as_ref().unwrap();
+    assert!(!bounding.contains(&Capability::SysAdmin) && !bounding.contains(&Capability::Mknod));
+    assert!(capabilities.effective().as_ref().unwrap().contains(&Capability::SysAdmin));
+    assert!(capabilities.inheritable().is_none() && capabilities.ambient().is_none());
+    assert!(!is_unconfined(&spec));
+    assert!(options(&spec, "/sys").contains(&"ro".into()));
+    assert!(options(&spec, "/sys/fs/cgroup").contains(&"ro".into()));
+    let linux = spec.linux().as_ref().unwrap();
+    assert_eq!(linux.masked_paths().as_ref().unwrap().len(), MASKED.len());
+    assert_eq!(linux.readonly_paths().as_ref().unwrap().len(), READ_ONLY.len());
+    assert!(spec.hostname().is_none(), "the namespace has its name already");
+}
+
+#[test]
+fn a_privileged_container_sees_the_machine() {
+    let mut order = order();
+    order.rights.privileged = true;
+    let spec = built(&order);
+    assert!(is_unconfined(&spec));
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(linux.masked_paths().as_ref().unwrap().is_empty());
+    assert!(options(&spec, "/sys").contains(&"rw".into()));
+    assert!(options(&spec, "/sys/fs/cgroup").contains(&"rw".into()));
+}
+
+#[test]
+fn namespaces_are_the_pods_and_a_few_of_its_own() {
+    use LinuxNamespaceType::{Cgroup, Mount, Network, Pid};
+    let mut order = order();
+    assert_eq!(kinds(&built(&order)), [Network, Mount, Pid, Cgroup]);
+    order.pod.namespaces.push((Namespace::Pid, "/proc/7/fd/14".into()));
+    assert_eq!(kinds(&built(&order)), [Network, Pid, Mount, Cgroup]);
+    order.pod.namespaces.clear();
+    order.pod.host = HostNamespaces { pid: true, network: true, ipc: true };
+    order.cgroup.hierarchies = v1();
+    let spec = built(&order);
+    assert_eq!(kinds(&spec), [Mount]);
+    let mounts = spec.mounts().as_ref().unwrap();
+    let shm = mounts.iter().find(|mount| mount.destination() == Path::new("/dev/shm")).unwrap();
+    assert_eq!(shm.source().as_deref(), Some(Path::new("/dev/shm")));
+}
+
+#[test]
+fn on_v1_every_controller_is_found_by_its_name() {
+    let mut order = order();
+    order.cgroup.hierarchies = v1();
+    let names = vec!["cpu".into(), "cpuacct".into(), "cpu,cpuacct".into()];
+    let cgroups = vec![CgroupView { source: "/stage/0".into(), names }];
+    let found = Found { root: "/root".into(), cgroups, ..Found::default() };
+    let spec = spec(&order, found).unwrap();
+    for name in ["cpu", "cpuacct", "cpu,cpuacct"] {
+        assert!(options(&spec, &format!("/sys/fs/cgroup/{name}")).contains(&"ro".into()));
+    }
+    let process = spec.process().as_ref().unwrap();
+    let bounding = process.capabilities().as_ref().unwrap().bounding().clone().unwrap();
+    assert!(bounding.contains(&Capability::Mknod), "the device cgroup makes it harmless");
+}
+
+#[test]
+fn the_configuration_reads_back_as_libcontainer_will_read_it() {
+    let spec = built(&order());
+    let text = serde_json::to_string(&spec).unwrap();
+    assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
+    assert!(!text.contains("noNewPrivileges") && !text.contains("inheritable"));
+}
+
+#[test]
+fn programs_are_searched_as_a_shell_would() {
+    let env = ["PATH=/bin::/usr/bin".to_owned()];
+    let found = candidates("ls", &env);
+    assert_eq!(found, ["/bin/ls", "./ls", "/usr/bin/ls"].map(PathBuf::from));
+    assert_eq!(candidates("./run", &env), [PathBuf::from("./run")]);
+}

@@ -1,0 +1,62 @@
+//! Telling a process from a later one of the same number.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use crate::runtime::{BootTime, ProcessId};
+
+/// Ticks per second in `/proc`: the same on every architecture mote runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// When the process that has this number now was started, in clock ticks since boot.
+pub fn start_ticks(pid: i32) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse(&stat)
+        .map(|(_, ticks)| ticks)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "process without a start time"))
+}
+
+/// Whether this very process still runs: a zombie does not.
+pub fn is_running(process: ProcessId) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    parse(&stat).is_some_and(|(state, ticks)| {
+        ticks == process.start_ticks && !matches!(state, "Z" | "X" | "x")
+    })
+}
+
+/// When a process was started, to a hundredth of a second.
+pub fn started_at(process: ProcessId) -> BootTime {
+    BootTime(Duration::from_millis(process.start_ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// State and start time out of `/proc/PID/stat`. The name in parentheses is the process's own and
+/// may hold anything, parentheses too: the fields begin after the last one.
+fn parse(stat: &str) -> Option<(&str, u64)> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?;
+    // Field 22 of proc(5); the state is field 3.
+    let ticks = fields.nth(18)?.parse().ok()?;
+    Some((state, ticks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_process_runs_and_another_of_its_number_does_not() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let process = ProcessId { pid, start_ticks: start_ticks(pid).unwrap() };
+        assert!(is_running(process));
+        assert!(!is_running(ProcessId { start_ticks: process.start_ticks + 1, ..process }));
+    }
+
+    #[test]
+    fn a_name_cannot_forge_the_fields() {
+        let stat = "7 (a) R 0 0) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2 3\n";
+        assert_eq!(parse(stat), Some(("S", 4711)));
+        assert_eq!(parse("7 (x"), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the agent tells a helper: everything, so that the helper asks nobody.
+//!
+//! An order is written by the same program that reads it (the agent hands its own executable to
+//! `mote-pause`), so it needs no versions. It comes through a descriptor and is never kept.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::runtime::oci::cgroup::Hierarchies;
+use crate::runtime::{HostNamespaces, Rights};
+
+/// The descriptor on which a helper finds its order.
+pub const ORDER_FD: u8 = 3;
+
+/// The descriptor on which a helper reports.
+pub const REPORT_FD: u8 = 4;
+
+/// Largest order: all arguments and variables of a container, which the kernel itself bounds to a
+/// quarter of the stack's limit, usually 2 MiB.
+const MAX_ORDER: u64 = 4 << 20;
+
+/// The file in an attempt's directory that libcontainer reads: `bundle/config.json`.
+pub const CONFIG: &str = "config.json";
+
+/// The mount point of the container's root, in an attempt's directory.
+pub const ROOT: &str = "rootfs";
+
+/// The file in an attempt's directory that names its first process, once there is one.
+pub const PROCESS: &str = "process";
+
+/// libcontainer's id of the container, which is its directory's name below the attempt's.
+pub const STATE: &str = "state";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Create and start one attempt of a container.
+    Start(Box<Start>),
+    /// Execute a command in a running one.
+    Exec(Exec),
+}
+
+impl Order {
+    /// As bytes, to be read by [`Self::read`].
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(self)
+    }
+
+    /// Reads the order to its end.
+    pub fn read(from: impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        from.take(MAX_ORDER).read_to_end(&mut bytes)?;
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    }
+}
+
+/// Create and start one attempt of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Directory of the attempt, there and empty.
+    pub attempt: PathBuf,
+    /// Layers of the image, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Where the writable layer goes, there and empty.
+    pub writable: PathBuf,
+    /// What the pod's containers share.
+    pub pod: Pod,
+    /// The cgroup that this helper is in, which will be the container's.
+    pub cgroup: Cgroup,
+    /// Command line.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// The image's USER.
+    pub image_user: String,
+    /// What it may do.
+    pub rights: Rights,
+    /// Of all its processes.
+    pub oom_score_adj: i32,
+}
+
+/// What the containers of a pod share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its hostname.
+    pub hostname: String,
+    /// Namespaces that are the host's.
+    pub host: HostNamespaces,
+    /// Files that are its namespaces.
+    pub namespaces: Vec<(Namespace, PathBuf)>,
+    /// Directory behind `/dev/shm`, unless that is the host's.
+    pub shm: PathBuf,
+}
+
+/// A kind of namespace that a pod holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    /// Users.
+    User,
+    /// Network.
+    Network,
+    /// Interprocess communication.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// Processes.
+    Pid,
+}
+
+/// A container's cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// The machine's hierarchies.
+    pub hierarchies: Hierarchies,
+    /// Its path below the mount of each.
+    pub path: String,
+}
+
+/// Execute a command in a running container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Directory of the attempt.
+    pub attempt: PathBuf,
+    /// Command line.
+    pub args: Vec<String>,
+}

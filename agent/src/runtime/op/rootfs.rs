@@ -1,0 +1,214 @@
+//! The root file system of a container, mounted where only this helper and the container see it.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
+    mount_bind, mount_change, move_mount, unmount,
+};
+
+use crate::runtime::oci::bundle::CgroupView;
+use crate::runtime::oci::cgroup::Hierarchies;
+use crate::sys;
+
+/// Where the machine's cgroups are.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Longest option string of `mount(2)`: a page, on the smallest-paged machine, and its NUL.
+const MAX_OPTIONS: usize = 4095;
+
+/// Most of `/etc/passwd` and `/etc/group` that is read.
+const MAX_ACCOUNTS: u64 = 1 << 20;
+
+/// Gives this process mounts of its own. What is mounted here is never seen on the host; what the
+/// host mounts later still arrives.
+pub(super) fn unshare() -> io::Result<()> {
+    sys::process::unshare_mounts()?;
+    let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    Ok(mount_change("/", propagation)?)
+}
+
+/// Mounts the layers, lowest first, below a writable one at `target`.
+///
+/// Nothing is ever synced (`volatile`): a writable layer belongs to one attempt, and after a power
+/// cut there is another. Without that option an ending container would flush the whole card.
+pub(super) fn mount_layers(
+    layers: &[PathBuf],
+    writable: &Path,
+    target: &Path,
+    devices: bool,
+) -> io::Result<()> {
+    let (upper, work) = (writable.join("upper"), writable.join("work"));
+    for directory in [&upper, &work] {
+        fs::create_dir_all(directory)?;
+    }
+    let lower = names(layers)?;
+    let [upper, work] = [text(&upper)?, text(&work)?];
+    let options =
+        format!("lowerdir={},upperdir={upper},workdir={work},volatile", lower.names.join(":"));
+    let flags = if devices { MountFlags::empty() } else { MountFlags::NODEV };
+    if options.len() > MAX_OPTIONS {
+        return mount_many(layers, &upper, &work, target, devices);
+    }
+    // Relative names are short: the layers are side by side in one directory.
+    let before = std::env::current_dir()?;
+    std::env::set_current_dir(&lower.directory)?;
+    let options = std::ffi::CString::new(options)?;
+    let mounted = mount("overlay", target, "overlay", flags, Some(options.as_c_str()));
+    std::env::set_current_dir(before)?;
+    Ok(mounted?)
+}
+
+/// The same for more layers than the options of `mount(2)` have room for: Linux 6.8 takes them one
+/// by one.
+fn mount_many(
+    layers: &[PathBuf],
+    upper: &str,
+    work: &str,
+    target: &Path,
+    devices: bool,
+) -> io::Result<()> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let overlay = overlay.as_fd();
+    for layer in layers.iter().rev() {
+        fsconfig_set_string(overlay, "lowerdir+", layer).map_err(|error| {
+            io::Error::new(io::Error::from(error).kind(), "too many layers for this kernel")
+        })?;
+    }
+    fsconfig_set_string(overlay, "upperdir", upper)?;
+    fsconfig_set_string(overlay, "workdir", work)?;
+    fsconfig_set_flag(overlay, "volatile")?;
+    fsconfig_create(overlay)?;
+    let attributes =
+        if devices { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
+    let tree = fsmount(overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    Ok(move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Layers as the overlay file system wants them: topmost first, relative to one directory.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    directory: PathBuf,
+    names: Vec<String>,
+}
+
+fn names(layers: &[PathBuf]) -> io::Result<Names> {
+    let parent = layers.first().and_then(|layer| layer.parent());
+    let parent = parent.ok_or_else(|| invalid("an image has at least one layer"))?;
+    let mut directory = parent.to_owned();
+    while !layers.iter().all(|layer| layer.starts_with(&directory)) {
+        if !directory.pop() {
+            return Err(invalid("layers are absolute paths"));
+        }
+    }
+    let name = |layer: &PathBuf| {
+        let relative = layer.strip_prefix(&directory).unwrap_or(layer);
+        text(if relative.as_os_str().is_empty() { Path::new(".") } else { relative })
+    };
+    let names = layers.iter().rev().map(name).collect::<io::Result<_>>()?;
+    Ok(Names { directory, names })
+}
+
+/// A path in an option string, where `,`, `:` and `\` have meanings.
+fn text(path: &Path) -> io::Result<String> {
+    let plain = path.to_str().filter(|text| !text.contains([',', ':', '\\']));
+    plain.map(str::to_owned).ok_or_else(|| {
+        invalid(&format!("`{}` has a character that layers cannot have", path.display()))
+    })
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// Reads a file of the image without leaving its root, whatever links are in it. A file that is
+/// not there, or is none, is empty.
+pub(super) fn read_inside(root: &Path, path: &str) -> io::Result<String> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(file) => fs::File::from(file),
+        Err(_) => return Ok(String::new()),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_ACCOUNTS).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Takes the machine's cgroups away from libcontainer: it would parse the mount table for each
+/// controller and move processes that are where they belong. On an empty tmpfs it finds nothing to
+/// do. What of them the container shall see must be mounted elsewhere before.
+pub(super) fn hide_cgroups() -> io::Result<()> {
+    match unmount(CGROUPS, UnmountFlags::DETACH) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    Ok(mount("tmpfs", CGROUPS, "tmpfs", flags, Some(c"size=4k,mode=755"))?)
+}
+
+/// Mounts the v1 cgroups at `path` once more, each below `stage`, and returns where, with the names
+/// under which a container expects it.
+///
+/// The places are numbered: by a mount point that ends in `memory` libcontainer would recognize
+/// the controller.
+pub(super) fn stage_cgroups(
+    hierarchies: &Hierarchies,
+    path: &str,
+    stage: &Path,
+) -> io::Result<Vec<CgroupView>> {
+    let mut views = Vec::new();
+    for (number, hierarchy) in hierarchies.0.iter().enumerate() {
+        let source = stage.join(number.to_string());
+        fs::create_dir_all(&source)?;
+        mount_bind(hierarchy.mount.join(path), &source)?;
+        let place = hierarchy.mount.file_name().map(|name| name.to_string_lossy().into_owned());
+        // `cpu,cpuacct` is also found as `cpu` and as `cpuacct`.
+        let plain = |name: &&String| !name.contains('=');
+        let mut names: Vec<_> = hierarchy.subsystems.iter().filter(plain).cloned().collect();
+        names.extend(place.filter(|place| !hierarchy.has(place)));
+        views.push(CgroupView { source, names });
+    }
+    Ok(views)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_get_short_names_topmost_first() {
+        let layers = ["/img/l/a", "/img/l/b"].map(PathBuf::from);
+        let expected = Names { directory: "/img/l".into(), names: vec!["b".into(), "a".into()] };
+        assert_eq!(names(&layers).unwrap(), expected);
+        let layers = ["/img/l/a", "/other/b"].map(PathBuf::from);
+        let expected =
+            Names { directory: "/".into(), names: vec!["other/b".into(), "img/l/a".into()] };
+        assert_eq!(names(&layers).unwrap(), expected);
+        assert!(names(&[]).is_err());
+        assert!(names(&["/img/a:b".into()]).is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_inside_its_root_only() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", etc.join("passwd")).unwrap();
+        std::os::unix::fs::symlink("../../../../etc/hostname", etc.join("group")).unwrap();
+        assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "");
+        fs::write(etc.join("hostname"), "inside").unwrap();
+        assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "inside");
+        assert_eq!(read_inside(root.path(), "/etc/group").unwrap(), "inside");
+        assert_eq!(read_inside(root.path(), "/etc").unwrap(), "", "a directory");
+    }
+}

@@ -1,0 +1,116 @@
+//! `runtime start`: one attempt of a container, from layers to a running program.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use libcontainer::container::Container;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::syscall::syscall::SyscallType;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::executor::Confined;
+use super::order::{CONFIG, PROCESS, ROOT, STATE, Start};
+use super::report::{MAX_CAUSE, Phase};
+use super::{Failure, Reporter, devices, process_id, rootfs, seccomp};
+use crate::runtime::oci::bundle;
+
+/// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
+const CGROUP_STAGE: &str = "cgroup";
+
+pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
+    let root = order.attempt.join(ROOT);
+    mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
+    let spec = configure(order, &root)?;
+    let (mut outcome, mut container) = create(order, &spec)?;
+    let pid = container.state.pid.unwrap_or(0);
+    let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;
+    fs::write(order.attempt.join(PROCESS), postcard::to_allocvec(&process).unwrap_or_default())
+        .map_err(|error| Failure::of("record the new process", &error))?;
+    reporter.created(process);
+    container.start().map_err(|error| Failure { phase: Phase::Start, ..Failure::chain(&error) })?;
+    match outcome.wait() {
+        None => reporter.started(process),
+        Some(cause) => return Err(Failure { phase: Phase::Start, cause, permanent: true }),
+    }
+    Ok(())
+}
+
+fn mount_root(order: &Start, root: &Path) -> io::Result<()> {
+    rootfs::unshare()?;
+    fs::create_dir_all(root)?;
+    rootfs::mount_layers(&order.layers, &order.writable, root, order.rights.privileged)
+}
+
+/// Finds out what the order leaves to this machine, and writes the configuration.
+fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
+    let read = |path| {
+        rootfs::read_inside(root, path)
+            .map_err(|error| Failure::of(&format!("read the image's {path}"), &error))
+    };
+    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let identity = bundle::resolve(&order.rights, &order.image_user, &passwd, &group)
+        .map_err(|error| Failure::permanent(&error))?;
+    let cgroups = prepare_cgroups(order)
+        .map_err(|error| Failure::of("prepare the container's view of its cgroup", &error))?;
+    let devices = if order.rights.privileged { devices::all() } else { Vec::new() };
+    let found = bundle::Found { root: root.to_owned(), identity, cgroups, devices };
+    let spec = bundle::spec(order, found).map_err(|error| Failure::permanent(&error))?;
+    spec.save(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
+    Ok(spec)
+}
+
+fn prepare_cgroups(order: &Start) -> io::Result<Vec<bundle::CgroupView>> {
+    let hierarchies = &order.cgroup.hierarchies;
+    let mut views = Vec::new();
+    if !hierarchies.is_v2() {
+        let stage = order.attempt.join(CGROUP_STAGE);
+        views = rootfs::stage_cgroups(hierarchies, &order.cgroup.path, &stage)?;
+    }
+    rootfs::hide_cgroups()?;
+    Ok(views)
+}
+
+fn create(order: &Start, spec: &Spec) -> Result<(Outcome, Container), Failure> {
+    let (outcome, executor) = executor(spec)?;
+    let container = ContainerBuilder::new(STATE.to_owned(), SyscallType::default())
+        .with_executor(executor)
+        .with_root_path(&order.attempt)
+        .map_err(|error| Failure::chain(&error))?
+        .as_init(&order.attempt)
+        .with_systemd(false)
+        .with_detach(true)
+        .as_sibling(true)
+        .build()
+        .map_err(|error| Failure::chain(&error))?;
+    Ok((outcome, container))
+}
+
+/// The executor for a configuration, and what will become of it.
+pub(super) fn executor(spec: &Spec) -> Result<(Outcome, Confined), Failure> {
+    let bounding = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
+    let bounding = bounding.and_then(|sets| sets.bounding().clone()).unwrap_or_default();
+    let filter = (!bundle::is_unconfined(spec)).then(|| seccomp::default_profile(&bounding));
+    let filter = filter.transpose().map_err(|error| Failure::permanent(&error))?;
+    let (reader, writer) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::of("create a pipe", &error))?;
+    Ok((Outcome { reader }, Confined::new(filter, writer)))
+}
+
+/// Tells whether the program was executed.
+pub(super) struct Outcome {
+    reader: OwnedFd,
+}
+
+impl Outcome {
+    /// Waits until every writing end is closed; the container's is, once its program executes.
+    /// Returns why it does not.
+    pub(super) fn wait(&mut self) -> Option<String> {
+        let mut cause = Vec::new();
+        let reader = self.reader.try_clone().map(File::from).ok()?;
+        let _ = reader.take(MAX_CAUSE as u64).read_to_end(&mut cause);
+        (!cause.is_empty()).then(|| String::from_utf8_lossy(&cause).into_owned())
+    }
+}

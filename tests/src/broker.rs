@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::certificates::Authority;
+use crate::node::NodeOptions;
 use crate::port;
 use crate::process::{Process, command};
 
@@ -66,6 +67,21 @@ impl Broker {
     /// Who signs its certificate and its clients'.
     pub fn authority(&self) -> Result<&Authority> {
         Ok(&self.tls.as_ref().context("the broker has no TLS listener")?.authority)
+    }
+
+    /// The `[broker]` table of a node that speaks to it.
+    pub fn section(&self, node: &NodeOptions) -> Result<String> {
+        if !node.tls {
+            return Ok(format!("[broker]\nurl = \"mqtt://{}\"", self.address));
+        }
+        let identity = self.authority()?.issue(&node.name)?;
+        Ok(format!(
+            "[broker]\nurl = \"mqtts://{}\"\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"",
+            self.tls_address()?,
+            self.authority()?.certificate().display(),
+            identity.certificate.display(),
+            identity.key.display()
+        ))
     }
 
     /// Ends it as an operating system does; what is persistent is written.

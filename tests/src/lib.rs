@@ -21,6 +21,7 @@
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
 //! | [`board`] | virtual boards: whole machines with a kernel of their own |
 //! | [`elf`] | what an ELF file says of itself |
+//! | [`demo`] | a fleet of one node, from nothing |
 //! | [`allocations`] | an allocator that counts |
 
 pub mod allocations;
@@ -29,6 +30,7 @@ pub mod binaries;
 pub mod board;
 pub mod broker;
 pub mod certificates;
+pub mod demo;
 pub mod elf;
 pub mod host;
 pub mod image;

@@ -39,6 +39,12 @@ impl Manifest {
         self.spec("restartPolicy", json!("Never"))
     }
 
+    /// Adds a label.
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.0["metadata"]["labels"][name] = json!(value);
+        self
+    }
+
     /// Sets a field of the spec.
     pub fn spec(mut self, field: &str, value: Value) -> Self {
         self.0["spec"][field] = value;
@@ -58,6 +64,11 @@ impl Manifest {
     /// Its text.
     pub fn text(&self) -> String {
         self.0.to_string()
+    }
+
+    /// Its text, for people.
+    pub fn pretty(&self) -> String {
+        format!("{:#}", self.0)
     }
 
     fn push(mut self, list: &str, container: Value) -> Self {

@@ -23,6 +23,8 @@ use crate::process::{Process, command};
 pub struct NodeOptions {
     /// `node`.
     pub name: String,
+    /// The folder of its files, and its cgroup's name: as its name, but for a twin.
+    pub directory: String,
     /// `fleet`.
     pub fleet: String,
     /// `[broker]`: TLS with a client certificate instead of plain TCP.
@@ -31,6 +33,20 @@ pub struct NodeOptions {
     pub registries: Vec<String>,
     /// Lines before the first table.
     pub extra: String,
+}
+
+impl NodeOptions {
+    /// What a node is told where nobody cares for more.
+    pub fn new(name: &str, fleet: &str) -> Self {
+        Self {
+            name: name.into(),
+            directory: name.into(),
+            fleet: fleet.into(),
+            tls: false,
+            registries: Vec::new(),
+            extra: String::new(),
+        }
+    }
 }
 
 /// A node.
@@ -44,16 +60,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node below `directory`; its agent does not run yet.
+    /// A node below `directory` that speaks to a broker; its agent does not run yet.
     pub fn new(directory: &Path, options: NodeOptions, broker: &Broker) -> Result<Self> {
-        let directory = directory.join(&options.name);
+        let section = broker.section(&options)?;
+        Self::with_broker(directory, options, &section)
+    }
+
+    /// The same with the `[broker]` table as it stands in the configuration.
+    pub fn with_broker(directory: &Path, options: NodeOptions, section: &str) -> Result<Self> {
+        let directory = directory.join(&options.directory);
         fs::create_dir_all(&directory)?;
         let unique = directory.parent().and_then(Path::file_name).unwrap_or_default();
-        let cgroup = format!("{}.{}", unique.to_string_lossy(), options.name);
+        let cgroup = format!("{}.{}", unique.to_string_lossy(), options.directory);
         let footprint = Footprint { directory, cgroup };
         let node = Self { options, footprint, agent: None, program: binaries::agent()? };
         fs::create_dir_all(node.images())?;
-        fs::write(node.config(), node.configuration(broker)?).context("write agent.toml")?;
+        fs::write(node.config(), node.configuration(section)?).context("write agent.toml")?;
         Ok(node)
     }
 
@@ -182,11 +204,11 @@ impl Node {
         Ok(found)
     }
 
-    fn configuration(&self, broker: &Broker) -> Result<String> {
+    fn configuration(&self, section: &str) -> Result<String> {
         let options = &self.options;
         let mut text = format!(
             "node = \"{}\"\nfleet = \"{}\"\nstate_dir = \"{}\"\nrun_dir = \"{}\"\n\
-             cgroup_root = \"{}\"\n{}\n",
+             cgroup_root = \"{}\"\n{}\n{section}\n",
             options.name,
             options.fleet,
             self.state().display(),
@@ -194,19 +216,6 @@ impl Node {
             self.footprint.cgroup,
             options.extra
         );
-        if options.tls {
-            let identity = broker.authority()?.issue(&options.name)?;
-            writeln!(
-                text,
-                "[broker]\nurl = \"mqtts://{}\"\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"",
-                broker.tls_address()?,
-                broker.authority()?.certificate().display(),
-                identity.certificate.display(),
-                identity.key.display()
-            )?;
-        } else {
-            writeln!(text, "[broker]\nurl = \"mqtt://{}\"", broker.address())?;
-        }
         for host in &options.registries {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
         }

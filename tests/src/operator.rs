@@ -85,8 +85,12 @@ impl Operator {
 
     /// Applies a manifest to a node and is told that it worked.
     pub fn apply(&self, manifest: &Manifest, node: &Node) -> Result<String> {
-        let words = ["apply", "-f", "-", "--node", node.name()];
-        self.run_with(&words, &manifest.text())?.succeeded().context("mote apply")
+        self.try_apply(manifest, node)?.succeeded().context("mote apply")
+    }
+
+    /// Applies a manifest to a node, whatever comes of it.
+    pub fn try_apply(&self, manifest: &Manifest, node: &Node) -> Result<Answer> {
+        self.run_with(&["apply", "-f", "-", "--node", node.name()], &manifest.text())
     }
 
     /// Deletes a pod and waits until it is gone.

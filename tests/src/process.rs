@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -45,6 +46,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 impl Process {
     /// Starts it; `name` is what errors call it.
     pub fn spawn(name: &str, command: &mut Command) -> Result<Self> {
+        // A group of its own: Ctrl-C is for whoever cleans up, not for those being cleaned up.
+        command.process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
         let log = Arc::new(Watched::new(Log { lines: Vec::new(), open: 2 }));

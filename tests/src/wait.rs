@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// When to give up.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline(Instant);
+pub struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// The usual one.
@@ -27,12 +27,19 @@ impl Deadline {
 
     /// This long from now.
     pub fn after(time: Duration) -> Self {
-        Self(Instant::now() + time)
+        Self(Instant::now().checked_add(time))
+    }
+
+    /// None at all: for what a person decides.
+    pub fn never() -> Self {
+        Self(None)
     }
 
     /// What is left; nothing when it has passed.
     pub fn remaining(self) -> Option<Duration> {
-        self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        // A day at a time is never enough for one that does not come.
+        let Some(end) = self.0 else { return Some(Duration::from_hours(24)) };
+        end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 }
 

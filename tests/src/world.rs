@@ -56,13 +56,7 @@ impl World {
 
     /// What a node is told where a test does not care.
     pub fn options(&self, name: &str) -> NodeOptions {
-        NodeOptions {
-            name: name.into(),
-            fleet: FLEET.into(),
-            tls: false,
-            registries: Vec::new(),
-            extra: String::new(),
-        }
+        NodeOptions::new(name, FLEET)
     }
 
     /// A node that is not started, with busybox in its import directory.
@@ -78,6 +72,12 @@ impl World {
         node.start()?;
         self.wait_for_birth(&node)?;
         Ok(node)
+    }
+
+    /// A second board that was given the name of another; it is not started.
+    pub fn twin(&self, name: &str, directory: &str) -> Result<Node> {
+        let options = NodeOptions { directory: directory.into(), ..self.options(name) };
+        self.prepare(options)
     }
 
     /// A registry.

@@ -1,2 +1,13 @@
-//! Placeholder.
-fn main() {}
+//! `cargo demo`: see [`mote_tests::demo`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mote_tests::demo::{Options, run};
+
+fn main() -> ExitCode {
+    run(&Options::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -49,7 +49,8 @@ fn build(target: &OsString, folder: &Path) {
     let built = cargo.status();
     assert!(
         built.is_ok_and(|status| status.success()),
-        "mote-pause does not build for {target:?}; if `core` is missing: rustup target add {}",
+        "mote-pause does not build for {}; if `core` is missing: rustup target add {}",
+        target.display(),
         target.display(),
     );
 }

@@ -6,5 +6,6 @@
 #![allow(unsafe_code)]
 
 pub mod mount;
+pub mod priority;
 pub mod process;
 pub mod seccomp;

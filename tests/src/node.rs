@@ -10,6 +10,7 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use mote_protocol::name::Uid;
 use rustix::process::{Pid, Signal};
 
 use crate::binaries;
@@ -57,6 +58,7 @@ pub struct Node {
     footprint: Footprint,
     agent: Option<Process>,
     program: PathBuf,
+    level: &'static str,
 }
 
 impl Node {
@@ -73,7 +75,8 @@ impl Node {
         let unique = directory.parent().and_then(Path::file_name).unwrap_or_default();
         let cgroup = format!("{}.{}", unique.to_string_lossy(), options.directory);
         let footprint = Footprint { directory, cgroup };
-        let node = Self { options, footprint, agent: None, program: binaries::agent()? };
+        let node =
+            Self { options, footprint, agent: None, program: binaries::agent()?, level: "debug" };
         fs::create_dir_all(node.images())?;
         fs::write(node.config(), node.configuration(section)?).context("write agent.toml")?;
         Ok(node)
@@ -83,6 +86,13 @@ impl Node {
     #[must_use]
     pub fn with_program(mut self, program: &Path) -> Self {
         self.program = program.into();
+        self
+    }
+
+    /// Lets the agent log as it does by default, for measuring.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.level = "info";
         self
     }
 
@@ -130,7 +140,7 @@ impl Node {
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
         let mut start = command(&self.program);
-        start.arg("--config").arg(self.config()).env("MOTE_LOG", "debug");
+        start.arg("--config").arg(self.config()).env("MOTE_LOG", self.level);
         let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
         agent.wait_for_line("started")?;
         self.agent = Some(agent);
@@ -204,6 +214,32 @@ impl Node {
         Ok(found)
     }
 
+    /// The processes that hold its pods.
+    pub fn pauses(&self) -> Result<Vec<Pid>> {
+        let mut found = self.footprint.processes()?;
+        found.retain(|pid| {
+            let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+            name.is_ok_and(|name| name.trim() == "mote-pause")
+        });
+        Ok(found)
+    }
+
+    /// What a container of a pod has printed, all attempts, without the log's own columns.
+    pub fn printed(&self, pod: &Uid, container: &str) -> Result<String> {
+        let mut text = String::new();
+        for path in files_below(&self.run()) {
+            let shown = path.display().to_string();
+            let is_log = path.extension().is_some_and(|extension| extension == "log");
+            if is_log && shown.contains(&pod.to_string()) && shown.contains(container) {
+                let log = fs::read_to_string(&path)?;
+                // TIME STREAM TAG CONTENT
+                let lines = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
+                lines.for_each(|line| text.extend([line, "\n"]));
+            }
+        }
+        Ok(text)
+    }
+
     fn configuration(&self, section: &str) -> Result<String> {
         let options = &self.options;
         let mut text = format!(
@@ -221,6 +257,20 @@ impl Node {
         }
         Ok(text)
     }
+}
+
+/// Every file below a directory, sorted; what cannot be read is not there.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files_below(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
 }
 
 impl Drop for Node {

@@ -5,6 +5,7 @@
 //! the callers.
 #![allow(unsafe_code)]
 
+pub mod event;
 pub mod mount;
 pub mod priority;
 pub mod process;

@@ -104,7 +104,7 @@ fn options(url: &str) -> LinkOptions {
         certificate: None,
         login: None,
         keep_alive: Duration::from_secs(30),
-        session_expiry: Duration::from_secs(600),
+        session_expiry: Duration::from_mins(10),
         connect_timeout: Duration::from_secs(10),
     };
     let specs = Subscription { filter: SPECS.to_owned(), every_time: false };

@@ -3,6 +3,7 @@
 //! Pods outlive their agent by design, so a node that is dropped first ends its agent and then
 //! everything the agent left: nothing of a test outlives it.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,7 +119,7 @@ impl Node {
 
     /// Where archives are dropped to be imported.
     pub fn images(&self) -> PathBuf {
-        self.state().join("import")
+        self.footprint.directory.join("import")
     }
 
     /// Its configuration file.
@@ -138,8 +139,16 @@ impl Node {
 
     /// Starts the agent and returns once it says that it runs.
     pub fn start(&mut self) -> Result<()> {
+        self.start_under(&[])
+    }
+
+    /// Starts the agent under a program that watches it.
+    pub fn start_under(&mut self, watcher: &[&str]) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
-        let mut start = command(&self.program);
+        let program = self.program.as_os_str();
+        let mut words = watcher.iter().map(OsStr::new).chain([program]);
+        let mut start = command(words.next().context("there is a program")?);
+        start.args(words);
         start.arg("--config").arg(self.config()).env("MOTE_LOG", self.level);
         let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
         agent.wait_for_line("started")?;
@@ -169,13 +178,13 @@ impl Node {
         Ok(())
     }
 
-    /// Asks the agent to end; it must end well.
-    pub fn terminate(&mut self) -> Result<()> {
+    /// Asks the agent to end; it must end well. Gives its log.
+    pub fn terminate(&mut self) -> Result<String> {
         let mut agent = self.agent.take().context("no agent to end")?;
         agent.signal(Signal::TERM)?;
         let status = agent.wait()?;
         ensure!(status.success(), "the agent ended with {status}; its log:\n{}", agent.log());
-        Ok(())
+        Ok(agent.log())
     }
 
     /// Power off: agent, pods and all that is in memory is gone; flash is left.
@@ -252,6 +261,7 @@ impl Node {
             self.footprint.cgroup,
             options.extra
         );
+        writeln!(text, "[images]\nimport_dir = \"{}\"", self.images().display())?;
         for host in &options.registries {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
         }

@@ -16,6 +16,8 @@ use crate::name::Uid;
 use crate::object::Revision;
 use crate::text::{Short, Text};
 
+mod packed;
+
 /// A reason: one CamelCase word.
 pub type Reason = Short<MAX_REASON>;
 
@@ -245,7 +247,10 @@ impl ContainerStatus {
 }
 
 /// What a node says of one pod. Retained; cleared when the pod is gone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// What is rarely there (refusal, deletion, cause, causes, extensions) shares one byte on the wire
+/// that says that none of it is, and no uid is sixteen zeros: see `packed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodStatus {
     /// The revision that the node works on; zero where it accepted none.
     pub accepted: Revision,

@@ -53,6 +53,14 @@ pub struct Report {
     pub message: String,
 }
 
+impl Report {
+    /// Something about the node that somebody should look at.
+    pub fn node_warning(reason: &'static str, message: String) -> Self {
+        let event_type = EventType::Warning;
+        Self { event_type, about: About::Node, reason: Cow::Borrowed(reason), message }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     sequence: u32,

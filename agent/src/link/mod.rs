@@ -7,6 +7,7 @@ use std::future::Future;
 
 use mote_protocol::node::Session;
 
+pub mod outbox;
 pub mod session;
 
 /// What tells one publish of ours from another until it is settled.

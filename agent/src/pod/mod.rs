@@ -3,12 +3,16 @@
 //! Everything here is pure: no clocks, no disk, no kernel. Times come in as values, facts come in
 //! as events, and the same history always ends in the same state.
 
+pub mod backoff;
 pub mod fault;
+pub mod machine;
 mod moment;
+pub mod phase;
 pub mod process;
 pub mod qos;
 pub mod resources;
 pub mod spec;
+pub mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unsupported;

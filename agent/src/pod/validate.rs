@@ -295,10 +295,9 @@ fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights
 fn pull_policy(container: &wire::Container) -> PullPolicy {
     match container.image_pull_policy {
         Some(ImagePullPolicy::Always) => PullPolicy::Always,
-        Some(ImagePullPolicy::IfNotPresent) => PullPolicy::IfNotPresent,
         Some(ImagePullPolicy::Never) => PullPolicy::Never,
         None if moves(&container.image) => PullPolicy::Always,
-        None => PullPolicy::IfNotPresent,
+        Some(ImagePullPolicy::IfNotPresent) | None => PullPolicy::IfNotPresent,
     }
 }
 

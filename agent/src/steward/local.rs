@@ -1,12 +1,17 @@
 //! What people at the machine ask, over the agent's own socket.
 
+use std::rc::Rc;
+
 use mote_protocol::event::Event;
-use mote_protocol::name::{Namespace, ObjectKey, ObjectName, Uid};
+use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
 use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 
-use crate::image::{ImageError, ImageSummary};
+use super::{Steward, World};
+use crate::image::{ImageError, ImageSummary, Images};
+use crate::store::Order;
 
 /// A question, and where its answer goes. One that is dropped unanswered means that the agent ends.
 #[derive(Debug)]
@@ -51,4 +56,51 @@ pub struct PodDetail {
     pub pod: Option<Pod>,
     /// Events about it, oldest first.
     pub events: Vec<Event>,
+}
+
+impl<W: World> Steward<W> {
+    /// Answers, or sees to it that somebody does. Who asked may be gone.
+    pub(super) fn answer_local(&mut self, request: LocalRequest) {
+        match request {
+            LocalRequest::Pods(answer) => {
+                let _ = answer.send(self.views());
+            }
+            LocalRequest::Pod { namespace, name, answer } => {
+                let key = ObjectKey { kind: Kind::Pod, namespace, name };
+                self.answer_pod(key, answer);
+            }
+            LocalRequest::Images(answer) => {
+                let edges = Rc::clone(&self.edges);
+                spawn_local(async move { answer.send(edges.images.list().await) });
+            }
+            LocalRequest::Events { about, answer } => {
+                let _ = answer.send(self.books.events.about(about));
+            }
+        }
+    }
+
+    fn views(&self) -> Vec<PodView> {
+        let refused = self.books.refusals.keys();
+        let mut keys: Vec<_> = self.books.desired.keys().chain(refused).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let view =
+            |key: &ObjectKey| self.status(key).map(|status| PodView { key: key.clone(), status });
+        keys.into_iter().filter_map(view).collect()
+    }
+
+    fn answer_pod(&self, key: ObjectKey, answer: oneshot::Sender<Option<PodDetail>>) {
+        let Some(status) = self.status(&key) else {
+            let _ = answer.send(None);
+            return;
+        };
+        let events = status.uid.map(|uid| self.books.events.about(Some(uid))).unwrap_or_default();
+        let (read, pod) = oneshot::channel();
+        self.order(Order::Read { key: key.clone(), answer: read });
+        spawn_local(async move {
+            let pod = pod.await.ok().flatten();
+            let view = PodView { key, status };
+            let _ = answer.send(Some(PodDetail { view, pod, events }));
+        });
+    }
 }

@@ -4,60 +4,57 @@
 //! makes the node run what it was told to run. Whatever it needs of the world comes through a
 //! [`World`]: the real one is put together by `supervise`, the simulated one by the simulator, and
 //! what stands between is the same code.
+//!
+//! ```text
+//!   link ----> broker ----> orders ====> store (a task)      ====> flash
+//!    ^                                     |
+//!    |                        told         v
+//!   outbox <--- statuses <--- objects <----+
+//!                                |  ^
+//!                                v  | outcomes
+//!                            reconciler ====> workers (tasks) ====> runtime, images
+//! ```
+//! Everything between the double arrows happens in one task, one message at a time: nobody else
+//! decides anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
-use mote_protocol::name::{FleetName, GroupName, NodeName};
+use mote_protocol::name::{FleetName, GroupName, NodeName, ObjectKey, RequestId, Uid};
+use mote_protocol::node::Session;
+use mote_protocol::object::Revision;
+use mote_protocol::status::Refusal;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until};
 
-use crate::image::Images;
-use crate::link::Link;
-use crate::ports::{Clock, Disk, Random, WallClock};
-use crate::runtime::Runtime;
+use crate::events::{Events, Report as EventReport};
+use crate::link::outbox::Outbox;
+use crate::link::{Link, Receipt};
+use crate::pod::Moment;
+use crate::pod::machine::{Event, Record};
+use crate::reconciler::{Reconciler, Report};
+use crate::runtime::{ObservedPod, RuntimeEvent};
+use crate::store::{self, Kept, Life, Opened, Order, Told};
 
+mod broker;
+mod commands;
 mod local;
+mod objects;
 mod presence;
+mod statuses;
 
+pub use crate::world::{Edges, SharedEdges, World};
 pub use local::{LocalRequest, PodDetail, PodView};
 pub use presence::{FromPresence, ToPresence};
 
-/// One choice of all ports.
-pub trait World: 'static {
-    /// Sandboxes and containers.
-    type Runtime: Runtime + 'static;
-    /// Container images.
-    type Images: Images + 'static;
-    /// The connection to the broker.
-    type Link: Link;
-    /// The flash card.
-    type Disk: Disk + 'static;
-    /// Time that only goes forward.
-    type Clock: Clock + 'static;
-    /// The time of day.
-    type WallClock: WallClock + 'static;
-    /// Randomness.
-    type Random: Random + 'static;
-}
+/// How often the node is looked at without a reason: what was missed heals itself. Rare, since
+/// nothing should be missed.
+const TICK: Duration = Duration::from_mins(5);
 
-/// Ports that several tasks of a node use at once.
-#[derive(Debug)]
-pub struct Edges<W: World> {
-    /// Sandboxes and containers.
-    pub runtime: W::Runtime,
-    /// Container images.
-    pub images: W::Images,
-    /// The flash card.
-    pub disk: W::Disk,
-    /// Time that only goes forward.
-    pub clock: W::Clock,
-    /// The time of day.
-    pub wall: W::WallClock,
-    /// Randomness.
-    pub random: W::Random,
-}
-
-/// [`Edges`] as tasks hold them.
-pub type SharedEdges<W> = Rc<Edges<W>>;
+/// Pause before looking at the node again, where the first look failed.
+const FIRST_LOOK_RETRY: Duration = Duration::from_secs(2);
 
 /// Who this node is, for as long as the agent runs.
 #[derive(Clone, Debug)]
@@ -68,10 +65,242 @@ pub struct Identity {
     pub node: NodeName,
     /// Its groups.
     pub groups: Vec<GroupName>,
-    /// Its labels, for `nodeSelector`.
+    /// Its labels, for `nodeSelector`; the store must be opened with the same.
     pub labels: BTreeMap<String, String>,
     /// The kernel's boot id.
     pub boot_id: [u8; 16],
     /// Memory of the machine in bytes, for `oom_score_adj`.
     pub memory_bytes: u64,
+}
+
+/// How others talk with the steward. A channel whose other end is gone just stays silent.
+#[derive(Debug)]
+pub struct Channels {
+    /// What the runtime tells by itself.
+    pub runtime: mpsc::UnboundedReceiver<RuntimeEvent>,
+    /// What presence tells.
+    pub from_presence: mpsc::UnboundedReceiver<FromPresence>,
+    /// What presence is told.
+    pub to_presence: mpsc::UnboundedSender<ToPresence>,
+    /// What people at the machine ask.
+    pub local: mpsc::UnboundedReceiver<LocalRequest>,
+}
+
+/// An object that is wanted, or is on its way out.
+#[derive(Debug)]
+struct Desired {
+    revision: Revision,
+    life: Life,
+    /// The life that ends before this one may start.
+    previous: Option<Life>,
+    /// Nothing is left of it; it is forgotten once the broker knows.
+    gone: bool,
+}
+
+/// The node.
+pub struct Steward<W: World> {
+    identity: Identity,
+    edges: SharedEdges<W>,
+    link: W::Link,
+    channels: Channels,
+    orders: mpsc::UnboundedSender<Order>,
+    told: mpsc::UnboundedReceiver<Told>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    books: Books<W>,
+}
+
+/// What the steward knows. Apart from the channels, so that it can wait on those and work on this.
+struct Books<W: World> {
+    reconciler: Reconciler<W>,
+    outbox: Outbox,
+    events: Events,
+    desired: BTreeMap<ObjectKey, Desired>,
+    /// The last refusal of each name.
+    refusals: BTreeMap<ObjectKey, Refusal>,
+    /// Hash of the status that was owed last, for each name.
+    statuses: BTreeMap<ObjectKey, u64>,
+    /// How far pods got under earlier agents, until they are taken on.
+    records: BTreeMap<Uid, Record>,
+    /// What was found running, until it is taken on.
+    found: BTreeMap<Uid, ObservedPod>,
+    kept: Kept,
+    /// The node was looked at: what runs is known.
+    looked: bool,
+    /// Records that are being written.
+    saving: BTreeSet<Uid>,
+    session: Option<Session>,
+    /// What of the current connection is not acknowledged yet.
+    receipts: BTreeSet<Receipt>,
+    storage_failing: bool,
+    /// Ids of the last commands: the broker may say one twice.
+    commands: VecDeque<RequestId>,
+    next_look: Moment,
+    /// Until when deadlines were looked at.
+    clock: Moment,
+    buffer: Vec<u8>,
+}
+
+impl<W: World> Steward<W> {
+    /// A node with everything that was on its flash. Must be called, and run, in a
+    /// [`tokio::task::LocalSet`].
+    pub fn new(
+        identity: Identity,
+        edges: SharedEdges<W>,
+        link: W::Link,
+        opened: Opened<W>,
+        channels: Channels,
+    ) -> Self {
+        let now = edges.now();
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let (outbox, told) = mpsc::unbounded_channel();
+        spawn_local(store::serve(opened.store, inbox, outbox));
+        let (reporter, reports) = mpsc::unbounded_channel();
+        let reconciler = Reconciler::new(Rc::clone(&edges), identity.memory_bytes, reporter);
+        let mut events = Events::new(opened.start);
+        for report in opened.reports {
+            events.record(report, now);
+        }
+        let desired = opened.objects.into_iter().map(|loaded| {
+            let (revision, life, previous) = (loaded.revision, loaded.current, loaded.previous);
+            (loaded.key, Desired { revision, life, previous, gone: false })
+        });
+        let books = Books {
+            reconciler,
+            outbox: Outbox::new(),
+            events,
+            desired: desired.collect(),
+            refusals: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            records: opened.records,
+            found: BTreeMap::new(),
+            kept: opened.kept,
+            looked: false,
+            saving: BTreeSet::new(),
+            session: None,
+            receipts: BTreeSet::new(),
+            storage_failing: false,
+            commands: VecDeque::new(),
+            next_look: now.after(TICK),
+            clock: now,
+            buffer: Vec::new(),
+        };
+        Self { identity, edges, link, channels, orders, told, reports, books }
+    }
+
+    /// Is the node, for ever. Dropped when the agent is asked to stop: what must survive is on
+    /// flash, what runs goes on running.
+    pub async fn run(mut self) {
+        self.books.reconciler.list();
+        self.objects_changed();
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                // In this order: what the node did comes before what it is asked to do, and a
+                // fixed order makes a simulated history repeat.
+                biased;
+                Some(told) = self.told.recv() => self.store_told(told),
+                Some(report) = self.reports.recv() => self.reported(report),
+                Some(event) = self.channels.runtime.recv() => self.runtime_told(event),
+                () = sleep_until(wake) => self.time_passed(),
+                Some(told) = self.channels.from_presence.recv() => self.presence_told(told),
+                Some(request) = self.channels.local.recv() => self.answer_local(request),
+                heard = self.link.next() => self.heard(heard),
+            }
+            self.send();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.edges.now()
+    }
+
+    /// When to look again where nothing happens before.
+    fn wake(&self) -> Instant {
+        let (now, books) = (self.now(), &self.books);
+        let connected = books.session.is_some();
+        let event = books.events.next_allowed().filter(|at| connected && *at > now);
+        let pods = books.reconciler.deadline(books.clock);
+        let next = [Some(books.next_look), event, pods].into_iter().flatten().min();
+        let pause = next.map_or(TICK, |next| next.since(now));
+        // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
+        Instant::now() + pause.min(TICK)
+    }
+
+    fn time_passed(&mut self) {
+        let now = self.now();
+        for uid in self.books.reconciler.due(self.books.clock, now) {
+            self.step(uid, Event::Tick, now);
+        }
+        self.books.clock = now;
+        if self.books.next_look <= now {
+            self.look_again(now, TICK);
+        }
+    }
+
+    fn look_again(&mut self, now: Moment, pause: Duration) {
+        self.books.next_look = now.after(pause);
+        self.books.reconciler.list();
+    }
+
+    fn reported(&mut self, report: Report) {
+        let now = self.now();
+        match report {
+            Report::Pod { uid, freed, event } => {
+                let outcome = self.books.reconciler.report(uid, freed, event, now);
+                self.after(uid, outcome, now);
+            }
+            Report::OrphanRemoved { uid, result } => {
+                self.books.reconciler.orphan_removed(&uid);
+                if let Err(error) = result {
+                    self.node_event("FailedKillPod", format!("remove orphan {uid}: {error}"));
+                }
+            }
+            Report::Listed { since, result: Ok(observed) } => self.looked(since, observed, now),
+            Report::Listed { result: Err(error), .. } => {
+                self.node_event("RuntimeErrors", format!("look at what runs: {error}"));
+                if !self.books.looked {
+                    self.books.next_look = now.after(FIRST_LOOK_RETRY);
+                }
+            }
+        }
+    }
+
+    fn looked(&mut self, since: u64, observed: Vec<ObservedPod>, now: Moment) {
+        for (uid, event) in self.books.reconciler.missed(since, &observed) {
+            self.step(uid, event, now);
+        }
+        let first = !std::mem::replace(&mut self.books.looked, true);
+        if first {
+            self.books.found = observed.into_iter().map(|pod| (pod.uid, pod)).collect();
+            let keys: Vec<_> = self.books.desired.keys().cloned().collect();
+            for key in keys {
+                self.pursue(&key);
+            }
+            self.remove_orphans();
+        }
+    }
+
+    fn runtime_told(&mut self, event: RuntimeEvent) {
+        let now = self.now();
+        if let Some((uid, event)) = self.books.reconciler.translate(event) {
+            self.step(uid, event, now);
+        }
+    }
+
+    /// Hands to the link what is owed and has room.
+    fn send(&mut self) {
+        let now = self.now();
+        self.queue_events(now);
+        while let Some(publication) = self.books.outbox.take_next() {
+            if let Err(back) = self.link.publish(publication) {
+                self.books.outbox.not_sent(&back);
+                break;
+            }
+        }
+    }
+
+    fn node_event(&mut self, reason: &'static str, message: String) {
+        let now = self.now();
+        self.books.events.record(EventReport::node_warning(reason, message), now);
+    }
 }

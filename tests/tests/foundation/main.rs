@@ -42,4 +42,5 @@ mod identity;
 mod life;
 mod offline;
 mod operators;
+mod raw;
 mod survival;

@@ -3,4 +3,3 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod process;
-pub mod sandbox;

@@ -1,0 +1,138 @@
+//! How a pod comes back: from what was asked, what is on flash, and what the kernel still runs.
+
+use std::rc::Rc;
+
+use mote_protocol::status::ContainerRole;
+
+use super::facts::crash_hold;
+use super::{Ended, Machine, Record, Run, Sandbox, Slot, SlotRecord, Stage, Verdict};
+use crate::image::ImageId;
+use crate::pod::backoff::CrashBackoff;
+use crate::pod::process::Tag;
+use crate::pod::{Moment, Pod};
+use crate::runtime::{ObservedContainer, ObservedPod, ObservedState};
+
+/// What is known of a pod that an earlier agent looked after.
+#[derive(Debug, Default)]
+pub struct Remains<'a> {
+    /// Its record on flash.
+    pub record: Option<Record>,
+    /// What exists of it now.
+    pub observed: Option<&'a ObservedPod>,
+    /// Unix time of the boot in milliseconds, by the clock of now.
+    pub epoch_ms: i64,
+}
+
+impl Machine {
+    /// A pod that was accepted before this agent started.
+    pub fn adopt(pod: Rc<Pod>, accepted: Moment, remains: Remains<'_>, now: Moment) -> Self {
+        let mut machine = Self::new(pod, accepted);
+        if let Some(record) = remains.record {
+            machine.restore(record, remains.epoch_ms);
+        }
+        machine.sandbox = match remains.observed {
+            None => Sandbox::Absent,
+            Some(observed) if observed.sandbox_ready => Sandbox::Ready,
+            Some(_) => Sandbox::Lost,
+        };
+        for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
+            machine.recognize(container, now);
+        }
+        machine.miss(now);
+        machine.begun |= remains.observed.is_some();
+        // What held when the last of it happened has held since then.
+        machine.advance_init();
+        machine.update_transitions(machine.last_change());
+        machine.settle(now, &mut Vec::new());
+        machine
+    }
+
+    fn restore(&mut self, record: Record, epoch_ms: i64) {
+        self.begun = record.begun;
+        self.begun_saved = record.begun;
+        self.peak = record.peak;
+        self.told = record.peak;
+        if let Some((phase, cause)) = record.verdict {
+            let cause = cause.map(|(reason, message)| (reason.into(), message.into()));
+            self.verdict = Some(Verdict { phase, cause });
+            self.stage = Stage::Finished;
+        }
+        for kept in record.slots {
+            if let Some(slot) = self.place(&kept.name).and_then(|place| self.slots.get_mut(place)) {
+                restore_slot(slot, kept, epoch_ms);
+            }
+        }
+    }
+
+    /// Takes in an attempt that exists. They come oldest first, so the newest has the last word.
+    fn recognize(&mut self, container: &ObservedContainer, now: Moment) {
+        let Some(place) = self.place(&container.id.name) else { return };
+        let accepted = self.accepted;
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        if container.id.attempt < slot.newest() {
+            return;
+        }
+        let tag = Tag::parse(&container.tag);
+        let run = match &container.state {
+            // Starting the same attempt again finishes what was begun.
+            ObservedState::Created => return,
+            ObservedState::Running { since, .. } => {
+                Run::Running { made_of: tag.clone(), since: Moment::from(*since), stop: None }
+            }
+            ObservedState::Exited { since, exit } => {
+                Run::Ended(Ended::seen(since.map(Moment::from), *exit))
+            }
+            ObservedState::Unknown => Run::Ended(Ended::unseen(accepted.min(now), now)),
+        };
+        let again = container.id.attempt == slot.newest() && slot.attempts > 0;
+        if let (Run::Ended(before), false) = (&slot.run, again) {
+            slot.last = Some(before.clone());
+        }
+        slot.ran_image = tag.map(|tag| tag.image).or(slot.ran_image);
+        slot.attempts = container.id.attempt.saturating_add(1);
+        slot.run = run;
+    }
+
+    /// Concludes from what is not there.
+    fn miss(&mut self, now: Moment) {
+        let (sandbox, accepted, policy) = (self.sandbox, self.accepted, self.pod.restart_policy);
+        let describe = self.pod.name.describe();
+        for (container, slot) in self.pod.containers.iter().zip(&mut self.slots) {
+            if slot.attempts > 0 && slot.run == Run::Idle {
+                slot.run = Run::Ended(Ended::unseen(accepted.min(now), now));
+            }
+            if sandbox == Sandbox::Ready {
+                // A crash that an earlier agent saw, or missed, waits as long as if this one had.
+                if let (true, Run::Ended(ended)) = (slot.wants_start(policy), &slot.run) {
+                    slot.hold = crash_hold(&slot.crash, ended.finished, &container.name, &describe);
+                }
+                continue;
+            }
+            slot.crash = CrashBackoff::default();
+            if self.stage == Stage::Active {
+                slot.forget_init();
+            }
+        }
+        let seen_app = |slot: &Slot| slot.role == ContainerRole::App && slot.attempts > 0;
+        self.initialized = sandbox == Sandbox::Ready && self.slots.iter().any(seen_app);
+    }
+
+    fn last_change(&self) -> Moment {
+        let of = |slot: &Slot| match &slot.run {
+            Run::Running { since, .. } => *since,
+            Run::Ended(ended) => ended.finished,
+            Run::Idle | Run::Starting { .. } => self.accepted,
+        };
+        self.slots.iter().map(of).max().unwrap_or(self.accepted)
+    }
+}
+
+fn restore_slot(slot: &mut Slot, kept: SlotRecord, epoch_ms: i64) {
+    slot.attempts = kept.attempts;
+    slot.ran_image = kept.image.map(ImageId::from_bytes);
+    slot.last = kept.last.map(|ended| ended.restore(epoch_ms));
+    slot.crash = CrashBackoff::restore(kept.crash, epoch_ms);
+    if let Some(ended) = kept.ended {
+        slot.run = Run::Ended(ended.restore(epoch_ms));
+    }
+}

@@ -1,0 +1,165 @@
+//! How pods end: when they are over, who is asked to end when, and what is left to say.
+
+use std::time::Duration;
+
+use mote_protocol::pod::RestartPolicy;
+use mote_protocol::status::{ContainerRole, Phase};
+
+use super::{Ended, LEAST_GRACE, Machine, Note, Run, Sandbox, Slot, Stage, Stop, Verdict};
+use crate::pod::Moment;
+
+/// `status.reason` and `status.message` of a pod that ran into its deadline.
+const DEADLINE: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+impl Machine {
+    /// Begins to remove the pod, or shortens the grace of one that is being removed.
+    pub(super) fn remove(&mut self, grace_s: u32, now: Moment) {
+        let mut deadline = now.after(seconds(grace_s));
+        let mut grace_s = grace_s;
+        match self.stage {
+            Stage::Gone => return,
+            Stage::Removing { grace_s: before_s, deadline: before } => {
+                deadline = deadline.min(before);
+                grace_s = grace_s.min(before_s);
+            }
+            Stage::Stopping { deadline: before } => deadline = deadline.min(before),
+            Stage::Active | Stage::Finished => {}
+        }
+        self.stage = Stage::Removing { grace_s, deadline };
+        let soonest = deadline.max(now.after(LEAST_GRACE));
+        for slot in &mut self.slots {
+            if let Run::Running { stop: Some(stop), .. } = &mut slot.run {
+                stop.kill_at = stop.kill_at.min(soonest);
+            }
+        }
+    }
+
+    /// Ends a pod that is over, and says how it ended once nothing of it runs.
+    pub(super) fn conclude(&mut self, now: Moment, notes: &mut Vec<Note>) {
+        if self.stage == Stage::Active {
+            let limit = self.pod.active_deadline.map(|limit| self.accepted.after(limit));
+            if limit.is_some_and(|limit| limit <= now) {
+                self.exceeded = true;
+                notes.push(Note::normal(None, DEADLINE.0, DEADLINE.1.to_owned()));
+                self.stage = Stage::Stopping { deadline: now.after(seconds(self.pod.grace_s)) };
+            } else if self.is_over() {
+                self.stage = Stage::Stopping { deadline: now.after(seconds(self.pod.grace_s)) };
+            }
+        }
+        if matches!(self.stage, Stage::Stopping { .. }) && !self.is_live() {
+            self.finish(now);
+        }
+    }
+
+    /// Whether no app container runs or will run again.
+    fn is_over(&self) -> bool {
+        let never = self.pod.restart_policy == RestartPolicy::Never;
+        // A pod that runs once is not put into a second sandbox.
+        if never && self.begun && self.sandbox != Sandbox::Ready {
+            return true;
+        }
+        let failed = |slot: &Slot| {
+            slot.role == ContainerRole::Init && slot.ended().is_some_and(|end| !end.succeeded())
+        };
+        if never && self.slots.iter().any(failed) {
+            return true;
+        }
+        let policy = self.pod.restart_policy;
+        let done = |slot: &Slot| slot.ended().is_some() && !slot.wants_start(policy);
+        self.slots.iter().filter(|slot| slot.role == ContainerRole::App).all(done)
+    }
+
+    fn finish(&mut self, now: Moment) {
+        let begun = self.begun;
+        for slot in &mut self.slots {
+            slot.hold = None;
+            let lost = matches!(slot.run, Run::Idle) && begun && slot.role == ContainerRole::App;
+            if lost && self.initialized {
+                slot.run = Run::Ended(Ended::unseen(self.accepted, now));
+            }
+        }
+        let success = |slot: &Slot| slot.ended().is_some_and(|ended| ended.code == 0);
+        let mut apps = self.slots.iter().filter(|slot| slot.role == ContainerRole::App);
+        let verdict = match (self.exceeded, apps.all(success)) {
+            (true, _) => Verdict {
+                phase: Phase::Failed,
+                cause: Some((DEADLINE.0.into(), DEADLINE.1.into())),
+            },
+            (false, true) => Verdict { phase: Phase::Succeeded, cause: None },
+            (false, false) => Verdict { phase: Phase::Failed, cause: None },
+        };
+        self.verdict = Some(verdict);
+        self.stage = Stage::Finished;
+        self.touch();
+    }
+
+    /// Asks those to end that must, in their order.
+    pub(super) fn end_running(&mut self, now: Moment, notes: &mut Vec<Note>) {
+        match self.stage {
+            Stage::Active => self.end_outdated(now, notes),
+            Stage::Stopping { deadline } | Stage::Removing { deadline, .. } => {
+                self.end_all(deadline, now, notes);
+            }
+            Stage::Finished | Stage::Gone => self.end_all(now, now, notes),
+        }
+    }
+
+    /// App and init containers end at once; a sidecar once those it serves are down: all app
+    /// containers, and the sidecars that started after it.
+    fn end_all(&mut self, deadline: Moment, now: Moment, notes: &mut Vec<Note>) {
+        let mut later_live = self.slots.iter().any(|s| s.role == ContainerRole::App && s.is_live());
+        for place in (0..self.slots.len()).rev() {
+            let Some(slot) = self.slots.get(place) else { continue };
+            let sidecar = slot.role == ContainerRole::Sidecar;
+            let live = slot.is_live();
+            if !sidecar || !later_live || deadline <= now {
+                let message = format!("Stopping container {}", self.container_name(place));
+                self.end(place, deadline, now, message, notes);
+            }
+            later_live |= sidecar && live;
+        }
+    }
+
+    /// Ends containers of an old image once every new image is here.
+    fn end_outdated(&mut self, now: Moment, notes: &mut Vec<Note>) {
+        let outdated: Vec<usize> = self.outdated().collect();
+        let here = |place: &usize| self.slots.get(*place).is_some_and(|slot| slot.image.is_some());
+        if !outdated.iter().all(here) {
+            return;
+        }
+        for place in outdated {
+            let deadline = now.after(seconds(self.pod.grace_s));
+            let name = self.container_name(place);
+            let message = format!("Container {name} definition changed, will be restarted");
+            self.end(place, deadline, now, message, notes);
+            if let Some(slot) = self.slots.get_mut(place) {
+                slot.renew = true;
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        place: usize,
+        deadline: Moment,
+        now: Moment,
+        message: String,
+        notes: &mut Vec<Note>,
+    ) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        if let Run::Running { stop: stop @ None, .. } = &mut slot.run {
+            let kill_at = deadline.max(now.after(LEAST_GRACE));
+            *stop = Some(Stop { asked: false, kill_at, killed: None });
+            notes.push(Note::normal(place, "Killing", message));
+        }
+    }
+
+    pub(super) fn container_name(&self, place: usize) -> &str {
+        self.pod.containers.get(place).map_or("", |container| container.name.as_str())
+    }
+}

@@ -1,0 +1,177 @@
+//! What may happen to a pod, and what people hear of it.
+
+use std::rc::Rc;
+
+use mote_protocol::event::EventType;
+
+use crate::image::{ImageError, ImageId, Source};
+use crate::pod::Moment;
+use crate::pod::process::{ConfigError, Tag};
+use crate::pod::spec::Pod;
+use crate::runtime::{Exit, RuntimeError};
+
+/// A fact, or an order. Containers are named by their place in the pod.
+#[derive(Debug)]
+pub enum Event {
+    /// People changed what may change of a pod that runs.
+    Update(Rc<Pod>),
+    /// It should go; a second order can only shorten the grace.
+    Delete {
+        /// Seconds its containers get.
+        grace_s: u32,
+    },
+    /// Its record was written; the mark is that of [`super::Machine::unsaved`].
+    Saved {
+        /// Which state of the record.
+        mark: u32,
+    },
+    /// Its record could not be written.
+    SaveFailed,
+    /// Time passed.
+    Tick,
+    /// The sandbox stands.
+    SandboxReady,
+    /// The sandbox could not be made.
+    SandboxFailed(RuntimeError),
+    /// The sandbox's holder died.
+    SandboxDied,
+    /// Nothing is left of the sandbox and its containers.
+    SandboxRemoved,
+    /// What is left could not be removed.
+    RemoveFailed(RuntimeError),
+    /// An image is on its way for so long that people should know.
+    Pulling {
+        /// Whose.
+        place: usize,
+        /// As it was asked for.
+        reference: String,
+    },
+    /// An image is here.
+    Pulled {
+        /// Whose.
+        place: usize,
+        /// As it was asked for.
+        reference: String,
+        /// Which it is.
+        image: ImageId,
+        /// How it came to be here.
+        source: Source,
+    },
+    /// An image is not here.
+    PullFailed {
+        /// Whose.
+        place: usize,
+        /// As it was asked for.
+        reference: String,
+        /// Why.
+        error: ImageError,
+    },
+    /// The runtime was told to start the next attempt.
+    Starting {
+        /// Of which container.
+        place: usize,
+        /// Made from this.
+        made_of: Tag,
+    },
+    /// An attempt runs.
+    Started {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Since when.
+        since: Moment,
+    },
+    /// An attempt was found running that the machine did not know of.
+    Found {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Since when.
+        since: Moment,
+        /// Made from this, where that is known.
+        made_of: Option<Tag>,
+    },
+    /// An attempt could not be started.
+    StartFailed {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        failure: StartFailure,
+    },
+    /// An attempt was asked to end.
+    Asked {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt was killed; its exit comes by itself.
+    Killed {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt ended.
+    Exited {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// An attempt that ran is not there any more, and nobody saw it end.
+    Vanished {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+    },
+}
+
+/// Why an attempt could not be started.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// The store lost the image.
+    Image(ImageError),
+    /// Spec and image do not fit.
+    Config(ConfigError),
+    /// The runtime could not.
+    Runtime(RuntimeError),
+}
+
+/// Something that people should hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether somebody should look.
+    pub event_type: EventType,
+    /// The container it is about; the whole pod where unset.
+    pub place: Option<usize>,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+impl Note {
+    pub(super) fn normal(
+        place: impl Into<Option<usize>>,
+        reason: &'static str,
+        message: String,
+    ) -> Self {
+        Self { event_type: EventType::Normal, place: place.into(), reason, message }
+    }
+
+    pub(super) fn warning(
+        place: impl Into<Option<usize>>,
+        reason: &'static str,
+        message: String,
+    ) -> Self {
+        Self { event_type: EventType::Warning, place: place.into(), reason, message }
+    }
+}

@@ -1,0 +1,393 @@
+//! What each event changes, before conclusions are drawn from it.
+
+use std::rc::Rc;
+
+use super::slot::{CODE_START_ERROR, EndReason, Ended, Run};
+use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Sandbox, Stage, StartFailure, Stop};
+use crate::image::{ImageError, ImageId, Source};
+use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
+use crate::pod::process::Tag;
+use crate::pod::{Moment, Pod};
+use crate::runtime::{Exit, RuntimeError};
+
+impl Machine {
+    pub(super) fn take(&mut self, event: Event, now: Moment, notes: &mut Vec<Note>) {
+        match event {
+            Event::Update(pod) => self.update(pod),
+            Event::Delete { grace_s } => self.remove(grace_s, now),
+            Event::Saved { mark } => self.saved(mark),
+            Event::SaveFailed => self.save_failed(now),
+            Event::Tick => {}
+            Event::SandboxReady => self.sandbox_ready(),
+            Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
+            Event::SandboxDied => self.sandbox_died(notes),
+            Event::SandboxRemoved => self.sandbox_removed(now),
+            Event::RemoveFailed(error) => {
+                let message = format!("error killing pod: {}", chain(&error));
+                notes.push(Note::warning(None, "FailedKillPod", message));
+                self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+            }
+            Event::Pulling { place, reference } => {
+                notes.push(Note::normal(
+                    place,
+                    "Pulling",
+                    format!("Pulling image \"{reference}\""),
+                ));
+            }
+            Event::Pulled { place, reference, image, source } => {
+                self.pulled(place, &reference, image, &source, notes);
+            }
+            Event::PullFailed { place, reference, error } => {
+                self.pull_failed(place, &reference, &error, now, notes);
+            }
+            Event::Starting { place, made_of } => self.starting(place, made_of),
+            Event::Started { place, attempt, since } => {
+                self.started(place, attempt, since, now, notes);
+            }
+            Event::Found { place, attempt, since, made_of } => {
+                self.found(place, attempt, since, made_of);
+            }
+            Event::StartFailed { place, attempt, failure } => {
+                self.start_failed(place, attempt, failure, now, notes);
+            }
+            Event::Asked { place, attempt } => self.asked(place, attempt),
+            Event::Killed { place, attempt } => self.killed(place, attempt, now),
+            Event::Exited { place, attempt, exit } => {
+                self.exited(place, attempt, exit, now, notes);
+            }
+            Event::Vanished { place, attempt } => self.vanished(place, attempt, now, notes),
+        }
+    }
+
+    fn update(&mut self, pod: Rc<Pod>) {
+        let containers = self.pod.containers.iter().zip(&pod.containers);
+        for ((before, after), slot) in containers.zip(&mut self.slots) {
+            if before.image != after.image {
+                // Another image is another container: it owes nothing to the failures of this.
+                slot.image = None;
+                slot.hold = None;
+                slot.crash = CrashBackoff::default();
+                slot.trouble = TroubleBackoff::default();
+            }
+        }
+        self.pod = pod;
+    }
+
+    fn sandbox_ready(&mut self) {
+        self.sandbox = Sandbox::Ready;
+        self.sandbox_retry = None;
+        if !self.begun {
+            self.begun = true;
+            // Only for a pod that runs once does it matter that it has begun.
+            if !self.may_begin() {
+                self.touch();
+            }
+        }
+    }
+
+    fn sandbox_failed(&mut self, error: &RuntimeError, now: Moment, notes: &mut Vec<Note>) {
+        let message = format!("Failed to create pod sandbox: {}", chain(error));
+        notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
+        self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+    }
+
+    fn sandbox_died(&mut self, notes: &mut Vec<Note>) {
+        if self.sandbox == Sandbox::Ready {
+            self.sandbox = Sandbox::Lost;
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            notes.push(Note::normal(None, "SandboxChanged", message.to_owned()));
+        }
+    }
+
+    fn sandbox_removed(&mut self, now: Moment) {
+        self.sandbox = Sandbox::Absent;
+        self.sandbox_retry = None;
+        self.initialized = false;
+        for slot in &mut self.slots {
+            if let Run::Running { since, .. } = slot.run {
+                slot.run = Run::Ended(Ended::unseen(since, now));
+            }
+            if self.stage == Stage::Active {
+                slot.forget_init();
+            }
+        }
+        if matches!(self.stage, Stage::Removing { .. }) {
+            self.stage = Stage::Gone;
+        }
+    }
+
+    fn pulled(
+        &mut self,
+        place: usize,
+        reference: &str,
+        image: ImageId,
+        source: &Source,
+        notes: &mut Vec<Note>,
+    ) {
+        if !self.is_current(place, reference) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.image = Some(image);
+        slot.hold = None;
+        let (reason, message) = match source {
+            Source::Present => ("Pulled", already_present(reference)),
+            Source::Pulled { bytes, duration } => {
+                let took = duration.as_secs_f32();
+                let message = format!(
+                    "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {bytes} bytes."
+                );
+                ("Pulled", message)
+            }
+            Source::FallbackStale { reason } => {
+                let message = format!(
+                    "{} and used as it is, since the registry could not be asked: {reason}",
+                    already_present(reference).trim_end_matches('.')
+                );
+                notes.push(Note::warning(place, "ImageMayBeStale", message));
+                return;
+            }
+        };
+        notes.push(Note::normal(place, reason, message));
+    }
+
+    fn pull_failed(
+        &mut self,
+        place: usize,
+        reference: &str,
+        error: &ImageError,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        if !self.is_current(place, reference) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        let first = slot.trouble.is_clear();
+        let (until, _) = slot.trouble.failed(now);
+        let (reason, message) = match error.reason() {
+            "ErrImagePull" if first => ("ErrImagePull", error.message()),
+            "ErrImagePull" => {
+                let cause = error.message();
+                let text = format!("Back-off pulling image \"{reference}\": ErrImagePull: {cause}");
+                ("ImagePullBackOff", text)
+            }
+            "ErrImageNeverPull" => {
+                let text = format!(
+                    "Container image \"{reference}\" is not present with pull policy of Never"
+                );
+                ("ErrImageNeverPull", text)
+            }
+            other => (other, error.message()),
+        };
+        let text = format!("Failed to pull image \"{reference}\": {}", error.message());
+        notes.push(Note::warning(place, "Failed", text));
+        notes.push(Note::warning(place, "Failed", format!("Error: {reason}")));
+        slot.hold = Some(Hold { reason, message, until });
+    }
+
+    fn is_current(&self, place: usize, reference: &str) -> bool {
+        self.pod.containers.get(place).is_some_and(|container| container.image == reference)
+    }
+
+    fn starting(&mut self, place: usize, made_of: Tag) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.ran_image = Some(made_of.image);
+        if let Run::Ended(ended) = std::mem::replace(&mut slot.run, Run::Starting { made_of }) {
+            slot.last = Some(ended);
+        }
+    }
+
+    fn started(
+        &mut self,
+        place: usize,
+        attempt: u32,
+        since: Moment,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        let name = self.container_name(place).to_owned();
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        notes.push(Note::normal(place, "Started", format!("Started container {name}")));
+        match &mut slot.run {
+            Run::Starting { made_of } if slot.attempts == attempt => {
+                let made_of = Some(made_of.clone());
+                slot.run = Run::Running { made_of, since, stop: None };
+                self.attempt_begun(place, now);
+            }
+            // It ended before the runtime said that it had started.
+            Run::Ended(ended) if slot.attempts == attempt + 1 => {
+                ended.started = since.min(ended.finished);
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts an attempt whose entrypoint was executed, or tried to be.
+    fn attempt_begun(&mut self, place: usize, now: Moment) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.attempts = slot.attempts.saturating_add(1);
+        slot.image = None;
+        slot.hold = None;
+        slot.trouble.clear();
+        let renewed = std::mem::take(&mut slot.renew);
+        if let (Some(before), false) = (&slot.last, renewed || slot.attempts == 1) {
+            slot.crash.restarted(before.finished, now);
+        }
+        self.touch();
+    }
+
+    fn found(&mut self, place: usize, attempt: u32, since: Moment, made_of: Option<Tag>) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        if slot.is_live() {
+            return;
+        }
+        slot.ran_image = made_of.as_ref().map(|tag| tag.image).or(slot.ran_image);
+        let running = Run::Running { made_of, since, stop: None };
+        if let Run::Ended(ended) = std::mem::replace(&mut slot.run, running) {
+            slot.last = Some(ended);
+        }
+        slot.attempts = slot.attempts.max(attempt.saturating_add(1));
+        slot.hold = None;
+        self.touch();
+    }
+
+    fn start_failed(
+        &mut self,
+        place: usize,
+        attempt: u32,
+        failure: StartFailure,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        let Run::Starting { .. } = slot.run else { return };
+        if slot.attempts != attempt {
+            return;
+        }
+        if let StartFailure::Runtime(RuntimeError::Start { cause, .. }) = failure {
+            notes.push(Note::warning(place, "Failed", format!("Error: {cause}")));
+            self.attempt_begun(place, now);
+            let ended = Ended {
+                code: CODE_START_ERROR,
+                reason: EndReason::StartError,
+                message: cause,
+                started: now,
+                finished: now,
+            };
+            self.ended(place, ended, notes);
+            return;
+        }
+        let (reason, message) = match &failure {
+            StartFailure::Image(error) => (error.reason(), error.message()),
+            StartFailure::Config(error) => ("CreateContainerConfigError", error.to_string()),
+            StartFailure::Runtime(error) => ("CreateContainerError", chain(error)),
+        };
+        notes.push(Note::warning(place, "Failed", format!("Error: {message}")));
+        let (until, _) = slot.trouble.failed(now);
+        slot.run = slot.last.take().map_or(Run::Idle, Run::Ended);
+        slot.hold = Some(Hold { reason, message, until });
+        slot.image = None;
+    }
+
+    fn asked(&mut self, place: usize, attempt: u32) {
+        if let Some(Stop { asked, .. }) = self.stop_of(place, attempt) {
+            *asked = true;
+        }
+    }
+
+    fn killed(&mut self, place: usize, attempt: u32, now: Moment) {
+        if let Some(stop) = self.stop_of(place, attempt) {
+            stop.killed = Some(now);
+        }
+    }
+
+    fn stop_of(&mut self, place: usize, attempt: u32) -> Option<&mut Stop> {
+        let slot = self.slots.get_mut(place).filter(|slot| slot.newest() == attempt)?;
+        match &mut slot.run {
+            Run::Running { stop, .. } => stop.as_mut(),
+            _ => None,
+        }
+    }
+
+    fn exited(
+        &mut self,
+        place: usize,
+        attempt: u32,
+        exit: Exit,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        let since = match &slot.run {
+            Run::Running { since, .. } if slot.newest() == attempt => Some(*since),
+            // It was so short that its end was told before its start.
+            Run::Starting { .. } if slot.attempts == attempt => {
+                self.attempt_begun(place, now);
+                None
+            }
+            _ => return,
+        };
+        self.ended(place, Ended::seen(since, exit), notes);
+    }
+
+    fn vanished(&mut self, place: usize, attempt: u32, now: Moment, notes: &mut Vec<Note>) {
+        let Some(slot) = self.slots.get(place).filter(|slot| slot.newest() == attempt) else {
+            return;
+        };
+        if let Run::Running { since, .. } = slot.run {
+            self.ended(place, Ended::unseen(since, now), notes);
+        }
+    }
+
+    /// An attempt has ended: whether and when the next one may start.
+    fn ended(&mut self, place: usize, ended: Ended, notes: &mut Vec<Note>) {
+        let (policy, active) = (self.pod.restart_policy, self.stage == Stage::Active);
+        let (name, pod) = (self.container_name(place).to_owned(), self.pod.name.describe());
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        let finished = ended.finished;
+        slot.run = Run::Ended(ended);
+        if !active || !slot.wants_start(policy) {
+            // The last word of a container that runs no more must survive a reboot.
+            self.touch();
+            return;
+        }
+        if slot.renew {
+            return;
+        }
+        slot.hold = crash_hold(&slot.crash, finished, &name, &pod);
+        if slot.hold.is_some() {
+            let note = format!("Back-off restarting failed container {name} in pod {pod}");
+            notes.push(Note::warning(place, "BackOff", note));
+        }
+    }
+}
+
+/// What a container that ended waits for before it may start again.
+pub(super) fn crash_hold(
+    crash: &CrashBackoff,
+    finished: Moment,
+    container: &str,
+    pod: &str,
+) -> Option<Hold> {
+    let (until, pause) = crash.hold(finished)?;
+    let pause = written(pause);
+    let message = format!("back-off {pause} restarting failed container={container} pod={pod}");
+    Some(Hold { reason: "CrashLoopBackOff", message, until })
+}
+
+fn already_present(reference: &str) -> String {
+    format!("Container image \"{reference}\" already present on machine")
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

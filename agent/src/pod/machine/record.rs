@@ -1,0 +1,144 @@
+//! What must be known of a pod after a reboot, and whether it already is on flash.
+//!
+//! `/run` does not survive a reboot; this does. It changes when a container is started or has
+//! ended for good, not with time, so a pod that just runs writes nothing.
+
+use mote_protocol::name::{Namespace, ObjectName};
+use mote_protocol::status::Phase;
+use serde::{Deserialize, Serialize};
+
+use super::slot::{EndReason, Ended};
+use super::{KILL_RETRY, Machine, Slot, Stage};
+use crate::pod::Moment;
+use crate::pod::backoff::SavedBackoff;
+
+/// What is kept of a pod on flash, beside what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Whose life it is: who was this when the object with that name is lost or another.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: ObjectName,
+    /// Containers may have been started.
+    pub begun: bool,
+    /// The furthest phase that was reached.
+    pub peak: Phase,
+    /// How it ended, with why, where it did.
+    pub verdict: Option<(Phase, Option<(String, String)>)>,
+    /// Its containers, in the order of the spec.
+    pub slots: Vec<SlotRecord>,
+}
+
+/// What is kept of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// Its name.
+    pub name: String,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The image of the last attempt.
+    pub image: Option<[u8; 32]>,
+    /// How the last attempt ended, where it did.
+    pub ended: Option<EndedRecord>,
+    /// How the one before ended.
+    pub last: Option<EndedRecord>,
+    /// Pauses between restarts.
+    pub crash: Option<SavedBackoff>,
+}
+
+/// An end, with times that mean something after a reboot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRecord {
+    code: i32,
+    reason: u8,
+    message: String,
+    started_unix_ms: i64,
+    finished_unix_ms: i64,
+}
+
+const REASONS: [EndReason; 4] =
+    [EndReason::Exited, EndReason::OomKilled, EndReason::StartError, EndReason::Unknown];
+
+impl EndedRecord {
+    fn new(ended: &Ended, epoch_ms: i64) -> Self {
+        let unix = |moment: Moment| epoch_ms.saturating_add(moment.0);
+        Self {
+            code: ended.code,
+            reason: REASONS
+                .iter()
+                .position(|r| *r == ended.reason)
+                .and_then(|place| place.try_into().ok())
+                .unwrap_or(u8::MAX),
+            message: ended.message.clone(),
+            started_unix_ms: unix(ended.started),
+            finished_unix_ms: unix(ended.finished),
+        }
+    }
+
+    pub(super) fn restore(self, epoch_ms: i64) -> Ended {
+        let moment = |unix: i64| Moment(unix.saturating_sub(epoch_ms));
+        Ended {
+            code: self.code,
+            reason: REASONS.get(usize::from(self.reason)).copied().unwrap_or(EndReason::Unknown),
+            message: self.message,
+            started: moment(self.started_unix_ms),
+            finished: moment(self.finished_unix_ms),
+        }
+    }
+}
+
+impl Machine {
+    /// The record as it should be on flash, on a machine that booted at `epoch_ms` (Unix time).
+    pub fn record(&self, epoch_ms: i64) -> Record {
+        let names = self.pod.containers.iter().map(|container| container.name.clone());
+        let slots = names.zip(&self.slots).map(|(name, slot)| slot_record(name, slot, epoch_ms));
+        Record {
+            namespace: self.pod.name.namespace.clone(),
+            name: self.pod.name.name.clone(),
+            begun: self.begun,
+            peak: self.peak,
+            verdict: self.verdict.as_ref().map(|verdict| {
+                let cause = verdict.cause.as_ref();
+                (verdict.phase, cause.map(|(reason, text)| (reason.to_string(), text.to_string())))
+            }),
+            slots: slots.collect(),
+        }
+    }
+
+    /// The mark of the state that flash does not have, where there is one and it may be tried.
+    pub fn unsaved(&self, now: Moment) -> Option<u32> {
+        let due = self.marks.retry.is_none_or(|retry| retry <= now);
+        // What goes needs no record: its tombstone is on flash.
+        let going = matches!(self.stage, Stage::Removing { .. } | Stage::Gone);
+        (self.marks.changed != self.marks.saved && due && !going).then_some(self.marks.changed)
+    }
+
+    pub(super) fn saved(&mut self, mark: u32) {
+        self.marks.saved = mark;
+        self.marks.retry = None;
+        if mark == self.marks.changed {
+            self.told = self.peak;
+            self.begun_saved = self.begun;
+        }
+    }
+
+    /// A card that takes nothing must not hide that a pod runs; that it ended must wait, since
+    /// without a record it would run again.
+    pub(super) fn save_failed(&mut self, now: Moment) {
+        self.marks.retry = Some(now.after(KILL_RETRY));
+        if !self.peak.is_terminal() {
+            self.told = self.peak;
+        }
+    }
+}
+
+fn slot_record(name: String, slot: &Slot, epoch_ms: i64) -> SlotRecord {
+    SlotRecord {
+        name,
+        attempts: slot.attempts,
+        image: slot.ran_image.map(|image| *image.as_bytes()),
+        ended: slot.ended().map(|ended| EndedRecord::new(ended, epoch_ms)),
+        last: slot.last.as_ref().map(|ended| EndedRecord::new(ended, epoch_ms)),
+        crash: slot.crash.save(epoch_ms),
+    }
+}

@@ -1,0 +1,221 @@
+//! One container of a pod: which attempt it is at, and how the ones before ended.
+
+use mote_protocol::pod::RestartPolicy;
+use mote_protocol::status::ContainerRole;
+
+use crate::image::ImageId;
+use crate::pod::Moment;
+use crate::pod::backoff::{CrashBackoff, TroubleBackoff};
+use crate::pod::process::Tag;
+use crate::runtime::Exit;
+
+/// Exit code of an attempt that nobody saw end: what SIGKILL would have left.
+pub(super) const CODE_UNKNOWN: i32 = 137;
+
+/// Exit code of an attempt whose entrypoint could not be executed.
+pub(super) const CODE_START_ERROR: i32 = 128;
+
+/// Why an attempt ended, beside its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// By itself, or by a signal.
+    Exited,
+    /// The kernel's OOM killer ended it.
+    OomKilled,
+    /// Its entrypoint could not be executed.
+    StartError,
+    /// Nobody saw it end.
+    Unknown,
+}
+
+/// An attempt that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit status, or 128 + the signal's number.
+    pub code: i32,
+    /// Why, beside its code.
+    pub reason: EndReason,
+    /// Why, for a person.
+    pub message: String,
+    /// When it was started.
+    pub started: Moment,
+    /// When it ended.
+    pub finished: Moment,
+}
+
+impl Ended {
+    /// An attempt whose end was seen.
+    pub fn seen(started: Option<Moment>, exit: Exit) -> Self {
+        let finished = Moment::from(exit.at);
+        let reason = if exit.oom_killed { EndReason::OomKilled } else { EndReason::Exited };
+        // A process cannot end before it started; an unknown start is at its end.
+        let started = started.unwrap_or(finished).min(finished);
+        Self { code: exit.code, reason, message: String::new(), started, finished }
+    }
+
+    /// An attempt that was lost with its sandbox, with the machine, or out of sight.
+    pub fn unseen(started: Moment, now: Moment) -> Self {
+        Self {
+            code: CODE_UNKNOWN,
+            reason: EndReason::Unknown,
+            message: "The container could not be located when the pod was terminated".into(),
+            started,
+            finished: now,
+        }
+    }
+
+    /// Exit code 0, and not by the OOM killer.
+    pub fn succeeded(&self) -> bool {
+        self.code == 0 && self.reason == EndReason::Exited
+    }
+
+    /// The reason as Kubernetes writes it.
+    pub const fn reason_word(&self) -> &'static str {
+        match (self.reason, self.code) {
+            (EndReason::Exited, 0) => "Completed",
+            (EndReason::Exited, _) => "Error",
+            (EndReason::OomKilled, _) => "OOMKilled",
+            (EndReason::StartError, _) => "StartError",
+            (EndReason::Unknown, _) => "ContainerStatusUnknown",
+        }
+    }
+}
+
+/// How far the end of a running attempt has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// It was asked to end.
+    pub asked: bool,
+    /// When it is killed.
+    pub kill_at: Moment,
+    /// When it was killed last; a kill that did nothing is repeated.
+    pub killed: Option<Moment>,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// It was never started, or its sandbox was replaced.
+    Idle,
+    /// The runtime was told to start it and has not answered.
+    Starting {
+        /// What it is made from.
+        made_of: Tag,
+    },
+    /// Its first process lives.
+    Running {
+        /// What it is made from, where that is known.
+        made_of: Option<Tag>,
+        /// Since when.
+        since: Moment,
+        /// It is being ended.
+        stop: Option<Stop>,
+    },
+    /// Its last attempt ended.
+    Ended(Ended),
+}
+
+/// Why a container that should start does not yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Kubernetes' word for it.
+    pub reason: &'static str,
+    /// For a person.
+    pub message: String,
+    /// When to try again.
+    pub until: Moment,
+}
+
+/// One container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// What it is for.
+    pub role: ContainerRole,
+    /// Attempts so far; the next one has this number.
+    pub attempts: u32,
+    /// What it is doing.
+    pub run: Run,
+    /// How the attempt before the last ended.
+    pub last: Option<Ended>,
+    /// The image for the next attempt, once it is here.
+    pub image: Option<ImageId>,
+    /// The image of the last attempt.
+    pub ran_image: Option<ImageId>,
+    /// Why the next attempt waits.
+    pub hold: Option<Hold>,
+    /// It was ended to run again from another image, whatever the restart policy says.
+    pub renew: bool,
+    /// Pauses between restarts.
+    pub crash: CrashBackoff,
+    /// Pauses between failures to start at all.
+    pub trouble: TroubleBackoff,
+}
+
+impl Slot {
+    /// A container that was never started.
+    pub fn new(role: ContainerRole) -> Self {
+        Self {
+            role,
+            attempts: 0,
+            run: Run::Idle,
+            last: None,
+            image: None,
+            ran_image: None,
+            hold: None,
+            renew: false,
+            crash: CrashBackoff::default(),
+            trouble: TroubleBackoff::default(),
+        }
+    }
+
+    /// The number of its newest attempt.
+    pub const fn newest(&self) -> u32 {
+        self.attempts.saturating_sub(1)
+    }
+
+    /// A process of it may exist.
+    pub const fn is_live(&self) -> bool {
+        matches!(self.run, Run::Starting { .. } | Run::Running { .. })
+    }
+
+    /// It runs.
+    pub const fn is_running(&self) -> bool {
+        matches!(self.run, Run::Running { .. })
+    }
+
+    /// How its newest attempt ended.
+    pub const fn ended(&self) -> Option<&Ended> {
+        match &self.run {
+            Run::Ended(ended) => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// Init containers run again in a new sandbox.
+    pub(super) fn forget_init(&mut self) {
+        let init = self.role != ContainerRole::App;
+        if let (true, Run::Ended(ended)) = (init, &self.run) {
+            self.last = Some(ended.clone());
+            self.run = Run::Idle;
+        }
+    }
+
+    /// Whether it should be started (again), as far as its own state and the policy say.
+    pub fn wants_start(&self, policy: RestartPolicy) -> bool {
+        match &self.run {
+            Run::Idle => true,
+            Run::Starting { .. } | Run::Running { .. } => false,
+            Run::Ended(ended) => self.renew || runs_again(self.role, policy, ended),
+        }
+    }
+}
+
+/// Whether a container that ended so runs again.
+fn runs_again(role: ContainerRole, policy: RestartPolicy, ended: &Ended) -> bool {
+    match (role, policy) {
+        (ContainerRole::Sidecar, _) | (ContainerRole::App, RestartPolicy::Always) => true,
+        (_, RestartPolicy::Never) => false,
+        (ContainerRole::App, RestartPolicy::OnFailure) => ended.code != 0,
+        (ContainerRole::Init, _) => !ended.succeeded(),
+    }
+}

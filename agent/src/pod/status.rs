@@ -1,0 +1,182 @@
+//! What a pod tells of itself: its machine in the wire's words.
+
+use mote_protocol::extension::Extensions;
+use mote_protocol::limits::{MAX_ADDRESSES, MAX_CONTAINERS, MAX_POD_CONDITIONS};
+use mote_protocol::object::Revision;
+use mote_protocol::status::{
+    ConditionCause, Conditions, ContainerRole, ContainerState, ContainerStatus, IpAddress, Phase,
+    PodCondition, PodStatus, Refusal, Terminated,
+};
+use mote_protocol::text::{Short, Text};
+
+use super::Moment;
+use super::machine::{Ended, Machine, Run, Slot, Stage};
+
+/// What a status says beside what the machine knows.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The revision that the node works on.
+    pub accepted: Revision,
+    /// The newest revision seen, where that is another.
+    pub refusal: Option<Refusal>,
+    /// The pod's addresses.
+    pub addresses: Vec<IpAddress>,
+}
+
+/// The status of one pod.
+pub fn of(machine: &Machine, context: Context) -> PodStatus {
+    let start = machine.accepted();
+    let mut conditions = Conditions::default();
+    for condition in PodCondition::ALL {
+        conditions.set(condition, machine.transitions().get(condition).0);
+    }
+    conditions.since =
+        PodCondition::ALL.map(|condition| offset(machine.transitions().get(condition).1, start));
+    let cause = machine.verdict().and_then(|verdict| verdict.cause.as_ref());
+    let told = machine.phase().is_terminal();
+    PodStatus {
+        accepted: context.accepted,
+        refusal: context.refusal,
+        uid: Some(machine.pod().name.uid),
+        phase: machine.phase(),
+        deleting: match machine.stage() {
+            Stage::Removing { grace_s, .. } => Some(grace_s),
+            _ => None,
+        },
+        cause: cause.filter(|_| told).map(|(reason, text)| (Short::new(reason), Text::new(text))),
+        started: start.seconds(),
+        addresses: context.addresses.into_iter().take(MAX_ADDRESSES).collect(),
+        causes: causes(machine, &conditions).into_iter().take(MAX_POD_CONDITIONS).collect(),
+        conditions,
+        containers: containers(machine).into_iter().take(MAX_CONTAINERS).collect(),
+        extensions: Extensions::default(),
+    }
+}
+
+/// Seconds after the pod's start, as container times are told.
+fn offset(at: Moment, start: Moment) -> i32 {
+    let seconds = at.seconds().saturating_sub(start.seconds());
+    i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX })
+}
+
+fn containers(machine: &Machine) -> Vec<ContainerStatus> {
+    let has_init = machine.slots().iter().any(|slot| slot.role != ContainerRole::App);
+    let mut list: Vec<_> = machine
+        .containers()
+        .map(|(_, container, slot)| container_status(machine, &container.name, slot, has_init))
+        .collect();
+    // Init containers in the order of the spec, the others by name.
+    list.sort_by(|a, b| match (a.role(), b.role()) {
+        (ContainerRole::App, ContainerRole::App) => a.name.cmp(&b.name),
+        (ContainerRole::App, _) => std::cmp::Ordering::Greater,
+        (_, ContainerRole::App) => std::cmp::Ordering::Less,
+        (_, _) => std::cmp::Ordering::Equal,
+    });
+    list
+}
+
+fn container_status(machine: &Machine, name: &str, slot: &Slot, has_init: bool) -> ContainerStatus {
+    let (state, last) = state(machine, slot, has_init);
+    let ready = match slot.role {
+        ContainerRole::Init => slot.ended().is_some_and(Ended::succeeded),
+        ContainerRole::App | ContainerRole::Sidecar => slot.is_running(),
+    };
+    ContainerStatus {
+        name: Short::new(name),
+        flags: ContainerStatus::pack(slot.role, ready, slot.is_running()),
+        restarts: slot.newest(),
+        image: slot.ran_image.map(|image| *image.as_bytes()),
+        state,
+        last: last.map(|ended| terminated(ended, machine.accepted())),
+    }
+}
+
+/// What a container is doing, and how the attempt before ended.
+fn state<'a>(
+    machine: &Machine,
+    slot: &'a Slot,
+    has_init: bool,
+) -> (ContainerState, Option<&'a Ended>) {
+    let start = machine.accepted();
+    match (&slot.run, &slot.hold) {
+        (Run::Running { since, .. }, _) => {
+            (ContainerState::Running { since: offset(*since, start) }, slot.last.as_ref())
+        }
+        (Run::Ended(ended), Some(hold)) => (waiting(hold.reason, &hold.message), Some(ended)),
+        (Run::Ended(ended), None) => {
+            (ContainerState::Terminated(terminated(ended, start)), slot.last.as_ref())
+        }
+        (Run::Idle, Some(hold)) => (waiting(hold.reason, &hold.message), slot.last.as_ref()),
+        (Run::Idle | Run::Starting { .. }, _) => {
+            let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
+            (waiting(reason, ""), slot.last.as_ref())
+        }
+    }
+}
+
+fn waiting(reason: &str, message: &str) -> ContainerState {
+    ContainerState::Waiting { reason: Short::new(reason), message: Text::new(message) }
+}
+
+fn terminated(ended: &Ended, start: Moment) -> Terminated {
+    Terminated {
+        exit_code: ended.code,
+        reason: Short::new(ended.reason_word()),
+        message: Text::new(&ended.message),
+        started: offset(ended.started, start),
+        finished: offset(ended.finished, start),
+    }
+}
+
+fn cause(condition: PodCondition, reason: &str, message: &str) -> ConditionCause {
+    ConditionCause {
+        condition: Short::new(condition.as_str()),
+        reason: Short::new(reason),
+        message: Text::new(message),
+    }
+}
+
+/// Why conditions do not hold, in the kubelet's words.
+fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
+    let mut causes = Vec::new();
+    let over = match machine.phase() {
+        Phase::Succeeded => Some("PodCompleted"),
+        Phase::Failed => Some("PodFailed"),
+        _ => None,
+    };
+    if !conditions.is_true(PodCondition::Initialized) {
+        let incomplete = names(machine, |slot| match slot.role {
+            ContainerRole::Init => !slot.ended().is_some_and(Ended::succeeded),
+            ContainerRole::Sidecar => !slot.is_running(),
+            ContainerRole::App => false,
+        });
+        let message = format!("containers with incomplete status: [{incomplete}]");
+        causes.push(cause(PodCondition::Initialized, "ContainersNotInitialized", &message));
+    } else if over == Some("PodCompleted") {
+        causes.push(cause(PodCondition::Initialized, "PodCompleted", ""));
+    }
+    if !conditions.is_true(PodCondition::ContainersReady) {
+        let (reason, message) = over.map_or_else(|| not_ready(machine), |o| (o, String::new()));
+        causes.push(cause(PodCondition::ContainersReady, reason, &message));
+        causes.push(cause(PodCondition::Ready, reason, &message));
+    } else if !conditions.is_true(PodCondition::Ready) {
+        let gate = |gate: &String| {
+            format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")
+        };
+        let gates: Vec<_> = machine.pod().readiness_gates.iter().map(gate).collect();
+        let message = gates.join(", ");
+        causes.push(cause(PodCondition::Ready, "ReadinessGatesNotReady", &message));
+    }
+    causes
+}
+
+fn not_ready(machine: &Machine) -> (&'static str, String) {
+    let unready = names(machine, |slot| slot.role != ContainerRole::Init && !slot.is_running());
+    ("ContainersNotReady", format!("containers with unready status: [{unready}]"))
+}
+
+fn names(machine: &Machine, wanted: impl Fn(&Slot) -> bool) -> String {
+    let matching = machine.containers().filter(|(_, _, slot)| wanted(slot));
+    let names: Vec<_> = matching.map(|(_, container, _)| container.name.as_str()).collect();
+    names.join(" ")
+}

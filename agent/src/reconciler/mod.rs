@@ -1,0 +1,254 @@
+//! Keeps what runs equal to what is wanted.
+//!
+//! Owns the machine of every pod on this node and the work that is under way for each. Facts come
+//! in through [`Reconciler::step`] and [`Reconciler::report`]; after each, the plan of the pod it was
+//! about is compared with what is under way, and what is missing is begun. Nothing polls: between two facts there is only [`Reconciler::deadline`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use mote_protocol::name::Uid;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::pod::machine::{Event, Machine, Note, Stage};
+use crate::pod::process::Tag;
+use crate::pod::{Moment, Pod};
+use crate::runtime::{ObservedPod, Runtime, RuntimeError, RuntimeEvent};
+use crate::world::{SharedEdges, World};
+
+pub mod plan;
+mod worker;
+
+use plan::{Action, Lane};
+
+/// What a task under way tells.
+#[derive(Debug)]
+pub enum Report {
+    /// Something about a pod.
+    Pod {
+        /// Which.
+        uid: Uid,
+        /// The lane that is free again, and the work that held it; none where it goes on.
+        freed: Option<(Lane, u64)>,
+        /// What happened.
+        event: Event,
+    },
+    /// What exists on this node.
+    Listed {
+        /// What was known when it was looked at: newer knowledge is better.
+        since: u64,
+        /// What exists.
+        result: Result<Vec<ObservedPod>, RuntimeError>,
+    },
+    /// A pod that belonged to nobody was removed, or not.
+    OrphanRemoved {
+        /// Which.
+        uid: Uid,
+        /// Whether it is gone.
+        result: Result<(), RuntimeError>,
+    },
+}
+
+struct Work {
+    number: u64,
+    action: Action,
+    task: JoinHandle<()>,
+}
+
+struct Entry {
+    machine: Machine,
+    work: BTreeMap<Lane, Work>,
+    /// When something was begun or learned last, counted by [`Reconciler::numbers`].
+    touched: u64,
+}
+
+/// What the reconciler tells of a pod after a fact was taken in.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What people should hear.
+    pub notes: Vec<Note>,
+    /// Nothing is left of the pod: it was dropped here.
+    pub gone: bool,
+}
+
+/// The pods of this node and the work that is under way for them.
+pub struct Reconciler<W: World> {
+    edges: SharedEdges<W>,
+    memory_bytes: u64,
+    entries: BTreeMap<Uid, Entry>,
+    /// Pods that belong to nobody and are being removed.
+    orphans: BTreeSet<Uid>,
+    reports: mpsc::UnboundedSender<Report>,
+    numbers: u64,
+}
+
+impl<W: World> Reconciler<W> {
+    /// No pods yet. Reports of tasks go to the channel, and come back by [`Self::report`].
+    pub fn new(
+        edges: SharedEdges<W>,
+        memory_bytes: u64,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        let (entries, orphans) = (BTreeMap::new(), BTreeSet::new());
+        Self { edges, memory_bytes, entries, orphans, reports, numbers: 0 }
+    }
+
+    /// Takes on a pod.
+    pub fn take(&mut self, machine: Machine, now: Moment) -> Outcome {
+        let uid = machine.pod().name.uid;
+        self.numbers += 1;
+        self.entries.insert(uid, Entry { machine, work: BTreeMap::new(), touched: self.numbers });
+        self.settle(uid, now, Outcome::default())
+    }
+
+    /// A pod's machine.
+    pub fn machine(&self, uid: &Uid) -> Option<&Machine> {
+        self.entries.get(uid).map(|entry| &entry.machine)
+    }
+
+    /// All pods.
+    pub fn machines(&self) -> impl Iterator<Item = (&Uid, &Machine)> {
+        self.entries.iter().map(|(uid, entry)| (uid, &entry.machine))
+    }
+
+    /// Tells a pod's machine what happened, and begins what follows from it.
+    pub fn step(&mut self, uid: Uid, event: Event, now: Moment) -> Outcome {
+        let mut outcome = Outcome::default();
+        if let Some(entry) = self.entries.get_mut(&uid) {
+            self.numbers += 1;
+            entry.touched = self.numbers;
+            entry.machine.step(event, now, &mut outcome.notes);
+        }
+        self.settle(uid, now, outcome)
+    }
+
+    /// Takes in the report of a task about a pod.
+    pub fn report(
+        &mut self,
+        uid: Uid,
+        freed: Option<(Lane, u64)>,
+        event: Event,
+        now: Moment,
+    ) -> Outcome {
+        if let (Some(entry), Some((lane, number))) = (self.entries.get_mut(&uid), freed)
+            && entry.work.get(&lane).is_some_and(|work| work.number == number)
+        {
+            entry.work.remove(&lane);
+        }
+        self.step(uid, event, now)
+    }
+
+    /// What the runtime told by itself, as an event of the pod that it is about.
+    pub fn translate(&self, event: RuntimeEvent) -> Option<(Uid, Event)> {
+        match event {
+            RuntimeEvent::SandboxDied { uid } => Some((uid, Event::SandboxDied)),
+            RuntimeEvent::Exited { id, exit } => {
+                let place = self.entries.get(&id.pod)?.machine.place(&id.name)?;
+                Some((id.pod, Event::Exited { place, attempt: id.attempt, exit }))
+            }
+        }
+    }
+
+    /// What each machine missed of what was observed. A pod for which something is under way, or
+    /// of which something was learned meanwhile, is left alone: that is newer.
+    pub fn missed(&self, since: u64, observed: &[ObservedPod]) -> Vec<(Uid, Event)> {
+        let by_uid: BTreeMap<_, _> = observed.iter().map(|pod| (pod.uid, pod)).collect();
+        let pulls = |entry: &Entry| entry.work.keys().all(|lane| matches!(lane, Lane::Image(_)));
+        let known = |entry: &Entry| entry.touched <= since && pulls(entry);
+        let idle = self.entries.iter().filter(|(_, entry)| known(entry));
+        idle.flat_map(|(uid, entry)| {
+            let events = plan::heal(&entry.machine, by_uid.get(uid).copied());
+            events.into_iter().map(|event| (*uid, event))
+        })
+        .collect()
+    }
+
+    /// Begins to look what exists on this node.
+    pub fn list(&self) {
+        let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
+        let since = self.numbers;
+        spawn_local(async move {
+            let result = edges.runtime.list().await;
+            let _ = reports.send(Report::Listed { since, result });
+        });
+    }
+
+    /// Begins to remove a pod that belongs to nobody.
+    pub fn remove_orphan(&mut self, uid: Uid) {
+        if self.orphans.insert(uid) {
+            let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
+            spawn_local(async move {
+                let result = edges.runtime.remove_sandbox(&uid).await;
+                let _ = reports.send(Report::OrphanRemoved { uid, result });
+            });
+        }
+    }
+
+    /// Notes the end of that; a failure is seen again with the next list.
+    pub fn orphan_removed(&mut self, uid: &Uid) {
+        self.orphans.remove(uid);
+    }
+
+    /// The next instant at which some pod must be looked at again.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        self.entries.values().filter_map(|entry| entry.machine.deadline(now)).min()
+    }
+
+    /// Pods whose own deadline has come since `before`.
+    pub fn due(&self, before: Moment, now: Moment) -> Vec<Uid> {
+        let due = |entry: &Entry| entry.machine.deadline(before).is_some_and(|at| at <= now);
+        self.entries.iter().filter(|(_, entry)| due(entry)).map(|(uid, _)| *uid).collect()
+    }
+
+    /// Begins what is planned for a pod and not under way, and cuts short pulls nobody wants.
+    fn settle(&mut self, uid: Uid, now: Moment, mut outcome: Outcome) -> Outcome {
+        let Some(entry) = self.entries.get_mut(&uid) else { return outcome };
+        let actions = plan::pod(&entry.machine, now);
+        entry.work.retain(|lane, work| {
+            let wanted = !matches!(lane, Lane::Image(_)) || actions.contains(&work.action);
+            if !wanted {
+                work.task.abort();
+            }
+            wanted
+        });
+        for action in actions {
+            self.begin(uid, action, now, &mut outcome);
+        }
+        let idle = self.entries.get(&uid).is_some_and(|entry| entry.work.is_empty());
+        let gone = self.machine(&uid).is_some_and(|machine| machine.stage() == Stage::Gone);
+        if idle && gone {
+            self.entries.remove(&uid);
+            outcome.gone = true;
+        }
+        outcome
+    }
+
+    fn begin(&mut self, uid: Uid, action: Action, now: Moment, outcome: &mut Outcome) {
+        let Some(entry) = self.entries.get_mut(&uid) else { return };
+        let lane = action.lane();
+        // What removes everything waits for everything.
+        let alone = action == Action::RemoveSandbox;
+        if entry.work.contains_key(&lane) || alone && !entry.work.is_empty() {
+            return;
+        }
+        if let Action::Start { place, image, .. } = action {
+            let reference = |pod: &Pod| pod.containers.get(place).map(|c| c.image.clone());
+            let Some(reference) = reference(entry.machine.pod()) else { return };
+            let made_of = Tag { image, reference };
+            entry.machine.step(Event::Starting { place, made_of }, now, &mut outcome.notes);
+        }
+        self.numbers += 1;
+        let number = self.numbers;
+        entry.touched = number;
+        let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
+        let (pod, memory_bytes) = (Rc::clone(entry.machine.pod()), self.memory_bytes);
+        let work = action.clone();
+        let task = spawn_local(async move {
+            let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));
+            let event = worker::carry_out(&edges, &pod, memory_bytes, work, tell).await;
+            let _ = reports.send(Report::Pod { uid, freed: Some((lane, number)), event });
+        });
+        entry.work.insert(lane, Work { number, action, task });
+    }
+}

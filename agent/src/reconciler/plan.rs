@@ -1,0 +1,202 @@
+//! Decides what must be done so that the node runs what it was told to run.
+//!
+//! [`pod`] reads from one pod's machine what should be done for it now; [`heal`] compares a
+//! machine with what the kernel shows and tells what was missed; [`orphans`] names what runs and
+//! belongs to nobody. None of them acts or remembers: called twice on the same input they give the
+//! same answer, and on a settled node nothing at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mote_protocol::name::Uid;
+
+use crate::image::{ImageId, ImageRequest};
+use crate::pod::machine::{Event, KILL_RETRY, Machine, Run, Sandbox, Slot, Stage};
+use crate::pod::process::Tag;
+use crate::pod::{Container, Moment};
+use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedState};
+
+/// Something to be done for a pod. Containers are named by their place in the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make an image present.
+    Pull {
+        /// For which container.
+        place: usize,
+        /// Which image.
+        request: ImageRequest,
+    },
+    /// Set up the sandbox.
+    CreateSandbox,
+    /// Start the next attempt of a container.
+    Start {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// From which image.
+        image: ImageId,
+    },
+    /// Ask an attempt to end.
+    Ask {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Its image, which may name the signal.
+        image: Option<ImageId>,
+    },
+    /// Kill an attempt.
+    Kill {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Remove sandbox, containers and everything else of the pod from the kernel.
+    RemoveSandbox,
+}
+
+/// What is being done for a pod at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Sandbox and starts: one at a time, in order.
+    Pod,
+    /// Signals to one container.
+    Signal(usize),
+    /// The image of one container. Cut short when it is no longer wanted.
+    Image(usize),
+}
+
+impl Action {
+    /// The lane it needs for itself.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::CreateSandbox | Self::Start { .. } | Self::RemoveSandbox => Lane::Pod,
+            Self::Ask { place, .. } | Self::Kill { place, .. } => Lane::Signal(*place),
+            Self::Pull { place, .. } => Lane::Image(*place),
+        }
+    }
+}
+
+/// What should be done for a pod now. Of several actions for one lane the first counts.
+pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
+    match (machine.stage(), machine.sandbox()) {
+        (Stage::Gone, _) => return Vec::new(),
+        (Stage::Removing { .. }, _) if !machine.is_live() => return remove(machine, now),
+        // Whoever lost its sandbox has lost its parent: nobody would see it end.
+        (_, Sandbox::Lost) => return remove(machine, now),
+        _ => {}
+    }
+    let mut actions = Vec::new();
+    for (place, slot) in machine.slots().iter().enumerate() {
+        actions.extend(stop(place, slot, now));
+    }
+    for place in machine.next_starts() {
+        actions.extend(start(machine, place, now));
+    }
+    for place in machine.outdated() {
+        actions.extend(pull(machine, place, now));
+    }
+    actions
+}
+
+fn remove(machine: &Machine, now: Moment) -> Vec<Action> {
+    let due = machine.sandbox_due(now);
+    due.then_some(Action::RemoveSandbox).into_iter().collect()
+}
+
+fn stop(place: usize, slot: &Slot, now: Moment) -> Option<Action> {
+    let Run::Running { made_of, stop: Some(stop), .. } = &slot.run else { return None };
+    let attempt = slot.newest();
+    let again = stop.killed.is_none_or(|killed| killed.after(KILL_RETRY) <= now);
+    if stop.kill_at <= now {
+        return again.then_some(Action::Kill { place, attempt });
+    }
+    let image = made_of.as_ref().map(|tag| tag.image);
+    (!stop.asked).then_some(Action::Ask { place, attempt, image })
+}
+
+fn start(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
+    let slot = machine.slots().get(place)?;
+    if slot.hold.as_ref().is_some_and(|hold| hold.until > now) {
+        return None;
+    }
+    let Some(image) = slot.image else { return pull(machine, place, now) };
+    match machine.sandbox() {
+        Sandbox::Absent => machine.sandbox_due(now).then_some(Action::CreateSandbox),
+        Sandbox::Ready if machine.may_begin() => {
+            Some(Action::Start { place, attempt: slot.attempts, image })
+        }
+        Sandbox::Ready | Sandbox::Lost => None,
+    }
+}
+
+fn pull(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
+    let slot = machine.slots().get(place)?;
+    let held = slot.hold.as_ref().is_some_and(|hold| hold.until > now);
+    if held || slot.image.is_some() {
+        return None;
+    }
+    let Container { image, pull_policy, .. } = machine.pod().containers.get(place)?;
+    let request = ImageRequest { reference: image.clone(), policy: *pull_policy };
+    Some(Action::Pull { place, request })
+}
+
+/// What a machine missed of the pod that the kernel shows.
+pub fn heal(machine: &Machine, observed: Option<&ObservedPod>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let ready = observed.is_some_and(|pod| pod.sandbox_ready);
+    if machine.sandbox() == Sandbox::Ready && !ready {
+        events.push(Event::SandboxDied);
+        return events;
+    }
+    let Some(observed) = observed else { return events };
+    for (place, container, slot) in machine.containers() {
+        let newest = observed.containers.iter().filter(|seen| seen.id.name == container.name);
+        let newest = newest.max_by_key(|seen| seen.id.attempt);
+        events.extend(heal_slot(place, slot, newest));
+    }
+    events
+}
+
+fn heal_slot(place: usize, slot: &Slot, seen: Option<&ObservedContainer>) -> Option<Event> {
+    let attempt = slot.newest();
+    if slot.is_running() {
+        let same = seen.filter(|seen| seen.id.attempt == attempt);
+        return match same.map(|seen| &seen.state) {
+            Some(ObservedState::Running { .. }) => None,
+            Some(ObservedState::Exited { exit, .. }) => {
+                Some(Event::Exited { place, attempt, exit: *exit })
+            }
+            Some(ObservedState::Created | ObservedState::Unknown) | None => {
+                Some(Event::Vanished { place, attempt })
+            }
+        };
+    }
+    let seen = seen?;
+    match &seen.state {
+        ObservedState::Running { since, .. } if !slot.is_live() => Some(Event::Found {
+            place,
+            attempt: seen.id.attempt,
+            since: Moment::from(*since),
+            made_of: Tag::parse(&seen.tag),
+        }),
+        _ => None,
+    }
+}
+
+/// Pods that exist and belong to nobody: neither wanted nor kept for later.
+pub fn orphans(
+    observed: &[ObservedPod],
+    wanted: &BTreeMap<Uid, Machine>,
+    kept: &BTreeSet<Uid>,
+) -> Vec<Uid> {
+    let owned = |uid: &Uid| wanted.contains_key(uid) || kept.contains(uid);
+    observed.iter().map(|pod| pod.uid).filter(|uid| !owned(uid)).collect()
+}
+
+/// The id of an attempt.
+pub fn container_id(machine: &Machine, place: usize, attempt: u32) -> Option<ContainerId> {
+    let container = machine.pod().containers.get(place)?;
+    Some(ContainerId { pod: machine.pod().name.uid, name: container.name.clone(), attempt })
+}

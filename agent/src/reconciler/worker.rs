@@ -1,0 +1,125 @@
+//! Does what was planned for one pod, one action at a time, and tells how it went.
+//!
+//! A worker knows nothing of why. It is dropped only while it pulls: everything else ends soon,
+//! and a runtime call that is cut short would leave the kernel in a state nobody asked for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::plan::Action;
+use crate::image::{ImageId, ImageRequest, Images};
+use crate::pod::machine::{Event, StartFailure};
+use crate::pod::process::{start_request, stop_signal};
+use crate::pod::{Moment, Pod};
+use crate::runtime::{ContainerId, Runtime, RuntimeError};
+use crate::world::{Edges, World};
+
+/// A pull that takes longer is told as an event, so that people know what is waited for.
+const TELL_PULL: Duration = Duration::from_secs(1);
+
+/// Carries out one action for a pod. `tell` is for what happens on the way; the result is its end.
+pub(super) async fn carry_out<W: World>(
+    edges: &Edges<W>,
+    pod: &Rc<Pod>,
+    memory_bytes: u64,
+    action: Action,
+    tell: impl Fn(Event),
+) -> Event {
+    match action {
+        Action::Pull { place, request } => pull(edges, place, request, tell).await,
+        Action::CreateSandbox => match edges.runtime.create_sandbox(&pod.sandbox()).await {
+            Ok(()) => Event::SandboxReady,
+            Err(error) => Event::SandboxFailed(error),
+        },
+        Action::Start { place, attempt, image } => {
+            match start(edges, pod, memory_bytes, place, attempt, image).await {
+                Ok(since) => Event::Started { place, attempt, since },
+                Err(failure) => Event::StartFailed { place, attempt, failure },
+            }
+        }
+        Action::Ask { place, attempt, image } => {
+            ask(edges, pod, place, attempt, image).await;
+            Event::Asked { place, attempt }
+        }
+        Action::Kill { place, attempt } => {
+            if let Some(id) = id(pod, place, attempt) {
+                // One that failed is repeated; one that has ended is found by its exit.
+                let _ = edges.runtime.kill(&id).await;
+            }
+            Event::Killed { place, attempt }
+        }
+        Action::RemoveSandbox => match edges.runtime.remove_sandbox(&pod.name.uid).await {
+            Ok(()) => Event::SandboxRemoved,
+            Err(error) => Event::RemoveFailed(error),
+        },
+    }
+}
+
+fn id(pod: &Pod, place: usize, attempt: u32) -> Option<ContainerId> {
+    let container = pod.containers.get(place)?;
+    Some(ContainerId { pod: pod.name.uid, name: container.name.clone(), attempt })
+}
+
+async fn pull<W: World>(
+    edges: &Edges<W>,
+    place: usize,
+    request: ImageRequest,
+    tell: impl Fn(Event),
+) -> Event {
+    let mut ensured = std::pin::pin!(edges.images.ensure(&request));
+    let result = if let Ok(result) = timeout(TELL_PULL, &mut ensured).await {
+        result
+    } else {
+        tell(Event::Pulling { place, reference: request.reference.clone() });
+        ensured.await
+    };
+    let reference = request.reference.clone();
+    match result {
+        Ok(here) => Event::Pulled { place, reference, image: here.id, source: here.source },
+        Err(error) => Event::PullFailed { place, reference, error },
+    }
+}
+
+async fn start<W: World>(
+    edges: &Edges<W>,
+    pod: &Rc<Pod>,
+    memory_bytes: u64,
+    place: usize,
+    attempt: u32,
+    image: ImageId,
+) -> Result<Moment, StartFailure> {
+    let Some(container) = pod.containers.get(place) else {
+        return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
+    };
+    let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
+    let request = start_request(pod, container, attempt, image, memory_bytes)
+        .map_err(StartFailure::Config)?;
+    if let Some(before) = attempt.checked_sub(1).and_then(|before| id(pod, place, before)) {
+        // What stays of it is removed with its pod.
+        let _ = edges.runtime.remove_container(&before).await;
+    }
+    let since = edges.runtime.start(&request).await.map_err(StartFailure::Runtime)?;
+    Ok(Moment::from(since))
+}
+
+async fn ask<W: World>(
+    edges: &Edges<W>,
+    pod: &Rc<Pod>,
+    place: usize,
+    attempt: u32,
+    image: Option<ImageId>,
+) {
+    let (Some(container), Some(id)) = (pod.containers.get(place), id(pod, place, attempt)) else {
+        return;
+    };
+    let image = match image {
+        // An image that is gone cannot say how its containers want to end.
+        Some(image) => edges.images.resolve(&image).await.ok(),
+        None => None,
+    };
+    let named = image.as_ref().and_then(|image| image.config.stop_signal.as_deref());
+    // A container that cannot be asked is killed when its grace is over.
+    let _ = edges.runtime.signal(&id, stop_signal(container, named)).await;
+}

@@ -1,0 +1,308 @@
+//! Objects: from what the store accepted to pods that run, and from pods that are gone to names
+//! that are forgotten.
+
+use std::io;
+use std::rc::Rc;
+
+use mote_protocol::event::EventType;
+use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::node::ObjectDigest;
+use mote_protocol::object::Revision;
+
+use super::{Desired, Steward, ToPresence, World};
+use crate::events::{About, Report as EventReport};
+use crate::pod::machine::{Event, Machine, Note, Remains};
+use crate::pod::{Container, Moment};
+use crate::reconciler::Outcome;
+use crate::store::{Admission, Change, Life, Order, Told};
+
+/// Names whose refusal is remembered, beside those of objects that the node has. A flood of bad
+/// objects must not fill the memory; what is beyond is still told as an event.
+const MAX_REFUSALS: usize = 256;
+
+impl<W: World> Steward<W> {
+    pub(super) fn store_told(&mut self, told: Told) {
+        let now = self.now();
+        match told {
+            Told::Received { key, receipt, admission, .. } => {
+                self.storage(false);
+                self.admitted(&key, admission);
+                self.acknowledge(receipt);
+            }
+            Told::RecordSaved { uid, mark, result } => {
+                self.books.saving.remove(&uid);
+                self.storage(result.is_err());
+                let event = match result {
+                    Ok(()) => Event::Saved { mark },
+                    Err(error) => {
+                        let message = format!("write the record of pod {uid}: {error}");
+                        self.node_event("StorageErrors", message);
+                        Event::SaveFailed
+                    }
+                };
+                self.step(uid, event, now);
+            }
+            Told::Forgot { key, uid, result } => self.forgot(&key, uid, result),
+            Told::Failed { key, error } => {
+                self.storage(true);
+                self.node_event("StorageErrors", format!("write {key}: {error}"));
+            }
+        }
+    }
+
+    fn storage(&mut self, failing: bool) {
+        if std::mem::replace(&mut self.books.storage_failing, failing) != failing {
+            self.tell_presence(ToPresence::Storage { failing });
+        }
+    }
+
+    fn admitted(&mut self, key: &ObjectKey, admission: Admission) {
+        match admission {
+            Admission::Same => {}
+            Admission::Empty => self.emptied(key),
+            Admission::Refused(refusal) => {
+                let (reason, field) = (refusal.reason.to_string(), refusal.field.to_string());
+                let place = if field.is_empty() { field } else { format!("{field}: ") };
+                let message = format!("{place}{}", refusal.message);
+                self.object_event(key, EventType::Warning, reason, message);
+                let room = self.books.refusals.len() < MAX_REFUSALS;
+                if room || self.books.desired.contains_key(key) {
+                    self.books.refusals.insert(key.clone(), *refusal);
+                }
+                self.refresh(key);
+            }
+            Admission::Accepted { revision, life, change, ignored } => {
+                self.accepted(key, revision, life, change);
+                for field in ignored {
+                    let message = format!("{field} is ignored by this version of the agent");
+                    self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
+                }
+            }
+            Admission::Deleting { revision, uid: _, grace_s } => {
+                self.books.refusals.remove(key);
+                if let Some(desired) = self.books.desired.get_mut(key) {
+                    desired.revision = revision;
+                    desired.life.grace_s = Some(grace_s);
+                }
+                self.pursue(key);
+                self.refresh(key);
+                self.objects_changed();
+            }
+            Admission::DeletedUnknown { lost } => {
+                self.books.refusals.remove(key);
+                if let Some(uid) = lost.filter(|uid| self.books.kept.uids.remove(uid)) {
+                    self.books.found.remove(&uid);
+                    self.books.reconciler.remove_orphan(uid);
+                }
+                self.clear_status(key);
+            }
+        }
+    }
+
+    /// Somebody cleared a topic. That says nothing of an object that is wanted; where there is
+    /// none, nothing needs to be said of it any more.
+    fn emptied(&mut self, key: &ObjectKey) {
+        if self.books.desired.contains_key(key) {
+            let message = "its topic was cleared, which deletes nothing: publish a tombstone";
+            self.object_event(key, EventType::Warning, "EmptyPayload".into(), message.into());
+        } else {
+            self.books.refusals.remove(key);
+            self.clear_status(key);
+        }
+    }
+
+    fn accepted(&mut self, key: &ObjectKey, revision: Revision, life: Life, change: Change) {
+        self.books.refusals.remove(key);
+        let before = self.books.desired.remove(key);
+        let previous = match (change, before) {
+            // The one that runs is the one to end; one in between never started.
+            (Change::Replace, Some(before)) => before.previous.or_else(|| {
+                let mut life = before.life;
+                life.grace_s.get_or_insert(life.pod.grace_s);
+                (!before.gone).then_some(life)
+            }),
+            (Change::Update, Some(before)) => before.previous,
+            (Change::New, _) | (_, None) => None,
+        };
+        let desired = Desired { revision, life, previous, gone: false };
+        self.books.desired.insert(key.clone(), desired);
+        self.pursue(key);
+        self.refresh(key);
+        self.objects_changed();
+    }
+
+    /// Makes the reconciler want for a name what is desired of it.
+    pub(super) fn pursue(&mut self, key: &ObjectKey) {
+        let now = self.now();
+        if !self.books.looked {
+            return;
+        }
+        let Some(desired) = self.books.desired.get(key) else { return };
+        if let Some(previous) = desired.previous.clone() {
+            if self.wants(&previous, now) {
+                return;
+            }
+            self.previous_ended(key, previous.pod.name.uid);
+        }
+        let Some(desired) = self.books.desired.get(key) else { return };
+        let life = desired.life.clone();
+        if !desired.gone && !self.wants(&life, now) {
+            self.gone(key);
+        }
+    }
+
+    /// Brings a life to the reconciler; false where it is one that ends and of which nothing is
+    /// left.
+    fn wants(&mut self, life: &Life, now: Moment) -> bool {
+        let uid = life.pod.name.uid;
+        if let Some(machine) = self.books.reconciler.machine(&uid) {
+            if !Rc::ptr_eq(machine.pod(), &life.pod) {
+                self.step(uid, Event::Update(Rc::clone(&life.pod)), now);
+            }
+        } else {
+            let record = self.books.records.remove(&uid);
+            let found = self.books.found.remove(&uid);
+            if life.grace_s.is_some() && found.is_none() {
+                return false;
+            }
+            let epoch_ms = self.edges.epoch_ms();
+            let accepted = Moment(life.accepted_unix_ms.saturating_sub(epoch_ms)).min(now);
+            let remains = Remains { record, observed: found.as_ref(), epoch_ms };
+            let pod = Rc::clone(&life.pod);
+            let machine = Machine::adopt(pod, accepted, remains, now);
+            let outcome = self.books.reconciler.take(machine, now);
+            self.after(uid, outcome, now);
+        }
+        if let Some(grace_s) = life.grace_s {
+            self.step(uid, Event::Delete { grace_s }, now);
+        }
+        true
+    }
+
+    /// Removes what runs and belongs to nobody, unless it may belong to an object that was lost.
+    pub(super) fn remove_orphans(&mut self) {
+        if self.books.kept.any {
+            return;
+        }
+        let found = std::mem::take(&mut self.books.found);
+        for (uid, pod) in found {
+            if self.books.kept.uids.contains(&uid) {
+                self.books.found.insert(uid, pod);
+            } else {
+                self.node_event("OrphanedPod", format!("pod {uid} belongs to nobody: removing it"));
+                self.books.reconciler.remove_orphan(uid);
+            }
+        }
+    }
+
+    /// Tells a pod what happened, and does what follows.
+    pub(super) fn step(&mut self, uid: Uid, event: Event, now: Moment) {
+        let outcome = self.books.reconciler.step(uid, event, now);
+        self.after(uid, outcome, now);
+    }
+
+    pub(super) fn after(&mut self, uid: Uid, outcome: Outcome, now: Moment) {
+        let machine = self.books.reconciler.machine(&uid);
+        let key = machine.map(|machine| machine.pod().name.key());
+        if let Some(machine) = machine
+            && !self.books.saving.contains(&uid)
+            && let Some(mark) = machine.unsaved(now)
+        {
+            let record = machine.record(self.edges.epoch_ms());
+            self.books.saving.insert(uid);
+            self.order(Order::SaveRecord { uid, mark, record });
+        }
+        for note in outcome.notes {
+            self.pod_event(uid, note, now);
+        }
+        if outcome.gone {
+            self.life_gone(uid);
+        } else if let Some(key) = key {
+            self.refresh(&key);
+        }
+    }
+
+    fn pod_event(&mut self, uid: Uid, note: Note, now: Moment) {
+        let lives = |desired: &Desired| {
+            let lives = std::iter::once(&desired.life).chain(&desired.previous);
+            lives.clone().find(|life| life.pod.name.uid == uid).map(|life| life.pod.clone())
+        };
+        let Some(pod) = self.books.desired.values().find_map(lives) else { return };
+        let container = note.place.and_then(|place| pod.containers.get(place));
+        let about = About::Object {
+            kind: Kind::Pod,
+            name: (pod.name.namespace.to_string(), pod.name.name.to_string()).into(),
+            uid: Some(uid),
+            field: container.map(Container::field_path).unwrap_or_default().into(),
+        };
+        let Note { event_type, reason, message, .. } = note;
+        let report = EventReport { event_type, about, reason: reason.into(), message };
+        self.books.events.record(report, now);
+    }
+
+    /// Nothing is left of a life.
+    fn life_gone(&mut self, uid: Uid) {
+        let is = |life: &Life| life.pod.name.uid == uid;
+        let of = |(key, desired): (&ObjectKey, &Desired)| {
+            let mine = is(&desired.life) || desired.previous.as_ref().is_some_and(is);
+            mine.then(|| key.clone())
+        };
+        let Some(key) = self.books.desired.iter().find_map(of) else { return };
+        if self.books.desired.get(&key).is_some_and(|desired| is(&desired.life)) {
+            self.gone(&key);
+        } else {
+            self.previous_ended(&key, uid);
+            self.pursue(&key);
+            self.refresh(&key);
+        }
+    }
+
+    fn previous_ended(&mut self, key: &ObjectKey, uid: Uid) {
+        if let Some(desired) = self.books.desired.get_mut(key) {
+            desired.previous = None;
+        }
+        self.order(Order::PreviousEnded { key: key.clone(), uid });
+    }
+
+    /// The broker is told that a name is gone; when it knows, the name is forgotten.
+    fn gone(&mut self, key: &ObjectKey) {
+        if let Some(desired) = self.books.desired.get_mut(key) {
+            desired.gone = true;
+            self.clear_status(key);
+        }
+    }
+
+    pub(super) fn status_cleared(&mut self, key: &ObjectKey) {
+        if let Some(desired) = self.books.desired.get(key).filter(|desired| desired.gone) {
+            let uid = desired.life.pod.name.uid;
+            self.order(Order::Forget { key: key.clone(), uid });
+        }
+    }
+
+    fn forgot(&mut self, key: &ObjectKey, uid: Uid, result: io::Result<()>) {
+        if let Err(error) = result {
+            // The tombstone stays on flash; the next start tries again.
+            self.storage(true);
+            return self.node_event("StorageErrors", format!("forget {key}: {error}"));
+        }
+        let same = |desired: &&Desired| desired.gone && desired.life.pod.name.uid == uid;
+        if self.books.desired.get(key).as_ref().is_some_and(same) {
+            self.books.desired.remove(key);
+            self.books.statuses.remove(key);
+            self.objects_changed();
+        }
+    }
+
+    /// Count and digest of what this node holds, for presence.
+    pub(super) fn objects_changed(&self) {
+        let held = self.books.desired.values().filter(|desired| !desired.gone);
+        let mut digest = ObjectDigest::default();
+        for desired in held {
+            digest.count += 1;
+            if let Some(first) = desired.revision.hash.0.first_chunk::<4>() {
+                digest.digest = digest.digest.wrapping_add(u32::from_le_bytes(*first));
+            }
+        }
+        self.tell_presence(ToPresence::Objects(digest));
+    }
+}

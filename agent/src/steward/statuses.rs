@@ -1,0 +1,94 @@
+//! What the node says of each object: derived anew whenever something changed, sent when it
+//! differs from what was said last.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use mote_protocol::frame::{self, FrameError};
+use mote_protocol::name::ObjectKey;
+use mote_protocol::status::{ContainerState, Message as Sentence, PodStatus};
+use mote_protocol::text::Text;
+use mote_protocol::topic::Topic;
+
+use super::{Steward, World};
+use crate::link::outbox::{Class, Message};
+use crate::pod::status::{self, Context};
+
+impl<W: World> Steward<W> {
+    /// Says of an object what is to be said now, where that is something else than before.
+    pub(super) fn refresh(&mut self, key: &ObjectKey) {
+        let Some(status) = self.status(key) else { return };
+        // One that was over its bound is cut, never withheld.
+        if encode(&status, &mut self.books.buffer).is_err() {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.books.buffer.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.books.statuses.insert(key.clone(), hash) == Some(hash) {
+            return;
+        }
+        let topic = self.topic(Topic::Status(key.clone()));
+        let message = Message::retained(self.books.buffer.clone());
+        self.books.outbox.owe(Class::Status, topic, message);
+    }
+
+    /// What is to be said of an object; none where the node does not know yet.
+    pub(super) fn status(&self, key: &ObjectKey) -> Option<PodStatus> {
+        let refusal = self.books.refusals.get(key).cloned();
+        let Some(desired) = self.books.desired.get(key) else {
+            return Some(PodStatus { refusal: Some(refusal?), ..PodStatus::default() });
+        };
+        if desired.gone {
+            return None;
+        }
+        let accepted = desired.revision;
+        let lives = desired.previous.iter().chain(std::iter::once(&desired.life));
+        let mut machines =
+            lives.filter_map(|life| self.books.reconciler.machine(&life.pod.name.uid));
+        let context = Context { accepted, refusal, addresses: Vec::new() };
+        Some(status::of(machines.next()?, context))
+    }
+
+    /// Says nothing of an object any more.
+    pub(super) fn clear_status(&mut self, key: &ObjectKey) {
+        self.books.statuses.remove(key);
+        let topic = self.topic(Topic::Status(key.clone()));
+        self.books.outbox.owe(Class::Status, topic, Message::retained(Vec::new()));
+    }
+
+    /// The broker has forgotten everything.
+    pub(super) fn say_everything_again(&mut self) {
+        self.books.statuses.clear();
+        let refused = self.books.refusals.keys();
+        let mut keys: Vec<_> = self.books.desired.keys().chain(refused).cloned().collect();
+        keys.dedup();
+        for key in keys {
+            self.refresh(&key);
+        }
+    }
+}
+
+/// Encodes a status; one that is too long loses its sentences, which are also told as events.
+fn encode(status: &PodStatus, buffer: &mut Vec<u8>) -> Result<(), FrameError> {
+    match frame::encode_into(status, buffer) {
+        Err(FrameError::TooLong { .. }) => {
+            let mut short = status.clone();
+            for container in &mut short.containers {
+                shorten(&mut container.state);
+                if let Some(last) = &mut container.last {
+                    last.message = Text::default();
+                }
+            }
+            frame::encode_into(&short, buffer)
+        }
+        result => result,
+    }
+}
+
+fn shorten(state: &mut ContainerState) {
+    match state {
+        ContainerState::Waiting { message, .. } => *message = Sentence::default(),
+        ContainerState::Terminated(terminated) => terminated.message = Text::default(),
+        ContainerState::Running { .. } => {}
+    }
+}

@@ -1,0 +1,271 @@
+//! How an object that arrives becomes one that is wanted: decoded, judged, checked, written.
+
+use std::io;
+use std::rc::Rc;
+
+use mote_protocol::frame::{self, FrameError};
+use mote_protocol::name::{ObjectKey, Uid};
+use mote_protocol::object::{self, BodyError, ContentHash, Intent, Object, Revision};
+use mote_protocol::status::Refusal;
+use mote_protocol::text::{Short, Text};
+use mote_protocol::topic::Scope;
+
+use super::judgement::{Held, Judgement, judge};
+use super::seal::{seal, short_hash};
+use super::stored::{Ending, Stored, StoredLife};
+use super::update::forbidden_change;
+use super::{Admission, Change, DAMAGED, Entry, Life, Store, is_supported, spec_file};
+use crate::pod::PodName;
+use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
+use crate::ports::Disk;
+use crate::world::World;
+
+/// A refusal of `seen`.
+fn refuse(seen: Revision, reason: &str, field: &str, message: &str) -> Admission {
+    Admission::Refused(Box::new(Refusal {
+        seen,
+        reason: Short::new(reason),
+        field: Short::new(field),
+        message: Text::new(message),
+    }))
+}
+
+/// What arrived, as far as it can be read.
+enum Read {
+    Object(Object),
+    Answer(Admission),
+}
+
+fn read(key: &ObjectKey, payload: &[u8]) -> Read {
+    let object = match frame::decode::<Object>(payload) {
+        Ok(object) => object,
+        Err(FrameError::Empty) => return Read::Answer(Admission::Empty),
+        Err(error) => {
+            let unknown = Revision::default();
+            return Read::Answer(refuse(unknown, error.reason(), "", &error.to_string()));
+        }
+    };
+    let seen = object.revision;
+    if let Err(unknown) = object.extensions.unknown(&[]).map(drop) {
+        let answer = refuse(seen, "UnknownExtension", &unknown.name, &unknown.to_string());
+        return Read::Answer(answer);
+    }
+    match object.intent.to_hashed_bytes() {
+        Ok(bytes) if ContentHash(short_hash(&bytes)) == seen.hash => {}
+        _ => {
+            let message = "the object is not the one that its hash was made of";
+            return Read::Answer(refuse(seen, "HashMismatch", "", message));
+        }
+    }
+    if !is_supported(key.kind) {
+        let message = format!("this version of the agent does nothing with a {}", key.kind);
+        return Read::Answer(refuse(seen, "Unsupported", "kind", &message));
+    }
+    Read::Object(object)
+}
+
+/// A body that can be used, and what of it is ignored.
+struct Body {
+    asked: object::Pod,
+    checked: Checked,
+}
+
+impl<W: World> Store<W> {
+    /// Takes in what was published for `key`. An error means that flash did not take it: nothing
+    /// has changed, and it must not be acknowledged.
+    pub async fn admit(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        payload: &[u8],
+    ) -> io::Result<Admission> {
+        let object = match read(key, payload) {
+            Read::Object(object) => object,
+            Read::Answer(answer) => return Ok(answer),
+        };
+        let held = self.entries.get(key).map(|entry| &entry.held);
+        let seen = object.revision;
+        match judge(held, self.ledger.get(scope, key), scope, &object) {
+            Judgement::Same => Ok(Admission::Same),
+            Judgement::Refused(no) => Ok(refuse(seen, no.reason(), "", &no.to_string())),
+            Judgement::New(uid) => {
+                let uid = uid.or_else(|| self.lost.get(key).copied());
+                self.begin(scope, key, &object, uid, payload, Change::New).await
+            }
+            Judgement::Replace(uid) => {
+                self.begin(scope, key, &object, uid, payload, Change::Replace).await
+            }
+            Judgement::Update => self.change(scope, key, &object, payload).await,
+            Judgement::Delete => self.delete(scope, key, &object).await,
+            Judgement::DeleteUnknown => {
+                let lost = self.lost.get(key).copied();
+                self.remember(scope, key, seen).await?;
+                self.repaired(key).await?;
+                Ok(Admission::DeletedUnknown { lost })
+            }
+        }
+    }
+
+    /// A new life, of a new name or of one that is taken.
+    async fn begin(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+        uid: Option<Uid>,
+        payload: &[u8],
+        change: Change,
+    ) -> io::Result<Admission> {
+        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
+        let body = match self.check(key, object, uid) {
+            Ok(body) => body,
+            Err(refusal) => return Ok(refusal),
+        };
+        let previous = match change {
+            Change::Replace => self.outgoing(key, object.revision).await?,
+            Change::New | Change::Update => None,
+        };
+        let current = StoredLife {
+            uid,
+            accepted_unix_ms: self.edges.unix_ms(),
+            scope: scope.to_string(),
+            frame: payload.to_vec(),
+            ending: None,
+        };
+        let accepted_unix_ms = current.accepted_unix_ms;
+        self.write(scope, key, object.revision, Stored { current, previous }).await?;
+        Ok(accepted(object.revision, body, accepted_unix_ms, change))
+    }
+
+    /// The same life, changed where it may change.
+    async fn change(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+        payload: &[u8],
+    ) -> io::Result<Admission> {
+        let mut stored = self.read(key).await?;
+        let body = match self.check(key, object, stored.current.uid) {
+            Ok(body) => body,
+            Err(refusal) => return Ok(refusal),
+        };
+        let before = stored.current.pod().map_err(io::Error::other)?;
+        if let Some(field) = forbidden_change(&before, &body.asked) {
+            let message = "may not change while the pod lives: delete it first, or replace it \
+                           under a new uid (`apply --force`)";
+            return Ok(refuse(object.revision, "Forbidden", &field, message));
+        }
+        stored.current.scope = scope.to_string();
+        stored.current.frame = payload.to_vec();
+        stored.previous = stored.previous.filter(|_| self.has_previous(key));
+        let accepted_unix_ms = stored.current.accepted_unix_ms;
+        self.write(scope, key, object.revision, stored).await?;
+        Ok(accepted(object.revision, body, accepted_unix_ms, Change::Update))
+    }
+
+    async fn delete(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+    ) -> io::Result<Admission> {
+        let mut stored = self.read(key).await?;
+        let asked = match object.intent {
+            Intent::Delete { grace_s } => grace_s,
+            Intent::Apply { .. } => None,
+        };
+        let grace_s = asked.unwrap_or_else(|| grace_of(&stored.current));
+        let uid = stored.current.uid;
+        stored.current.scope = scope.to_string();
+        stored.current.ending = Some(Ending { revision: object.revision, grace_s });
+        stored.previous = stored.previous.filter(|_| self.has_previous(key));
+        self.write(scope, key, object.revision, stored).await?;
+        Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
+    }
+
+    /// The life that ends before another may start: the one that runs, which may not be the one
+    /// that was wanted last.
+    async fn outgoing(
+        &self,
+        key: &ObjectKey,
+        revision: Revision,
+    ) -> io::Result<Option<StoredLife>> {
+        let stored = self.read(key).await?;
+        if self.has_previous(key) {
+            return Ok(stored.previous);
+        }
+        let mut life = stored.current;
+        let grace_s = grace_of(&life);
+        life.ending.get_or_insert(Ending { revision, grace_s });
+        Ok(Some(life))
+    }
+
+    fn has_previous(&self, key: &ObjectKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.previous)
+    }
+
+    fn check(&self, key: &ObjectKey, object: &Object, uid: Uid) -> Result<Body, Admission> {
+        let seen = object.revision;
+        let malformed = |error: &BodyError| refuse(seen, error.reason(), "", &error.to_string());
+        let Intent::Apply { schema, body } = &object.intent else {
+            return Err(refuse(seen, "Invalid", "", "the object asks for nothing"));
+        };
+        let asked = object::Pod::decode(*schema, body).map_err(|error| malformed(&error))?;
+        let (namespace, name) = (key.namespace.clone(), key.name.clone());
+        match validate(PodName { namespace, name, uid }, &asked, &self.labels) {
+            Ok(checked) => Ok(Body { asked, checked }),
+            Err(error) => {
+                let fault = &error.first;
+                Err(refuse(seen, fault.reason, &fault.field, &error.to_string()))
+            }
+        }
+    }
+
+    /// Makes it durable, then makes it what the next object is judged by.
+    async fn write(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        revision: Revision,
+        stored: Stored,
+    ) -> io::Result<()> {
+        let before =
+            self.entries.get(key).map(|entry| (entry.held.scope.clone(), entry.held.revision));
+        if let Some((farther, said)) = before.filter(|(before, _)| before != scope) {
+            self.remember(&farther, key, said).await?;
+        }
+        let file = seal(&stored).map_err(io::Error::other)?;
+        self.edges.disk.write(&spec_file(key), &file).await?;
+        let held = Held {
+            uid: stored.current.uid,
+            revision,
+            scope: scope.clone(),
+            deleting: stored.current.ending.is_some(),
+        };
+        let previous = stored.previous.is_some();
+        self.entries.insert(key.clone(), Entry { held, previous });
+        self.repaired(key).await
+    }
+
+    /// Somebody said again what a damaged file said.
+    async fn repaired(&mut self, key: &ObjectKey) -> io::Result<()> {
+        self.lost.remove(key);
+        if self.damaged.remove(key) {
+            self.edges.disk.remove(&format!("{DAMAGED}/{}", spec_file(key))).await?;
+        }
+        Ok(())
+    }
+}
+
+fn accepted(revision: Revision, body: Body, accepted_unix_ms: i64, change: Change) -> Admission {
+    let Checked { pod, ignored } = body.checked;
+    let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None };
+    Admission::Accepted { revision, life, change, ignored }
+}
+
+/// The grace period that a life's spec gives it.
+pub(super) fn grace_of(life: &StoredLife) -> u32 {
+    let asked = life.pod().ok().and_then(|pod| pod.spec.termination_grace_period_s);
+    asked.unwrap_or(DEFAULT_GRACE_S)
+}

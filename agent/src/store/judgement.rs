@@ -1,0 +1,265 @@
+//! Decides what an object that arrives means beside what the node has of its name.
+//!
+//! Greater revisions win within one scope, nearer scopes win over farther ones. Pure: what is
+//! decided here is written by the store before anybody acts on it.
+
+use mote_protocol::name::Uid;
+use mote_protocol::object::{Intent, Object, Revision};
+use mote_protocol::topic::Scope;
+
+/// What the node has of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its uid.
+    pub uid: Uid,
+    /// The last revision that was accepted: of the object, or of its tombstone.
+    pub revision: Revision,
+    /// Whom it was said to.
+    pub scope: Scope,
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
+/// Why an object is refused for its revision, scope or uid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    /// Something later was said.
+    #[error("revision {have} of this object is newer")]
+    Stale {
+        /// What the node has.
+        have: u64,
+    },
+    /// Somebody else said something at the same time.
+    #[error("another object with the same revision won (hash {have})")]
+    Conflict {
+        /// What the node has.
+        have: mote_protocol::object::ContentHash,
+    },
+    /// A nearer scope says something else.
+    #[error("scope {by} says something else of this name, and is nearer")]
+    Shadowed {
+        /// Which.
+        by: String,
+    },
+    /// A tombstone for another life.
+    #[error("the node has uid {have}, not {asked}")]
+    OtherUid {
+        /// What the node has.
+        have: Uid,
+        /// What was asked for.
+        asked: Uid,
+    },
+    /// The same life again, while it is being ended.
+    #[error("pod {have} is being deleted: leave out its uid to start a new one")]
+    Terminating {
+        /// What the node has.
+        have: Uid,
+    },
+}
+
+impl Objection {
+    /// A stable word for the reason.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Stale { .. } => "Stale",
+            Self::Conflict { .. } | Self::OtherUid { .. } => "Conflict",
+            Self::Shadowed { .. } => "Shadowed",
+            Self::Terminating { .. } => "Terminating",
+        }
+    }
+}
+
+/// What an object means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// What the node has already.
+    Same,
+    /// No.
+    Refused(Objection),
+    /// A name that the node does not have; the uid to give it, where one was asked for.
+    New(Option<Uid>),
+    /// A change of what it has.
+    Update,
+    /// Another life: the old one ends first.
+    Replace(Option<Uid>),
+    /// Its end.
+    Delete,
+    /// The end of something that the node does not have.
+    DeleteUnknown,
+}
+
+/// How near a scope is: smaller is nearer.
+const fn distance(scope: &Scope) -> u8 {
+    match scope {
+        Scope::Node(_) => 0,
+        Scope::Group(_) => 1,
+        Scope::All => 2,
+    }
+}
+
+/// Decides what `object`, said to `scope`, means; `forgotten` is the ledger's word on its name.
+pub fn judge(
+    held: Option<&Held>,
+    forgotten: Option<Revision>,
+    scope: &Scope,
+    object: &Object,
+) -> Judgement {
+    let same_scope = held.filter(|held| held.scope == *scope).map(|held| held.revision);
+    if let Some(floor) = same_scope.max(forgotten) {
+        if object.revision == floor {
+            return Judgement::Same;
+        }
+        if object.revision < floor {
+            return Judgement::Refused(older(object.revision, floor));
+        }
+    }
+    let Some(held) = held else {
+        return match object.intent {
+            Intent::Apply { .. } => Judgement::New(object.uid),
+            Intent::Delete { .. } => Judgement::DeleteUnknown,
+        };
+    };
+    if held.scope != *scope && !held.deleting && !comes_first(scope, object, held) {
+        return Judgement::Refused(Objection::Shadowed { by: held.scope.to_string() });
+    }
+    match object.intent {
+        Intent::Apply { .. } => apply(held, object.uid),
+        Intent::Delete { .. } => delete(held, object.uid),
+    }
+}
+
+fn older(seen: Revision, have: Revision) -> Objection {
+    if seen.number == have.number {
+        Objection::Conflict { have: have.hash }
+    } else {
+        Objection::Stale { have: have.number }
+    }
+}
+
+/// Whether an object comes before what is held from another scope.
+fn comes_first(scope: &Scope, object: &Object, held: &Held) -> bool {
+    let (asked, have) = (distance(scope), distance(&held.scope));
+    asked < have || asked == have && object.revision > held.revision
+}
+
+fn apply(held: &Held, uid: Option<Uid>) -> Judgement {
+    match (held.deleting, uid) {
+        (true, Some(uid)) if uid == held.uid => {
+            Judgement::Refused(Objection::Terminating { have: uid })
+        }
+        (true, uid) => Judgement::Replace(uid),
+        (false, Some(uid)) if uid != held.uid => Judgement::Replace(Some(uid)),
+        (false, _) => Judgement::Update,
+    }
+}
+
+fn delete(held: &Held, uid: Option<Uid>) -> Judgement {
+    match uid {
+        Some(asked) if asked != held.uid => {
+            Judgement::Refused(Objection::OtherUid { have: held.uid, asked })
+        }
+        _ => Judgement::Delete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mote_protocol::extension::Extensions;
+    use mote_protocol::object::ContentHash;
+    use proptest::prelude::*;
+
+    const OLD: Uid = Uid([1; 16]);
+    const NEW: Uid = Uid([2; 16]);
+
+    fn revision(number: u64, hash: u8) -> Revision {
+        Revision { number, hash: ContentHash([hash; 8]) }
+    }
+
+    fn object(number: u64, hash: u8, uid: Option<Uid>, delete: bool) -> Object {
+        let apply = Intent::Apply { schema: 1, body: vec![] };
+        let intent = if delete { Intent::Delete { grace_s: None } } else { apply };
+        Object { revision: revision(number, hash), uid, intent, extensions: Extensions::default() }
+    }
+
+    fn held(number: u64, scope: &str, deleting: bool) -> Held {
+        let scope = Scope::parse(scope).unwrap();
+        Held { uid: OLD, revision: revision(number, 5), scope, deleting }
+    }
+
+    fn judged(held: Option<&Held>, forgotten: Option<u64>, scope: &str, o: &Object) -> Judgement {
+        judge(held, forgotten.map(|n| revision(n, 5)), &Scope::parse(scope).unwrap(), o)
+    }
+
+    #[test]
+    fn greater_revisions_win_and_the_loser_is_told() {
+        let have = held(7, "n1", false);
+        let of = |o: Object| judged(Some(&have), None, "n1", &o);
+        assert_eq!(of(object(8, 0, None, false)), Judgement::Update);
+        assert_eq!(of(object(7, 5, None, false)), Judgement::Same);
+        assert_eq!(of(object(7, 6, None, false)), Judgement::Update);
+        let refused = |objection| Judgement::Refused(objection);
+        let conflict = Objection::Conflict { have: ContentHash([5; 8]) };
+        assert_eq!(of(object(7, 4, None, false)), refused(conflict));
+        assert_eq!(of(object(6, 9, None, true)), refused(Objection::Stale { have: 7 }));
+    }
+
+    #[test]
+    fn a_forgotten_name_is_not_brought_back() {
+        let stale = Judgement::Refused(Objection::Stale { have: 7 });
+        assert_eq!(judged(None, Some(7), "n1", &object(6, 0, None, false)), stale);
+        assert_eq!(judged(None, Some(7), "n1", &object(7, 5, None, true)), Judgement::Same);
+        assert_eq!(judged(None, Some(7), "n1", &object(8, 0, None, false)), Judgement::New(None));
+        assert_eq!(judged(None, None, "n1", &object(8, 0, None, true)), Judgement::DeleteUnknown);
+    }
+
+    #[test]
+    fn another_uid_is_another_life() {
+        let have = held(7, "n1", false);
+        let of = |uid, delete| judged(Some(&have), None, "n1", &object(8, 0, uid, delete));
+        assert_eq!(of(Some(OLD), false), Judgement::Update);
+        assert_eq!(of(Some(NEW), false), Judgement::Replace(Some(NEW)));
+        assert_eq!(of(Some(OLD), true), Judgement::Delete);
+        let other = Judgement::Refused(Objection::OtherUid { have: OLD, asked: NEW });
+        assert_eq!(of(Some(NEW), true), other);
+        let dying = held(7, "n1", true);
+        let again = |uid| judged(Some(&dying), None, "n1", &object(8, 0, uid, false));
+        assert_eq!(again(None), Judgement::Replace(None));
+        let refused = Judgement::Refused(Objection::Terminating { have: OLD });
+        assert_eq!(again(Some(OLD)), refused);
+    }
+
+    #[test]
+    fn nearer_scopes_win_whatever_their_revision() {
+        let group = held(7, "@blue", false);
+        let of = |have: &Held, scope: &str, number| {
+            judged(Some(have), None, scope, &object(number, 0, None, false))
+        };
+        assert_eq!(of(&group, "n1", 3), Judgement::Update);
+        let shadowed = |by: &str| Judgement::Refused(Objection::Shadowed { by: by.into() });
+        assert_eq!(of(&group, "@all", 9), shadowed("@blue"));
+        assert_eq!(of(&group, "@red", 8), Judgement::Update);
+        assert_eq!(of(&group, "@red", 6), shadowed("@blue"));
+        assert_eq!(of(&held(7, "n1", true), "@blue", 3), Judgement::Replace(None));
+    }
+
+    proptest! {
+        /// The order of arrival does not matter: the greatest revision is what is left.
+        #[test]
+        fn the_greatest_revision_is_left(said in proptest::collection::vec((0..6_u64, 0..4_u8), 1..12)) {
+            let mut have: Option<Held> = None;
+            for (number, hash) in &said {
+                let o = object(*number, *hash, None, false);
+                match judged(have.as_ref(), None, "n1", &o) {
+                    Judgement::New(_) | Judgement::Update => {
+                        have = Some(Held { revision: o.revision, ..held(0, "n1", false) });
+                    }
+                    Judgement::Same | Judgement::Refused(_) => {}
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+            let greatest = said.iter().map(|(number, hash)| revision(*number, *hash)).max();
+            prop_assert_eq!(have.map(|held| held.revision), greatest);
+        }
+    }
+}

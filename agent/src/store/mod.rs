@@ -1,0 +1,232 @@
+//! What this node was told to run, kept so that it runs without anybody telling it again.
+//!
+//! Each object is one file, written when it is accepted and before it is acknowledged; the ledger
+//! remembers the last revision of what is gone; each pod has a record of how far it got. A file
+//! that is damaged is set aside and reported, and the rest is used. Files are the truth: what is
+//! in memory here is only what is needed to judge the next object.
+//!
+//! ```text
+//! session                    how often this agent was started
+//! ledger                     last revisions of forgotten names
+//! spec/KIND/NAMESPACE/NAME   one object
+//! record/UID                 how far a pod got
+//! damaged/...                files that were set aside
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::object::{self, Revision};
+use mote_protocol::status::Refusal;
+
+use crate::events::Report;
+use crate::pod::Pod;
+use crate::pod::machine::Record;
+use crate::world::{SharedEdges, World};
+
+mod admission;
+mod clerk;
+mod judgement;
+mod ledger;
+mod opening;
+mod seal;
+mod stored;
+pub mod update;
+
+pub use clerk::{Arrival, Order, Told, serve};
+pub use judgement::{Held, Judgement, Objection, judge};
+pub use ledger::Ledger;
+pub use opening::open;
+
+use crate::ports::Disk;
+use stored::Stored;
+
+/// One life of a pod, as the rest of the agent needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// What is asked.
+    pub pod: Rc<Pod>,
+    /// When it was accepted first, in Unix milliseconds by the clock of then.
+    pub accepted_unix_ms: i64,
+    /// It is to end, and its containers get so many seconds.
+    pub grace_s: Option<u32>,
+}
+
+/// An object that was on flash when the agent started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its name.
+    pub key: ObjectKey,
+    /// The last revision that was accepted.
+    pub revision: Revision,
+    /// What is wanted.
+    pub current: Life,
+    /// The life that ends before this one may start.
+    pub previous: Option<Life>,
+}
+
+/// What became of an object that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing new.
+    Same,
+    /// An empty payload, which says nothing.
+    Empty,
+    /// No, and why.
+    Refused(Box<Refusal>),
+    /// It is on flash, and wanted from now on.
+    Accepted {
+        /// Its revision.
+        revision: Revision,
+        /// What is wanted.
+        life: Life,
+        /// How it relates to what was wanted before.
+        change: Change,
+        /// Fields that this version ignores.
+        ignored: Vec<String>,
+    },
+    /// Its tombstone is on flash.
+    Deleting {
+        /// The tombstone's revision.
+        revision: Revision,
+        /// Which life ends.
+        uid: Uid,
+        /// Seconds its containers get.
+        grace_s: u32,
+    },
+    /// The tombstone of something that this node does not have is in the ledger.
+    DeletedUnknown {
+        /// It had it, and lost it to damage: this pod may still run.
+        lost: Option<Uid>,
+    },
+}
+
+/// How an accepted object relates to what was wanted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new name.
+    New,
+    /// The same life, changed.
+    Update,
+    /// Another life: the one before ends first.
+    Replace,
+}
+
+/// What the store was found to hold.
+pub struct Opened<W: World> {
+    /// The store.
+    pub store: Store<W>,
+    /// Which start of the agent on this node this is.
+    pub start: u32,
+    /// Every object that can be used.
+    pub objects: Vec<Loaded>,
+    /// How far pods got.
+    pub records: BTreeMap<Uid, Record>,
+    /// What was found damaged.
+    pub reports: Vec<Report>,
+    /// What runs although its object is lost.
+    pub kept: Kept,
+}
+
+/// Pods whose object was lost to damage: they go on until somebody says again what they should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Those known by their record.
+    pub uids: BTreeSet<Uid>,
+    /// An object was lost that has no record: any pod that nobody wants may be its.
+    pub any: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    held: Held,
+    /// The life before has not ended yet.
+    previous: bool,
+}
+
+/// The files of this node, and what is needed to judge the next object.
+pub struct Store<W: World> {
+    edges: SharedEdges<W>,
+    labels: BTreeMap<String, String>,
+    entries: BTreeMap<ObjectKey, Entry>,
+    ledger: Ledger,
+    /// Uids of pods whose object is lost, to be given back to it.
+    lost: BTreeMap<ObjectKey, Uid>,
+    /// Names with a file that was set aside.
+    damaged: BTreeSet<ObjectKey>,
+}
+
+fn spec_file(key: &ObjectKey) -> String {
+    format!("spec/{key}")
+}
+
+fn record_file(uid: Uid) -> String {
+    format!("record/{uid}")
+}
+
+const LEDGER: &str = "ledger";
+const SESSION: &str = "session";
+const DAMAGED: &str = "damaged";
+
+impl<W: World> Store<W> {
+    /// Writes how far a pod got.
+    pub async fn save_record(&self, uid: Uid, record: &Record) -> std::io::Result<()> {
+        let file = seal::seal(record).map_err(std::io::Error::other)?;
+        self.edges.disk.write(&record_file(uid), &file).await
+    }
+
+    /// Forgets a name whose object is gone, but not its revision.
+    pub async fn forget(&mut self, key: &ObjectKey, uid: Uid) -> std::io::Result<()> {
+        let Some(entry) = self.entries.get(key).filter(|entry| entry.held.uid == uid) else {
+            return Ok(());
+        };
+        if !entry.held.deleting {
+            return Ok(());
+        }
+        let (scope, revision) = (entry.held.scope.clone(), entry.held.revision);
+        self.remember(&scope, key, revision).await?;
+        self.edges.disk.remove(&spec_file(key)).await?;
+        self.entries.remove(key);
+        self.edges.disk.remove(&record_file(uid)).await
+    }
+
+    /// Notes that the life before the current one has ended; its record is of no use.
+    pub async fn previous_ended(&mut self, key: &ObjectKey, uid: Uid) -> std::io::Result<()> {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.held.uid != uid) {
+            entry.previous = false;
+        }
+        self.edges.disk.remove(&record_file(uid)).await
+    }
+
+    /// What was asked for a pod, in full.
+    pub async fn read_pod(&self, key: &ObjectKey) -> Option<object::Pod> {
+        self.read(key).await.ok()?.current.pod().ok()
+    }
+
+    async fn read(&self, key: &ObjectKey) -> std::io::Result<Stored> {
+        let file = self.edges.disk.read(&spec_file(key)).await?;
+        seal::unseal(&file).map_err(std::io::Error::other)
+    }
+
+    async fn remember(
+        &mut self,
+        scope: &mote_protocol::topic::Scope,
+        key: &ObjectKey,
+        revision: Revision,
+    ) -> std::io::Result<()> {
+        let mut ledger = self.ledger.clone();
+        ledger.remember(scope, key, revision);
+        if ledger != self.ledger {
+            let file = seal::seal(&ledger).map_err(std::io::Error::other)?;
+            self.edges.disk.write(LEDGER, &file).await?;
+            self.ledger = ledger;
+        }
+        Ok(())
+    }
+}
+
+/// The kinds that this version acts on.
+const fn is_supported(kind: Kind) -> bool {
+    matches!(kind, Kind::Pod)
+}

@@ -1,0 +1,245 @@
+//! How a store comes back: every file is checked, what is damaged is set aside, the rest is used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+
+use mote_protocol::event::EventType;
+use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
+use serde::de::DeserializeOwned;
+
+use super::judgement::Held;
+use super::ledger::Ledger;
+use super::seal::{SealError, seal, unseal};
+use super::stored::{Stored, StoredLife};
+use super::{DAMAGED, Entry, Kept, LEDGER, Life, Loaded, Opened, SESSION, Store};
+use crate::events::{About, Report};
+use crate::pod::PodName;
+use crate::pod::machine::Record;
+use crate::pod::validate::validate;
+use crate::ports::Disk;
+use crate::world::{SharedEdges, World};
+
+/// Files that were set aside are kept for a person, up to this many.
+const MAX_DAMAGED: usize = 16;
+
+/// Opens the store of this node. It always opens: what cannot be used is reported.
+pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, String>) -> Opened<W> {
+    let mut opening = Opening { edges, reports: Vec::new(), kept_keys: BTreeSet::new() };
+    let start = opening.session().await;
+    let ledger = opening.file::<Ledger>(LEDGER).await.unwrap_or_default();
+    let damaged = opening.damaged().await;
+    opening.kept_keys.extend(damaged.iter().cloned());
+    let objects = opening.objects(&labels).await;
+    let mut records = opening.records().await;
+    let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
+    let entries: BTreeMap<_, _> = entries.collect();
+    let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
+    opening.kept_keys.retain(|key| !entries.contains_key(key));
+    let lost = opening.sort_records(&mut records, &objects).await;
+    let kept = Kept {
+        uids: lost.values().copied().collect(),
+        any: opening.kept_keys.iter().any(|key| !lost.contains_key(key)),
+    };
+    let Opening { edges, reports, .. } = opening;
+    let store = Store { edges, labels, entries, ledger, lost, damaged };
+    Opened { store, start, objects, records, reports, kept }
+}
+
+struct Opening<W: World> {
+    edges: SharedEdges<W>,
+    reports: Vec<Report>,
+    /// Names whose object is there but cannot be used.
+    kept_keys: BTreeSet<ObjectKey>,
+}
+
+impl<W: World> Opening<W> {
+    /// Counts this start.
+    async fn session(&mut self) -> u32 {
+        let start = self.file::<u32>(SESSION).await.unwrap_or(0).wrapping_add(1);
+        let written = match seal(&start) {
+            Ok(file) => self.edges.disk.write(SESSION, &file).await,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        if let Err(error) = written {
+            self.report("StorageErrors", format!("count this start of the agent: {error}"));
+        }
+        start
+    }
+
+    /// A file's content; none where there is no such file, or it was set aside.
+    async fn file<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let bytes = match self.edges.disk.read(name).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.report("StorageErrors", format!("read {name}: {error}"));
+                return None;
+            }
+        };
+        match unseal(&bytes) {
+            Ok(content) => Some(content),
+            // It is not damaged, and a newer agent may come back.
+            Err(error @ SealError::Version { .. }) => {
+                self.report("NewerFile", format!("use {name}: {error}"));
+                None
+            }
+            Err(error) => {
+                self.report("DamagedFile", format!("{name} was set aside: {error}"));
+                self.set_aside(name, &bytes).await;
+                None
+            }
+        }
+    }
+
+    /// What cannot be set aside stays where it is and is reported again next time.
+    async fn set_aside(&mut self, name: &str, bytes: &[u8]) {
+        let disk = &self.edges.disk;
+        let kept = disk.list(DAMAGED).await.map_or(0, |names| names.len());
+        let copy = async {
+            if kept < MAX_DAMAGED {
+                disk.write(&format!("{DAMAGED}/{name}"), bytes).await?;
+            } else {
+                // Only that something was there must not be lost.
+                disk.write(&format!("{DAMAGED}/{name}"), &[]).await?;
+            }
+            disk.remove(name).await
+        };
+        if let Err(error) = copy.await {
+            self.report("StorageErrors", format!("set {name} aside: {error}"));
+        }
+    }
+
+    /// Names of objects that were set aside, now or earlier.
+    async fn damaged(&mut self) -> BTreeSet<ObjectKey> {
+        let prefix = format!("{DAMAGED}/spec");
+        let names = self.edges.disk.list(&prefix).await.unwrap_or_default();
+        names.iter().filter_map(|name| key_of(name.strip_prefix("damaged/")?)).collect()
+    }
+
+    async fn objects(&mut self, labels: &BTreeMap<String, String>) -> Vec<(Loaded, Entry)> {
+        let names = match self.edges.disk.list("spec").await {
+            Ok(names) => names,
+            Err(error) => {
+                self.report("StorageErrors", format!("list objects: {error}"));
+                Vec::new()
+            }
+        };
+        let mut objects = Vec::new();
+        for name in names {
+            let Some(key) = key_of(&name) else {
+                self.report("ForeignFile", format!("{name} is none of this agent's"));
+                continue;
+            };
+            let Some(stored) = self.file::<Stored>(&name).await else {
+                self.kept_keys.insert(key);
+                continue;
+            };
+            match load(&key, &stored, labels) {
+                Ok(loaded) => objects.push(loaded),
+                Err(cause) => {
+                    self.report("UnusableFile", format!("use {name}: {cause}"));
+                    self.kept_keys.insert(key);
+                }
+            }
+        }
+        objects
+    }
+
+    async fn records(&mut self) -> BTreeMap<Uid, Record> {
+        let mut records = BTreeMap::new();
+        for name in self.edges.disk.list("record").await.unwrap_or_default() {
+            let uid = name.strip_prefix("record/").and_then(|uid| uid.parse().ok());
+            let Some(uid) = uid else { continue };
+            if let Some(record) = self.file::<Record>(&name).await {
+                records.insert(uid, record);
+            }
+        }
+        records
+    }
+
+    /// Finds the pods of lost objects, and drops the records of what is gone.
+    async fn sort_records(
+        &mut self,
+        records: &mut BTreeMap<Uid, Record>,
+        objects: &[Loaded],
+    ) -> BTreeMap<ObjectKey, Uid> {
+        let lives = objects.iter().flat_map(|o| std::iter::once(&o.current).chain(&o.previous));
+        let wanted: BTreeSet<Uid> = lives.map(|life| life.pod.name.uid).collect();
+        let mut lost = BTreeMap::new();
+        let mut useless = Vec::new();
+        for (uid, record) in records.iter().filter(|(uid, _)| !wanted.contains(uid)) {
+            let (namespace, name) = (record.namespace.clone(), record.name.clone());
+            let key = ObjectKey { kind: Kind::Pod, namespace, name };
+            if self.kept_keys.contains(&key) {
+                lost.insert(key, *uid);
+            } else {
+                useless.push(*uid);
+            }
+        }
+        for uid in useless {
+            records.remove(&uid);
+            // One that stays is dropped at the next start.
+            let _ = self.edges.disk.remove(&super::record_file(uid)).await;
+        }
+        lost
+    }
+
+    fn report(&mut self, reason: &'static str, message: String) {
+        self.reports.push(Report {
+            event_type: EventType::Warning,
+            about: About::Node,
+            reason: reason.into(),
+            message,
+        });
+    }
+}
+
+fn key_of(name: &str) -> Option<ObjectKey> {
+    let mut parts = name.strip_prefix("spec/")?.splitn(3, '/');
+    Some(ObjectKey {
+        kind: parts.next()?.parse().ok()?,
+        namespace: Namespace::new(parts.next()?).ok()?,
+        name: ObjectName::new(parts.next()?).ok()?,
+    })
+}
+
+fn load(
+    key: &ObjectKey,
+    stored: &Stored,
+    labels: &BTreeMap<String, String>,
+) -> Result<(Loaded, Entry), String> {
+    let text = |error: super::stored::StoredError| error.to_string();
+    let revision = stored.current.revision().map_err(text)?;
+    let scope = stored.current.scope().map_err(text)?;
+    let current = life(key, &stored.current, labels)?;
+    // A life that only has to end is ended as an orphan where it cannot be read.
+    let previous = stored.previous.as_ref().and_then(|previous| life(key, previous, labels).ok());
+    let held = Held {
+        uid: stored.current.uid,
+        revision,
+        scope,
+        deleting: stored.current.ending.is_some(),
+    };
+    let entry = Entry { held, previous: stored.previous.is_some() };
+    Ok((Loaded { key: key.clone(), revision, current, previous }, entry))
+}
+
+fn life(
+    key: &ObjectKey,
+    stored: &StoredLife,
+    labels: &BTreeMap<String, String>,
+) -> Result<Life, String> {
+    let asked = stored.pod().map_err(|error| error.to_string())?;
+    let (namespace, name) = (key.namespace.clone(), key.name.clone());
+    let name = PodName { namespace, name, uid: stored.uid };
+    // What was accepted stays accepted: labels of the node that changed since end nothing.
+    let labels =
+        if asked.spec.node_selector.is_empty() { labels } else { &asked.spec.node_selector };
+    let checked = validate(name, &asked, labels).map_err(|error| error.to_string())?;
+    Ok(Life {
+        pod: Rc::new(checked.pod),
+        accepted_unix_ms: stored.accepted_unix_ms,
+        grace_s: stored.ending.map(|ending| ending.grace_s),
+    })
+}

@@ -1,0 +1,63 @@
+//! What the demo's containers run. Compiled by itself, statically, into the demo's image: it is no
+//! module of the crate beside it.
+//!
+//! `prepare` says so and ends. `serve` answers on localhost. `ask` asks there, once a second.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Only this pod's containers see it: they share a network namespace that nobody else has.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+fn main() -> io::Result<()> {
+    match env::args().nth(1).as_deref() {
+        Some("prepare") => say("prepared"),
+        Some("serve") => serve(),
+        Some("ask") => ask(),
+        _ => Err(io::Error::other("usage: workload prepare|serve|ask")),
+    }
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut output = io::stdout();
+    writeln!(output, "{line}")?;
+    output.flush()
+}
+
+fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind(ADDRESS)?;
+    say("listening")?;
+    for stream in listener.incoming() {
+        let stream = stream?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        while let Some(Ok(line)) = lines.next() {
+            writeln!(&stream, "{line}, answered")?;
+        }
+    }
+    Ok(())
+}
+
+fn ask() -> io::Result<()> {
+    let stream = connect();
+    let mut answers = BufReader::new(stream.try_clone()?).lines();
+    for number in 1.. {
+        writeln!(&stream, "question {number}")?;
+        let Some(answer) = answers.next() else { break };
+        say(&answer?)?;
+        sleep(Duration::from_secs(1));
+    }
+    Err(io::Error::other("the server went away"))
+}
+
+/// The two start together: whoever asks may be first.
+fn connect() -> TcpStream {
+    loop {
+        match TcpStream::connect(ADDRESS) {
+            Ok(stream) => return stream,
+            Err(_) => sleep(Duration::from_millis(50)),
+        }
+    }
+}

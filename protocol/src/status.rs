@@ -4,6 +4,8 @@
 //! that a clock that was wrong when they were written can be right when they are read; a pod's
 //! start can lie before the boot.
 
+mod wire;
+
 use serde::{Deserialize, Serialize};
 
 use crate::extension::Extensions;
@@ -15,8 +17,6 @@ use crate::limits::{
 use crate::name::Uid;
 use crate::object::Revision;
 use crate::text::{Short, Text};
-
-mod packed;
 
 /// A reason: one CamelCase word.
 pub type Reason = Short<MAX_REASON>;
@@ -116,8 +116,8 @@ impl PodCondition {
     }
 }
 
-/// The five conditions that a node owns, packed: their usual case costs six bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The five conditions that a node owns, packed: their usual case costs three bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// Bit n is set where `PodCondition::ALL[n]` is True.
     pub truth: u8,
@@ -149,7 +149,7 @@ pub struct ConditionCause {
 }
 
 /// What one attempt of a container is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerState {
     /// It does not run yet, or not now.
     Waiting {
@@ -201,7 +201,7 @@ pub enum ContainerRole {
 }
 
 /// The status of one container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerStatus {
     /// Its name.
     pub name: Short<MAX_LABEL>,
@@ -248,8 +248,7 @@ impl ContainerStatus {
 
 /// What a node says of one pod. Retained; cleared when the pod is gone.
 ///
-/// What is rarely there (refusal, deletion, cause, causes, extensions) shares one byte on the wire
-/// that says that none of it is, and no uid is sixteen zeros: see `packed`.
+/// Its layout on the wire is `wire`'s: it is what a fleet sends most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodStatus {
     /// The revision that the node works on; zero where it accepted none.

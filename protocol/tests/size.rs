@@ -1,0 +1,80 @@
+//! What typical messages cost, header and body, against what we promise for cellular links.
+//!
+//! `cargo test -p mote-protocol --test size -- --nocapture` prints each with its goal.
+
+use mote_protocol::frame::{self, Body};
+use mote_protocol::name::Uid;
+use mote_protocol::node::{Heartbeat, ObjectDigest, Session};
+use mote_protocol::object::{ContentHash, Revision};
+use mote_protocol::status::{
+    Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
+};
+
+/// A moment in 2026, in milliseconds: what a revision is made of.
+const NOW_MS: u64 = 1_795_000_000_000;
+
+/// Seconds of uptime after half a year.
+const UPTIME: i64 = 15_768_000;
+
+/// Prints what a message costs and fails where that is not below the goal.
+#[track_caller]
+fn costs_less_than<B: Body>(goal: usize, what: &str, body: &B) {
+    let len = frame::encode(body).expect("encodes").len();
+    println!("{what}: {len} bytes (goal: < {goal})");
+    assert!(len < goal, "{what} costs {len} bytes, the goal is < {goal}");
+}
+
+fn heartbeat(start: u32, connection: u32, sequence: u32, at: i64) -> Heartbeat {
+    let objects = ObjectDigest { count: 20, digest: 0xdead_beef };
+    Heartbeat { session: Session { start, connection }, sequence, at, conditions: 1, objects }
+}
+
+/// A pod that runs: uid, address, five conditions, one container with its image's digest.
+fn pod_status(address: &str, started: i64) -> PodStatus {
+    let mut conditions = Conditions { truth: 0, since: [0, 1, 1, 12, 12] };
+    for condition in PodCondition::ALL {
+        conditions.set(condition, true);
+    }
+    let container = ContainerStatus {
+        name: "sensor-api".into(),
+        flags: ContainerStatus::pack(ContainerRole::App, true, true),
+        restarts: 0,
+        image: Some([0xab; 32]),
+        state: ContainerState::Running { since: 2 },
+        last: None,
+    };
+    let mut status = PodStatus {
+        accepted: Revision { number: NOW_MS, hash: ContentHash([0xcd; 8]) },
+        uid: Some(Uid::from_random([0xef; 16])),
+        phase: Phase::Running,
+        started,
+        conditions,
+        ..PodStatus::default()
+    };
+    status.addresses.push(address.parse().expect("an address")).expect("room");
+    status.containers.push(container).expect("room");
+    status
+}
+
+#[test]
+fn a_heartbeat_costs_less_than_32_bytes() {
+    costs_less_than(32, "heartbeat of a young session", &heartbeat(3, 1, 5, 1500));
+    costs_less_than(32, "heartbeat after half a year", &heartbeat(40, 300, 52_560, UPTIME));
+}
+
+#[test]
+fn the_status_of_a_pod_with_one_container_costs_less_than_96_bytes() {
+    costs_less_than(96, "pod status, started with the board", &pod_status("10.88.0.2", 14));
+    costs_less_than(96, "pod status, half a year later", &pod_status("10.88.0.2", UPTIME));
+}
+
+/// No goal: shown so that a change of the layout shows.
+#[test]
+fn what_more_costs_is_shown() {
+    let mut status = pod_status("10.88.0.2", 14);
+    status.addresses.push("fd00::88:2".parse().expect("an address")).expect("room");
+    costs_less_than(112, "pod status with an IPv6 address beside", &status);
+    let second = ContainerStatus { name: "log-shipper".into(), ..status.containers[0].clone() };
+    status.containers.push(second).expect("room");
+    costs_less_than(160, "and with a second container", &status);
+}

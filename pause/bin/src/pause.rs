@@ -112,24 +112,28 @@ impl Pause {
 
     /// Takes one message of a client and answers it.
     fn hear(&mut self, client: usize, buffer: &mut [u8]) {
-        let Some(message) = self.clients.receive(client, buffer) else { return };
-        let bytes = buffer.get(..message.len).unwrap_or_default();
+        let Some(Message { len, received, whole }) = self.clients.receive(client, buffer) else {
+            return;
+        };
+        let bytes = buffer.get(..len).unwrap_or_default();
         let reply = match Request::decode(bytes) {
-            _ if !message.whole => Err(Fault::of(Failure::Malformed)),
+            _ if !whole => Err(Fault::of(Failure::Malformed)),
             Ok((id, Request::List)) => Ok(self.list(client, id)),
-            Ok((_, request)) => self.answer(request, &message),
+            Ok((_, request)) => self.answer(request, &received),
             Err(WireError::Version(_)) => Err(Fault::of(Failure::Version)),
             Err(WireError::Unknown(_)) => Err(Fault::of(Failure::Operation)),
             Err(_) => Err(Fault::of(Failure::Malformed)),
         };
+        // Whoever has the answer may count on what came with the request being closed.
+        drop(received);
         self.clients.send(client, id_of(bytes), &reply.unwrap_or_else(Fault::reply));
     }
 
-    fn answer(&mut self, request: Request<'_>, message: &Message) -> Result<Reply, Fault> {
+    fn answer(&mut self, request: Request<'_>, received: &Received) -> Result<Reply, Fault> {
         match request {
             Request::Hello => Ok(self.hello()),
             Request::Unshare(unshare) => self.unshare(&unshare),
-            Request::Run(run) => self.run(&run, &message.received),
+            Request::Run(run) => self.run(&run, received),
             Request::Watch { key, role, pid } => self.watch(Alive { key, role, pid }),
             Request::List => Ok(Reply::Done),
             Request::Shutdown => self.shut_down(),

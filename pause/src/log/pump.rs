@@ -28,9 +28,9 @@ pub enum Flow {
     Ended,
 }
 
-/// Reads per turn: a pipe holds 64 KiB, that is eight buffers. Then it is the next stream's turn,
-/// so a container that never stops talking cannot silence the others.
-pub const READS_PER_TURN: usize = 8;
+/// Reads per turn: a pipe holds 64 KiB, that is sixteen buffers. Then it is the next stream's
+/// turn, so a container that never stops talking cannot silence the others.
+pub const READS_PER_TURN: usize = 16;
 
 /// Writes what `source` has to `log`, through `buffer`.
 ///

@@ -141,7 +141,7 @@ proptest! {
     /// was written, no file is too long, and a line that could stay in one file has.
     #[test]
     fn nothing_is_lost_torn_or_too_long(
-        pieces in prop::collection::vec((0_usize..3000, 1_usize..5000), 0..60),
+        pieces in prop::collection::vec((0_usize..3000, 1_usize..5000), 0..25),
         buffer in 1_usize..8192,
         limit in 16_384_u32..40_000,
         before in 0_u32..16_384,

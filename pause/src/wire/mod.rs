@@ -29,9 +29,10 @@ pub use request::{LogFile, Request, Run, Strings, Unshare, UserRange};
 /// The version of this language: first byte of every message.
 pub const VERSION: u8 = 1;
 
-/// Largest message. Two pages: a helper's arguments and environment are a few hundred bytes, all
-/// that is long (the container's own) is in its bundle. The buffer is resident in every pod.
-pub const MAX_MESSAGE: usize = 8192;
+/// Largest message; also what is read of a log at once. One page, resident in every pod: a
+/// helper's arguments and environment are a few hundred bytes, all that is long (the container's
+/// own) is in its bundle.
+pub const MAX_MESSAGE: usize = 4096;
 
 /// Most file descriptors that come with one request: the executable, a `cgroup.procs` per v1
 /// hierarchy (12 on the richest kernels), stdio, result pipe, configuration.

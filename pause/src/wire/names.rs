@@ -18,13 +18,18 @@ impl Name {
 
     /// The name, or nothing if it is empty, too long, or holds bytes a name has not.
     pub fn new(name: &str) -> Option<Self> {
-        let valid = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
-        if name.is_empty() || !name.as_bytes().iter().all(valid) {
-            return None;
-        }
         let mut bytes = [0; Self::MAX];
         bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        Some(Self { len: u8::try_from(name.len()).ok()?, bytes })
+        Self::from_padded(name.len(), bytes)
+    }
+
+    /// The name that is the first `len` of `bytes`; all others must be 0.
+    fn from_padded(len: usize, bytes: [u8; Self::MAX]) -> Option<Self> {
+        let valid = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
+        let (name, padding) = bytes.split_at_checked(len)?;
+        let is_name = !name.is_empty() && name.iter().all(valid);
+        let is_padded = padding.iter().all(|byte| *byte == 0);
+        Some(Self { len: u8::try_from(len).ok()?, bytes }).filter(|_| is_name && is_padded)
     }
 
     /// The name as text.
@@ -62,17 +67,13 @@ impl Key {
 
     pub(super) fn read_optional(from: &mut Reader<'_>) -> Result<Option<Self>, WireError> {
         let len = usize::from(from.u8()?);
-        let bytes = from.bytes(Name::MAX)?;
+        let bytes = from.array()?;
         let attempt = from.u32()?;
-        let (name, padding) = bytes.split_at_checked(len).ok_or(WireError::Malformed)?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(WireError::Malformed);
+        match Name::from_padded(len, bytes) {
+            Some(name) => Ok(Some(Self { name, attempt })),
+            None if len == 0 && bytes == [0; Name::MAX] && attempt == 0 => Ok(None),
+            None => Err(WireError::Malformed),
         }
-        if name.is_empty() {
-            return if attempt == 0 { Ok(None) } else { Err(WireError::Malformed) };
-        }
-        let name = core::str::from_utf8(name).ok().and_then(Name::new);
-        Ok(Some(Self { name: name.ok_or(WireError::Malformed)?, attempt }))
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

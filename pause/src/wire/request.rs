@@ -154,6 +154,8 @@ impl<'a> Request<'a> {
     }
 
     /// Reads a request and its id.
+    // Not into its one caller, a loop of which every other path would bear its stack frame.
+    #[inline(never)]
     pub fn decode(message: &'a [u8]) -> Result<(u16, Self), WireError> {
         let (op, id, mut from) = Reader::open(message)?;
         let request = match op {

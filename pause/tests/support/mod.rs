@@ -15,6 +15,7 @@ use mote_pause::wire::{
     Exit, Hello, Key, LogEnd, LogFile, MAX_MESSAGE, Name, Reply, Request, Role, Run, SOCKET,
     Strings,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::IoSlice;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
@@ -22,6 +23,7 @@ use rustix::net::{
     SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 /// No answer takes this long, however loaded the machine is.
@@ -53,8 +55,11 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// One that is ready.
     pub fn start() -> Self {
-        Self::start_in(tempfile::tempdir().expect("a directory"), &[])
+        let mut pause = Self::start_in(tempfile::tempdir().expect("a directory"), &[]);
+        pause.agent.hello();
+        pause
     }
 
     pub fn start_in(dir: TempDir, more: &[&str]) -> Self {
@@ -112,8 +117,23 @@ impl Drop for Pause {
 }
 
 pub fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid"));
-    let _ = rustix::process::kill_process(pid.expect("not 0"), rustix::process::Signal::KILL);
+    let _ = kill_process(process(pid), Signal::KILL);
+}
+
+/// Something to wait for the end of a process with, whoever its parent is.
+pub fn pidfd(pid: u32) -> OwnedFd {
+    pidfd_open(process(pid), PidfdFlags::empty()).expect("it lives")
+}
+
+/// Waits for the end of a process.
+pub fn await_end(pidfd: &OwnedFd) {
+    let mut waiting = [PollFd::new(pidfd, PollFlags::IN)];
+    let patience = Timespec::try_from(PATIENCE).expect("a minute");
+    assert_eq!(poll(&mut waiting, Some(&patience)), Ok(1), "it ends");
+}
+
+fn process(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not 0")
 }
 
 pub fn socketpair() -> (OwnedFd, OwnedFd) {

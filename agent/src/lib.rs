@@ -11,6 +11,7 @@ pub mod exit;
 pub mod image;
 pub mod link;
 pub mod log;
+pub mod node;
 pub mod pod;
 pub mod ports;
 pub mod reconciler;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use mote_agent::arguments::{Command, HELP};
 use mote_agent::config::Config;
 use mote_agent::exit::Exit;
+use mote_agent::image::pull;
 use mote_agent::log::{self, Chain};
 use mote_agent::runtime::op;
 use mote_agent::supervise;
@@ -22,9 +23,8 @@ fn main() -> ExitCode {
     };
     let exit = match command {
         Command::Runtime(args) => return op::main(&args),
-        Command::Pull(_) | Command::Ctl(_) => {
-            complain(&io::Error::from(io::ErrorKind::Unsupported), Exit::Usage)
-        }
+        Command::Pull(args) => return pull::main(args.into_iter()),
+        Command::Ctl(_) => complain(&io::Error::from(io::ErrorKind::Unsupported), Exit::Usage),
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Help => print(HELP),

@@ -112,7 +112,7 @@ pub struct Meta {
 }
 
 /// `metadata.ownerReferences[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerReference {
     /// `apiVersion`.
     pub api_version: String,

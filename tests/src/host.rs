@@ -133,6 +133,43 @@ pub fn command_line(pid: Pid) -> String {
     String::from_utf8_lossy(&line).replace('\0', " ").trim_end().to_owned()
 }
 
+/// What a process holds of memory, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Its own pages, and its share of those it has in common with others.
+    pub pss_kib: u64,
+    /// Its own pages.
+    pub private_kib: u64,
+    /// All pages that it has mapped.
+    pub rss_kib: u64,
+}
+
+/// Reads `smaps_rollup`.
+pub fn memory(pid: Pid) -> Result<Memory> {
+    let path = format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero());
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let field = |name: &str| number_after(&text, name);
+    Ok(Memory {
+        pss_kib: field("Pss:")?,
+        private_kib: field("Private_Clean:")? + field("Private_Dirty:")?,
+        rss_kib: field("Rss:")?,
+    })
+}
+
+/// How often a process gave up the processor by itself: its wakeups.
+pub fn voluntary_switches(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    number_after(&text, "voluntary_ctxt_switches:")
+}
+
+/// The first word behind the line's beginning `name`.
+fn number_after(text: &str, name: &str) -> Result<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    let word = value.and_then(|value| value.split_whitespace().next());
+    word.with_context(|| format!("no `{name}`"))?.parse().context("a number")
+}
+
 /// Files open in a process.
 pub fn open_files(pid: Pid) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?.count())

@@ -14,6 +14,8 @@
 //! | [`node`] | the agent, with directories and cgroups of its own |
 //! | [`manifest`] | Kubernetes manifests |
 //! | [`operator`] | a person with `mote` |
+//! | [`raw`] | objects as bytes |
+//! | [`workload`] | a static program to run in containers |
 //! | [`world`] | broker, operator and observer together |
 //! | [`observer`] | what an MQTT client sees of a fleet |
 //! | [`image`] | container images, good and hostile |
@@ -21,11 +23,13 @@
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
 //! | [`board`] | virtual boards: whole machines with a kernel of their own |
 //! | [`elf`] | what an ELF file says of itself |
+//! | [`bench`] | what a node costs and how fast it is |
 //! | [`demo`] | a fleet of one node, from nothing |
 //! | [`allocations`] | an allocator that counts |
 
 pub mod allocations;
 pub mod artifact;
+pub mod bench;
 pub mod binaries;
 pub mod board;
 pub mod broker;
@@ -40,7 +44,9 @@ pub mod observer;
 pub mod operator;
 pub mod port;
 pub mod process;
+pub mod raw;
 pub mod registry;
 pub mod verify;
 pub mod wait;
+pub mod workload;
 pub mod world;

@@ -3,6 +3,7 @@
 //! Pods outlive their agent by design, so a node that is dropped first ends its agent and then
 //! everything the agent left: nothing of a test outlives it.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use mote_protocol::name::Uid;
 use rustix::process::{Pid, Signal};
 
 use crate::binaries;
@@ -57,6 +59,7 @@ pub struct Node {
     footprint: Footprint,
     agent: Option<Process>,
     program: PathBuf,
+    level: &'static str,
 }
 
 impl Node {
@@ -73,7 +76,8 @@ impl Node {
         let unique = directory.parent().and_then(Path::file_name).unwrap_or_default();
         let cgroup = format!("{}.{}", unique.to_string_lossy(), options.directory);
         let footprint = Footprint { directory, cgroup };
-        let node = Self { options, footprint, agent: None, program: binaries::agent()? };
+        let node =
+            Self { options, footprint, agent: None, program: binaries::agent()?, level: "debug" };
         fs::create_dir_all(node.images())?;
         fs::write(node.config(), node.configuration(section)?).context("write agent.toml")?;
         Ok(node)
@@ -83,6 +87,13 @@ impl Node {
     #[must_use]
     pub fn with_program(mut self, program: &Path) -> Self {
         self.program = program.into();
+        self
+    }
+
+    /// Lets the agent log as it does by default, for measuring.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.level = "info";
         self
     }
 
@@ -108,7 +119,7 @@ impl Node {
 
     /// Where archives are dropped to be imported.
     pub fn images(&self) -> PathBuf {
-        self.state().join("import")
+        self.footprint.directory.join("import")
     }
 
     /// Its configuration file.
@@ -128,9 +139,17 @@ impl Node {
 
     /// Starts the agent and returns once it says that it runs.
     pub fn start(&mut self) -> Result<()> {
+        self.start_under(&[])
+    }
+
+    /// Starts the agent under a program that watches it.
+    pub fn start_under(&mut self, watcher: &[&str]) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
-        let mut start = command(&self.program);
-        start.arg("--config").arg(self.config()).env("MOTE_LOG", "debug");
+        let program = self.program.as_os_str();
+        let mut words = watcher.iter().map(OsStr::new).chain([program]);
+        let mut start = command(words.next().context("there is a program")?);
+        start.args(words);
+        start.arg("--config").arg(self.config()).env("MOTE_LOG", self.level);
         let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
         agent.wait_for_line("started")?;
         self.agent = Some(agent);
@@ -159,13 +178,13 @@ impl Node {
         Ok(())
     }
 
-    /// Asks the agent to end; it must end well.
-    pub fn terminate(&mut self) -> Result<()> {
+    /// Asks the agent to end; it must end well. Gives its log.
+    pub fn terminate(&mut self) -> Result<String> {
         let mut agent = self.agent.take().context("no agent to end")?;
         agent.signal(Signal::TERM)?;
         let status = agent.wait()?;
         ensure!(status.success(), "the agent ended with {status}; its log:\n{}", agent.log());
-        Ok(())
+        Ok(agent.log())
     }
 
     /// Power off: agent, pods and all that is in memory is gone; flash is left.
@@ -204,6 +223,32 @@ impl Node {
         Ok(found)
     }
 
+    /// The processes that hold its pods.
+    pub fn pauses(&self) -> Result<Vec<Pid>> {
+        let mut found = self.footprint.processes()?;
+        found.retain(|pid| {
+            let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+            name.is_ok_and(|name| name.trim() == "mote-pause")
+        });
+        Ok(found)
+    }
+
+    /// What a container of a pod has printed, all attempts, without the log's own columns.
+    pub fn printed(&self, pod: &Uid, container: &str) -> Result<String> {
+        let mut text = String::new();
+        for path in files_below(&self.run()) {
+            let shown = path.display().to_string();
+            let is_log = path.extension().is_some_and(|extension| extension == "log");
+            if is_log && shown.contains(&pod.to_string()) && shown.contains(container) {
+                let log = fs::read_to_string(&path)?;
+                // TIME STREAM TAG CONTENT
+                let lines = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
+                lines.for_each(|line| text.extend([line, "\n"]));
+            }
+        }
+        Ok(text)
+    }
+
     fn configuration(&self, section: &str) -> Result<String> {
         let options = &self.options;
         let mut text = format!(
@@ -216,11 +261,26 @@ impl Node {
             self.footprint.cgroup,
             options.extra
         );
+        writeln!(text, "[images]\nimport_dir = \"{}\"", self.images().display())?;
         for host in &options.registries {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
         }
         Ok(text)
     }
+}
+
+/// Every file below a directory, sorted; what cannot be read is not there.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files_below(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
 }
 
 impl Drop for Node {

@@ -13,20 +13,26 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod assembly;
 pub mod config;
 pub mod digest;
 pub mod error;
 pub mod layer;
+pub mod layout;
 pub mod manifest;
 pub mod platform;
+pub mod pull;
+pub mod puller;
 pub mod reference;
 pub mod registry;
+pub mod source;
 pub mod store;
 pub mod unpack;
 
 pub use config::ImageConfig;
 pub use digest::Digest;
 pub use error::{ImageError, Retry};
+pub use puller::{Puller, PullerConfig};
 
 /// Where container images come from, as the reconciler sees it.
 pub trait Images {

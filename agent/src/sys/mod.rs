@@ -5,6 +5,9 @@
 //! the callers.
 #![allow(unsafe_code)]
 
+pub mod clock;
+pub mod event;
 pub mod mount;
+pub mod priority;
 pub mod process;
 pub mod seccomp;

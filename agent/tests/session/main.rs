@@ -8,6 +8,7 @@ use mote_agent::link::{Delivery, FromBroker, Link, Publication, Settlement, Tick
 use mote_agent::ports::Random;
 use mote_protocol::frame;
 use mote_protocol::node::{Session, Will};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 mod authority;
@@ -36,13 +37,15 @@ impl Random for Steady {
 /// A node's link and the task behind it.
 struct Node {
     link: MqttLink,
+    start: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
 impl Node {
     fn connect(options: LinkOptions) -> Self {
-        let (link, connector) = connect(options, Steady);
-        Self { link, task: tokio::spawn(connector.run()) }
+        let (start, receiver) = watch::channel(7);
+        let (link, connector) = connect(options, receiver, Steady);
+        Self { link, start, task: tokio::spawn(connector.run()) }
     }
 
     async fn next(&mut self) -> FromBroker {
@@ -104,7 +107,7 @@ fn options(url: &str) -> LinkOptions {
         certificate: None,
         login: None,
         keep_alive: Duration::from_secs(30),
-        session_expiry: Duration::from_secs(600),
+        session_expiry: Duration::from_mins(10),
         connect_timeout: Duration::from_secs(10),
     };
     let specs = Subscription { filter: SPECS.to_owned(), every_time: false };
@@ -112,7 +115,6 @@ fn options(url: &str) -> LinkOptions {
     LinkOptions {
         broker,
         client_id: "mote-n-0102030405060708".to_owned(),
-        start: 7,
         identity: [1, 2, 3, 4, 5, 6, 7, 8],
         will_topic: "mote/v1/f/n/will".to_owned(),
         subscriptions: vec![specs, birth],
@@ -203,6 +205,17 @@ async fn no_broker_at_the_start_is_no_reason_to_give_up() {
     tokio::task::yield_now().await;
     broker.resume();
     node.connected().await;
+}
+
+#[tokio::test]
+async fn a_greater_start_is_taken_up_with_a_connection_of_its_own() {
+    let broker = Broker::start("allow_anonymous true");
+    let mut node = Node::connect(plain(&broker));
+    node.connected().await;
+    node.start.send_replace(42);
+    assert!(matches!(node.next().await, FromBroker::Lost { taken_over: false, .. }));
+    let (session, _) = node.connected().await;
+    assert_eq!(session.start, 42);
 }
 
 #[tokio::test]

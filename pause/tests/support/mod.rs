@@ -27,7 +27,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 /// No answer takes this long, however loaded the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Builds the binary once and says where it is.
 pub fn binary() -> &'static Path {

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::Machine;
-use super::qemu::Qemu;
 
 /// Memory of a board, MiB: a small real one, and two fit any build machine.
 const MEMORY: &str = "512";
@@ -43,19 +42,29 @@ pub struct Guest {
     dialogue: String,
 }
 
+/// What a board boots from.
+#[derive(Clone, Copy, Debug)]
+pub struct Media<'a> {
+    /// The kernel's image.
+    pub kernel: &'a Path,
+    /// The archive that the kernel unpacks.
+    pub file_system: &'a Path,
+    /// The file that is the board's disk.
+    pub flash: &'a Path,
+}
+
 impl Guest {
-    /// Starts a board and waits until it takes orders. It is given `time` for all it does.
+    /// Starts a board and waits until it takes orders. `command` is the program to do it with;
+    /// the console's log goes to `directory`. It is given `time` for all it does.
     pub fn boot(
-        qemu: &Qemu,
+        mut command: Command,
         machine: Machine,
-        kernel: &Path,
-        initramfs: &Path,
+        media: &Media<'_>,
         directory: &Path,
         time: Duration,
     ) -> Result<Self> {
         let console = directory.join("console.log");
-        let mut command = qemu.command(machine);
-        describe(&mut command, machine, kernel, initramfs, &console);
+        describe(&mut command, machine, media, &console);
         let errors = File::create(directory.join("emulator.log"))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut emulator = command.spawn().context("start the emulator")?;
@@ -133,7 +142,9 @@ impl Guest {
             if let Some(status) = line.strip_prefix("= ") {
                 return Ok((status.trim().parse()?, text));
             }
-            let line = line.strip_prefix("| ").context("the board speaks out of turn")?;
+            let Some(line) = line.strip_prefix("| ") else {
+                bail!("the board speaks out of turn: {line}");
+            };
             if !text.is_empty() {
                 text.push('\n');
             }
@@ -157,7 +168,7 @@ impl Drop for Guest {
     }
 }
 
-fn describe(command: &mut Command, machine: Machine, kernel: &Path, initramfs: &Path, log: &Path) {
+fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Path) {
     command.args(machine.options());
     // Hardware virtualisation differs from machine to machine; the emulator's own translation is
     // the same everywhere. Its cache of translated code is a gigabyte unless told otherwise.
@@ -168,14 +179,17 @@ fn describe(command: &mut Command, machine: Machine, kernel: &Path, initramfs: &
     command.args(["-device", "virtserialport,chardev=host,name=host"]);
     command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
     command.args(["-device", "virtio-rng-pci"]);
-    command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    // The build machine does not lose its power during a test: no need to wait for its disk.
+    let flash = format!("file={},id=flash,if=none,format=raw,cache=unsafe", media.flash.display());
+    command.args(["-drive", &flash, "-device", "virtio-blk-pci,drive=flash"]);
+    command.arg("-kernel").arg(media.kernel).arg("-initrd").arg(media.file_system);
     command.arg("-append").arg(format!("console={} {KERNEL_OPTIONS}", machine.console()));
 }
 
 fn read_line(output: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
     output.take(LONGEST_LINE).read_until(b'\n', &mut line).ok().filter(|length| *length > 0)?;
-    Some(String::from_utf8_lossy(&line).trim_end().into())
+    Some(String::from_utf8_lossy(&line).trim_end_matches('\n').into())
 }
 
 fn tail(path: &Path) -> Result<String> {

@@ -12,6 +12,7 @@ step() {
     name=$1
     shift
     if ! "$@"; then
+        dmesg | tail -n 40
         echo "BOARD $name failed"
         poweroff -f
     fi
@@ -41,14 +42,19 @@ network() {
         ip route add default via 10.0.2.2 && hostname board
 }
 
-# The driver announces its ports a moment after it was loaded.
-host_port() {
+# Drivers find their devices a moment after they were loaded.
+appears() {
     tries=0
-    until [ -e /dev/vport0p1 ]; do
+    until [ -e "$1" ]; do
         tries=$((tries + 1))
         [ "$tries" -lt 200 ] || return 1
         usleep 50000
     done
+}
+
+# What survives a reboot: where the agent keeps its state.
+flash() {
+    appears /dev/vda && mkdir -p /var/lib && mount -t ext4 /dev/vda /var/lib
 }
 
 # The kernel unpacks its first file system where nothing can be mounted over or pivoted away
@@ -58,15 +64,16 @@ if [ "$1" != moved ]; then
     mkdir /new
     mount -t tmpfs -o mode=755,size=75% tmpfs /new
     cp -a bin etc init lib opt /new
-    cd /new && mkdir -p dev proc run sys tmp var/lib root
+    cd /new && mkdir -p dev proc run sys tmp root
     exec switch_root /new /init moved
 fi
 
 step file-systems file_systems
 exec </dev/null
 step modules modules
+step flash flash
 step network network
-step host-port host_port
+step host-port appears /dev/vport0p1
 exec 3<>/dev/vport0p1
 
 echo "BOARD up $(cut -d ' ' -f 1 /proc/uptime)"
@@ -75,7 +82,10 @@ echo "= 0" >&3
 while read -r command <&3; do
     sh -c "$command" >/tmp/answer 2>&1 3<&-
     status=$?
-    sed 's/^/| /' /tmp/answer >&3
+    # The last line may have no end.
+    while IFS= read -r text || [ -n "$text" ]; do
+        printf '| %s\n' "$text"
+    done </tmp/answer >&3
     echo "= $status" >&3
 done
 poweroff -f

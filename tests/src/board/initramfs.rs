@@ -11,8 +11,16 @@ use super::cpio::Cpio;
 use super::kernel::Kernel;
 
 /// What `/init` loads: the devices of the board, then what containers and their networks need.
-const MODULES: [&str; 7] =
-    ["virtio_pci", "virtio_console", "virtio_rng", "virtio_net", "overlay", "veth", "nf_tables"];
+const MODULES: [&str; 8] = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_console",
+    "virtio_rng",
+    "virtio_net",
+    "overlay",
+    "veth",
+    "nf_tables",
+];
 
 /// The board's first process.
 const INIT: &str = include_str!("init.sh");

@@ -25,18 +25,22 @@ pub mod qemu;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::binaries;
 
 use debian::Archive;
-use guest::Guest;
+use guest::{Guest, Media};
 use initramfs::GuestFile;
 use kernel::Kernel;
 use machine::Machine;
 use qemu::Qemu;
+
+/// Size of a board's flash, for `mke2fs`. A sparse file: only what is written takes place.
+const FLASH: &str = "512M";
 
 /// Where a board finds what listens on this machine's loopback interface.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
@@ -72,13 +76,26 @@ impl Board {
         initramfs::read(&self.busybox)
     }
 
-    /// Boots one with these files. Its own, among them the console's log, go to `directory`; it
-    /// is given `time` for all it does.
+    /// Boots one with these files. What is its own lies in `directory`: the console's log, and its
+    /// flash, which a second boot finds as the first left it. It is given `time` for all it does.
     pub fn boot(&self, files: &[GuestFile], directory: &Path, time: Duration) -> Result<Guest> {
         let file_system = directory.join("initramfs.cpio");
         initramfs::write(&file_system, &self.kernel, self.busybox()?, files)?;
-        Guest::boot(&self.qemu, self.machine, self.kernel.image(), &file_system, directory, time)
+        let flash = directory.join("flash.ext4");
+        if !flash.exists() {
+            format(&flash)?;
+        }
+        let media = Media { kernel: self.kernel.image(), file_system: &file_system, flash: &flash };
+        Guest::boot(self.qemu.command(self.machine), self.machine, &media, directory, time)
     }
+}
+
+fn format(flash: &Path) -> Result<()> {
+    let output = Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(flash).arg(FLASH).output();
+    let output = output.context("start mke2fs (package e2fsprogs)")?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "mke2fs fails: {}", complaint.trim());
+    Ok(())
 }
 
 /// Where the parts of boards are kept: in the target directory, for every profile.

@@ -7,7 +7,6 @@
 
 mod broker;
 mod story;
-mod workload_image;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,11 +16,13 @@ use clap::Parser;
 use mote_protocol::status::{Phase, PodCondition, PodStatus};
 
 use crate::host::{self, Remains};
+use crate::image::Image;
 use crate::manifest::{Manifest, pod};
 use crate::node::{Node, NodeOptions};
 use crate::observer::Observer;
 use crate::operator::Operator;
 use crate::wait::{Deadline, Watched};
+use crate::workload;
 use crate::world::status_topic;
 use story::Story;
 
@@ -54,7 +55,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     listen_for_interrupt(&stop)?;
 
     println!("building the agent, mote and an image");
-    let image = workload_image::build(directory.path())?;
+    let image = workload_image(directory.path())?;
     let broker = broker::start()?;
     println!("broker: {broker}, embedded in this process");
     let node_options = NodeOptions::new("board", FLEET);
@@ -74,6 +75,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     ensure!(host::interfaces()? == before, "an interface was left behind");
     println!("nothing is left: no process, mount, cgroup, interface or file");
     Ok(ExitCode::SUCCESS)
+}
+
+fn workload_image(directory: &std::path::Path) -> Result<Image> {
+    let program = directory.join("workload");
+    workload::compile(&program)?;
+    workload::image(&program)
 }
 
 /// The main part: from the agent's start to its end, by its own means.

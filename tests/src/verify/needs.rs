@@ -21,6 +21,7 @@ impl Need {
     pub(super) const MOSQUITTO: Self = Self::Program("mosquitto", "mosquitto");
     pub(super) const REGISTRY: Self = Self::Program("docker-registry", "docker-registry");
     pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
+    pub(super) const CRUN: Self = Self::Program("crun", "crun");
     pub(super) const STRACE: Self = Self::Program("strace", "strace");
     pub(super) const VALGRIND: Self = Self::Program("valgrind", "valgrind");
     pub(super) const MUSL_GCC: Self = Self::Program("musl-gcc", "musl-tools");

@@ -3,15 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use mote_protocol::extension::Extension;
 use mote_protocol::frame::VERSION;
-use mote_protocol::object::Intent;
+use mote_protocol::object::Pod;
 use mote_protocol::status::{ContainerState, Phase, PodStatus};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::pod;
 use mote_tests::node::Node;
+use mote_tests::raw;
 use mote_tests::world::{BUSYBOX, World, container, spec_topic, topic};
 use rustix::process::Pid;
-
-use crate::raw;
 
 /// The first number of revisions that tests make up: of a time before any other.
 const REVISION: u64 = 1_000;
@@ -34,10 +33,15 @@ fn nothing_was_disturbed(world: &World, node: &Node, process: Pid) -> Result<()>
     Ok(())
 }
 
+/// A pod whose containers sleep.
+fn sleeper(containers: &[&str], seconds: &str) -> Pod {
+    raw::pod(containers, BUSYBOX, &["sleep", seconds])
+}
+
 #[test]
 fn frames_that_cannot_be_read_are_refused_by_reason() -> Result<()> {
     let (world, node, process) = with_a_good_pod()?;
-    let good = raw::framed(&raw::object(&raw::pod(&["main"], "1002"), REVISION)?)?;
+    let good = raw::framed(&raw::object(&sleeper(&["main"], "1002"), REVISION)?)?;
     let changed = |at: usize, value: u8| {
         let mut bytes = good.clone();
         bytes[at] = value;
@@ -62,14 +66,14 @@ fn frames_that_cannot_be_read_are_refused_by_reason() -> Result<()> {
 fn a_critical_extension_is_refused_by_name() -> Result<()> {
     let (world, node, process) = with_a_good_pod()?;
     let future = |critical| Extension { name: "levitate".into(), critical, value: vec![1] };
-    let mut asked = raw::pod(&["main"], "1002");
+    let mut asked = sleeper(&["main"], "1002");
     asked.extensions.0.push(future(true));
     let object = raw::object(&asked, REVISION)?;
     world.observer.publish_retained(&spec_topic(&node, "critical"), &raw::framed(&object)?)?;
     let refusal = world.wait_for_refusal(&node, "critical")?;
     assert!(refusal.starts_with("UnknownExtension") && refusal.contains("levitate"), "{refusal}");
 
-    let mut asked = raw::pod(&["main"], "1003");
+    let mut asked = sleeper(&["main"], "1003");
     asked.extensions.0.push(future(false));
     let object = raw::object(&asked, REVISION)?;
     world.observer.publish_retained(&spec_topic(&node, "ordinary"), &raw::framed(&object)?)?;
@@ -82,7 +86,7 @@ fn a_huge_payload_does_not_keep_a_good_object_away() -> Result<()> {
     let world = World::new()?;
     let mut node = world.prepare(world.options("n1"))?;
     world.observer.publish_retained(&spec_topic(&node, "aaa-huge"), &vec![0x11; 10 << 20])?;
-    let good = raw::framed(&raw::object(&raw::pod(&["main"], "1001"), REVISION)?)?;
+    let good = raw::framed(&raw::object(&sleeper(&["main"], "1001"), REVISION)?)?;
     world.observer.publish_retained(&spec_topic(&node, "good"), &good)?;
     node.start()?;
     world.wait_for_phase(&node, "good", Phase::Running)?;
@@ -93,7 +97,7 @@ fn a_huge_payload_does_not_keep_a_good_object_away() -> Result<()> {
 #[test]
 fn forged_topics_make_nothing() -> Result<()> {
     let (world, node, process) = with_a_good_pod()?;
-    let good = raw::framed(&raw::object(&raw::pod(&["main"], "1002"), REVISION)?)?;
+    let good = raw::framed(&raw::object(&sleeper(&["main"], "1002"), REVISION)?)?;
     for below in [
         "spec/pod/default/../../../../etc/x",
         "spec/pod/default/..",
@@ -199,7 +203,7 @@ fn hostile(layer: Layer) -> Result<Image> {
 #[test]
 fn a_duplicate_container_name_is_refused_by_field() -> Result<()> {
     let (world, node, process) = with_a_good_pod()?;
-    let object = raw::object(&raw::pod(&["main", "main"], "1002"), REVISION)?;
+    let object = raw::object(&sleeper(&["main", "main"], "1002"), REVISION)?;
     world.observer.publish_retained(&spec_topic(&node, "twice"), &raw::framed(&object)?)?;
     let status = world.wait_for(&node, "twice", "a refusal", |status| status.refusal.is_some())?;
     let refusal = status.refusal.context("waited for")?;
@@ -212,8 +216,8 @@ fn a_duplicate_container_name_is_refused_by_field() -> Result<()> {
 fn a_replayed_older_revision_is_stale() -> Result<()> {
     let (world, node, process) = with_a_good_pod()?;
     let topic = spec_topic(&node, "web");
-    let old = raw::framed(&raw::object(&raw::pod(&["main"], "1002"), REVISION)?)?;
-    let new = raw::framed(&raw::object(&raw::pod(&["main"], "1003"), REVISION + 1)?)?;
+    let old = raw::framed(&raw::object(&sleeper(&["main"], "1002"), REVISION)?)?;
+    let new = raw::framed(&raw::object(&sleeper(&["main"], "1003"), REVISION + 1)?)?;
     world.observer.publish_retained(&topic, &new)?;
     world.wait_for_phase(&node, "web", Phase::Running)?;
     world.observer.publish_retained(&topic, &old)?;
@@ -270,8 +274,7 @@ fn wait_for_image_error(world: &World, node: &Node, pod: &str) -> Result<String>
 #[test]
 fn a_deletion_is_an_object_of_its_own() -> Result<()> {
     let (world, node, _) = with_a_good_pod()?;
-    let mut tombstone = raw::object(&raw::pod(&["main"], "1"), u64::MAX - 1)?;
-    tombstone.intent = Intent::Delete { grace_s: Some(0) };
-    world.observer.publish_retained(&spec_topic(&node, "good"), &raw::framed(&tombstone)?)?;
+    let tombstone = raw::framed(&raw::tombstone(u64::MAX - 1)?)?;
+    world.observer.publish_retained(&spec_topic(&node, "good"), &tombstone)?;
     world.wait_until_gone(&node, "good")
 }

@@ -42,5 +42,4 @@ mod identity;
 mod life;
 mod offline;
 mod operators;
-mod raw;
 mod survival;

@@ -99,11 +99,14 @@ impl<'a> BlobReader<'a> {
             self.skip = self.offset;
         }
         let body = response.into_body();
-        if body.size_hint().exact().is_some_and(|bytes| bytes > self.size) {
-            let what = format!("it wants to send more than the blob's {} bytes", self.size);
-            return Err(protocol(host, &what));
+        let begins_at = self.offset - self.skip;
+        let promised = body.size_hint().exact().map(|bytes| bytes.saturating_add(begins_at));
+        match promised {
+            Some(actual) if actual != self.size => {
+                Err(RegistryError::Length { host: host.to_owned(), expected: self.size, actual })
+            }
+            _ => Ok(body),
         }
-        Ok(body)
     }
 
     /// Takes in a piece, without what the reader has already.
@@ -112,8 +115,11 @@ impl<'a> BlobReader<'a> {
         chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
         self.skip -= known;
         if chunk.len() as u64 > self.size - self.offset {
-            let what = format!("it sent more than the blob's {} bytes", self.size);
-            return Err(protocol(self.reference.endpoint(), &what));
+            return Err(RegistryError::Length {
+                host: self.reference.endpoint().to_owned(),
+                expected: self.size,
+                actual: self.offset.saturating_add(chunk.len() as u64),
+            });
         }
         self.chunk = chunk;
         Ok(())

@@ -76,6 +76,16 @@ pub enum RegistryError {
         /// Bytes that should have come.
         size: u64,
     },
+    /// A blob of another length than the manifest says.
+    #[error("{host} has {actual} bytes where the manifest promises {expected}")]
+    Length {
+        /// Host and port.
+        host: String,
+        /// By the manifest.
+        expected: u64,
+        /// By the registry, or at least this many.
+        actual: u64,
+    },
     /// Not a success and nothing more specific.
     #[error("{host} answered {status} to {path}: {text}")]
     Status {
@@ -168,6 +178,10 @@ impl RegistryError {
             Self::Protocol { host, .. } => ImageError::Malformed {
                 what: format!("the answer of {host}"),
                 reference: reference.to_string(),
+                cause: cause(self),
+            },
+            Self::Length { .. } => ImageError::DigestMismatch {
+                what: format!("a blob of {reference}"),
                 cause: cause(self),
             },
             Self::Mismatch { .. } => ImageError::DigestMismatch {

@@ -5,7 +5,7 @@
 //! contradict each other this follows Go's `archive/tar`, which every builder of images uses, so
 //! that no archive means one thing to a scanner and another to this node.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use tar::{EntryType, Header};
 
@@ -315,6 +315,18 @@ impl<R: Read> Archive<R> {
 
     fn fault(&self, source: ArchiveError) -> UnpackError {
         UnpackError::Archive { entries: self.entries, source }
+    }
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Where the current entry's content begins in the input; goes past it without reading it.
+    pub fn pass_content(&mut self) -> Result<u64, ArchiveError> {
+        let start = self.input.stream_position().map_err(ArchiveError::Read)?;
+        let end = start.checked_add(self.content + self.padding);
+        let end = end.ok_or(ArchiveError::Field("size"))?;
+        self.input.seek(SeekFrom::Start(end)).map_err(ArchiveError::Read)?;
+        (self.content, self.padding) = (0, 0);
+        Ok(start)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::limits::Bomb;
+
 /// Why a layer was not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -180,6 +182,13 @@ impl UnpackError {
             }
             _ => None,
         }
+    }
+
+    /// Whether more came out of the layer than its size allows.
+    pub fn is_bomb(&self) -> bool {
+        self.stream()
+            .and_then(io::Error::get_ref)
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Bomb>)
     }
 
     /// Whether the bytes themselves are broken, as they are when something changed them on the

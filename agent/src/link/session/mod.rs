@@ -14,12 +14,13 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::time::Duration;
 
 use mote_protocol::node::Session;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
 use rumqttc::v5::{ClientError, Request};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -62,8 +63,6 @@ pub struct LinkOptions {
     pub broker: BrokerConfig,
     /// Our name towards the broker; another board must have another.
     pub client_id: String,
-    /// Counts the starts of the agent.
-    pub start: u32,
     /// What tells boards apart, for the will.
     pub identity: [u8; 8],
     /// Where the broker says that a connection of ours ended.
@@ -76,47 +75,79 @@ pub struct LinkOptions {
 pub struct Connector<R> {
     options: LinkOptions,
     random: R,
+    start: watch::Receiver<u32>,
     happened: mpsc::Sender<Happened>,
 }
 
-/// Builds both halves.
-pub fn connect<R: Random>(options: LinkOptions, random: R) -> (MqttLink, Connector<R>) {
+/// Builds both halves. `start` counts the starts of the agent, for the session's number; where it
+/// changes, the connection is made anew.
+pub fn connect<R: Random>(
+    options: LinkOptions,
+    start: watch::Receiver<u32>,
+    random: R,
+) -> (MqttLink, Connector<R>) {
     let (happened, receiver) = mpsc::channel(CHANNEL);
-    (MqttLink::new(receiver), Connector { options, random, happened })
+    (MqttLink::new(receiver), Connector { options, random, start, happened })
 }
 
 impl<R: Random> Connector<R> {
     /// Keeps a connection, as long as somebody holds the other half.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut retry = Retry::default();
         let mut said = String::new();
-        let mut session = Session { start: self.options.start, connection: 0 };
+        let mut connection = 0;
         // The first connection of a start asks for everything anew: the state directory may not be
         // the one of the start before, and commands to that start mean nothing to this one.
         let mut clean = true;
         while !self.happened.is_closed() {
-            session.connection = session.connection.saturating_add(1);
+            connection = u32::saturating_add(connection, 1);
+            let session = Session { start: *self.start.borrow_and_update(), connection };
             let begin = Instant::now();
             let mut connected = false;
-            let (options, happened) = (&self.options, &self.happened);
-            let connection = Connection { options, session, clean, happened };
-            let error = connection.run(&mut connected).await;
+            let ended = self.connect_once(session, clean, &mut connected).await;
             clean &= !connected;
+            let Some(error) = ended else {
+                self.tell_lost(connected, "a greater session is needed".to_owned(), false).await;
+                continue;
+            };
             let (ending, reason) = (error.ending(), Chain(&error).to_string());
             let pause = retry.pause(ending, begin.elapsed(), self.random.next());
-            let broker = &self.options.broker.url;
-            let pause_s = pause.as_secs();
-            if connected || reason != said {
-                warn!(%broker, reason, pause_s, "no connection to the broker");
-                said.clone_from(&reason);
-            } else {
-                debug!(%broker, reason, pause_s, "still no connection to the broker");
-            }
-            if connected {
-                let taken_over = ending == Ending::TakenOver;
-                let _ = self.happened.send(Happened::Down { reason, taken_over }).await;
-            }
+            self.log(&reason, pause, connected || reason != said);
+            said.clone_from(&reason);
+            self.tell_lost(connected, reason, ending == Ending::TakenOver).await;
             sleep(pause).await;
+        }
+    }
+
+    /// Why it ended; none where a greater session is asked for.
+    async fn connect_once(
+        &mut self,
+        session: Session,
+        clean: bool,
+        connected: &mut bool,
+    ) -> Option<LinkError> {
+        let (options, happened) = (&self.options, &self.happened);
+        let connection = Connection { options, session, clean, happened };
+        tokio::select! {
+            error = connection.run(connected) => Some(error),
+            Ok(()) = self.start.changed() => None,
+        }
+    }
+
+    async fn tell_lost(&self, connected: bool, reason: String, taken_over: bool) {
+        if connected {
+            // Nobody listens only while the agent ends.
+            let _ = self.happened.send(Happened::Down { reason, taken_over }).await;
+        }
+    }
+
+    /// A node that is offline for a week says so once.
+    fn log(&self, reason: &str, pause: Duration, new: bool) {
+        let (broker, pause_s) = (&self.options.broker.url, pause.as_secs());
+        if new {
+            warn!(%broker, reason, pause_s, "no connection to the broker");
+        } else {
+            debug!(%broker, reason, pause_s, "still no connection to the broker");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The demo's image: one static program of ours, compiled here.
+//! A program of ours to run in containers, where busybox will not do: static, compiled when it is
+//! needed, so that it is there without a network and without packages.
 
 use std::env;
 use std::fs;
@@ -10,11 +11,10 @@ use anyhow::{Context, Result, ensure};
 use crate::image::{Builder, Image, Layer};
 
 /// Its source.
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/demo/workload.rs");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/workload/program.rs");
 
-/// Compiles the program in `directory` and makes an image of it.
-pub(super) fn build(directory: &Path) -> Result<Image> {
-    let program = directory.join("workload");
+/// Compiles the program to a file.
+pub fn compile(program: &Path) -> Result<()> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
         .args([
@@ -29,11 +29,16 @@ pub(super) fn build(directory: &Path) -> Result<Image> {
         ])
         // No libraries to carry along: the C compiler that Rust needs brings the static ones.
         .args(["-C", "target-feature=+crt-static", SOURCE, "-o"])
-        .arg(&program)
+        .arg(program)
         .output()
         .context("start rustc")?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the demo's program does not build:\n{told}");
-    let layer = Layer::default().root().file("workload", 0o755, &fs::read(&program)?);
+    ensure!(output.status.success(), "the program for containers does not build:\n{told}");
+    Ok(())
+}
+
+/// Makes an image of the compiled program, as `/workload`.
+pub fn image(program: &Path) -> Result<Image> {
+    let layer = Layer::default().root().file("workload", 0o755, &fs::read(program)?);
     Builder::default().layer(layer).build()
 }

@@ -1,13 +1,14 @@
-//! What the demo's containers run. Compiled by itself, statically, into the demo's image: it is no
-//! module of the crate beside it.
+//! What runs in containers of ours. Compiled by itself, statically: it is no module of the crate
+//! beside it.
 //!
 //! `prepare` says so and ends. `serve` answers on localhost. `ask` asks there, once a second.
+//! `stamp` says when it ran, in nanoseconds of the wall clock. `rest` sleeps.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Only this pod's containers see it: they share a network namespace that nobody else has.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -17,8 +18,17 @@ fn main() -> io::Result<()> {
         Some("prepare") => say("prepared"),
         Some("serve") => serve(),
         Some("ask") => ask(),
-        _ => Err(io::Error::other("usage: workload prepare|serve|ask")),
+        Some("stamp") => say(&now()),
+        Some("rest") => loop {
+            sleep(Duration::from_secs(1_000_000));
+        },
+        _ => Err(io::Error::other("usage: workload prepare|serve|ask|stamp|rest")),
     }
+}
+
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |time| time.as_nanos()).to_string()
 }
 
 fn say(line: &str) -> io::Result<()> {

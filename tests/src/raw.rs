@@ -1,19 +1,19 @@
-//! Objects as bytes, for what no honest tool would send.
+//! Objects as bytes, for what no honest tool would send, and for measuring without one.
 
 use anyhow::Result;
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::object::{ContentHash, Intent, Meta, Object, Pod, Revision};
 use mote_protocol::pod::{Container, PodSpec};
-use mote_tests::world::BUSYBOX;
+
 use ring::digest;
 
-/// A pod whose containers all sleep for this long.
-pub(crate) fn pod(containers: &[&str], seconds: &str) -> Pod {
+/// A pod whose containers all run one command of one image.
+pub fn pod(containers: &[&str], image: &str, command: &[&str]) -> Pod {
     let container = |name: &&str| Container {
         name: (*name).into(),
-        image: BUSYBOX.into(),
-        command: vec!["sleep".into(), seconds.into()],
+        image: image.into(),
+        command: command.iter().map(|word| (*word).into()).collect(),
         ..Container::default()
     };
     let spec = PodSpec {
@@ -25,7 +25,7 @@ pub(crate) fn pod(containers: &[&str], seconds: &str) -> Pod {
 }
 
 /// The object that asks for a pod.
-pub(crate) fn object(pod: &Pod, number: u64) -> Result<Object> {
+pub fn object(pod: &Pod, number: u64) -> Result<Object> {
     let intent = pod.to_intent()?;
     let hash = hash(&intent)?;
     let revision = Revision { number, hash };
@@ -33,8 +33,15 @@ pub(crate) fn object(pod: &Pod, number: u64) -> Result<Object> {
 }
 
 /// The frame of an object.
-pub(crate) fn framed(object: &Object) -> Result<Vec<u8>> {
+pub fn framed(object: &Object) -> Result<Vec<u8>> {
     Ok(frame::encode(object)?)
+}
+
+/// The object that asks for its end, at once.
+pub fn tombstone(number: u64) -> Result<Object> {
+    let intent = Intent::Delete { grace_s: Some(0) };
+    let revision = Revision { number, hash: hash(&intent)? };
+    Ok(Object { revision, uid: None, intent, extensions: Extensions::default() })
 }
 
 fn hash(intent: &Intent) -> Result<ContentHash> {

@@ -1,0 +1,261 @@
+//! Brings one image into the store, part by part, from wherever its parts are.
+//!
+//! ```text
+//! name -> index -> manifest for this platform -> configuration -> layers -> name in the store
+//! ```
+//! A wrong platform is noticed before a layer is fetched, layers that are here already are not
+//! fetched at all, and the name is written last: an image that has a name is complete.
+
+use std::io::{self, Read};
+
+use super::digest::{Digest, Mismatch};
+use super::error::{Cause, ImageError};
+use super::layer::{self, LayerError};
+use super::manifest::{Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
+use super::platform::Platform;
+use super::source::{Part, Source};
+use super::store::{NameRecord, StoreError, Writer};
+use super::unpack::Limits;
+
+/// Indexes within indexes that are followed.
+const MAX_NESTING: usize = 4;
+
+/// Bytes between two reports of progress.
+const REPORT: u64 = 1024 * 1024;
+
+/// Turns the parts of images into images.
+pub struct Assembly<'a> {
+    /// Where they go.
+    pub writer: &'a Writer,
+    /// What this node runs.
+    pub platform: &'a Platform,
+    /// What a layer may ask for.
+    pub limits: &'a Limits,
+    /// Hears how far it is.
+    pub progress: &'a mut dyn FnMut(Progress),
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Packed bytes of layers that were read.
+    pub bytes: u64,
+    /// Packed bytes of all layers that are missing.
+    pub total: u64,
+}
+
+/// The document that a name stands for.
+pub struct Top {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its digest, verified.
+    pub digest: Digest,
+    /// The media type that came with it, or nothing.
+    pub media_type: String,
+}
+
+/// A manifest that was chosen, and the bytes that have its digest.
+struct Chosen {
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+impl Assembly<'_> {
+    /// Makes the image that `top` describes complete and gives it its name.
+    pub fn assemble(
+        &mut self,
+        source: &mut dyn Source,
+        top: Top,
+        name: Option<String>,
+    ) -> Result<NameRecord, ImageError> {
+        let target = top.digest;
+        let chosen = self.choose(source, top)?;
+        let config = &chosen.manifest.config;
+        let bytes = self.document(source, &Part { what: "configuration", descriptor: config })?;
+        let malformed = |error, source: &dyn Source| explain(error, "configuration", source);
+        let configuration = Configuration::parse(&bytes, &chosen.manifest)
+            .map_err(|error| malformed(error, source))?;
+        configuration.check(self.platform).map_err(|error| malformed(error, source))?;
+        self.layers(source, &chosen.manifest, &configuration.rootfs.diff_ids)?;
+        let record = NameRecord { name, target, manifest: chosen.digest };
+        self.writer
+            .put_document(&config.digest, &bytes)
+            .and_then(|()| self.writer.put_document(&chosen.digest, &chosen.bytes))
+            .and_then(|()| self.writer.put_name(&record))
+            .map_err(|error| self.store_error(&error))?;
+        Ok(record)
+    }
+
+    /// Follows indexes to the manifest for this platform.
+    fn choose(&mut self, source: &mut dyn Source, top: Top) -> Result<Chosen, ImageError> {
+        let Top { mut bytes, mut digest, mut media_type } = top;
+        for _ in 0..MAX_NESTING {
+            let document = Document::parse(&bytes, &media_type)
+                .map_err(|error| explain(error, "manifest", source))?;
+            let index = match document {
+                Document::Manifest(manifest) => return Ok(Chosen { manifest, bytes, digest }),
+                Document::Index(index) => index,
+            };
+            let next =
+                index.select(self.platform).map_err(|error| explain(error, "index", source))?;
+            bytes = self.document(source, &Part { what: "manifest", descriptor: next })?;
+            digest = next.digest;
+            media_type.clone_from(&next.media_type);
+        }
+        Err(ImageError::Malformed {
+            what: "index".to_owned(),
+            reference: source.label(),
+            cause: Cause::from_text("indexes are nested too deep"),
+        })
+    }
+
+    /// Gets a document from the store or the source, verified either way.
+    fn document(&self, source: &mut dyn Source, part: &Part<'_>) -> Result<Vec<u8>, ImageError> {
+        let Descriptor { digest, size, .. } = part.descriptor;
+        if *size > MAX_DOCUMENT {
+            return Err(ImageError::Malformed {
+                what: part.what.to_owned(),
+                reference: source.label(),
+                cause: Cause::from_text(format!("it has {size} bytes, more than {MAX_DOCUMENT}")),
+            });
+        }
+        let present = self.writer.store().document(digest);
+        if let Some(bytes) = present.map_err(|error| self.store_error(&error))? {
+            return Ok(bytes);
+        }
+        let bytes = source.document(part)?;
+        let actual = Digest::of(&bytes);
+        if actual == *digest {
+            return Ok(bytes);
+        }
+        let mismatch = Mismatch { expected: *digest, actual, length: bytes.len() as u64 };
+        Err(ImageError::DigestMismatch {
+            what: format!("{} of {}", part.what, source.label()),
+            cause: Cause::of(&mismatch),
+        })
+    }
+
+    /// Fetches the layers that are not here.
+    fn layers(
+        &mut self,
+        source: &mut dyn Source,
+        manifest: &Manifest,
+        diff_ids: &[Digest],
+    ) -> Result<(), ImageError> {
+        let mut missing: Vec<(&Descriptor, Digest)> = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(diff_ids) {
+            let known = missing.iter().any(|(_, other)| other == diff_id);
+            let present = self.writer.store().layer(diff_id);
+            if !known && present.map_err(|error| self.store_error(&error))?.is_none() {
+                missing.push((descriptor, *diff_id));
+            }
+        }
+        let sizes = missing.iter().map(|(descriptor, _)| descriptor.size);
+        let total = sizes.fold(0, u64::saturating_add);
+        self.check_space(total)?;
+        let mut progress = Progress { bytes: 0, total };
+        (self.progress)(progress);
+        for (descriptor, diff_id) in missing {
+            self.layer(source, descriptor, diff_id, &mut progress)?;
+        }
+        Ok(())
+    }
+
+    fn layer(
+        &mut self,
+        source: &mut dyn Source,
+        descriptor: &Descriptor,
+        diff_id: Digest,
+        progress: &mut Progress,
+    ) -> Result<(), ImageError> {
+        let blob = source.layer(descriptor)?;
+        let mut metered =
+            Metered { inner: blob, progress, reported: 0, report: &mut *self.progress };
+        let result = layer::fetch(&mut metered, descriptor, diff_id, self.writer, self.limits);
+        drop(metered);
+        let Err(error) = result else { return Ok(()) };
+        if error.is_no_space() {
+            return Err(self.disk_full());
+        }
+        // Inflating reports through the same channel; only the source's own errors are its own.
+        let foreign = error.stream().filter(|_| !is_content(&error));
+        Err(match (&error, foreign) {
+            (_, Some(stream)) => source.failure(stream),
+            (LayerError::Packed(_) | LayerError::Content(_), _) => ImageError::DigestMismatch {
+                what: format!("layer {} of {}", descriptor.digest, source.label()),
+                cause: Cause::of(&error),
+            },
+            (LayerError::Store(error), _) => self.store_error(error),
+            _ => {
+                ImageError::Layer { layer: descriptor.digest.to_string(), cause: Cause::of(&error) }
+            }
+        })
+    }
+
+    /// Refuses early what cannot fit: unpacked layers are never smaller than packed ones.
+    fn check_space(&self, packed: u64) -> Result<(), ImageError> {
+        let free = rustix::fs::statvfs(self.writer.store().root())
+            .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        match free {
+            Ok(free) if packed > 0 && free < packed.saturating_add(self.limits.reserve) => {
+                Err(self.disk_full())
+            }
+            // Where free space cannot be told, writing will.
+            _ => Ok(()),
+        }
+    }
+
+    fn disk_full(&self) -> ImageError {
+        ImageError::DiskFull { path: self.writer.store().root().display().to_string() }
+    }
+
+    fn store_error(&self, error: &StoreError) -> ImageError {
+        if error.is_no_space() {
+            return self.disk_full();
+        }
+        ImageError::Store { cause: Cause::of(error) }
+    }
+}
+
+/// Whether a layer failed by what it holds rather than by where it comes from.
+fn is_content(error: &LayerError) -> bool {
+    match error {
+        LayerError::Unpack(error) => error.is_corruption() || error.is_bomb(),
+        _ => false,
+    }
+}
+
+fn explain(error: ManifestError, what: &str, source: &dyn Source) -> ImageError {
+    match error {
+        ManifestError::Platform { wanted, offered } => {
+            ImageError::Platform { reference: source.label(), wanted, offered }
+        }
+        error => ImageError::Malformed {
+            what: what.to_owned(),
+            reference: source.label(),
+            cause: Cause::of(&error),
+        },
+    }
+}
+
+/// Tells how much was read.
+struct Metered<'a> {
+    inner: Box<dyn Read + 'a>,
+    progress: &'a mut Progress,
+    reported: u64,
+    report: &'a mut dyn FnMut(Progress),
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.progress.bytes += count as u64;
+        self.reported += count as u64;
+        if self.reported >= REPORT {
+            self.reported = 0;
+            (self.report)(*self.progress);
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,95 @@
+//! What `docker save` wrote before it wrote OCI layouts, and what some builders still write: a
+//! configuration and plain tar layers under any names, listed in `manifest.json`.
+//!
+//! There is no manifest in it, so one is made: the layers' digests are those of the configuration,
+//! because the layers are not packed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Found, Layout, LayoutError, MAX_IMAGES, Place};
+use crate::image::assembly::Top;
+use crate::image::digest::Digest;
+use crate::image::manifest::{Descriptor, MAX_DOCUMENT};
+
+/// One entry of `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// The part of the configuration that is needed to make a manifest.
+#[derive(Deserialize)]
+struct Configuration {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Vec<Digest>,
+}
+
+/// The manifest that is made.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    schema_version: u32,
+    media_type: &'static str,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+impl Layout {
+    pub(super) fn docker_images(&mut self, bytes: &[u8]) -> Result<Vec<Found>, LayoutError> {
+        let entries: Vec<Entry> = serde_json::from_slice(bytes)
+            .map_err(|source| LayoutError::Json { what: "manifest.json", source })?;
+        entries.into_iter().take(MAX_IMAGES).map(|entry| self.docker_image(entry)).collect()
+    }
+
+    fn docker_image(&mut self, entry: Entry) -> Result<Found, LayoutError> {
+        let config = self.files.read(&entry.config, MAX_DOCUMENT)?;
+        let config = config.ok_or(LayoutError::Missing(entry.config))?;
+        let parsed: Configuration = serde_json::from_slice(&config)
+            .map_err(|source| LayoutError::Json { what: "the configuration", source })?;
+        let diff_ids = parsed.rootfs.diff_ids;
+        if diff_ids.len() != entry.layers.len() {
+            let (layers, diff_ids) = (entry.layers.len(), diff_ids.len());
+            return Err(LayoutError::LayerCount { layers, diff_ids });
+        }
+        let mut layers = Vec::new();
+        for (digest, name) in diff_ids.into_iter().zip(entry.layers) {
+            let size = self.files.size(&name)?;
+            let size = size.ok_or_else(|| LayoutError::Missing(name.clone()))?;
+            self.places.insert(digest, Place::File(name));
+            layers.push(descriptor(LAYER, digest, size));
+        }
+        let config_digest = Digest::of(&config);
+        let size = config.len() as u64;
+        self.places.insert(config_digest, Place::Bytes(config));
+        let made = Made {
+            schema_version: 2,
+            media_type: MANIFEST,
+            config: descriptor(CONFIG, config_digest, size),
+            layers,
+        };
+        let bytes = serde_json::to_vec(&made)
+            .map_err(|source| LayoutError::Json { what: "the manifest made", source })?;
+        let tags = entry.repo_tags.unwrap_or_default();
+        Ok(Found {
+            names: tags.iter().filter_map(|tag| tag.parse().ok()).collect(),
+            top: Top { digest: Digest::of(&bytes), bytes, media_type: MANIFEST.to_owned() },
+        })
+    }
+}
+
+fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+    let media_type = media_type.to_owned();
+    Descriptor { media_type, digest, size, platform: None, annotations: None }
+}

@@ -1,0 +1,189 @@
+//! Files by name, in a directory or in a tar archive.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Take};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::image::unpack::archive::{Archive, Kind};
+use crate::image::unpack::error::UnpackError;
+use crate::image::unpack::limits::Limits;
+use crate::image::unpack::path::EntryPath;
+
+/// Most files of an archive of images: 256 images with 128 layers would have 33,000.
+const MAX_ENTRIES: u64 = 40_000;
+
+/// Why files cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The system says no.
+    #[error("read {path}")]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is compressed, and cannot be read from the middle.
+    #[error("the archive itself is compressed: unpack it once with `gunzip` or `zstd -d`")]
+    Compressed,
+    /// It is no archive.
+    #[error("list the archive")]
+    List(#[source] UnpackError),
+    /// A file is larger than what it should hold.
+    #[error("{name:?} in it has {size} bytes, more than {limit}")]
+    TooLarge {
+        /// Which.
+        name: String,
+        /// Its size.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+}
+
+/// Where the files are.
+pub(super) enum Files {
+    Directory { path: PathBuf, fd: OwnedFd },
+    Archive { path: PathBuf, file: File, entries: BTreeMap<Vec<u8>, Entry> },
+}
+
+/// A file in an archive.
+pub(super) enum Entry {
+    Content {
+        offset: u64,
+        size: u64,
+    },
+    /// Docker stores a layer that two images share once and links to it.
+    Link(Vec<u8>),
+}
+
+impl Files {
+    pub(super) fn open(path: &Path) -> Result<Self, FilesError> {
+        let failed = |source| FilesError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let path = path.to_owned();
+        if file
+            .metadata()
+            .map_err(|source| FilesError::Read { path: path.clone(), source })?
+            .is_dir()
+        {
+            return Ok(Self::Directory { path, fd: file.into() });
+        }
+        let entries = list(&file, &path)?;
+        Ok(Self::Archive { path, file, entries })
+    }
+
+    /// Reads a small file whole. `None` if there is none by this name.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FilesError> {
+        let Some(size) = self.size(name)? else { return Ok(None) };
+        if size > limit {
+            return Err(FilesError::TooLarge { name: name.to_owned(), size, limit });
+        }
+        let Some(stream) = self.stream(name)? else { return Ok(None) };
+        let mut data = Vec::new();
+        stream.take(limit).read_to_end(&mut data).map_err(self.failed())?;
+        Ok(Some(data))
+    }
+
+    /// The size of a file.
+    pub(super) fn size(&self, name: &str) -> Result<Option<u64>, FilesError> {
+        Ok(self.stream(name)?.map(|stream| stream.limit()))
+    }
+
+    /// Reads a file from its start.
+    pub(super) fn stream(&self, name: &str) -> Result<Option<Take<File>>, FilesError> {
+        match self {
+            Self::Directory { fd, .. } => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                // A layout from a stick may hold links; none leads out of it.
+                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+                let file = match rustix::fs::openat2(fd, name, flags, Mode::empty(), resolve) {
+                    Ok(file) => File::from(file),
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(errno) => return Err(self.failed()(errno.into())),
+                };
+                let meta = file.metadata().map_err(self.failed())?;
+                if !meta.is_file() {
+                    return Ok(None);
+                }
+                Ok(Some(file.take(meta.len())))
+            }
+            Self::Archive { file, entries, .. } => {
+                let key = key(name.as_bytes());
+                let found = match key.as_ref().and_then(|key| entries.get(key)) {
+                    Some(Entry::Link(target)) => entries.get(target),
+                    found => found,
+                };
+                let Some(Entry::Content { offset, size }) = found else { return Ok(None) };
+                let mut file = file.try_clone().map_err(self.failed())?;
+                file.seek(SeekFrom::Start(*offset)).map_err(self.failed())?;
+                Ok(Some(file.take(*size)))
+            }
+        }
+    }
+
+    fn failed(&self) -> impl FnOnce(io::Error) -> FilesError {
+        let (Self::Directory { path, .. } | Self::Archive { path, .. }) = self;
+        let path = path.clone();
+        move |source| FilesError::Read { path, source }
+    }
+}
+
+/// Lists an archive without reading what is in it.
+fn list(file: &File, path: &Path) -> Result<BTreeMap<Vec<u8>, Entry>, FilesError> {
+    let failed = |source| FilesError::Read { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    file.take(4).read_to_end(&mut start).map_err(failed)?;
+    if matches!(start.as_slice(), [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]) {
+        return Err(FilesError::Compressed);
+    }
+    let mut file = file.try_clone().map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let limits = Limits { entries: MAX_ENTRIES, ..Limits::default() };
+    let mut archive = Archive::new(file, limits);
+    let mut entries = BTreeMap::new();
+    while let Some(entry) = archive.next_entry().map_err(FilesError::List)? {
+        let offset = archive.pass_content().map_err(|source| {
+            FilesError::List(UnpackError::Archive { entries: entries.len() as u64, source })
+        })?;
+        let Some(name) = key(&entry.name) else { continue };
+        match entry.kind {
+            Kind::File(size) => entries.insert(name, Entry::Content { offset, size }),
+            Kind::Symlink(target) => {
+                link(&name, &target).and_then(|target| entries.insert(name, Entry::Link(target)))
+            }
+            Kind::HardLink(target) => {
+                key(&target).and_then(|target| entries.insert(name, Entry::Link(target)))
+            }
+            _ => None,
+        };
+    }
+    Ok(entries)
+}
+
+/// One spelling for each name; nothing for names that lead out.
+fn key(name: &[u8]) -> Option<Vec<u8>> {
+    EntryPath::parse(name, &Limits::default()).ok().map(|path| path.whole())
+}
+
+/// What a relative link in the directory of `name` points to.
+fn link(name: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').collect();
+    parts.pop();
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join(&b'/'))
+}

@@ -1,0 +1,188 @@
+//! Images that came without a registry: OCI layouts as directories or tar archives, and what
+//! `docker save` writes.
+//!
+//! Nothing is extracted. An archive is listed once, without reading its contents, and its parts are
+//! then read from where they lie, so importing needs no room besides the image itself.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use super::assembly::Top;
+use super::digest::{Digest, Mismatch};
+use super::error::{Cause, ImageError};
+use super::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
+use super::reference::Reference;
+use super::source::{Part, Source};
+
+mod docker;
+mod files;
+
+pub use files::FilesError;
+
+use files::Files;
+
+/// Most images taken from one layout.
+const MAX_IMAGES: usize = 256;
+
+/// Why a path holds no images.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The files cannot be read.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// Neither kind of layout.
+    #[error("it has neither index.json nor manifest.json: no image layout, no docker archive")]
+    NoLayout,
+    /// A document is broken.
+    #[error("parse {what}")]
+    Json {
+        /// Which.
+        what: &'static str,
+        /// How.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Nothing in it.
+    #[error("it holds no image")]
+    Empty,
+    /// A part that something else speaks of.
+    #[error("{0:?} is missing in it")]
+    Missing(String),
+    /// The document of an image is not the one that the index names.
+    #[error("verify a manifest in it")]
+    Mismatch(#[from] Mismatch),
+    /// A docker archive whose configuration and layers differ in number.
+    #[error("docker archive has {layers} layers, its configuration {diff_ids}")]
+    LayerCount {
+        /// In `manifest.json`.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+}
+
+/// An opened layout.
+pub struct Layout {
+    files: Files,
+    label: String,
+    /// Parts that do not lie at their digest: those of docker archives.
+    places: BTreeMap<Digest, Place>,
+}
+
+/// Where a part lies, or what it is.
+enum Place {
+    File(String),
+    Bytes(Vec<u8>),
+}
+
+/// An image in a layout.
+pub struct Found {
+    /// What it is called; empty if the layout does not say.
+    pub names: Vec<Reference>,
+    /// The document to start from.
+    pub top: Top,
+}
+
+impl Layout {
+    /// Opens the directory or archive at `path`.
+    pub fn open(path: &Path) -> Result<Self, LayoutError> {
+        let files = Files::open(path)?;
+        Ok(Self { files, label: path.display().to_string(), places: BTreeMap::new() })
+    }
+
+    /// The images in it.
+    pub fn images(&mut self, path: &Path) -> Result<Vec<Found>, LayoutError> {
+        let mut found = Vec::new();
+        if let Some(bytes) = self.files.read("index.json", MAX_DOCUMENT)? {
+            let index: Index = serde_json::from_slice(&bytes)
+                .map_err(|source| LayoutError::Json { what: "index.json", source })?;
+            for descriptor in index.manifests.into_iter().take(MAX_IMAGES) {
+                found.push(self.found(&descriptor, path)?);
+            }
+        } else if let Some(bytes) = self.files.read("manifest.json", MAX_DOCUMENT)? {
+            found = self.docker_images(&bytes)?;
+        } else {
+            return Err(LayoutError::NoLayout);
+        }
+        if found.is_empty() { Err(LayoutError::Empty) } else { Ok(found) }
+    }
+
+    fn found(&self, descriptor: &Descriptor, path: &Path) -> Result<Found, LayoutError> {
+        let name = blob_name(&descriptor.digest);
+        let bytes = self.files.read(&name, MAX_DOCUMENT)?;
+        let bytes = bytes.ok_or(LayoutError::Missing(name))?;
+        let digest = Digest::of(&bytes);
+        if digest != descriptor.digest {
+            let (expected, length) = (descriptor.digest, bytes.len() as u64);
+            return Err(Mismatch { expected, actual: digest, length }.into());
+        }
+        let annotations = descriptor.annotations.clone().unwrap_or_default();
+        Ok(Found {
+            names: name_of(&annotations, path).into_iter().collect(),
+            top: Top { bytes, digest, media_type: descriptor.media_type.clone() },
+        })
+    }
+
+    fn import_error(&self, error: &LayoutError) -> ImageError {
+        ImageError::Import { path: self.label.clone(), cause: Cause::of(error) }
+    }
+
+    fn place(&self, digest: &Digest) -> String {
+        match self.places.get(digest) {
+            Some(Place::File(name)) => name.clone(),
+            _ => blob_name(digest),
+        }
+    }
+}
+
+impl Source for Layout {
+    fn document(&mut self, part: &Part<'_>) -> Result<Vec<u8>, ImageError> {
+        let digest = &part.descriptor.digest;
+        if let Some(Place::Bytes(bytes)) = self.places.get(digest) {
+            return Ok(bytes.clone());
+        }
+        let name = self.place(digest);
+        let bytes = self.files.read(&name, MAX_DOCUMENT).map_err(LayoutError::Files);
+        bytes
+            .and_then(|bytes| bytes.ok_or(LayoutError::Missing(name)))
+            .map_err(|error| self.import_error(&error))
+    }
+
+    fn layer(&mut self, descriptor: &Descriptor) -> Result<Box<dyn Read + '_>, ImageError> {
+        let name = self.place(&descriptor.digest);
+        let file = self.files.stream(&name).map_err(LayoutError::Files);
+        let file = file
+            .and_then(|file| file.ok_or(LayoutError::Missing(name)))
+            .map_err(|error| self.import_error(&error))?;
+        Ok(Box::new(file))
+    }
+
+    fn failure(&self, error: &std::io::Error) -> ImageError {
+        ImageError::Import { path: self.label.clone(), cause: Cause::of(error) }
+    }
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// What a layout calls an image.
+///
+/// containerd and docker write the whole reference; others write a whole reference or only a tag,
+/// and then the layout's file name stands for the repository.
+fn name_of(annotations: &Annotations, path: &Path) -> Option<Reference> {
+    if let Some(name) = annotations.image_name.as_ref().and_then(|name| name.parse().ok()) {
+        return Some(name);
+    }
+    let name = annotations.ref_name.as_ref()?;
+    if name.contains(['/', ':']) {
+        return name.parse().ok();
+    }
+    let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
+    format!("{stem}:{name}").parse().ok()
+}

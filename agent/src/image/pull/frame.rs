@@ -1,0 +1,137 @@
+//! What agent and pull process say to each other: JSON, each message after its length.
+//!
+//! One request goes in, reports come out, the last of them says how it ended. Both sides bound what
+//! they read: the pull process spends its life with foreign bytes, and the agent trusts it as far
+//! as that.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::image::ImageId;
+use crate::image::assembly::Progress;
+use crate::image::error::ImageError;
+use crate::image::registry::Settings;
+
+/// Largest message. A pipe holds this much, so neither side waits for the other to read.
+pub const MAX_MESSAGE: usize = 32 * 1024;
+
+/// What a pull process is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The process that asks. If it is gone, nobody wants the image any more.
+    pub parent: u32,
+    /// Where the store is.
+    pub store: PathBuf,
+    /// The directory of the cgroup to work in.
+    pub cgroup: Option<PathBuf>,
+    /// Free bytes that the store's file system must keep.
+    pub reserve: u64,
+    /// What is to be known about registries.
+    pub registries: Settings,
+    /// What to do.
+    pub job: Job,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// From a registry, by reference.
+    Pull(String),
+    /// From a layout, an archive, or a directory with several of them.
+    Import(PathBuf),
+}
+
+/// What a pull process says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// It is this far.
+    Progress(Progress),
+    /// It has one image. An import goes on.
+    Image(Outcome),
+    /// One archive of several cannot be imported. An import goes on.
+    Skipped(ImageError),
+    /// It did what it could.
+    Done,
+    /// It failed.
+    Failed(ImageError),
+}
+
+/// An image that is in the store now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The image.
+    pub id: ImageId,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Bytes that came over the network.
+    pub received: u64,
+    /// It was here, and the registry says that it is current.
+    pub unchanged: bool,
+}
+
+/// Writes one message.
+pub fn write(output: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_MESSAGE);
+    let length = length.ok_or_else(|| io::Error::other("message is too long"))?;
+    let mut frame = length.to_le_bytes().to_vec();
+    frame.extend_from_slice(&body);
+    output.write_all(&frame)?;
+    output.flush()
+}
+
+/// Reads one message.
+pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let mut body = vec![0; body_length(length)?];
+    input.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// The length that a message announces, if it is acceptable.
+pub fn body_length(prefix: [u8; 4]) -> io::Result<usize> {
+    let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+    if length > MAX_MESSAGE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message is too long"));
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_pipe() {
+        let request = Request {
+            parent: 1,
+            store: "/var/lib/mote/images".into(),
+            cgroup: None,
+            reserve: 5,
+            registries: Settings::default(),
+            job: Job::Pull("a".into()),
+        };
+        let mut pipe = Vec::new();
+        write(&mut pipe, &request).unwrap();
+        write(&mut pipe, &Report::Done).unwrap();
+        let mut input = pipe.as_slice();
+        assert_eq!(read::<Request>(&mut input).unwrap(), request);
+        assert_eq!(read::<Report>(&mut input).unwrap(), Report::Done);
+        assert!(read::<Report>(&mut input).is_err());
+    }
+
+    #[test]
+    fn long_messages_are_neither_written_nor_read() {
+        let long = Job::Pull("x".repeat(MAX_MESSAGE));
+        assert!(write(&mut Vec::new(), &long).is_err());
+        let mut pipe = 0xffff_ffff_u32.to_le_bytes().to_vec();
+        pipe.push(b'{');
+        assert!(read::<Report>(&mut pipe.as_slice()).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! `mote-agent pull`: the process that meets foreign bytes, and its memory, for as long as it takes.
+//!
+//! It reads one request from its standard input, does it, reports on its standard output, and ends.
+//! Everything in it waits for the thing before it (network, inflating, writing), in buffers of fixed
+//! size; the next pull waits for its turn in the agent.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::assembly::{Assembly, Progress, Top};
+use super::error::{Cause, ImageError};
+use super::layout::{Layout, LayoutError};
+use super::platform::Platform;
+use super::reference::Reference;
+use super::registry::Registry;
+use super::source::Remote;
+use super::store::{NameRecord, Store, Writer};
+use super::unpack::Limits;
+
+mod confine;
+pub mod frame;
+
+use frame::{Job, Outcome, Report, Request};
+
+/// Shortest time between two reports of progress.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Exit code for a request that makes no sense, after sysexits(3).
+const USAGE: u8 = 64;
+
+/// Does what the request on standard input asks. Takes no arguments: they would be public.
+pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let request = frame::read::<Request>(&mut io::stdin().lock());
+    let (Ok(request), None) = (request, args.next()) else { return ExitCode::from(USAGE) };
+    if !confine::die_with(request.parent) {
+        return ExitCode::FAILURE;
+    }
+    confine::confine(request.cgroup.as_deref());
+    let mut reports = Reports { output: io::stdout().lock(), last: None };
+    let (last, code) = match run(&request, &mut reports) {
+        Ok(()) => (Report::Done, ExitCode::SUCCESS),
+        Err(error) => (Report::Failed(error), ExitCode::FAILURE),
+    };
+    if reports.send(&last).is_err() { ExitCode::FAILURE } else { code }
+}
+
+/// The way to the agent.
+struct Reports<W> {
+    output: W,
+    last: Option<Instant>,
+}
+
+impl<W: Write> Reports<W> {
+    fn send(&mut self, report: &Report) -> io::Result<()> {
+        frame::write(&mut self.output, report)
+    }
+
+    /// Reports progress, but not too often. Whether it is heard matters to nobody.
+    fn progress(&mut self, progress: Progress) {
+        if self.last.is_none_or(|last| last.elapsed() >= REPORT_INTERVAL) {
+            self.last = Some(Instant::now());
+            let _ = self.send(&Report::Progress(progress));
+        }
+    }
+
+    fn image(&mut self, outcome: Outcome) -> Result<(), ImageError> {
+        self.send(&Report::Image(outcome)).map_err(|error| process(&error))
+    }
+}
+
+/// A request that is being done.
+struct Worker<'a, W> {
+    writer: Writer,
+    platform: Platform,
+    limits: Limits,
+    reports: &'a mut Reports<W>,
+}
+
+fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), ImageError> {
+    let store = |error| ImageError::Store { cause: Cause::of(&error) };
+    let opened = Store::open(&request.store).map_err(store)?;
+    let mut worker = Worker {
+        writer: Writer::lock(&opened).map_err(store)?,
+        platform: Platform::host(),
+        limits: Limits { reserve: request.reserve, ..Limits::default() },
+        reports,
+    };
+    match &request.job {
+        Job::Pull(reference) => {
+            let parsed: Reference = reference.parse().map_err(|error| ImageError::InvalidName {
+                reference: reference.clone(),
+                cause: Cause::of(&error),
+            })?;
+            let mut registry =
+                Registry::new(request.registries.clone()).map_err(|error| process(&error))?;
+            worker.pull(&mut registry, &parsed)
+        }
+        Job::Import(path) => worker.import(path),
+    }
+}
+
+fn process(error: &(dyn std::error::Error + 'static)) -> ImageError {
+    ImageError::Process { cause: Cause::of(error) }
+}
+
+impl<W: Write> Worker<'_, W> {
+    fn pull(&mut self, registry: &mut Registry, reference: &Reference) -> Result<(), ImageError> {
+        let found = self.writer.store().find(reference);
+        let known = found.map_err(|error| ImageError::Store { cause: Cause::of(&error) })?;
+        if let Some(known) = &known {
+            // The cheap question first: what the name stands for rarely changes.
+            let current =
+                registry.current(reference).map_err(|error| error.for_image(reference))?;
+            if current == Some(known.target) {
+                return self.unchanged(known, registry);
+            }
+        }
+        let top = registry.manifest(reference, None).map_err(|e| e.for_image(reference))?;
+        match known {
+            Some(known) if known.target == top.digest => return self.unchanged(&known, registry),
+            _ => {}
+        }
+        let top = Top { bytes: top.bytes, digest: top.digest, media_type: top.content_type };
+        let name = Some(reference.to_string());
+        let record = self.assemble(&mut Remote::new(registry, reference), top, name)?;
+        let received = registry.received();
+        self.reports.image(Outcome {
+            id: record.manifest,
+            name: record.name,
+            received,
+            unchanged: false,
+        })
+    }
+
+    fn unchanged(&mut self, known: &NameRecord, registry: &Registry) -> Result<(), ImageError> {
+        self.reports.image(Outcome {
+            id: known.manifest,
+            name: known.name.clone(),
+            received: registry.received(),
+            unchanged: true,
+        })
+    }
+
+    fn assemble(
+        &mut self,
+        source: &mut dyn super::source::Source,
+        top: Top,
+        name: Option<String>,
+    ) -> Result<NameRecord, ImageError> {
+        let reports = &mut *self.reports;
+        let mut assembly = Assembly {
+            writer: &self.writer,
+            platform: &self.platform,
+            limits: &self.limits,
+            progress: &mut |progress| reports.progress(progress),
+        };
+        assembly.assemble(source, top, name)
+    }
+
+    /// Imports one layout, or everything in a directory that is none.
+    fn import(&mut self, path: &Path) -> Result<(), ImageError> {
+        match self.import_layout(path) {
+            Err(Import::NoLayout) if path.is_dir() => {}
+            Err(Import::NoLayout) => return Err(import_error(path, &LayoutError::NoLayout)),
+            Err(Import::Failed(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+        let mut paths = Vec::new();
+        let list = std::fs::read_dir(path).map_err(|error| import_error(path, &error))?;
+        for entry in list {
+            paths.push(entry.map_err(|error| import_error(path, &error))?.path());
+        }
+        paths.sort();
+        for path in paths {
+            let error = match self.import_layout(&path) {
+                Ok(()) => continue,
+                Err(Import::NoLayout) => import_error(&path, &LayoutError::NoLayout),
+                Err(Import::Failed(error)) => error,
+            };
+            self.reports.send(&Report::Skipped(error)).map_err(|error| process(&error))?;
+        }
+        Ok(())
+    }
+
+    fn import_layout(&mut self, path: &Path) -> Result<(), Import> {
+        let failed = |error: &LayoutError| Import::Failed(import_error(path, error));
+        let mut layout = Layout::open(path).map_err(|error| failed(&error))?;
+        let images = layout.images(path).map_err(|error| match error {
+            LayoutError::NoLayout => Import::NoLayout,
+            error => failed(&error),
+        })?;
+        for found in images {
+            let mut names = found.names.iter().map(ToString::to_string);
+            let mut record =
+                self.assemble(&mut layout, found.top, names.next()).map_err(Import::Failed)?;
+            self.imported(&record).map_err(Import::Failed)?;
+            for name in names {
+                record.name = Some(name);
+                let store = |error| ImageError::Store { cause: Cause::of(&error) };
+                self.writer.put_name(&record).map_err(|e| Import::Failed(store(e)))?;
+                self.imported(&record).map_err(Import::Failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn imported(&mut self, record: &NameRecord) -> Result<(), ImageError> {
+        self.reports.image(Outcome {
+            id: record.manifest,
+            name: record.name.clone(),
+            received: 0,
+            unchanged: false,
+        })
+    }
+}
+
+/// Why a path was not imported.
+enum Import {
+    /// It is no layout; perhaps it holds some.
+    NoLayout,
+    /// It is one, and broken.
+    Failed(ImageError),
+}
+
+fn import_error(path: &Path, error: &(dyn std::error::Error + 'static)) -> ImageError {
+    ImageError::Import { path: path.display().to_string(), cause: Cause::of(error) }
+}

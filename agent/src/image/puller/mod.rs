@@ -1,0 +1,339 @@
+//! The agent's side of images: looks into the store, and starts `mote-agent pull` for the rest.
+//!
+//! One pull runs at a time, so that a node's memory is bounded whatever its pods ask for; the others
+//! wait in the order in which they came. Who asks for an image that is being pulled waits for that
+//! pull, and when nobody waits any more the pull is killed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+use tracing::{debug, info, warn};
+
+use super::error::{Cause, ImageError, Retry};
+use super::pull::frame::{Job, Outcome, Report, Request};
+use super::reference::Reference;
+use super::registry::Settings;
+use super::store::{NameRecord, Store, StoreError};
+use super::unpack::Limits;
+use super::{Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, PullPolicy, Source};
+
+mod child;
+
+use child::Child;
+
+/// What the agent tells its pulls.
+#[derive(Debug, Clone)]
+pub struct PullerConfig {
+    /// Where the store is.
+    pub store: PathBuf,
+    /// What to start; it is called with the one argument `pull`.
+    pub program: PathBuf,
+    /// What is to be known about registries.
+    pub registries: Settings,
+    /// Free bytes that the store's file system must keep.
+    pub reserve: u64,
+    /// The directory of the cgroup that pulls work in.
+    pub cgroup: Option<PathBuf>,
+    /// Where people drop layouts and archives of images. Looked at whenever an image is wanted
+    /// that is not here, and before a registry is asked.
+    pub drop_dir: Option<PathBuf>,
+    /// How long a pull may say nothing before it counts as hung. Syncing a slow card takes
+    /// minutes.
+    pub patience: Duration,
+}
+
+impl PullerConfig {
+    /// The usual: this program, no registry special, no cgroup.
+    pub fn new(store: impl Into<PathBuf>) -> Self {
+        Self {
+            store: store.into(),
+            program: PathBuf::from("/proc/self/exe"),
+            registries: Settings::default(),
+            reserve: Limits::default().reserve,
+            cgroup: None,
+            drop_dir: None,
+            patience: Duration::from_mins(15),
+        }
+    }
+}
+
+/// The images of this node, for real.
+pub struct Puller {
+    store: Store,
+    config: Arc<PullerConfig>,
+    /// The turn to pull.
+    turn: Arc<Semaphore>,
+    /// Pulls that somebody waits for, by reference.
+    flights: Mutex<BTreeMap<String, Weak<Flight>>>,
+    /// What lay in the drop directory when it was last looked at.
+    seen: tokio::sync::Mutex<BTreeMap<PathBuf, Version>>,
+}
+
+/// One version of a dropped file: inode, size, and time of the last change in its directory entry.
+type Version = (u64, u64, i64);
+
+/// A pull that is on its way, owned by everybody who waits for it.
+struct Flight {
+    result: watch::Receiver<Option<Result<Pulled, ImageError>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a pull brought.
+#[derive(Debug, Clone)]
+struct Pulled {
+    outcome: Outcome,
+    duration: Duration,
+}
+
+/// What an import brought.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The images, by every name they have.
+    pub images: Vec<(ImageId, Option<String>)>,
+    /// What could not be imported from a directory that also held other things.
+    pub skipped: Vec<ImageError>,
+}
+
+impl Puller {
+    /// Opens the store.
+    pub fn open(config: PullerConfig) -> Result<Self, ImageError> {
+        let store = Store::open(&config.store).map_err(|error| store_error(&error))?;
+        Ok(Self {
+            store,
+            config: Arc::new(config),
+            turn: Arc::new(Semaphore::new(1)),
+            flights: Mutex::new(BTreeMap::new()),
+            seen: tokio::sync::Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Brings the images of an OCI layout or archive into the store, or of every one in a
+    /// directory.
+    pub async fn import(&self, path: &Path) -> Result<Imported, ImageError> {
+        let reports = run(&self.config, &self.turn, Job::Import(path.to_owned())).await?.0;
+        let mut imported = Imported::default();
+        for report in reports {
+            match report {
+                Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
+                Report::Skipped(error) => imported.skipped.push(error),
+                _ => {}
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Imports what was dropped since the last call. What is no image is logged, once, and does
+    /// not keep the rest from being imported.
+    pub async fn import_dropped(&self) {
+        let Some(dir) = &self.config.drop_dir else { return };
+        // Held meanwhile, so that whoever comes next finds everything imported.
+        let mut seen = self.seen.lock().await;
+        let dropped = dropped(dir);
+        seen.retain(|path, version| dropped.get(path) == Some(version));
+        for (path, version) in dropped {
+            if seen.contains_key(&path) {
+                continue;
+            }
+            match self.import(&path).await {
+                Ok(imported) => {
+                    info!(path = %path.display(), images = imported.images.len(), "images imported");
+                    for error in imported.skipped {
+                        warn!(path = %path.display(), error = error.message(), "not imported");
+                    }
+                }
+                Err(error) => {
+                    warn!(path = %path.display(), error = error.message(), "not imported");
+                    let may_heal = matches!(error, ImageError::DiskFull { .. });
+                    if may_heal || error.retry() == Retry::Soon {
+                        continue;
+                    }
+                }
+            }
+            seen.insert(path, version);
+        }
+    }
+
+    fn find(&self, reference: &Reference) -> Result<Option<NameRecord>, ImageError> {
+        self.store.find(reference).map_err(|error| store_error(&error))
+    }
+
+    /// Joins the pull of `reference`, or begins one.
+    async fn pull(&self, reference: &Reference) -> Result<Pulled, ImageError> {
+        let flight = self.board(reference.to_string());
+        let mut result = flight.result.clone();
+        let ended = result.wait_for(Option::is_some).await.map(|result| result.clone());
+        match ended {
+            Ok(Some(result)) => result,
+            _ => Err(ImageError::Process {
+                cause: Cause::from_text("the task that waits for it ended"),
+            }),
+        }
+    }
+
+    fn board(&self, reference: String) -> Arc<Flight> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let running = flights.get(&reference).and_then(Weak::upgrade);
+        // One that has landed is history: who asks now wants to know how things are now.
+        if let Some(flight) = running.filter(|flight| flight.result.borrow().is_none()) {
+            return flight;
+        }
+        let (landed, result) = watch::channel(None);
+        let (config, turn) = (self.config.clone(), self.turn.clone());
+        let job = Job::Pull(reference.clone());
+        let task = tokio::spawn(async move {
+            let result = run(&config, &turn, job).await.and_then(one_image);
+            landed.send_replace(Some(result));
+        });
+        let flight = Arc::new(Flight { result, task: task.abort_handle() });
+        flights.insert(reference, Arc::downgrade(&flight));
+        flight
+    }
+}
+
+impl Images for Puller {
+    async fn ensure(&self, request: &ImageRequest) -> Result<Ensured, ImageError> {
+        let reference: Reference =
+            request.reference.parse().map_err(|error| ImageError::InvalidName {
+                reference: request.reference.clone(),
+                cause: Cause::of(&error),
+            })?;
+        let mut present = self.find(&reference)?;
+        if present.is_none() {
+            self.import_dropped().await;
+            present = self.find(&reference)?;
+        }
+        // What a digest stands for never changes, so there is nothing to ask.
+        let ask = request.policy == PullPolicy::Always && reference.digest().is_none();
+        let present = match present {
+            Some(record) if !ask => {
+                return Ok(Ensured { id: record.manifest, source: Source::Present });
+            }
+            present => present,
+        };
+        if request.policy == PullPolicy::Never {
+            return Err(ImageError::NeverPull { reference: request.reference.clone() });
+        }
+        match (self.pull(&reference).await, present) {
+            (Ok(Pulled { outcome, duration }), _) => {
+                let source = if outcome.unchanged {
+                    Source::Present
+                } else {
+                    Source::Pulled { bytes: outcome.received, duration }
+                };
+                Ok(Ensured { id: outcome.id, source })
+            }
+            (Err(error), Some(record)) if error.is_unreachable() => Ok(Ensured {
+                id: record.manifest,
+                source: Source::FallbackStale { reason: error.message() },
+            }),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn resolve(&self, id: &ImageId) -> Result<Image, ImageError> {
+        let image = self.store.image(id).map_err(|error| store_error(&error))?;
+        image.ok_or(ImageError::NotPresent { id: *id })
+    }
+
+    async fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
+        self.store.list().map_err(|error| store_error(&error))
+    }
+}
+
+/// What lies in the drop directory. Hidden files are on their way in.
+fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
+    let visible = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| visible(&entry.file_name()))
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some((entry.path(), (meta.ino(), meta.size(), meta.ctime())))
+        })
+        .take(MAX_DROPPED)
+        .collect()
+}
+
+/// Waits for the turn, runs one pull process and gives everything it said, and how long it took.
+async fn run(
+    config: &PullerConfig,
+    turn: &Arc<Semaphore>,
+    job: Job,
+) -> Result<(Vec<Report>, Duration), ImageError> {
+    let _turn = turn.clone().acquire_owned().await.map_err(|e| process_error(&e))?;
+    let begun = Instant::now();
+    let request = Request {
+        parent: std::process::id(),
+        store: config.store.clone(),
+        cgroup: config.cgroup.clone(),
+        reserve: config.reserve,
+        registries: config.registries.clone(),
+        job,
+    };
+    let mut child = Child::start(&config.program, &request).map_err(|e| process_error(&e))?;
+    let mut reports = Vec::new();
+    loop {
+        let report = tokio::time::timeout(config.patience, child.report()).await;
+        let report = report.unwrap_or_else(|_| {
+            let text = format!("it said nothing for {} s", config.patience.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        });
+        let report = report.map_err(|error| process_error(&error))?;
+        match report {
+            Some(Report::Progress(progress)) => {
+                debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
+            }
+            Some(Report::Failed(error)) => return Err(error),
+            Some(Report::Done) => break,
+            Some(report) if reports.len() < MAX_REPORTS => reports.push(report),
+            Some(_) => {}
+            None => {
+                let ended = child.ended().await.map_err(|error| process_error(&error))?;
+                let text = format!("it ended with {ended} and said nothing");
+                return Err(ImageError::Process { cause: Cause::from_text(text) });
+            }
+        }
+    }
+    child.ended().await.map_err(|error| process_error(&error))?;
+    Ok((reports, begun.elapsed()))
+}
+
+/// Files looked at in the drop directory.
+const MAX_DROPPED: usize = 1024;
+
+/// Images that one import can report: more than any layout has.
+const MAX_REPORTS: usize = 1024;
+
+/// The one image that a pull brings.
+fn one_image((reports, duration): (Vec<Report>, Duration)) -> Result<Pulled, ImageError> {
+    let outcome = reports.into_iter().find_map(|report| match report {
+        Report::Image(outcome) => Some(outcome),
+        _ => None,
+    });
+    let outcome = outcome.ok_or_else(|| ImageError::Process {
+        cause: Cause::from_text("it ended without naming an image"),
+    })?;
+    Ok(Pulled { outcome, duration })
+}
+
+fn store_error(error: &StoreError) -> ImageError {
+    ImageError::Store { cause: Cause::of(error) }
+}
+
+fn process_error(error: &(dyn std::error::Error + 'static)) -> ImageError {
+    ImageError::Process { cause: Cause::of(error) }
+}

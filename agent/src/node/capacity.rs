@@ -1,0 +1,67 @@
+//! What the node has, and what pods can have of it. PURE.
+
+use mote_protocol::node::Resources;
+
+use super::conditions::memory_threshold;
+use crate::config::NodeLimits;
+
+/// What a machine has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// CPUs.
+    pub cpus: u32,
+    /// Memory in KiB.
+    pub memory_kib: u64,
+    /// Disk under the state directory in KiB.
+    pub disk_kib: u64,
+}
+
+/// `status.capacity`.
+pub fn capacity(totals: &Totals, limits: &NodeLimits) -> Resources {
+    Resources {
+        cpu_milli: totals.cpus.saturating_mul(1000),
+        memory_kib: totals.memory_kib,
+        ephemeral_kib: totals.disk_kib,
+        pods: limits.pods,
+        ..Resources::default()
+    }
+}
+
+/// `status.allocatable`: without what is kept for the system, and without what must stay free for
+/// the node not to be under pressure.
+pub fn allocatable(totals: &Totals, limits: &NodeLimits) -> Resources {
+    let kept = limits.reserved_memory_mib.saturating_mul(1024);
+    let kept = kept.saturating_add(memory_threshold(totals.memory_kib));
+    let all = capacity(totals, limits);
+    Resources {
+        cpu_milli: all.cpu_milli.saturating_sub(limits.reserved_cpu_milli),
+        memory_kib: all.memory_kib.saturating_sub(kept),
+        ephemeral_kib: all.ephemeral_kib / 10 * 9,
+        ..all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_get_what_the_system_does_not_need() {
+        let totals = Totals { cpus: 4, memory_kib: 512 * 1024, disk_kib: 1000 };
+        let limits = NodeLimits { pods: 32, reserved_cpu_milli: 100, reserved_memory_mib: 32 };
+        let found = allocatable(&totals, &limits);
+        assert_eq!(found.cpu_milli, 3900);
+        // 512 MiB without 32 that are reserved and the tenth that stays free.
+        assert_eq!(found.memory_kib, (512 - 32) * 1024 - 512 * 1024 / 10);
+        assert_eq!((found.ephemeral_kib, found.pods), (900, 32));
+        assert_eq!(capacity(&totals, &limits).memory_kib, 512 * 1024);
+    }
+
+    #[test]
+    fn a_reserve_greater_than_the_machine_leaves_nothing() {
+        let totals = Totals { cpus: 1, memory_kib: 64 * 1024, disk_kib: 0 };
+        let limits = NodeLimits { pods: 1, reserved_cpu_milli: 2000, reserved_memory_mib: 4096 };
+        let found = allocatable(&totals, &limits);
+        assert_eq!((found.cpu_milli, found.memory_kib), (0, 0));
+    }
+}

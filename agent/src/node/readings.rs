@@ -1,0 +1,142 @@
+//! What the machine measures of itself, read when somebody asks: nothing runs in between.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
+
+use crate::sys::clock;
+
+/// One reading. Amounts that could not be read are unknown, and say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Memory that programs can have without swapping, and all, in KiB.
+    pub memory_kib: Option<Amount>,
+    /// Disk under the state directory, in KiB.
+    pub disk_kib: Option<Amount>,
+    /// Inodes there.
+    pub inodes: Option<Amount>,
+    /// Process ids.
+    pub pids: Option<Amount>,
+    /// Somebody set the clock since the machine started.
+    pub clock_trusted: bool,
+}
+
+/// What is there, and what of it is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// Free for us.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// Where readings come from.
+pub struct Instruments {
+    system: Option<System>,
+    state_dir: PathBuf,
+}
+
+impl Instruments {
+    /// For the machine we run on.
+    pub fn new(state_dir: &Path) -> Self {
+        Self { system: System::new().ok(), state_dir: state_dir.to_owned() }
+    }
+
+    /// Reads everything that changes.
+    pub fn read(&mut self) -> Reading {
+        let (disk_kib, inodes) = disk(&self.state_dir);
+        Reading {
+            memory_kib: self.memory(),
+            disk_kib,
+            inodes,
+            pids: pids(),
+            clock_trusted: clock::is_synchronized().unwrap_or(false),
+        }
+    }
+
+    /// CPUs that are there.
+    pub fn cpus(&mut self) -> u32 {
+        let Some(system) = &mut self.system else { return 1 };
+        system.refresh_cpu_list(CpuRefreshKind::nothing());
+        u32::try_from(system.cpus().len()).unwrap_or(u32::MAX).max(1)
+    }
+
+    fn memory(&mut self) -> Option<Amount> {
+        let system = self.system.as_mut()?;
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        let total = system.total_memory() / 1024;
+        (total > 0).then(|| Amount { free: system.available_memory() / 1024, total })
+    }
+}
+
+/// Bytes and inodes, for programs that are not root's: the reserve is not ours to fill.
+fn disk(path: &Path) -> (Option<Amount>, Option<Amount>) {
+    let Ok(found) = rustix::fs::statvfs(path) else { return (None, None) };
+    let kib = |blocks: u64| blocks.saturating_mul(found.f_frsize) / 1024;
+    let bytes = Amount { free: kib(found.f_bavail), total: kib(found.f_blocks) };
+    // Some file systems (btrfs) have no fixed number of inodes and say 0.
+    let inodes = Amount { free: found.f_favail, total: found.f_files };
+    (Some(bytes), (inodes.total > 0).then_some(inodes))
+}
+
+/// Processes and threads against the lower of the two bounds on them.
+fn pids() -> Option<Amount> {
+    let loadavg = small_file("/proc/loadavg").ok()?;
+    let used = loadavg.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    let bounds = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    let total =
+        bounds.iter().filter_map(|path| small_file(path).ok()?.trim().parse().ok()).min()?;
+    Some(Amount { free: u64::saturating_sub(total, used), total })
+}
+
+fn small_file(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(4096).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The addresses that packets to the world come from: those of the default routes' interfaces.
+///
+/// Connecting a datagram socket sends nothing; it makes the kernel choose route and source. The
+/// destinations are reserved for documentation (RFC 5737, RFC 3849), so no route of its own leads
+/// there.
+pub fn addresses() -> Vec<IpAddr> {
+    let towards = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    let source = |(local, remote): (&str, &str)| {
+        let socket = UdpSocket::bind(local)?;
+        socket.connect(remote)?;
+        socket.local_addr()
+    };
+    let found = towards.into_iter().filter_map(|pair| source(pair).ok());
+    found
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let mut instruments = Instruments::new(directory.path());
+        let reading = instruments.read();
+        let memory = reading.memory_kib.expect("memory");
+        assert!(memory.total > 32 * 1024 && memory.free <= memory.total, "{memory:?}");
+        let disk = reading.disk_kib.expect("disk");
+        assert!(disk.total > 0 && disk.free <= disk.total, "{disk:?}");
+        let pids = reading.pids.expect("pids");
+        assert!(pids.free > 0 && pids.free < pids.total, "{pids:?}");
+        assert!(instruments.cpus() >= 1);
+    }
+
+    #[test]
+    fn addresses_are_ones_that_others_can_use() {
+        assert!(addresses().iter().all(|ip| !ip.is_loopback() && !ip.is_unspecified()));
+    }
+}

@@ -1,0 +1,256 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::Instant;
+
+use super::*;
+use crate::node::presence::Board;
+use crate::node::readings::Amount;
+use crate::runtime::BootTime;
+
+const BOARD: Board = Board { identity: [1; 8], boot_id: [2; 16] };
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Paused time, an hour after boot.
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> BootTime {
+        BootTime(HOUR + self.0.elapsed())
+    }
+}
+
+/// A time of day that a test can set.
+#[derive(Clone)]
+struct TestWall(Rc<Cell<u64>>, Instant);
+
+impl WallClock for TestWall {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.get()) + self.1.elapsed()
+    }
+}
+
+/// A reporter and its surroundings.
+struct Bench {
+    to: mpsc::UnboundedSender<ToPresence>,
+    from: mpsc::UnboundedReceiver<FromPresence>,
+    start: watch::Receiver<u32>,
+    sight: Rc<RefCell<Sight>>,
+    wall: Rc<Cell<u64>>,
+    _task: JoinHandle<()>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (to, inbox) = mpsc::unbounded_channel();
+        let (outbox, from) = mpsc::unbounded_channel();
+        let (start_sender, start) = watch::channel(5);
+        let reading = Reading { clock_trusted: true, ..Reading::default() };
+        let sight = Sight { reading, addresses: vec!["10.0.0.7".parse().expect("address")] };
+        let sight = Rc::new(RefCell::new(sight));
+        let wall = Rc::new(Cell::new(1_800_000_000));
+        let machine = Machine { info: mote_protocol::node::NodeInfo::default(), board: BOARD };
+        let facts = Facts {
+            machine,
+            hostname: "board-7".to_owned(),
+            labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
+            heartbeat: Duration::from_mins(5),
+            capacity: Resources { cpu_milli: 4000, memory_kib: 500_000, ..Resources::default() },
+            allocatable: Resources { cpu_milli: 3900, memory_kib: 400_000, ..Resources::default() },
+            cgroup_memory: true,
+        };
+        let (look, now) = (Rc::clone(&sight), Instant::now());
+        let reporter = Reporter::new(
+            facts,
+            TestClock(now),
+            TestWall(Rc::clone(&wall), now),
+            move || look.borrow().clone(),
+            Channels { inbox, outbox, start: start_sender },
+        );
+        let task = tokio::task::spawn_local(reporter.run());
+        Self { to, from, start, sight, wall, _task: task }
+    }
+
+    fn say(&self, message: ToPresence) {
+        self.to.send(message).expect("the reporter listens");
+    }
+
+    fn connect(&self, connection: u32) {
+        self.say(ToPresence::Connected { session: session(connection) });
+    }
+
+    /// The next thing that belongs on the broker.
+    async fn owed(&mut self) -> (Topic, Vec<u8>) {
+        loop {
+            if let FromPresence::Owe { topic, payload, .. } = self.heard().await {
+                return (topic, payload);
+            }
+        }
+    }
+
+    async fn heard(&mut self) -> FromPresence {
+        self.from.recv().await.expect("the reporter lives")
+    }
+
+    async fn body<B: Body>(&mut self, expected: Topic) -> B {
+        let (topic, payload) = self.owed().await;
+        assert_eq!(topic, expected);
+        frame::decode(&payload).expect("a frame")
+    }
+
+    fn quiet(&mut self) -> bool {
+        self.from.try_recv().is_err()
+    }
+}
+
+fn session(connection: u32) -> Session {
+    Session { start: 5, connection }
+}
+
+fn with_bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    LocalSet::new().block_on(&runtime, async { test(Bench::new()).await });
+}
+
+#[test]
+fn a_connection_is_told_birth_and_status_then_heartbeats() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        let birth: Birth = bench.body(Topic::Birth).await;
+        assert_eq!((birth.session, birth.identity), (session(1), BOARD.identity));
+        assert_eq!(birth.boot_epoch, 1_800_000_000 - 3600);
+        assert!(birth.clock_trusted && birth.labels.contains_key("zone"));
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        assert_eq!(status.conditions.len(), 4);
+        assert_eq!(status.addresses.len(), 2);
+
+        let before = Instant::now();
+        bench.say(ToPresence::Objects(ObjectDigest { count: 3, digest: 0xdead_beef }));
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        assert_eq!(status.objects.count, 3);
+        for sequence in 1..4 {
+            let (topic, payload) = bench.owed().await;
+            assert_eq!(topic, Topic::Heartbeat);
+            assert!(payload.len() < 32, "{} bytes", payload.len());
+            let heartbeat: Heartbeat = frame::decode(&payload).expect("a frame");
+            assert_eq!((heartbeat.sequence, heartbeat.objects.count), (sequence, 3));
+            assert_eq!(before.elapsed(), Duration::from_mins(5) * sequence);
+        }
+    });
+}
+
+#[test]
+fn a_status_is_small_and_told_only_when_it_changed() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        bench.body::<Birth>(Topic::Birth).await;
+        let (_, payload) = bench.owed().await;
+        assert!(payload.len() < 100, "{} bytes", payload.len());
+        tokio::time::sleep(Duration::from_secs(210)).await;
+        assert!(bench.quiet(), "three looks at the same machine are worth no word");
+
+        bench.sight.borrow_mut().reading.memory_kib = Some(Amount { free: 1, total: 500_000 });
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "NodeHasInsufficientMemory");
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        let pressure = &status.conditions[1];
+        assert!(pressure.truth && pressure.condition == NodeCondition::MemoryPressure);
+        assert_eq!(pressure.since, 3600 + 240);
+    });
+}
+
+#[test]
+fn without_a_connection_nothing_is_said_but_everything_is_seen() {
+    with_bench(|mut bench| async move {
+        tokio::time::sleep(HOUR).await;
+        assert!(bench.quiet());
+        bench.sight.borrow_mut().reading.pids = Some(Amount { free: 1, total: 1000 });
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "NodeHasInsufficientPID");
+        bench.connect(1);
+        bench.body::<Birth>(Topic::Birth).await;
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        assert!(status.conditions[3].truth);
+        bench.say(ToPresence::Lost { taken_over: false });
+        tokio::time::sleep(HOUR).await;
+        assert!(bench.quiet(), "no heartbeat without a connection");
+    });
+}
+
+#[test]
+fn the_birth_is_told_anew_where_somebody_set_the_clock() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        bench.body::<Birth>(Topic::Birth).await;
+        bench.body::<NodeStatus>(Topic::NodeStatus).await;
+        bench.wall.set(1_900_000_000);
+        let birth: Birth = bench.body(Topic::Birth).await;
+        assert_eq!(birth.boot_epoch, 1_900_000_000 - 3600);
+    });
+}
+
+fn received(topic: Topic, body: &impl Body, retained: bool) -> ToPresence {
+    let payload = frame::encode(body).expect("encodes");
+    ToPresence::Received { topic, payload, retained }
+}
+
+#[test]
+fn another_board_is_answered_and_told_of_until_it_is_gone() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        bench.body::<Birth>(Topic::Birth).await;
+        bench.body::<NodeStatus>(Topic::NodeStatus).await;
+
+        let stranger = Birth { session: session(9), identity: [9; 8], ..Birth::default() };
+        bench.say(received(Topic::Birth, &stranger, false));
+        bench.body::<Birth>(Topic::Birth).await;
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "IdentityConflict");
+        assert_eq!(report.message, "board 0909090909090909 in session 5.9 uses our name");
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        let last = status.conditions.last().expect("some");
+        assert!(last.truth && last.condition == NodeCondition::IdentityConflict);
+
+        let will = Will { session: session(9), identity: [9; 8] };
+        bench.say(received(Topic::Will, &will, false));
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        assert_eq!(status.conditions.len(), 4);
+    });
+}
+
+#[test]
+fn a_broker_that_forgot_is_noticed_and_an_older_start_is_raised() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        let (_, birth) = bench.owed().await;
+        bench.body::<NodeStatus>(Topic::NodeStatus).await;
+        let echo = ToPresence::Received { topic: Topic::Birth, payload: birth, retained: false };
+        bench.say(echo);
+        assert_eq!(bench.heard().await, FromPresence::BrokerForgot);
+
+        let before = Birth { session: Session { start: 41, connection: 2 }, ..Birth::default() };
+        bench.say(received(Topic::Birth, &before, true));
+        bench.start.changed().await.expect("raised");
+        assert_eq!(*bench.start.borrow(), 42);
+    });
+}
+
+#[test]
+fn bytes_that_are_no_birth_change_nothing() {
+    with_bench(|mut bench| async move {
+        bench.connect(1);
+        bench.body::<Birth>(Topic::Birth).await;
+        bench.body::<NodeStatus>(Topic::NodeStatus).await;
+        for payload in [&b""[..], b"\x10", b"\x10\x04\x01garbage", &[0xff; 4000]] {
+            let topic = Topic::Birth;
+            bench.say(ToPresence::Received { topic, payload: payload.to_vec(), retained: false });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(bench.quiet());
+    });
+}

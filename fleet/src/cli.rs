@@ -1,0 +1,426 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use mote_protocol::name::{GroupName, Namespace, NodeName};
+
+use crate::output::format::OutputFormat;
+use crate::view::selector::Selector;
+
+/// What `mote --help` says of the commands, by what they are for.
+const COMMANDS: &str = "\
+Basic Commands:
+  apply       Apply pods from files, directories or stdin to nodes
+  get         Display nodes or pods
+  delete      Delete pods, or forget a dead node
+
+Troubleshooting Commands:
+  wait        Wait for a condition of pods or nodes
+
+Settings Commands:
+  config      Show and change the configuration file
+  version     Print the versions of this tool and of the nodes
+";
+
+const TEMPLATE: &str = "\
+{about}
+
+{before-help}{usage-heading} {usage}
+
+Options:
+{options}
+
+Use \"mote COMMAND --help\" for more information about a command.
+";
+
+/// mote controls a fleet of nodes through their MQTT broker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mote",
+    version,
+    before_help = COMMANDS,
+    help_template = TEMPLATE,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Which fleet, as whom.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file (default ~/.config/mote/config or ~/.mote/config)
+    #[arg(long, global = true, env = "MOTE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Context of the configuration file to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace of this request
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<Namespace>,
+    /// How long the broker may take for one answer
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub request_timeout: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply pods from files, directories or stdin to nodes
+    Apply(ApplyArgs),
+    /// Display nodes or pods
+    Get(GetArgs),
+    /// Delete pods, or forget a dead node
+    Delete(DeleteArgs),
+    /// Wait for a condition of pods or nodes
+    Wait(WaitArgs),
+    /// Print the versions of this tool and of the nodes
+    Version(VersionArgs),
+    /// Show and change the configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Which nodes are meant.
+#[derive(Debug, Default, Args)]
+#[group(multiple = false)]
+pub struct Target {
+    /// The node with this name
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// Every node whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<Selector>,
+    /// Every node whose configuration lists the group, also future ones
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<GroupName>,
+    /// Every node of the fleet, also future ones
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `mote apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A pod goes to the node that spec.nodeName or --node names, to each node that -l selects, to a \
+group of nodes, or to --all of them. apply has succeeded when each node's status shows what was \
+sent; a node that is offline gets it when it comes back.
+
+Examples:
+  mote apply -f pod.yaml --node pi-7
+  mote apply -f manifests/ -l node-role.kubernetes.io/gateway
+  cat pod.json | mote apply -f - --all")]
+pub struct ApplyArgs {
+    /// File, directory or - for stdin; may be given several times
+    #[arg(short, long, required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub filename: Vec<PathBuf>,
+    /// Also read the directories below
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Which nodes
+    #[command(flatten)]
+    pub target: Target,
+    /// Refuse manifests with fields that have no effect
+    #[arg(long)]
+    pub strict: bool,
+    /// End a pod that cannot be changed in place and start the new one under a new uid
+    #[arg(long)]
+    pub force: bool,
+    /// Only check and print: none or client
+    #[arg(long, value_name = "MODE", default_value = "none", value_parser = ["none", "client"])]
+    pub dry_run: String,
+    /// Wait until the nodes took it
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+    /// json, yaml or name
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+}
+
+/// `mote get`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mote get nodes -o wide
+  mote get pods -A --show-labels
+  mote get pod web --node pi-7 -o yaml
+  mote get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'")]
+pub struct GetArgs {
+    /// pods or nodes, and names; or TYPE/NAME
+    #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
+    pub resources: Vec<String>,
+    /// wide, json, yaml, name, jsonpath=TEMPLATE or jsonpath-file=FILE
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+    /// Only those whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<Selector>,
+    /// Only on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// With labels as the last column
+    #[arg(long)]
+    pub show_labels: bool,
+    /// Without the row of headings
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Go on to show what changes
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Show what changes, not what is
+    #[arg(long)]
+    pub watch_only: bool,
+    /// Say nothing where a named object does not exist
+    #[arg(long)]
+    pub ignore_not_found: bool,
+}
+
+/// `mote delete`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+A pod is gone when its node says so; a node that is offline hears of it when it comes back. \
+`delete node` clears all that the broker holds of a node that will not come back.
+
+Examples:
+  mote delete pod web
+  mote delete pod web --node pi-7 --now
+  mote delete -f pod.yaml
+  mote delete node pi-7")]
+pub struct DeleteArgs {
+    /// pods or nodes, and names; or TYPE/NAME
+    #[arg(value_name = "TYPE [NAME...] | TYPE/NAME...", required_unless_present = "filename")]
+    pub resources: Vec<String>,
+    /// Delete what is in a file, a directory or - for stdin
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath, conflicts_with = "resources")]
+    pub filename: Vec<PathBuf>,
+    /// Also read the directories below
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Pods whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "filename")]
+    pub selector: Option<Selector>,
+    /// All pods of the namespace
+    #[arg(long, conflicts_with_all = ["selector", "filename"])]
+    pub all: bool,
+    /// Only on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// On every node that has it
+    #[arg(long, conflicts_with = "node")]
+    pub all_nodes: bool,
+    /// Seconds that containers get to end
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_period: Option<u32>,
+    /// One second of grace
+    #[arg(long, conflicts_with = "grace_period")]
+    pub now: bool,
+    /// No grace, and do not wait; for nodes: even where the node is online
+    #[arg(long)]
+    pub force: bool,
+    /// Wait until the pods are gone
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub wait: bool,
+    /// How long to wait (default: the grace period and half a minute)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Say nothing where a named object does not exist
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// name
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["name"])]
+    pub output: Option<String>,
+}
+
+/// `mote wait`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mote wait pod/web --for=condition=Ready --timeout=60s
+  mote wait pod/web --for=jsonpath='{.status.phase}'=Succeeded
+  mote wait --for=delete pod/web
+  mote wait node pi-7 --for=condition=Ready=False")]
+pub struct WaitArgs {
+    /// pods or nodes, and names; or TYPE/NAME
+    #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
+    pub resources: Vec<String>,
+    /// create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]
+    #[arg(long = "for", value_name = "WHAT")]
+    pub wanted: String,
+    /// Pods whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<Selector>,
+    /// All of the namespace
+    #[arg(long)]
+    pub all: bool,
+    /// Only on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// How long to wait in all
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// `mote version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Do not ask the broker
+    #[arg(long)]
+    pub client: bool,
+    /// json or yaml
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json", "yaml"])]
+    pub output: Option<String>,
+}
+
+/// `mote config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the name of the current context
+    CurrentContext,
+    /// List the contexts
+    GetContexts {
+        /// Only these
+        names: Vec<String>,
+        /// name
+        #[arg(short, long, value_name = "FORMAT", value_parser = ["name"])]
+        output: Option<String>,
+        /// Without the row of headings
+        #[arg(long)]
+        no_headers: bool,
+    },
+    /// Make a context the current one
+    UseContext {
+        /// Its name
+        name: String,
+    },
+    /// Write a context, or change some of it
+    SetContext(Box<SetContextArgs>),
+    /// Remove a context
+    DeleteContext {
+        /// Its name
+        name: String,
+    },
+    /// Print the configuration file
+    View,
+}
+
+/// `mote config set-context`.
+#[derive(Debug, Args)]
+pub struct SetContextArgs {
+    /// Its name
+    #[arg(required_unless_present = "current")]
+    pub name: Option<String>,
+    /// The current context
+    #[arg(long, conflicts_with = "name")]
+    pub current: bool,
+    /// Where the broker is
+    #[arg(long, value_name = "mqtt[s]://HOST[:PORT]")]
+    pub broker: Option<String>,
+    /// The fleet
+    #[arg(long, value_name = "NAME")]
+    pub fleet: Option<String>,
+    /// Who may vouch for the broker (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Our certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Our name
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// The file whose first line is our password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// Why a text is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a duration as 90, 90s, 1m30s, 500ms or 2h")]
+pub struct DurationError;
+
+/// Reads a duration as Go writes it; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, DurationError> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationError)?;
+        let (number, behind) = rest.split_at(digits);
+        let number: u32 = number.parse().map_err(|_| DurationError)?;
+        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let unit = match unit {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
+            _ => return Err(DurationError),
+        };
+        total = unit
+            .checked_mul(number)
+            .and_then(|part| total.checked_add(part))
+            .ok_or(DurationError)?;
+        rest = behind;
+    }
+    if text.is_empty() { Err(DurationError) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_names_every_command() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        let help = command.render_help().to_string();
+        for subcommand in command.get_subcommands() {
+            let line = format!(
+                "\n  {:<11} {}",
+                subcommand.get_name(),
+                subcommand.get_about().expect("about")
+            );
+            assert!(help.contains(&line), "{line}\n{help}");
+        }
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, millis) in [
+            ("5", 5000),
+            ("90s", 90_000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("2h", 7_200_000),
+            ("0", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "5x", "-5s", "1.5s", "5s5", "99999999999s"] {
+            assert_eq!(duration(text), Err(DurationError), "{text}");
+        }
+    }
+}

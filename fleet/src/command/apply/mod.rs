@@ -1,0 +1,277 @@
+//! `mote apply`: ask nodes to have pods, and wait until they say so.
+//!
+//! [`plan`] decides what to publish and [`progress`] whether a node took it; this module reads
+//! the manifests, finds the nodes and prints what became of each pod on each of them.
+
+pub mod plan;
+pub mod progress;
+mod target;
+
+use anyhow::{Context as _, anyhow};
+use mote_protocol::frame;
+use mote_protocol::name::{Namespace, NodeName, Uid};
+use mote_protocol::topic::{Address, Scope, Topic};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::resource::pod_key;
+use super::{Invocation, Link, Outcome, now_s, unix_now};
+use crate::broker::{Retain, random_bits};
+use crate::cli::ApplyArgs;
+use crate::failure::ServerError;
+use crate::kubernetes::object::manifest_value;
+use crate::manifest::{self, Manifest, document, source};
+use crate::output::console::Console;
+use crate::output::format::{self, OutputFormat};
+use crate::view::{key_filters, node_filters};
+use plan::{Given, Plan, Verb};
+use progress::Progress;
+
+/// Runs the command.
+pub async fn run(
+    args: &ApplyArgs,
+    invocation: &Invocation,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let (manifests, mut outcome) = read(args, console)?;
+    if args.dry_run == "client" {
+        for manifest in &manifests {
+            print(args, manifest, invocation.namespace(), Verb::Created, " (dry run)", console)?;
+        }
+        return Ok(outcome);
+    }
+    if manifests.is_empty() {
+        return match outcome {
+            Outcome::Failed => Ok(Outcome::Failed),
+            Outcome::Done => Err(anyhow!("no objects passed to apply")),
+        };
+    }
+    let context = invocation.context()?;
+    let mut link = invocation.connect(&context).await?;
+    let mut applying = Vec::new();
+    let mut filters = node_filters(&link.name, None);
+    for manifest in &manifests {
+        let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
+        filters.extend(key_filters(&link.name, &pod_key(namespace, &manifest.name)));
+    }
+    link.list(&filters).await?;
+    for manifest in &manifests {
+        let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
+        for scope in target::scopes(&link.fleet, manifest, &args.target)? {
+            match publish(args, &mut link, manifest, namespace, &scope).await {
+                Ok(plan) => applying.push((plan, manifest)),
+                Err(error) => {
+                    console.fail(&error)?;
+                    outcome = Outcome::Failed;
+                }
+            }
+        }
+    }
+    if settle(args, &mut link, applying, console).await? == Outcome::Failed {
+        outcome = Outcome::Failed;
+    }
+    link.session.close().await;
+    Ok(outcome)
+}
+
+/// Reads the manifests, tells what is wrong with them and what has no effect.
+fn read(args: &ApplyArgs, console: &mut Console) -> anyhow::Result<(Vec<Manifest>, Outcome)> {
+    let (mut manifests, mut outcome) = (Vec::new(), Outcome::Done);
+    for source in source::read(&args.filename, args.recursive)? {
+        for document in document::split(&source)? {
+            let manifest = match manifest::read(&document) {
+                Ok(manifest) => manifest,
+                Err(error) => {
+                    console.fail(&error.into())?;
+                    outcome = Outcome::Failed;
+                    continue;
+                }
+            };
+            if args.strict && !manifest.ignored.is_empty() {
+                let fields: Vec<_> = manifest.ignored.iter().map(ToString::to_string).collect();
+                let fields = fields.join(", ");
+                console.fail(&anyhow!(
+                    "error validating \"{}\": strict decoding error: {fields}",
+                    manifest.source
+                ))?;
+                outcome = Outcome::Failed;
+                continue;
+            }
+            for ignored in &manifest.ignored {
+                console.warn(format_args!("{}: {ignored}", manifest.source))?;
+            }
+            manifests.push(manifest);
+        }
+    }
+    Ok((manifests, outcome))
+}
+
+/// The namespace of a manifest: its own, else the command's.
+fn namespace<'n>(
+    manifest: &'n Manifest,
+    asked: Option<&'n Namespace>,
+    current: &'n Namespace,
+) -> anyhow::Result<&'n Namespace> {
+    match (&manifest.namespace, asked) {
+        (Some(own), Some(asked)) if own != asked => Err(anyhow!(
+            "the namespace from the provided object \"{own}\" does not match the namespace \
+             \"{asked}\". You must pass '--namespace={own}' to perform this operation."
+        )),
+        (Some(own), _) => Ok(own),
+        (None, _) => Ok(current),
+    }
+}
+
+async fn publish(
+    args: &ApplyArgs,
+    link: &mut Link,
+    manifest: &Manifest,
+    namespace: &Namespace,
+    scope: &Scope,
+) -> anyhow::Result<Plan> {
+    let key = pod_key(namespace, &manifest.name);
+    let now_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
+    let given = Given { now_ms, uid: Uid::from_random(random_bits()), force: args.force };
+    let plan = plan::plan(&link.fleet, &key, scope, &manifest.pod, given)?;
+    if plan.verb == Verb::Unchanged {
+        return Ok(plan);
+    }
+    let payload = frame::encode(&plan.object)
+        .with_context(|| format!("{}: encode pod/{}", manifest.source, key.name))?;
+    let address =
+        Address { fleet: link.name.clone(), scope: scope.clone(), topic: Topic::Spec(key) };
+    link.session.publish(&address.to_string(), payload, Retain::Yes).await?;
+    Ok(plan)
+}
+
+/// Waits until every node answered, and prints what each said.
+async fn settle(
+    args: &ApplyArgs,
+    link: &mut Link,
+    applying: Vec<(Plan, &Manifest)>,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let (mut outcome, now) = (Outcome::Done, now_s());
+    let mut waiting: Vec<(Plan, &Manifest, NodeName)> = Vec::new();
+    for (plan, manifest) in applying {
+        let nodes: Vec<_> = plan::reached(&link.fleet, &plan.scope).cloned().collect();
+        let mut told = false;
+        for node in nodes.into_iter().filter(|_| !matches!(plan.scope, Scope::Group(_))) {
+            if plan.scope == Scope::All && has_own(link, &plan, &node) {
+                console.warn(format_args!(
+                    "node {node} keeps the pod \"{}\" that was applied to it alone",
+                    plan.key.name
+                ))?;
+                continue;
+            }
+            told = true;
+            let online = link.fleet.nodes.get(&node).is_some_and(|node| node.is_online(now));
+            if online && args.wait {
+                waiting.push((plan.clone(), manifest, node));
+            } else {
+                let note = if online { "sent" } else { "sent, node offline" };
+                print(
+                    args,
+                    manifest,
+                    Some(&plan.key.namespace),
+                    plan.verb,
+                    &format!(" (node {node}): {note}"),
+                    console,
+                )?;
+            }
+        }
+        if !told {
+            print(
+                args,
+                manifest,
+                Some(&plan.key.namespace),
+                plan.verb,
+                &format!(" ({}): sent", plan.scope),
+                console,
+            )?;
+        }
+    }
+    let deadline = Instant::now() + args.timeout;
+    loop {
+        let mut still = Vec::new();
+        for (plan, manifest, node) in waiting {
+            match progress::of(&link.fleet, &plan.key, &plan.scope, &node, &plan.object) {
+                Progress::Waiting => still.push((plan, manifest, node)),
+                Progress::Accepted => {
+                    print(
+                        args,
+                        manifest,
+                        Some(&plan.key.namespace),
+                        plan.verb,
+                        &format!(" (node {node})"),
+                        console,
+                    )?;
+                }
+                failed => {
+                    console.fail(&failure(&failed, &plan, &node))?;
+                    outcome = Outcome::Failed;
+                }
+            }
+        }
+        waiting = still;
+        if waiting.is_empty() {
+            return Ok(outcome);
+        }
+        let Some(message) = link.session.next(Some(deadline)).await? else { break };
+        link.fleet.absorb(&message);
+    }
+    for (plan, _, node) in &waiting {
+        let name = &plan.key.name;
+        console.fail(&anyhow!(
+            "timed out waiting for node {node} to accept pod/{name}; it was sent and stays asked for"
+        ))?;
+    }
+    Ok(Outcome::Failed)
+}
+
+/// Whether a node was asked for a pod of this name by itself, which wins over the whole fleet's.
+fn has_own(link: &Link, plan: &Plan, node: &NodeName) -> bool {
+    link.fleet.object(&plan.key, &Scope::Node(node.clone())).is_some()
+}
+
+fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
+    let (resource, name) = ("pods", plan.key.name.to_string());
+    let place = format!("node {node}");
+    match progress {
+        Progress::Refused(refusal) => {
+            let field = Some(&*refusal.field).filter(|field| !field.is_empty());
+            let problem = field.map_or_else(
+                || refusal.message.to_string(),
+                |field| format!("{field}: {}", refusal.message),
+            );
+            let reason = refusal.reason.to_string();
+            ServerError::Refused { resource, name, place, reason, problem }.into()
+        }
+        Progress::Conflict(other) => {
+            ServerError::Conflict { resource, name, place, other: other.to_string() }.into()
+        }
+        Progress::Waiting | Progress::Accepted => anyhow!("pod/{name} on {place}"),
+    }
+}
+
+/// Prints what became of a pod, in the form that was asked for.
+fn print(
+    args: &ApplyArgs,
+    manifest: &Manifest,
+    namespace: Option<&Namespace>,
+    verb: Verb,
+    note: &str,
+    console: &mut Console,
+) -> anyhow::Result<()> {
+    let value = || -> Value { manifest_value(manifest, namespace) };
+    let name = &manifest.name;
+    match args.output {
+        None | Some(OutputFormat::Table | OutputFormat::Wide) => {
+            console.line(format_args!("pod/{name} {}{note}", verb.as_str()))?;
+        }
+        Some(OutputFormat::Name) => console.line(format_args!("pod/{name}"))?,
+        Some(OutputFormat::Json) => console.text(&format::json(&value()))?,
+        Some(OutputFormat::Yaml) => console.text(&format!("---\n{}", format::yaml(&value())))?,
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! What has to be published so that a scope has a pod. Pure.
+
+use mote_protocol::extension::Extensions;
+use mote_protocol::name::{NodeName, ObjectKey, Uid};
+use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision};
+use mote_protocol::topic::Scope;
+
+use crate::failure::ServerError;
+use crate::manifest::update;
+use crate::view::Fleet;
+
+/// What becomes of the pod, in kubectl's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It was not there.
+    Created,
+    /// It changes in place.
+    Configured,
+    /// It ends, and another takes its name.
+    Replaced,
+    /// It is what was asked already.
+    Unchanged,
+}
+
+impl Verb {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Replaced => "replaced",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One object for one scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Whom it is for.
+    pub scope: Scope,
+    /// What to publish, or what is there already.
+    pub object: Object,
+    /// What becomes of the pod.
+    pub verb: Verb,
+}
+
+/// What is given from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// Unix time in milliseconds.
+    pub now_ms: u64,
+    /// A uid that nobody has.
+    pub uid: Uid,
+    /// Whether a pod may be ended where it cannot change.
+    pub force: bool,
+}
+
+/// Decides what to publish.
+pub fn plan(
+    fleet: &Fleet,
+    key: &ObjectKey,
+    scope: &Scope,
+    pod: &Pod,
+    given: Given,
+) -> anyhow::Result<Plan> {
+    let existing = fleet.object(key, scope);
+    let old = existing.and_then(|object| match &object.intent {
+        Intent::Apply { schema, body } => Some(Pod::decode(*schema, body)),
+        Intent::Delete { .. } => None,
+    });
+    // A pod that this version cannot read cannot be compared with: it is replaced as a whole.
+    let old = old.and_then(Result::ok);
+    let mut pod = pod.clone();
+    pod.meta.created = match &old {
+        Some(old) if !given.force => old.meta.created,
+        _ => i64::try_from(given.now_ms / 1000).unwrap_or(i64::MAX),
+    };
+    let intent = pod.to_intent()?;
+    let hash = hash(&intent)?;
+    if let Some(object) = existing.filter(|object| object.intent == intent && !given.force) {
+        let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
+        return Ok(Plan { key, scope, object, verb: Verb::Unchanged });
+    }
+    let verb = match (&old, existing) {
+        (Some(_), _) if given.force => Verb::Replaced,
+        (Some(old), _) => {
+            let name = key.name.to_string();
+            update::check(old, &pod).map_err(|problem| ServerError::Immutable { name, problem })?;
+            Verb::Configured
+        }
+        (None, Some(Object { intent: Intent::Delete { .. }, .. })) => Verb::Created,
+        // The broker forgot the spec, but some node has the pod.
+        (None, None) if !is_told(fleet, key, scope) => Verb::Created,
+        (None, _) => Verb::Configured,
+    };
+    let uid = match (verb, existing) {
+        (Verb::Configured, existing) => existing.and_then(|object| object.uid),
+        (Verb::Created, None) => None,
+        // A node that never heard of the end in between must still end the old pod.
+        _ => Some(given.uid),
+    };
+    let number = next_revision(fleet, key, scope, given.now_ms);
+    let revision = Revision { number, hash };
+    let object = Object { revision, uid, intent, extensions: Extensions::default() };
+    Ok(Plan { key: key.clone(), scope: scope.clone(), object, verb })
+}
+
+/// First eight bytes of the SHA-256 of an intent.
+pub fn hash(intent: &Intent) -> anyhow::Result<ContentHash> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &intent.to_hashed_bytes()?);
+    let first = digest.as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
+    Ok(ContentHash(*first))
+}
+
+/// A revision that is greater than all that were seen of a name, and than what a clock gives.
+pub fn next_revision(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> u64 {
+    let asked = fleet.object(key, scope).map_or(0, |object| object.revision.number);
+    let told = reached(fleet, scope).filter_map(|node| fleet.told(key, node));
+    let highest = told.map(crate::view::Told::highest).fold(asked, u64::max);
+    now_ms.max(highest.saturating_add(1))
+}
+
+/// The nodes of a scope, as far as anybody can know.
+pub fn reached<'f>(fleet: &'f Fleet, scope: &'f Scope) -> impl Iterator<Item = &'f NodeName> {
+    let one = match scope {
+        Scope::Node(name) => Some(name),
+        Scope::All | Scope::Group(_) => None,
+    };
+    let many = fleet.nodes.keys().filter(move |_| one.is_none());
+    one.into_iter().chain(many)
+}
+
+fn is_told(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
+    matches!(scope, Scope::Node(node) if fleet.told(key, node).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Message;
+    use mote_protocol::frame;
+    use mote_protocol::name::{FleetName, Kind, Namespace, ObjectName};
+    use mote_protocol::pod::Container;
+    use mote_protocol::status::{PodStatus, Refusal};
+    use mote_protocol::topic::{Address, Topic};
+
+    const UID: Uid = Uid([7; 16]);
+
+    fn key() -> ObjectKey {
+        let namespace = Namespace::new("default").expect("label");
+        ObjectKey { kind: Kind::Pod, namespace, name: ObjectName::new("web").expect("name") }
+    }
+
+    fn node() -> Scope {
+        Scope::parse("pi").expect("node")
+    }
+
+    fn pod(image: &str, command: &str) -> Pod {
+        let mut pod = Pod::default();
+        let (name, image) = ("web".to_owned(), image.to_owned());
+        let command = vec![command.to_owned()];
+        pod.spec.containers = vec![Container { name, image, command, ..Container::default() }];
+        pod
+    }
+
+    fn given(now_ms: u64, force: bool) -> Given {
+        Given { now_ms, uid: UID, force }
+    }
+
+    fn absorb(fleet: &mut Fleet, topic: Topic, payload: Vec<u8>) {
+        let address = Address { fleet: FleetName::new("f").expect("label"), scope: node(), topic };
+        fleet.absorb(&Message { topic: address.to_string(), payload });
+    }
+
+    /// A fleet in which the node was asked for a pod.
+    fn with(plan: &Plan) -> Fleet {
+        let mut fleet = Fleet::default();
+        let payload = frame::encode(&plan.object).expect("encodes");
+        absorb(&mut fleet, Topic::Spec(key()), payload);
+        fleet
+    }
+
+    fn first() -> Plan {
+        let fleet = Fleet::default();
+        plan(&fleet, &key(), &node(), &pod("a", "x"), given(5000, false)).expect("plan")
+    }
+
+    #[test]
+    fn a_new_pod_is_created_now_and_its_node_mints_the_uid() {
+        let plan = first();
+        assert_eq!(
+            (plan.verb, plan.object.revision.number, plan.object.uid),
+            (Verb::Created, 5000, None)
+        );
+        assert_eq!(plan.object.revision.hash, hash(&plan.object.intent).expect("hash"));
+    }
+
+    #[test]
+    fn the_same_manifest_again_changes_nothing_whenever_that_is() {
+        let again = plan(&with(&first()), &key(), &node(), &pod("a", "x"), given(99_000, false));
+        let again = again.expect("plan");
+        assert_eq!((again.verb, again.object), (Verb::Unchanged, first().object));
+    }
+
+    #[test]
+    fn a_revision_is_higher_than_all_that_were_seen_also_by_a_slow_clock() {
+        let mut fleet = with(&first());
+        let change = |fleet: &Fleet| {
+            plan(fleet, &key(), &node(), &pod("b", "x"), given(10, false)).expect("plan")
+        };
+        assert_eq!(change(&fleet).object.revision.number, 5001);
+        let seen = Revision { number: 9000, ..Revision::default() };
+        let refusal =
+            Refusal { seen, reason: "Invalid".into(), field: "".into(), message: "".into() };
+        let status = PodStatus { refusal: Some(refusal), ..PodStatus::default() };
+        absorb(&mut fleet, Topic::Status(key()), frame::encode(&status).expect("encodes"));
+        let plan = change(&fleet);
+        assert_eq!((plan.object.revision.number, plan.verb), (9001, Verb::Configured));
+    }
+
+    #[test]
+    fn what_cannot_change_is_refused_unless_forced() {
+        let fleet = with(&first());
+        let refused = plan(&fleet, &key(), &node(), &pod("a", "y"), given(6000, false));
+        let text = refused.expect_err("immutable").to_string();
+        assert!(text.contains("spec.containers[0].command[0]: Forbidden"), "{text}");
+        let forced =
+            plan(&fleet, &key(), &node(), &pod("a", "y"), given(6000, true)).expect("plan");
+        assert_eq!((forced.verb, forced.object.uid), (Verb::Replaced, Some(UID)));
+        // An update after that must not lead a node that missed it back to the old uid.
+        let next = plan(&with(&forced), &key(), &node(), &pod("b", "y"), given(7000, false));
+        assert_eq!(next.expect("plan").object.uid, Some(UID));
+    }
+
+    #[test]
+    fn a_pod_after_a_tombstone_is_a_new_one() {
+        let mut gone = first();
+        gone.object.intent = Intent::Delete { grace_s: None };
+        let plan = plan(&with(&gone), &key(), &node(), &pod("a", "x"), given(6000, false));
+        let plan = plan.expect("plan");
+        assert_eq!((plan.verb, plan.object.uid), (Verb::Created, Some(UID)));
+    }
+}

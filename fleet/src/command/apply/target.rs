@@ -1,0 +1,62 @@
+//! Which scopes a manifest is for.
+
+use anyhow::anyhow;
+use mote_protocol::topic::Scope;
+
+use crate::cli::Target;
+use crate::manifest::Manifest;
+use crate::view::Fleet;
+
+/// The scopes of a manifest: what the command says, else what the manifest says.
+pub(super) fn scopes(
+    fleet: &Fleet,
+    manifest: &Manifest,
+    target: &Target,
+) -> anyhow::Result<Vec<Scope>> {
+    let named = manifest.node.as_ref();
+    if let Some(name) =
+        named.filter(|_| target.all || target.group.is_some() || target.selector.is_some())
+    {
+        return Err(anyhow!(
+            "{}: spec.nodeName is \"{name}\": -l, --group and --all are for pods without it",
+            manifest.source
+        ));
+    }
+    if target.all {
+        return Ok(vec![Scope::All]);
+    }
+    if let Some(group) = &target.group {
+        return Ok(vec![Scope::Group(group.clone())]);
+    }
+    if let Some(selector) = &target.selector {
+        let labelled = fleet.nodes.iter().filter(|(_, node)| {
+            node.birth.as_ref().is_some_and(|birth| selector.matches(&birth.labels))
+        });
+        let scopes: Vec<_> = labelled.map(|(name, _)| Scope::Node(name.clone())).collect();
+        if scopes.is_empty() {
+            return Err(anyhow!("no node's labels match the selector; {}", known(fleet)));
+        }
+        return Ok(scopes);
+    }
+    match (&target.node, named) {
+        (Some(asked), Some(named)) if asked != named => Err(anyhow!(
+            "{}: spec.nodeName is \"{named}\", but --node is \"{asked}\"",
+            manifest.source
+        )),
+        (Some(name), _) | (None, Some(name)) => Ok(vec![Scope::Node(name.clone())]),
+        (None, None) => Err(anyhow!(
+            "{}: no node: set spec.nodeName, or use --node, -l, --group or --all; {}",
+            manifest.source,
+            known(fleet)
+        )),
+    }
+}
+
+fn known(fleet: &Fleet) -> String {
+    let names: Vec<_> = fleet.nodes.keys().map(ToString::to_string).collect();
+    if names.is_empty() {
+        "no node is known in this fleet".into()
+    } else {
+        format!("known nodes: {}", names.join(", "))
+    }
+}

@@ -1,0 +1,264 @@
+//! `mote delete`: ask nodes to end pods, and wait until they are gone.
+//!
+//! Deleting is a tombstone with a revision of its own, retained until the node's status is gone.
+//! An empty payload only clears a topic; no node takes it for a deletion.
+
+mod node;
+mod tombstone;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use mote_protocol::frame;
+use mote_protocol::name::ObjectKey;
+use mote_protocol::topic::{Address, Scope, Topic};
+use tokio::time::Instant;
+
+use super::get::several;
+use super::resource::{Resource, Selection};
+use super::{Invocation, Link, Outcome, get, now_s, unix_now};
+use crate::broker::Retain;
+use crate::cli::DeleteArgs;
+use crate::context::Context;
+use crate::failure::ServerError;
+use crate::manifest::{self, document, source};
+use crate::output::console::Console;
+use crate::view::pod::PodView;
+use tombstone::{End, Gone};
+
+/// What a node gets on top of the grace period to say that a pod is gone.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// Grace of a pod that does not say.
+const DEFAULT_GRACE_S: u32 = 30;
+
+/// Runs the command.
+pub async fn run(
+    args: &DeleteArgs,
+    invocation: &Invocation,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let context = invocation.context()?;
+    if args.filename.is_empty() {
+        let selection = Selection::parse(&args.resources)?;
+        return match &selection {
+            Selection::Nodes(names) => node::run(args, names, &context, invocation, console).await,
+            Selection::All(Resource::Nodes) => Err(anyhow!("name the nodes to delete")),
+            Selection::All(Resource::Pods) if !args.all && args.selector.is_none() => Err(anyhow!(
+                "resource(s) were provided, but no name was specified: use --all for all pods"
+            )),
+            _ => pods(args, &selection, &context, invocation, console).await,
+        };
+    }
+    let mut outcome = Outcome::Done;
+    for (context, selection, args) in from_files(args, &context)? {
+        if pods(&args, &selection, &context, invocation, console).await? == Outcome::Failed {
+            outcome = Outcome::Failed;
+        }
+    }
+    Ok(outcome)
+}
+
+/// What is in the files, each with its namespace and node.
+fn from_files<'a>(
+    args: &'a DeleteArgs,
+    context: &Context,
+) -> anyhow::Result<Vec<(Context, Selection, std::borrow::Cow<'a, DeleteArgs>)>> {
+    let mut found = Vec::new();
+    for source in source::read(&args.filename, args.recursive)? {
+        for document in document::split(&source)? {
+            let manifest = manifest::read(&document)?;
+            let mut context = context.clone();
+            context.namespace = manifest.namespace.unwrap_or(context.namespace);
+            let mut args = std::borrow::Cow::Borrowed(args);
+            if let Some(node) = manifest.node.filter(|_| args.node.is_none() && !args.all_nodes) {
+                args.to_mut().node = Some(node);
+            }
+            found.push((context, Selection::Pods(vec![manifest.name]), args));
+        }
+    }
+    Ok(found)
+}
+
+async fn pods(
+    args: &DeleteArgs,
+    selection: &Selection,
+    context: &Context,
+    invocation: &Invocation,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let scope = get::Scope {
+        selection,
+        namespace: Some(&context.namespace),
+        node: args.node.as_ref(),
+        selector: args.selector.as_ref(),
+    };
+    let mut link = invocation.connect(context).await?;
+    let filters = scope.filters(&link);
+    link.list(&filters).await?;
+    let mut outcome = Outcome::Done;
+    if !args.ignore_not_found {
+        for error in scope.missing(&link.fleet) {
+            console.fail(&error.into())?;
+            outcome = Outcome::Failed;
+        }
+    }
+    let found = scope.pods(&link.fleet);
+    if !args.all_nodes && several(&scope, &found, console)? {
+        return Ok(Outcome::Failed);
+    }
+    let places: Vec<_> = found.iter().map(|pod| (pod.key.clone(), target(pod))).collect();
+    let mut ends = Vec::new();
+    for (key, scope) in dedup(places) {
+        match publish(args, &mut link, &key, &scope).await {
+            Ok(end) => ends.push(end),
+            Err(error) => {
+                console.fail(&error)?;
+                outcome = Outcome::Failed;
+            }
+        }
+    }
+    if settle(args, &mut link, ends, console).await? == Outcome::Failed {
+        outcome = Outcome::Failed;
+    }
+    get::sweep(&mut link).await?;
+    link.session.close().await;
+    Ok(outcome)
+}
+
+/// Where the tombstone of a pod belongs: where it was asked for.
+fn target(pod: &PodView<'_>) -> Scope {
+    pod.asked_in.cloned().unwrap_or_else(|| pod.scope.clone())
+}
+
+fn dedup(mut places: Vec<(ObjectKey, Scope)>) -> Vec<(ObjectKey, Scope)> {
+    places.sort();
+    places.dedup();
+    places
+}
+
+async fn publish(
+    args: &DeleteArgs,
+    link: &mut Link,
+    key: &ObjectKey,
+    scope: &Scope,
+) -> anyhow::Result<End> {
+    let grace_s = match (args.grace_period, args.now, args.force) {
+        (Some(seconds), ..) => Some(seconds),
+        (None, _, true) => Some(0),
+        (None, true, false) => Some(1),
+        (None, false, false) => None,
+    };
+    let now_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
+    let end = tombstone::plan(&link.fleet, key, scope, grace_s, now_ms, now_s())?;
+    let address = address(link, key, scope);
+    link.session.publish(&address, frame::encode(&end.object)?, Retain::Yes).await?;
+    Ok(end)
+}
+
+fn address(link: &Link, key: &ObjectKey, scope: &Scope) -> String {
+    let topic = Topic::Spec(key.clone());
+    Address { fleet: link.name.clone(), scope: scope.clone(), topic }.to_string()
+}
+
+/// Waits until the pods are gone, prints that, and clears their tombstones.
+async fn settle(
+    args: &DeleteArgs,
+    link: &mut Link,
+    ends: Vec<End>,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let wait = args.wait && !args.force;
+    let mut waiting = Vec::new();
+    for end in ends {
+        let name = &end.key.name;
+        for node in &end.offline {
+            report(args, name, &format!(" (node {node}): sent, node offline"), console)?;
+        }
+        if end.online.is_empty() && end.offline.is_empty() {
+            report(args, name, &format!(" ({}): sent", end.scope), console)?;
+        }
+        if wait {
+            waiting.push(end);
+        } else {
+            for node in &end.online {
+                report(args, name, &format!(" (node {node}): sent"), console)?;
+            }
+        }
+    }
+    let grace = waiting.iter().map(|end| end.grace_s).max().unwrap_or_default();
+    let patience = args.timeout.unwrap_or(Duration::from_secs(grace.into()) + ANSWER_TIME);
+    let deadline = Instant::now() + patience;
+    let mut outcome = Outcome::Done;
+    loop {
+        for end in &mut waiting {
+            if advance(args, link, end, console).await? == Outcome::Failed {
+                outcome = Outcome::Failed;
+            }
+        }
+        waiting.retain(|end| !end.online.is_empty());
+        if waiting.is_empty() {
+            return Ok(outcome);
+        }
+        let Some(message) = link.session.next(Some(deadline)).await? else { break };
+        link.fleet.absorb(&message);
+    }
+    for end in &waiting {
+        for node in &end.online {
+            let name = &end.key.name;
+            console.fail(&anyhow!(
+                "timed out waiting for the condition on pods/{name} (node {node})"
+            ))?;
+        }
+    }
+    Ok(Outcome::Failed)
+}
+
+/// Prints which nodes are done with one pod; clears the tombstone after the last.
+async fn advance(
+    args: &DeleteArgs,
+    link: &mut Link,
+    end: &mut End,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::Done;
+    let nodes = std::mem::take(&mut end.online);
+    let waited = !nodes.is_empty();
+    for node in nodes {
+        match tombstone::gone(&link.fleet, end, &node) {
+            Gone::NotYet => end.online.push(node),
+            Gone::Yes => report(args, &end.key.name, &format!(" (node {node})"), console)?,
+            Gone::Conflict(other) => {
+                end.contested = true;
+                outcome = Outcome::Failed;
+                let error = ServerError::Conflict {
+                    resource: "pods",
+                    name: end.key.name.to_string(),
+                    place: format!("node {node}"),
+                    other: other.to_string(),
+                };
+                console.fail(&error.into())?;
+            }
+        }
+    }
+    if waited && end.online.is_empty() && end.may_clear(&link.fleet) {
+        let address = address(link, &end.key, &end.scope);
+        link.session.publish(&address, Vec::new(), Retain::Yes).await?;
+    }
+    Ok(outcome)
+}
+
+fn report(
+    args: &DeleteArgs,
+    name: &mote_protocol::name::ObjectName,
+    note: &str,
+    console: &mut Console,
+) -> anyhow::Result<()> {
+    if args.output.is_some() {
+        console.line(format_args!("pod/{name}"))?;
+    } else {
+        let how = if args.force { "force deleted" } else { "deleted" };
+        console.line(format_args!("pod \"{name}\" {how}{note}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! A pod's end: what to publish, and whether it came. Pure.
+
+use mote_protocol::extension::Extensions;
+use mote_protocol::name::{NodeName, ObjectKey};
+use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision};
+use mote_protocol::topic::Scope;
+
+use super::DEFAULT_GRACE_S;
+use crate::command::apply::plan::{hash, next_revision, reached};
+use crate::view::Fleet;
+
+/// The end of one pod in one scope.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub key: ObjectKey,
+    pub scope: Scope,
+    pub object: Object,
+    /// Nodes that have the pod and can be heard.
+    pub online: Vec<NodeName>,
+    /// Nodes that may have the pod and cannot be heard.
+    pub offline: Vec<NodeName>,
+    /// Seconds that the pod gets.
+    pub grace_s: u32,
+    /// Whether somebody asked for the pod again meanwhile.
+    pub contested: bool,
+    /// Whether every node had told of the pod: then its silence means that it is gone.
+    seen: bool,
+}
+
+/// Whether a node is done with a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    NotYet,
+    Yes,
+    Conflict(ContentHash),
+}
+
+/// Decides what to publish, at `now_ms` and `now` in Unix time.
+pub(super) fn plan(
+    fleet: &Fleet,
+    key: &ObjectKey,
+    scope: &Scope,
+    grace_s: Option<u32>,
+    now_ms: u64,
+    now: i64,
+) -> anyhow::Result<End> {
+    let intent = Intent::Delete { grace_s };
+    let number = next_revision(fleet, key, scope, now_ms);
+    let revision = Revision { number, hash: hash(&intent)? };
+    let own_grace = fleet.object(key, scope).and_then(|object| match &object.intent {
+        Intent::Apply { schema, body } => {
+            Pod::decode(*schema, body).ok()?.spec.termination_grace_period_s
+        }
+        Intent::Delete { grace_s } => *grace_s,
+    });
+    let has = |node: &&NodeName| fleet.told(key, node).is_some();
+    let is_online =
+        |node: &&NodeName| fleet.nodes.get(*node).is_some_and(|node| node.is_online(now));
+    let (online, offline): (Vec<_>, Vec<_>) = match scope {
+        Scope::Node(_) => reached(fleet, scope).partition(is_online),
+        // Of a wider scope only those matter that have it.
+        Scope::All | Scope::Group(_) => reached(fleet, scope).filter(has).partition(is_online),
+    };
+    let seen = online.iter().all(has);
+    Ok(End {
+        key: key.clone(),
+        scope: scope.clone(),
+        object: Object { revision, uid: None, intent, extensions: Extensions::default() },
+        online: online.into_iter().cloned().collect(),
+        offline: offline.into_iter().cloned().collect(),
+        grace_s: grace_s.or(own_grace).unwrap_or(DEFAULT_GRACE_S),
+        contested: false,
+        seen,
+    })
+}
+
+/// Whether a node is done with a pod.
+pub(super) fn gone(fleet: &Fleet, end: &End, node: &NodeName) -> Gone {
+    let ours = end.object.revision;
+    if let Some(asked) = fleet.object(&end.key, &end.scope).filter(|asked| asked.revision > ours) {
+        return Gone::Conflict(asked.revision.hash);
+    }
+    match fleet.told(&end.key, node) {
+        None if fleet.statuses.contains_key(&(end.key.clone(), node.clone())) => Gone::NotYet,
+        None => Gone::Yes,
+        Some(told) => match told.refusal() {
+            Some(refusal) if refusal.seen == ours => Gone::Conflict(told.accepted().hash),
+            _ if told.accepted() > ours => Gone::Conflict(told.accepted().hash),
+            _ => Gone::NotYet,
+        },
+    }
+}
+
+impl End {
+    /// Whether the tombstone did its work: every node said that it had the pod, and none has it
+    /// now. What no node ever told of is left to a later look, when nodes had time to answer.
+    pub(super) fn may_clear(&self, fleet: &Fleet) -> bool {
+        let ours = fleet.object(&self.key, &self.scope);
+        let still_ours = ours.is_none_or(|asked| asked.revision <= self.object.revision);
+        let groups = matches!(self.scope, Scope::Group(_));
+        self.seen && self.offline.is_empty() && !self.contested && still_ours && !groups
+    }
+}

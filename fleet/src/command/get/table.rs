@@ -1,0 +1,120 @@
+//! The columns of `get`.
+
+use std::collections::BTreeMap;
+
+use mote_protocol::name::NodeName;
+use mote_protocol::node::NodeAddress;
+
+use crate::output::age::format_age;
+use crate::output::format::OutputFormat;
+use crate::view::node::Node;
+use crate::view::pod::PodView;
+
+/// Which columns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub wide: bool,
+    pub namespace: bool,
+    pub labels: bool,
+}
+
+impl Columns {
+    pub(super) fn new(output: Option<&OutputFormat>, namespace: bool, labels: bool) -> Self {
+        Self { wide: output == Some(&OutputFormat::Wide), namespace, labels }
+    }
+
+    pub(super) fn pod_headings(&self) -> Vec<&'static str> {
+        let mut headings = Vec::new();
+        if self.namespace {
+            headings.push("NAMESPACE");
+        }
+        headings.extend(["NAME", "READY", "STATUS", "RESTARTS", "AGE"]);
+        if self.wide {
+            headings.extend(["IP", "NODE", "NOMINATED NODE", "READINESS GATES"]);
+        }
+        if self.labels {
+            headings.push("LABELS");
+        }
+        headings
+    }
+
+    pub(super) fn pod_row(&self, pod: &PodView<'_>, now: i64) -> Vec<String> {
+        let summary = pod.summary(now);
+        let restarts = match summary.last_restart.filter(|_| summary.restarts > 0) {
+            Some(at) => format!("{} ({} ago)", summary.restarts, format_age(Some(at), now)),
+            None => summary.restarts.to_string(),
+        };
+        let mut row = Vec::new();
+        if self.namespace {
+            row.push(pod.key.namespace.to_string());
+        }
+        row.push(pod.key.name.to_string());
+        row.push(format!("{}/{}", summary.ready, summary.total));
+        row.extend([summary.status, restarts, format_age(pod.created(), now)]);
+        if self.wide {
+            let none = || "<none>".to_owned();
+            let address = pod.status().and_then(|status| status.addresses.first());
+            row.push(address.map_or_else(none, ToString::to_string));
+            row.extend([pod.place(), none(), none()]);
+        }
+        if self.labels {
+            row.push(labels(pod.pod.as_ref().map(|pod| &pod.meta.labels)));
+        }
+        row
+    }
+
+    pub(super) fn node_headings(&self) -> Vec<&'static str> {
+        let mut headings = vec!["NAME", "STATUS", "ROLES", "AGE", "VERSION"];
+        if self.wide {
+            headings.extend([
+                "INTERNAL-IP",
+                "EXTERNAL-IP",
+                "OS-IMAGE",
+                "KERNEL-VERSION",
+                "CONTAINER-RUNTIME",
+            ]);
+        }
+        if self.labels {
+            headings.push("LABELS");
+        }
+        headings
+    }
+
+    pub(super) fn node_row(&self, name: &NodeName, node: &Node, now: i64) -> Vec<String> {
+        let birth = node.birth.as_ref();
+        let word = |word: Option<&str>| {
+            word.filter(|word| !word.is_empty()).unwrap_or("<unknown>").to_owned()
+        };
+        let age = format_age(birth.map(|birth| birth.boot_epoch), now);
+        let mut row = vec![name.to_string(), node.summary(now), node.roles(), age];
+        row.push(word(birth.map(|birth| &*birth.info.agent)));
+        if self.wide {
+            row.push(address(node, |address| match address {
+                NodeAddress::InternalIp(ip) => Some(ip.to_string()),
+                _ => None,
+            }));
+            row.push(address(node, |address| match address {
+                NodeAddress::ExternalIp(ip) => Some(ip.to_string()),
+                _ => None,
+            }));
+            row.push(word(birth.map(|birth| &*birth.info.os_image)));
+            row.push(word(birth.map(|birth| &*birth.info.kernel)));
+            row.push(word(birth.map(|birth| &*birth.info.runtime)));
+        }
+        if self.labels {
+            row.push(labels(birth.map(|birth| &birth.labels)));
+        }
+        row
+    }
+}
+
+fn address(node: &Node, wanted: fn(&NodeAddress) -> Option<String>) -> String {
+    let mut addresses = node.status.iter().flat_map(|status| &status.addresses);
+    addresses.find_map(wanted).unwrap_or_else(|| "<none>".into())
+}
+
+fn labels(labels: Option<&BTreeMap<String, String>>) -> String {
+    let pairs: Vec<_> =
+        labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
+}

@@ -1,0 +1,7 @@
+//! What commands print, in kubectl's forms.
+
+pub mod age;
+pub mod console;
+pub mod format;
+pub mod table;
+pub mod yaml;

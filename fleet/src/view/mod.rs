@@ -1,0 +1,156 @@
+//! A fleet as its retained messages show it.
+//!
+//! [`Fleet`] absorbs messages in any order and keeps the latest of each topic; [`node`] and
+//! [`pod`] read facts out of it. Pure: no clock and no connection. What does not decode is kept as
+//! such, since a listing that silently leaves things out is worse than an ugly one.
+
+pub mod node;
+pub mod pod;
+pub mod selector;
+
+use std::collections::BTreeMap;
+
+use mote_protocol::frame::{self, FrameError, FrameKind};
+use mote_protocol::name::{FleetName, Kind, Namespace, NodeName, ObjectKey};
+use mote_protocol::object::{Object, Revision};
+use mote_protocol::status::{ObjectStatus, PodStatus, Refusal};
+use mote_protocol::topic::{Address, ROOT, Scope, Topic, filter};
+
+use crate::broker::Message;
+use node::Node;
+
+/// Everything known of a fleet.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    /// Its nodes by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// What operators asked, by whom it is for.
+    pub desired: BTreeMap<(ObjectKey, Scope), Result<Object, FrameError>>,
+    /// What nodes say of it.
+    pub statuses: BTreeMap<(ObjectKey, NodeName), Result<Told, FrameError>>,
+}
+
+/// What a node says of one object.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Of a pod.
+    Pod(Box<PodStatus>),
+    /// Of something it could not read, or that does nothing by itself.
+    Object(Box<ObjectStatus>),
+}
+
+impl Told {
+    /// The revision that the node works on.
+    pub fn accepted(&self) -> Revision {
+        match self {
+            Self::Pod(status) => status.accepted,
+            Self::Object(status) => status.accepted,
+        }
+    }
+
+    /// The newest revision that it refused, and why.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Pod(status) => status.refusal.as_ref(),
+            Self::Object(status) => status.refusal.as_ref(),
+        }
+    }
+
+    /// The highest revision number that the node ever saw.
+    pub fn highest(&self) -> u64 {
+        let refused = self.refusal().map_or(0, |refusal| refusal.seen.number);
+        self.accepted().number.max(refused)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, FrameError> {
+        if frame::kind(payload) == Some(FrameKind::ObjectStatus as u8) {
+            return frame::decode(payload).map(|status| Self::Object(Box::new(status)));
+        }
+        frame::decode(payload).map(|status| Self::Pod(Box::new(status)))
+    }
+}
+
+/// What a message changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Something about a node.
+    Node(NodeName),
+    /// Something about an object, on one node or in a whole scope.
+    Object(ObjectKey, Scope),
+}
+
+impl Fleet {
+    /// Takes messages in.
+    pub fn absorb_all(&mut self, messages: &[Message]) {
+        for message in messages {
+            self.absorb(message);
+        }
+    }
+
+    /// Takes one message in; `None` where it is about nothing kept here.
+    pub fn absorb(&mut self, message: &Message) -> Option<Change> {
+        let address = Address::parse(&message.topic).ok()?;
+        let payload = Some(message.payload.as_slice()).filter(|payload| !payload.is_empty());
+        match (address.topic, address.scope) {
+            (Topic::Spec(key), scope) => {
+                let place = (key.clone(), scope.clone());
+                match payload {
+                    Some(payload) => self.desired.insert(place, frame::decode(payload)),
+                    None => self.desired.remove(&place),
+                };
+                Some(Change::Object(key, scope))
+            }
+            (Topic::Status(key), Scope::Node(node)) => {
+                let place = (key.clone(), node.clone());
+                match payload {
+                    Some(payload) => self.statuses.insert(place, Told::decode(payload)),
+                    None => self.statuses.remove(&place),
+                };
+                Some(Change::Object(key, Scope::Node(node)))
+            }
+            (topic, Scope::Node(name)) => {
+                let node = self.nodes.entry(name.clone()).or_default();
+                let changed = node.absorb(&topic, payload);
+                if node.is_empty() {
+                    self.nodes.remove(&name);
+                }
+                changed.then_some(Change::Node(name))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is asked for a name in a scope.
+    pub fn object(&self, key: &ObjectKey, scope: &Scope) -> Option<&Object> {
+        self.desired.get(&(key.clone(), scope.clone()))?.as_ref().ok()
+    }
+
+    /// What a node says of a name.
+    pub fn told(&self, key: &ObjectKey, node: &NodeName) -> Option<&Told> {
+        self.statuses.get(&(key.clone(), node.clone()))?.as_ref().ok()
+    }
+}
+
+/// Filters for what says who the nodes are and whether they are there.
+pub fn node_filters(fleet: &FleetName, node: Option<&NodeName>) -> Vec<String> {
+    let topics = [Topic::Birth, Topic::Will, Topic::NodeStatus, Topic::Heartbeat];
+    let node = node.map(NodeName::as_str);
+    topics.iter().map(|topic| filter::of_nodes(fleet, node, topic)).collect()
+}
+
+/// Filters for all pods, or those of a namespace: what is asked and what is said of it.
+pub fn pod_filters(fleet: &FleetName, namespace: Option<&Namespace>) -> Vec<String> {
+    let Some(namespace) = namespace else {
+        return vec![
+            filter::desired(fleet, None, Kind::Pod),
+            filter::statuses(fleet, None, Kind::Pod),
+        ];
+    };
+    let below = |what: &str| format!("{ROOT}/{fleet}/+/{what}/{}/{namespace}/+", Kind::Pod);
+    vec![below("spec"), below("status")]
+}
+
+/// Filters for one name, wherever it is.
+pub fn key_filters(fleet: &FleetName, key: &ObjectKey) -> Vec<String> {
+    vec![format!("{ROOT}/{fleet}/+/spec/{key}"), format!("{ROOT}/{fleet}/+/status/{key}")]
+}

@@ -1,0 +1,9 @@
+//! `mote` against a real broker, with nodes that are played by the test.
+
+mod apply;
+mod broker;
+mod delete;
+mod errors;
+mod fleet;
+mod get;
+mod node;

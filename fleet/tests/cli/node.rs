@@ -1,0 +1,289 @@
+//! A node as a broker sees it: it says that it is there, and what it makes of what it is asked.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mote_protocol::frame::{self, Body};
+use mote_protocol::name::{FleetName, NodeName, ObjectKey, Uid};
+use mote_protocol::node::{
+    Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeInfo, NodeStatus, Session, Will,
+};
+use mote_protocol::object::{Intent, Object, Pod};
+use mote_protocol::status::{
+    Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
+    Refusal,
+};
+use mote_protocol::topic::{Address, Scope, Topic};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+
+/// What a node makes of what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// It does it at once.
+    Obeys,
+    /// It refuses every pod.
+    Refuses,
+    /// It does not answer.
+    Ignores,
+    /// It says that it has something else, as after a write by somebody faster.
+    Prefers,
+}
+
+/// A node that lives until it is dropped, when its will is published.
+pub(crate) struct FakeNode {
+    orders: tokio::sync::mpsc::UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+    address: Address,
+}
+
+/// What a test makes a node do.
+enum Order {
+    Publish(String, Vec<u8>),
+    Vanish,
+}
+
+struct Life {
+    client: AsyncClient,
+    events: EventLoop,
+    fleet: FleetName,
+    name: NodeName,
+    behaviour: Behaviour,
+    uids: BTreeMap<ObjectKey, Uid>,
+}
+
+/// Boot of every node: ten minutes ago.
+pub(crate) fn boot_epoch() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    i64::try_from(now).expect("before the end of time") - 600
+}
+
+const SESSION: Session = Session { start: 1, connection: 1 };
+
+impl FakeNode {
+    pub(crate) fn start(port: u16, fleet: &str, name: &str, behaviour: Behaviour) -> Self {
+        let fleet = FleetName::new(fleet).expect("fleet");
+        let name = NodeName::new(name).expect("node");
+        let address =
+            Address { fleet: fleet.clone(), scope: Scope::Node(name.clone()), topic: Topic::Will };
+        let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
+        let (ready, is_ready) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("runtime").block_on(async {
+                let mut life = Life::begin(port, fleet, name, behaviour).await;
+                ready.send(()).expect("the test waits");
+                life.live(inbox).await;
+            });
+        });
+        is_ready.recv_timeout(Duration::from_secs(10)).expect("the node is up");
+        Self { orders, thread: Some(thread), address }
+    }
+
+    /// Says something on one of its topics.
+    pub(crate) fn say<B: Body>(&self, topic: Topic, body: &B) {
+        let address = Address { topic, ..self.address.clone() };
+        let order = Order::Publish(address.to_string(), frame::encode(body).expect("encodes"));
+        self.orders.send(order).expect("the node lives");
+    }
+
+    fn end(&mut self) {
+        let _ = self.orders.send(Order::Vanish);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Goes offline, as seen by everybody: its will is out.
+    pub(crate) fn vanish(mut self) {
+        self.end();
+    }
+}
+
+impl Drop for FakeNode {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Life {
+    async fn begin(port: u16, fleet: FleetName, name: NodeName, behaviour: Behaviour) -> Self {
+        let mut options = MqttOptions::new(format!("node-{name}"), "127.0.0.1", port);
+        let scope = Scope::Node(name.clone());
+        let will = Address { fleet: fleet.clone(), scope, topic: Topic::Will };
+        let payload =
+            frame::encode(&Will { session: SESSION, ..Will::default() }).expect("encodes");
+        options.set_last_will(LastWill::new(
+            will.to_string(),
+            payload,
+            QoS::AtLeastOnce,
+            true,
+            None,
+        ));
+        options.set_max_packet_size(Some(2 * 1024 * 1024));
+        let (client, events) = AsyncClient::new(options, 64);
+        let mut life = Self { client, events, fleet, name, behaviour, uids: BTreeMap::new() };
+        life.introduce().await;
+        life
+    }
+
+    fn topic(&self, topic: Topic) -> String {
+        let scope = Scope::Node(self.name.clone());
+        Address { fleet: self.fleet.clone(), scope, topic }.to_string()
+    }
+
+    fn say<B: Body>(&self, topic: Topic, body: &B) {
+        let payload = frame::encode(body).expect("encodes");
+        let (topic, qos) = (self.topic(topic), QoS::AtLeastOnce);
+        self.client.try_publish(topic, qos, true, payload).expect("room");
+    }
+
+    async fn introduce(&mut self) {
+        let word = |text: &str| text.into();
+        let birth = Birth {
+            session: SESSION,
+            boot_epoch: boot_epoch(),
+            clock_trusted: true,
+            heartbeat_s: 300,
+            pod_schemas: (1, 1),
+            info: NodeInfo {
+                agent: word("v0.1.0"),
+                runtime: word("mote://0.1.0"),
+                kernel: word("6.6.31"),
+                os_image: word("Debian GNU/Linux 12 (bookworm)"),
+                architecture: word("arm64"),
+                ..NodeInfo::default()
+            },
+            labels: BTreeMap::from([
+                ("kubernetes.io/hostname".into(), self.name.to_string()),
+                ("node-role.kubernetes.io/edge".into(), String::new()),
+            ]),
+            ..Birth::default()
+        };
+        let ready = NodeConditionStatus {
+            condition: NodeCondition::Ready,
+            truth: true,
+            since: 5,
+            reason: "".into(),
+            message: "".into(),
+        };
+        let mut status = NodeStatus { session: SESSION, ..NodeStatus::default() };
+        status
+            .addresses
+            .push(NodeAddress::InternalIp("10.0.0.7".parse().expect("ip")))
+            .expect("room");
+        status.conditions.push(ready).expect("room");
+        status.capacity.cpu_milli = 4000;
+        self.say(Topic::Birth, &birth);
+        self.say(Topic::NodeStatus, &status);
+        for scope in [self.name.as_str(), "@all"] {
+            for below in ["spec/#", "command/+"] {
+                let filter = format!("mote/v1/{}/{scope}/{below}", self.fleet);
+                self.client.try_subscribe(filter, QoS::AtLeastOnce).expect("room");
+            }
+        }
+        // Everything it said was taken when the last of four subscriptions and two messages is.
+        let mut pending = 6;
+        while pending > 0 {
+            match self.events.poll().await.expect("the broker is there") {
+                Event::Incoming(Packet::SubAck(_) | Packet::PubAck(_)) => pending -= 1,
+                Event::Incoming(Packet::Publish(publish)) => self.hear(&publish),
+                _ => {}
+            }
+        }
+    }
+
+    async fn live(&mut self, mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Publish(topic, payload)) => {
+                        let sent = self.client.try_publish(topic, QoS::AtLeastOnce, true, payload);
+                        sent.expect("room");
+                    }
+                    // Dropping the connection without a word makes the broker publish the will.
+                    Some(Order::Vanish) | None => return,
+                },
+                event = self.events.poll() => match event {
+                    Ok(Event::Incoming(Packet::Publish(publish))) => self.hear(&publish),
+                    Ok(_) => {}
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    fn hear(&mut self, publish: &Publish) {
+        let topic = std::str::from_utf8(&publish.topic).expect("text");
+        let Ok(Address { topic: Topic::Spec(key), .. }) = Address::parse(topic) else { return };
+        if publish.payload.is_empty() || self.behaviour == Behaviour::Ignores {
+            return;
+        }
+        let object: Object = frame::decode(&publish.payload).expect("an object");
+        match &object.intent {
+            Intent::Delete { .. } => {
+                self.uids.remove(&key);
+                let (topic, qos) = (self.topic(Topic::Status(key)), QoS::AtLeastOnce);
+                self.client.try_publish(topic, qos, true, Vec::new()).expect("room");
+            }
+            Intent::Apply { schema, body } => {
+                let pod = Pod::decode(*schema, body).expect("a pod");
+                let status = self.status(&key, &object, &pod);
+                self.say(Topic::Status(key), &status);
+            }
+        }
+    }
+
+    fn status(&mut self, key: &ObjectKey, object: &Object, pod: &Pod) -> PodStatus {
+        if self.behaviour == Behaviour::Refuses {
+            let refusal = Refusal {
+                seen: object.revision,
+                reason: "Unsupported".into(),
+                field: "spec.hostIPC".into(),
+                message: "this node does not do that".into(),
+            };
+            return PodStatus { refusal: Some(refusal), ..PodStatus::default() };
+        }
+        let mut accepted = object.revision;
+        if self.behaviour == Behaviour::Prefers {
+            accepted.number += 1;
+            accepted.hash.0[0] ^= 1;
+        }
+        let next = u8::try_from(self.uids.len()).expect("few");
+        let uid = *self.uids.entry(key.clone()).or_insert(Uid::from_random([next; 16]));
+        let uid = object.uid.unwrap_or(uid);
+        self.uids.insert(key.clone(), uid);
+        running(accepted, uid, pod)
+    }
+}
+
+/// A pod whose containers all run.
+pub(crate) fn running(accepted: mote_protocol::object::Revision, uid: Uid, pod: &Pod) -> PodStatus {
+    let mut conditions = Conditions::default();
+    for condition in PodCondition::ALL {
+        conditions.set(condition, true);
+    }
+    let mut status = PodStatus {
+        accepted,
+        uid: Some(uid),
+        phase: Phase::Running,
+        started: 590,
+        conditions,
+        ..PodStatus::default()
+    };
+    status.addresses.push("10.88.0.2".parse().expect("ip")).expect("room");
+    for container in &pod.spec.containers {
+        let told = ContainerStatus {
+            name: container.name.as_str().into(),
+            flags: ContainerStatus::pack(ContainerRole::App, true, true),
+            image: Some([0xab; 32]),
+            state: ContainerState::Running { since: 1 },
+            ..ContainerStatus::default()
+        };
+        status.containers.push(told).expect("room");
+    }
+    status
+}

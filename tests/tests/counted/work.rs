@@ -1,0 +1,120 @@
+//! What starting a pod makes the node do, and what it does when there is nothing to do.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mote_protocol::status::Phase;
+use mote_tests::artifact::{self, StaticTarget};
+use mote_tests::host::voluntary_switches;
+use mote_tests::manifest::pod;
+use mote_tests::node::Node;
+use mote_tests::process::{Process, command};
+use mote_tests::wait::let_pass;
+use mote_tests::world::{BUSYBOX, World};
+use rustix::process::Signal;
+
+use crate::budget;
+
+/// Pods that are started while something counts.
+const PODS: u64 = 5;
+
+/// How long a node is watched doing nothing.
+const REST: Duration = Duration::from_secs(20);
+
+/// This machine's kind of release.
+pub(crate) fn target() -> Result<StaticTarget> {
+    let arch = std::env::consts::ARCH;
+    let here = StaticTarget::ALL.into_iter().find(|target| target.triple().starts_with(arch));
+    here.with_context(|| format!("there is no release for {arch}"))
+}
+
+/// A node as it is shipped, which has started one pod already: the next finds all in its place.
+fn warm(world: &World) -> Result<Node> {
+    let agent = artifact::agent(target()?)?;
+    let mut node = world.prepare(world.options("n1"))?.with_program(&agent).quiet();
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    start(world, &node, "warm")?;
+    Ok(node)
+}
+
+fn start(world: &World, node: &Node, name: &str) -> Result<()> {
+    world.operator.apply(&pod(name).container("main", BUSYBOX, &["sleep", "1001"]), node)?;
+    world.wait_for_phase(node, name, Phase::Running)?;
+    Ok(())
+}
+
+fn start_all(world: &World, node: &Node) -> Result<()> {
+    (0..PODS).try_for_each(|number| start(world, node, &format!("p{number}")))
+}
+
+#[test]
+fn system_calls_per_pod_start() -> Result<()> {
+    let world = World::new()?;
+    let node = warm(&world)?;
+    let report = world.directory().join("strace");
+    let pid = node.pid()?.as_raw_nonzero().to_string();
+    let mut strace = command("strace");
+    // Everything the agent starts counts, down to the container's own first calls.
+    strace.args(["-f", "-c", "-U", "count,name", "-p", &pid, "-o"]).arg(&report);
+    let mut strace = Process::spawn("strace", &mut strace)?;
+    strace.wait_for_line("attached")?;
+    start_all(&world, &node)?;
+    strace.signal(Signal::INT)?;
+    strace.wait()?;
+    let text = std::fs::read_to_string(&report)?;
+    println!("{text}");
+    let total = text.lines().rev().find_map(|line| line.trim().strip_suffix(" total"));
+    let total: u64 = total.context("strace gives a total")?.trim().parse()?;
+    budget::check("system_calls_per_pod_start", total / PODS);
+    Ok(())
+}
+
+#[test]
+fn instructions_of_the_agent_per_pod_start() -> Result<()> {
+    let without = instructions(0)?;
+    let with = instructions(PODS)?;
+    budget::check("agent_instructions_per_pod_start", with.saturating_sub(without) / PODS);
+    Ok(())
+}
+
+/// Instructions of an agent from its start to its end, with so many pods started between. Helpers
+/// are programs of their own and are not counted.
+fn instructions(pods: u64) -> Result<u64> {
+    let world = World::new()?;
+    let agent = artifact::agent(target()?)?;
+    let valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+    let mut node = world.prepare(world.options("n1"))?.with_program(&agent).quiet();
+    node.start_under(&valgrind)?;
+    world.wait_for_birth(&node)?;
+    start(&world, &node, "warm")?;
+    for number in 0..pods {
+        start(&world, &node, &format!("p{number}"))?;
+    }
+    let log = node.terminate()?;
+    let line = log.lines().find_map(|line| line.split_once("Collected : "));
+    let (_, count) = line.with_context(|| format!("callgrind gives a count:\n{log}"))?;
+    Ok(count.trim().parse()?)
+}
+
+#[test]
+fn a_node_at_rest_sleeps() -> Result<()> {
+    let world = World::new()?;
+    let node = warm(&world)?;
+    start_all(&world, &node)?;
+    // What a start leaves to be done is done.
+    let_pass(Duration::from_secs(5));
+    let before = wakeups(&node)?;
+    let_pass(REST);
+    budget::check("wakeups_in_20_s", wakeups(&node)? - before);
+    Ok(())
+}
+
+/// Wakeups so far of the agent and of every pause.
+fn wakeups(node: &Node) -> Result<u64> {
+    let mut sum = voluntary_switches(node.pid()?)?;
+    for pause in node.pauses()? {
+        sum += voluntary_switches(pause)?;
+    }
+    Ok(sum)
+}

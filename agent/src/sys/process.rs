@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
 /// Replaces the process; returns only the reason why that was impossible.
@@ -29,6 +30,16 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     let open = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
     // SAFETY: it is open, and by the contract above nobody else in this process owns it.
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A signal by its number, real-time signals included.
+pub fn signal(number: i32) -> Option<Signal> {
+    /// The last signal. 32 and 33 are the C library's.
+    const LAST: i32 = 64;
+    let real_time = (34..=LAST).contains(&number);
+    // SAFETY: not one of those that the C library reserves.
+    let real_time = real_time.then(|| unsafe { Signal::from_raw_unchecked(number) });
+    Signal::from_named_raw(number).or(real_time)
 }
 
 /// Gives the process a mount namespace of its own.

@@ -1,6 +1,238 @@
 //! The real runtime: `mote-pause`, cgroups, and helpers that call libcontainer.
+//!
+//! ```text
+//! OciRuntime --- sandbox ---> mote-pause --- forks ---> mote-agent runtime OP --- libcontainer
+//!     |                           |                              |
+//!     |  cgroups, directories     +--------- parent of ----------+--> the container
+//! ```
+//! What exists is read from `mote-pause`, `/proc`, cgroups and each pod's directory (`layout`);
+//! what is kept in memory are conversations, which are found again after a crash. Nothing here
+//! calls libcontainer or clones: that is what the helpers are for (`runtime::op`).
 
 pub mod bundle;
 pub mod cgroup;
+mod exec;
+mod layout;
+mod observe;
+mod pod;
 pub mod process;
+mod record;
+mod remove;
 pub mod sandbox;
+mod setup;
+mod start;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mote_protocol::name::Uid;
+use rustix::process::{pidfd_open, pidfd_send_signal};
+use tokio::sync::mpsc;
+
+use self::cgroup::{Controller, Tree};
+use self::layout::Layout;
+use self::pod::{Ears, Pod};
+use self::sandbox::{Program, Sandbox};
+use crate::runtime::{
+    BootTime, ContainerId, ExecOutcome, ExecRequest, ObservedPod, Runtime, RuntimeError,
+    RuntimeEvent, SandboxRequest, StartRequest,
+};
+use crate::sys;
+
+/// Where the runtime keeps things, and how much of them.
+#[derive(Clone, Debug)]
+pub struct OciConfig {
+    /// On tmpfs: `/run/mote`.
+    pub run: PathBuf,
+    /// On flash: `/var/lib/mote`.
+    pub state: PathBuf,
+    /// The cgroup above all pods, in every hierarchy: `mote.slice`.
+    pub cgroup_root: String,
+    /// The program that helpers are: `/proc/self/exe`.
+    pub executable: PathBuf,
+    /// No file of a container's log grows beyond this many bytes.
+    pub log_bytes: u32,
+    /// Files of one container's log, the current one included.
+    pub log_files: u8,
+}
+
+impl Default for OciConfig {
+    fn default() -> Self {
+        Self {
+            run: PathBuf::from("/run/mote"),
+            state: PathBuf::from("/var/lib/mote"),
+            cgroup_root: "mote.slice".into(),
+            executable: PathBuf::from("/proc/self/exe"),
+            log_bytes: 256 * 1024,
+            log_files: 2,
+        }
+    }
+}
+
+/// What this machine can and cannot do for pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Limits that need these cgroup controllers are not enforced.
+    pub missing_controllers: Vec<Controller>,
+    /// There is only cgroup v2.
+    pub cgroup_v2: bool,
+}
+
+/// Sandboxes and containers by `mote-pause` and libcontainer.
+pub struct OciRuntime {
+    layout: Layout,
+    log_bytes: u32,
+    log_files: u8,
+    tree: Tree,
+    /// This program, through a mount that nobody can write to.
+    helper: OwnedFd,
+    pause: Program,
+    events: mpsc::Sender<RuntimeEvent>,
+    slots: Mutex<BTreeMap<Uid, Arc<Slot>>>,
+}
+
+/// One pod: whoever talks to its sandbox first takes the lock, so that there is one conversation.
+#[derive(Default)]
+struct Slot {
+    pod: tokio::sync::Mutex<Option<Arc<Pod>>>,
+    /// It is being removed: nobody starts a new conversation.
+    leaving: AtomicBool,
+}
+
+impl OciRuntime {
+    /// Prepares directories and programs. Events that find no room in the channel are found again
+    /// by [`Runtime::list`].
+    pub fn new(
+        config: &OciConfig,
+        events: mpsc::Sender<RuntimeEvent>,
+    ) -> Result<Self, RuntimeError> {
+        let layout = Layout::new(&config.run, &config.state);
+        for directory in [layout.bin(), layout.pods(), config.state.join("pods")] {
+            make_directory(&directory)?;
+        }
+        let helper = sys::mount::open_read_only(&config.executable)
+            .map_err(io_error("open the agent's own program read-only"))?;
+        let pause = Program::extract(&layout.bin())
+            .map_err(|error| io_error("install mote-pause")(io::Error::other(error)))?;
+        let tree = Tree::detect(&config.cgroup_root).map_err(cgroup_error)?;
+        Ok(Self {
+            layout,
+            log_bytes: config.log_bytes,
+            log_files: config.log_files,
+            tree,
+            helper,
+            pause,
+            events,
+            slots: Mutex::default(),
+        })
+    }
+
+    /// What this machine can and cannot do.
+    pub fn facts(&self) -> NodeFacts {
+        NodeFacts {
+            missing_controllers: self.tree.missing().to_vec(),
+            cgroup_v2: self.tree.hierarchies().is_v2(),
+        }
+    }
+
+    fn slot(&self, uid: &Uid) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(*uid).or_default())
+    }
+
+    /// The pod's live sandbox, found again if an earlier agent started it.
+    async fn pod(&self, uid: &Uid) -> Option<Arc<Pod>> {
+        let slot = self.slot(uid);
+        let mut known = slot.pod.lock().await;
+        if let Some(pod) = known.as_ref().filter(|pod| !pod.is_over()) {
+            return Some(Arc::clone(pod));
+        }
+        if slot.leaving.load(Ordering::Relaxed) {
+            return None;
+        }
+        let ears = Ears::new(*uid, &self.tree, &self.events);
+        let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
+        *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
+        known.clone()
+    }
+
+    fn send_signal(&self, id: &ContainerId, number: i32) -> Result<(), RuntimeError> {
+        let Some(process) = record::process(&self.layout.attempt(id)) else { return Ok(()) };
+        let signal = sys::process::signal(number).ok_or(io::ErrorKind::InvalidInput.into());
+        let signal = signal.map_err(io_error(format!("send signal {number} to {id}")))?;
+        let pid = rustix::process::Pid::from_raw(process.pid);
+        let Some(Ok(handle)) = pid.map(|pid| pidfd_open(pid, rustix::process::PidfdFlags::empty()))
+        else {
+            return Ok(());
+        };
+        // Checked after the handle was opened: from then on the number cannot change its meaning.
+        if !process::is_running(process) {
+            return Ok(());
+        }
+        match pidfd_send_signal(handle, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(io_error(format!("send signal {number} to {id}"))(error.into())),
+        }
+    }
+}
+
+impl Runtime for OciRuntime {
+    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+        self.observe().await
+    }
+
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+        self.set_up(request).await
+    }
+
+    async fn start(&self, request: &StartRequest) -> Result<BootTime, RuntimeError> {
+        self.start_attempt(request).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        self.send_signal(id, signal)
+    }
+
+    async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.tree.container(id).kill().map_err(cgroup_error)
+    }
+
+    async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        self.execute(request).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.remove_attempt(id).await
+    }
+
+    async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.remove_pod(uid).await
+    }
+}
+
+/// Makes a directory that only root can look into, with what is above it.
+fn make_directory(path: &Path) -> Result<(), RuntimeError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(io_error(format!("create directory `{}`", path.display())))
+}
+
+fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> RuntimeError {
+    move |source| RuntimeError::Io { doing: doing.into(), source }
+}
+
+fn cgroup_error(error: cgroup::CgroupError) -> RuntimeError {
+    let doing = error.to_string();
+    RuntimeError::Io { doing, source: error.source }
+}
+
+/// An error and its causes as one text, for a cause that is shown to a person.
+fn cause(error: &dyn std::error::Error) -> String {
+    crate::log::Chain(error).to_string()
+}

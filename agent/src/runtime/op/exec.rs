@@ -11,8 +11,10 @@ use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 
 use super::order::{CONFIG, Exec, STATE};
+use super::report::Phase;
 use super::start::executor;
-use super::{Failure, Reporter, process_id, rootfs};
+use super::{Failure, Reporter, now, process_id, rootfs};
+use crate::runtime::ProcessId;
 
 /// Sockets that libcontainer leaves in the container's state directory after each command.
 const LITTER: [&str; 2] = ["tenant-notify-", "tenant-tty-"];
@@ -35,13 +37,14 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
         .build();
     drop(process);
     sweep(&order.attempt.join(STATE));
-    let pid = built.map_err(|error| Failure::chain(&error))?;
-    if let Some(cause) = outcome.wait() {
-        return Err(Failure { phase: super::report::Phase::Start, cause, permanent: true });
+    let cause = if built.is_ok() { outcome.wait() } else { outcome.so_far() };
+    if let Some(cause) = cause {
+        return Err(Failure { phase: Phase::Start, cause, permanent: true });
     }
-    let process =
-        process_id(pid.as_raw()).map_err(|error| Failure::of("find the new process", &error))?;
-    reporter.started(process);
+    let pid = built.map_err(|error| Failure::chain(&error))?.as_raw();
+    // A short command is over already: then nobody will look for it by its start time.
+    let process = process_id(pid).unwrap_or(ProcessId { pid, start_ticks: 0 });
+    reporter.started(process, now());
     Ok(())
 }
 

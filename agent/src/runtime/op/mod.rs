@@ -128,8 +128,7 @@ impl Reporter {
         self.tell(&Report::Created { process });
     }
 
-    fn started(&self, process: ProcessId) {
-        let at_ns = u64::try_from(KernelClock.now().0.as_nanos()).unwrap_or(u64::MAX);
+    fn started(&self, process: ProcessId, at_ns: u64) {
         self.tell(&Report::Started { process, at_ns });
     }
 
@@ -143,6 +142,11 @@ impl Reporter {
         let Ok(to) = self.to.try_clone() else { return };
         let _ = report.write(File::from(to));
     }
+}
+
+/// Nanoseconds since boot: enough for 584 years.
+fn now() -> u64 {
+    u64::try_from(KernelClock.now().0.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn process_id(pid: i32) -> io::Result<ProcessId> {

@@ -30,6 +30,9 @@ pub const ROOT: &str = "rootfs";
 /// The file in an attempt's directory that names its first process, once there is one.
 pub const PROCESS: &str = "process";
 
+/// The file in an attempt's directory that tells when that process executed its program.
+pub const STARTED: &str = "started";
+
 /// libcontainer's id of the container, which is its directory's name below the attempt's.
 pub const STATE: &str = "state";
 

@@ -6,9 +6,10 @@
 //! ```
 //! A report that ends without one of the final frames is a helper that was killed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::runtime::ProcessId;
 
@@ -62,18 +63,18 @@ impl Report {
     }
 
     /// Reads one frame; nothing where the helper said no more.
-    pub fn read(mut from: impl Read) -> io::Result<Option<Self>> {
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let mut len = [0; 2];
-        match from.read_exact(&mut len) {
+        match from.read_exact(&mut len).await {
             Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
-        }
+        };
         let len = usize::from(u16::from_le_bytes(len));
         if len > MAX_FRAME {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "report frame too long"));
         }
         let mut body = vec![0; len];
-        from.read_exact(&mut body)?;
+        from.read_exact(&mut body).await?;
         postcard::from_bytes(&body).map(Some).map_err(io::Error::other)
     }
 }
@@ -82,8 +83,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    #[test]
-    fn frames_come_back_in_order_and_end() {
+    #[tokio::test]
+    async fn frames_come_back_in_order_and_end() {
         let process = ProcessId { pid: 4711, start_ticks: u64::MAX };
         let cause = "x".repeat(MAX_CAUSE);
         let frames = [
@@ -97,18 +98,18 @@ mod tests {
         }
         let mut from = &bytes[..];
         for frame in frames {
-            assert_eq!(Report::read(&mut from).unwrap(), Some(frame));
+            assert_eq!(Report::read(&mut from).await.unwrap(), Some(frame));
         }
-        assert_eq!(Report::read(&mut from).unwrap(), None);
+        assert_eq!(Report::read(&mut from).await.unwrap(), None);
     }
 
-    #[test]
-    fn a_frame_cut_off_or_too_long_is_an_error() {
+    #[tokio::test]
+    async fn a_frame_cut_off_or_too_long_is_an_error() {
         let mut bytes = Vec::new();
         let process = ProcessId { pid: 1, start_ticks: 2 };
         Report::Created { process }.write(&mut bytes).unwrap();
         bytes.pop();
-        assert!(Report::read(&bytes[..]).is_err());
-        assert!(Report::read(&[0xff, 0xff, 0, 0][..]).is_err());
+        assert!(Report::read(&mut &bytes[..]).await.is_err());
+        assert!(Report::read(&mut &[0xff, 0xff, 0, 0][..]).await.is_err());
     }
 }

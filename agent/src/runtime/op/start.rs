@@ -9,12 +9,14 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
+use serde::Serialize;
 
 use super::executor::Confined;
-use super::order::{CONFIG, PROCESS, ROOT, STATE, Start};
+use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
-use super::{Failure, Reporter, devices, process_id, rootfs, seccomp};
+use super::{Failure, Reporter, devices, now, process_id, rootfs, seccomp};
 use crate::runtime::oci::bundle;
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
@@ -27,15 +29,25 @@ pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let (mut outcome, mut container) = create(order, &spec)?;
     let pid = container.state.pid.unwrap_or(0);
     let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;
-    fs::write(order.attempt.join(PROCESS), postcard::to_allocvec(&process).unwrap_or_default())
-        .map_err(|error| Failure::of("record the new process", &error))?;
+    record(order, PROCESS, &process)?;
     reporter.created(process);
     container.start().map_err(|error| Failure { phase: Phase::Start, ..Failure::chain(&error) })?;
     match outcome.wait() {
-        None => reporter.started(process),
-        Some(cause) => return Err(Failure { phase: Phase::Start, cause, permanent: true }),
+        None => {
+            let at_ns = now();
+            record(order, STARTED, &at_ns)?;
+            reporter.started(process, at_ns);
+            Ok(())
+        }
+        Some(cause) => Err(Failure { phase: Phase::Start, cause, permanent: true }),
     }
-    Ok(())
+}
+
+/// Leaves a fact for agents that come later.
+fn record(order: &Start, name: &str, fact: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::of("record a fact", error);
+    let bytes = postcard::to_allocvec(fact).map_err(|error| failed(&error))?;
+    fs::write(order.attempt.join(name), bytes).map_err(|error| failed(&error))
 }
 
 fn mount_root(order: &Start, root: &Path) -> io::Result<()> {
@@ -56,7 +68,10 @@ fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
     let cgroups = prepare_cgroups(order)
         .map_err(|error| Failure::of("prepare the container's view of its cgroup", &error))?;
     let devices = if order.rights.privileged { devices::all() } else { Vec::new() };
-    let found = bundle::Found { root: root.to_owned(), identity, cgroups, devices };
+    let status = fs::read_to_string("/proc/self/status")
+        .map_err(|error| Failure::of("read the capabilities of the agent", &error))?;
+    let permitted = bundle::permitted(&status);
+    let found = bundle::Found { root: root.to_owned(), identity, cgroups, devices, permitted };
     let spec = bundle::spec(order, found).map_err(|error| Failure::permanent(&error))?;
     spec.save(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
     Ok(spec)
@@ -112,5 +127,11 @@ impl Outcome {
         let reader = self.reader.try_clone().map(File::from).ok()?;
         let _ = reader.take(MAX_CAUSE as u64).read_to_end(&mut cause);
         (!cause.is_empty()).then(|| String::from_utf8_lossy(&cause).into_owned())
+    }
+
+    /// The same without waiting: what was said so far.
+    pub(super) fn so_far(&mut self) -> Option<String> {
+        fcntl_setfl(&self.reader, OFlags::NONBLOCK).ok()?;
+        self.wait()
     }
 }

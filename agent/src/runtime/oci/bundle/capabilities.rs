@@ -22,75 +22,90 @@ const DEFAULT: [Capability; 14] = [
     Capability::SysChroot,
 ];
 
-/// All that the kernel knows.
+/// All that the kernel knows, at the place of its number.
 const ALL: [Capability; 41] = [
-    Capability::AuditControl,
-    Capability::AuditRead,
-    Capability::AuditWrite,
-    Capability::BlockSuspend,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
     Capability::Chown,
     Capability::DacOverride,
     Capability::DacReadSearch,
     Capability::Fowner,
     Capability::Fsetid,
-    Capability::IpcLock,
-    Capability::IpcOwner,
     Capability::Kill,
-    Capability::Lease,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
     Capability::LinuxImmutable,
-    Capability::MacAdmin,
-    Capability::MacOverride,
-    Capability::Mknod,
-    Capability::NetAdmin,
     Capability::NetBindService,
     Capability::NetBroadcast,
+    Capability::NetAdmin,
     Capability::NetRaw,
-    Capability::Perfmon,
-    Capability::Setgid,
-    Capability::Setfcap,
-    Capability::Setpcap,
-    Capability::Setuid,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysPacct,
     Capability::SysAdmin,
     Capability::SysBoot,
-    Capability::SysChroot,
-    Capability::SysModule,
     Capability::SysNice,
-    Capability::SysPacct,
-    Capability::SysPtrace,
-    Capability::SysRawio,
     Capability::SysResource,
     Capability::SysTime,
     Capability::SysTtyConfig,
+    Capability::Mknod,
+    Capability::Lease,
+    Capability::AuditWrite,
+    Capability::AuditControl,
+    Capability::Setfcap,
+    Capability::MacOverride,
+    Capability::MacAdmin,
     Capability::Syslog,
     Capability::WakeAlarm,
+    Capability::BlockSuspend,
+    Capability::AuditRead,
+    Capability::Perfmon,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
 ];
 
-/// A name that is no capability.
+/// Why a container cannot have a capability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("capability `{0}` does not exist")]
-pub struct UnknownCapability(pub String);
+pub enum CapabilityError {
+    /// A name that is none.
+    #[error("capability `{0}` does not exist")]
+    Unknown(String),
+    /// The kernel, or whoever started the agent, does not grant it.
+    #[error("capability `{0}` is not available on this machine")]
+    Unavailable(Capability),
+}
 
 /// The bounding set: the default one, with what was added and without what was dropped.
 ///
 /// `CAP_MKNOD` belongs to the default set only where a device filter makes it harmless. What is
-/// both added and dropped by name is dropped, as in Kubernetes' runtimes.
-pub(super) fn of(rights: &Rights, device_filter: bool) -> Result<Capabilities, UnknownCapability> {
+/// both added and dropped by name is dropped, as in Kubernetes' runtimes. `permitted` has the bits
+/// of what can be granted at all: `ALL` means all of that.
+pub(super) fn of(
+    rights: &Rights,
+    device_filter: bool,
+    permitted: u64,
+) -> Result<Capabilities, CapabilityError> {
+    let everything = ALL.into_iter().filter(|one| has(permitted, *one));
     if rights.privileged {
-        return Ok(ALL.into());
+        return Ok(everything.collect());
     }
     let add = parse(&rights.add_capabilities)?;
     let drop = parse(&rights.drop_capabilities)?;
     let mut set: Capabilities = match (&add, &drop) {
-        (Set::All, _) => ALL.into(),
+        (Set::All, _) => everything.collect(),
         (_, Set::All) => Capabilities::new(),
-        _ => DEFAULT.into(),
+        _ => DEFAULT.into_iter().filter(|one| has(permitted, *one)).collect(),
     };
     if !device_filter && add != Set::All {
         set.remove(&Capability::Mknod);
     }
     if let Set::Named(names) = add {
+        if let Some(lacking) = names.iter().find(|one| !has(permitted, **one)) {
+            return Err(CapabilityError::Unavailable(*lacking));
+        }
         set.extend(names);
     }
     if let Set::Named(names) = drop {
@@ -99,20 +114,31 @@ pub(super) fn of(rights: &Rights, device_filter: bool) -> Result<Capabilities, U
     Ok(set)
 }
 
+fn has(permitted: u64, capability: Capability) -> bool {
+    let number = ALL.iter().position(|other| *other == capability);
+    number.is_some_and(|number| permitted >> number & 1 == 1)
+}
+
+/// The permitted set of a process, out of `/proc/PID/status`.
+pub fn permitted(status: &str) -> u64 {
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
+}
+
 #[derive(PartialEq)]
 enum Set {
     All,
     Named(Vec<Capability>),
 }
 
-fn parse(names: &[String]) -> Result<Set, UnknownCapability> {
+fn parse(names: &[String]) -> Result<Set, CapabilityError> {
     if names.iter().any(|name| name.eq_ignore_ascii_case("ALL")) {
         return Ok(Set::All);
     }
     let capability = |name: &String| {
         let upper = name.to_ascii_uppercase();
         let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        short.parse().map_err(|_| UnknownCapability(name.chars().take(64).collect()))
+        short.parse().map_err(|_| CapabilityError::Unknown(name.chars().take(64).collect()))
     };
     names.iter().map(capability).collect::<Result<_, _>>().map(Set::Named)
 }
@@ -128,7 +154,7 @@ mod tests {
             drop_capabilities: names(drop),
             ..Rights::default()
         };
-        of(&rights, device_filter).unwrap()
+        of(&rights, device_filter, u64::MAX).unwrap()
     }
 
     #[test]
@@ -157,6 +183,20 @@ mod tests {
     #[test]
     fn an_unknown_name_is_named() {
         let rights = Rights { add_capabilities: vec!["FLY".into()], ..Rights::default() };
-        assert_eq!(of(&rights, true), Err(UnknownCapability("FLY".into())));
+        let unknown = CapabilityError::Unknown("FLY".into());
+        assert_eq!(of(&rights, true, u64::MAX), Err(unknown));
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_granted() {
+        let permitted = permitted("Name:\tx\nCapPrm:\t000001fffeffffff\nCapEff:\t0\n");
+        let privileged = Rights { privileged: true, ..Rights::default() };
+        let set = of(&privileged, true, permitted).unwrap();
+        assert_eq!(set.len(), ALL.len() - 1);
+        assert!(!set.contains(&Capability::SysResource));
+        let add_capabilities = vec!["SYS_RESOURCE".into()];
+        let rights = Rights { add_capabilities, ..Rights::default() };
+        let lacking = CapabilityError::Unavailable(Capability::SysResource);
+        assert_eq!(of(&rights, true, permitted), Err(lacking));
     }
 }

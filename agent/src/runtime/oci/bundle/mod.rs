@@ -16,7 +16,7 @@ use libcontainer::oci_spec::runtime::{
     LinuxNamespaceType, Process, Root, Spec, User,
 };
 
-pub use capabilities::UnknownCapability;
+pub use capabilities::{CapabilityError, permitted};
 pub use user::{Identity, UserError, resolve};
 
 use crate::runtime::op::order::{Namespace, Start};
@@ -54,7 +54,7 @@ const READ_ONLY: [&str; 5] =
 pub enum BundleError {
     /// Its capabilities.
     #[error(transparent)]
-    Capability(#[from] UnknownCapability),
+    Capability(#[from] CapabilityError),
     /// A part that the configuration's own rules refuse.
     #[error("build the container's configuration")]
     Spec(#[from] OciSpecError),
@@ -71,6 +71,8 @@ pub struct Found {
     pub cgroups: Vec<CgroupView>,
     /// The host's devices, for a privileged container.
     pub devices: Vec<LinuxDevice>,
+    /// Capabilities that can be granted, as [`permitted`] reads them.
+    pub permitted: u64,
 }
 
 /// One v1 cgroup, mounted where the container's mounts can take it from.
@@ -92,7 +94,7 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_root(Some(root));
     spec.set_hostname(None);
     spec.set_mounts(Some(mounts::all(order, &found.cgroups)));
-    spec.set_process(Some(process(order, &found.identity)?));
+    spec.set_process(Some(process(order, &found.identity, found.permitted)?));
     spec.set_linux(Some(linux(order, found.devices)?));
     let annotations =
         unconfined(order).then(|| HashMap::from([(UNCONFINED.into(), String::new())]));
@@ -104,7 +106,7 @@ fn unconfined(order: &Start) -> bool {
     order.rights.privileged || order.rights.seccomp_unconfined
 }
 
-fn process(order: &Start, identity: &Identity) -> Result<Process, BundleError> {
+fn process(order: &Start, identity: &Identity, permitted: u64) -> Result<Process, BundleError> {
     let mut user = User::default();
     user.set_uid(identity.uid);
     user.set_gid(identity.gid);
@@ -115,7 +117,7 @@ fn process(order: &Start, identity: &Identity) -> Result<Process, BundleError> {
     process.set_args(Some(order.args.clone()));
     process.set_env(Some(environment(order, &identity.home)));
     process.set_cwd(PathBuf::from(if order.cwd.is_empty() { "/" } else { &order.cwd }));
-    process.set_capabilities(Some(rights(order)?));
+    process.set_capabilities(Some(rights(order, permitted)?));
     process.set_rlimits(None);
     process.set_no_new_privileges(order.rights.no_new_privileges.then_some(true));
     process.set_apparmor_profile(None);
@@ -125,10 +127,10 @@ fn process(order: &Start, identity: &Identity) -> Result<Process, BundleError> {
 
 /// The capability sets. `CAP_SYS_ADMIN` in the effective set, but not in the bounding set, lets
 /// the executor install its filter without `no_new_privs`; the kernel drops it at `execve`.
-fn rights(order: &Start) -> Result<LinuxCapabilities, BundleError> {
+fn rights(order: &Start, permitted: u64) -> Result<LinuxCapabilities, BundleError> {
     use libcontainer::oci_spec::runtime::Capability;
     let device_filter = !order.cgroup.hierarchies.is_v2();
-    let bounding = capabilities::of(&order.rights, device_filter)?;
+    let bounding = capabilities::of(&order.rights, device_filter, permitted)?;
     let mut effective = bounding.clone();
     if !unconfined(order) {
         effective.insert(Capability::SysAdmin);

@@ -36,7 +36,7 @@ fn v1() -> Hierarchies {
 }
 
 fn built(order: &Start) -> Spec {
-    spec(order, Found { root: "/root".into(), ..Found::default() }).unwrap()
+    spec(order, Found { root: "/root".into(), permitted: u64::MAX, ..Found::default() }).unwrap()
 }
 
 fn options(spec: &Spec, target: &str) -> Vec<String> {
@@ -112,7 +112,7 @@ fn on_v1_every_controller_is_found_by_its_name() {
     order.cgroup.hierarchies = v1();
     let names = vec!["cpu".into(), "cpuacct".into(), "cpu,cpuacct".into()];
     let cgroups = vec![CgroupView { source: "/stage/0".into(), names }];
-    let found = Found { root: "/root".into(), cgroups, ..Found::default() };
+    let found = Found { root: "/root".into(), cgroups, permitted: u64::MAX, ..Found::default() };
     let spec = spec(&order, found).unwrap();
     for name in ["cpu", "cpuacct", "cpu,cpuacct"] {
         assert!(options(&spec, &format!("/sys/fs/cgroup/{name}")).contains(&"ro".into()));

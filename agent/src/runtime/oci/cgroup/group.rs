@@ -28,6 +28,11 @@ impl Group {
         Self { hierarchies: hierarchies.clone(), missing: missing.to_vec(), path }
     }
 
+    /// Its path below the mount of each hierarchy.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Its directories, one per hierarchy, with the hierarchy they are in.
     pub fn directories(&self) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
         self.hierarchies.0.iter().map(|hierarchy| (hierarchy, hierarchy.mount.join(&self.path)))

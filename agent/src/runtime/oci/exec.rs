@@ -1,0 +1,141 @@
+//! Runs a command beside a container's first process, and keeps what it prints.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use mote_pause::wire::{Exit as Ended, Role};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::pod::{Pod, code, key};
+use super::start::{last, running};
+use super::{OciRuntime, cause, io_error, process};
+use crate::runtime::op::order::{self, Order};
+use crate::runtime::op::report::Report;
+use crate::runtime::{ContainerId, ExecOutcome, ExecRequest, ProcessId, Retry, RuntimeError};
+
+impl OciRuntime {
+    pub(super) async fn execute(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        let mut command = Command { output: Vec::new(), limit: request.output_limit, pid: None };
+        let executed = self.converse(request, &mut command);
+        let code = match request.timeout {
+            None => Some(executed.await?),
+            Some(limit) => match timeout(limit, executed).await {
+                Ok(code) => Some(code?),
+                Err(_) => None,
+            },
+        };
+        if code.is_none() {
+            command.stop();
+        }
+        Ok(ExecOutcome { code, output: command.output })
+    }
+
+    async fn converse(
+        &self,
+        request: &ExecRequest,
+        command: &mut Command,
+    ) -> Result<i32, RuntimeError> {
+        let id = &request.id;
+        let missing = || RuntimeError::NotRunning { id: id.clone() };
+        running(&self.layout, id).ok_or_else(missing)?;
+        let pod = self.pod(&id.pod).await.ok_or(RuntimeError::NoSandbox { uid: id.pod })?;
+        let key = key(id).ok_or_else(missing)?;
+        let failed = |error: io::Error| failure(id, cause(&error), Retry::Soon);
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| io_error("create a pipe")(error.into()))?;
+        let order = Order::Exec(order::Exec {
+            attempt: self.layout.attempt(id),
+            args: request.args.clone(),
+        });
+        let group = self.tree.container(id);
+        let output = [(1, writer.as_fd()), (2, writer.as_fd())];
+        let mut reports =
+            self.run(&pod, key, &group, &order, None, &output).await.map_err(failed)?;
+        drop(writer);
+        let mut output = Receiver::from_owned_fd(reader).map_err(failed)?;
+        let process = match last(&mut reports).await.map_err(failed)? {
+            Report::Started { process, .. } => process,
+            Report::Failed { cause, permanent, .. } => {
+                let retry = if permanent { Retry::Never } else { Retry::Soon };
+                return Err(failure(id, cause, retry));
+            }
+            Report::Created { .. } => return Err(failed(io::Error::other("helper was killed"))),
+        };
+        command.pid = Some(process);
+        let pid = process.pid.unsigned_abs();
+        let exit = Claim { pod: &pod, pid, told: pod.exit_of(pid) };
+        let watched = pod.sandbox.watch(key, Role::Exec, pid).await;
+        watched.map_err(|error| failure(id, cause(&error), Retry::Soon))?;
+        command.listen(&mut output, exit).await.ok_or_else(missing)
+    }
+}
+
+/// An exit somebody waits for.
+struct Claim<'a> {
+    pod: &'a Pod,
+    pid: u32,
+    told: oneshot::Receiver<Ended>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.pod.forget(self.pid);
+    }
+}
+
+/// A command and what it printed so far.
+struct Command {
+    output: Vec<u8>,
+    limit: usize,
+    pid: Option<ProcessId>,
+}
+
+impl Command {
+    /// Reads until the command has ended. What others it left behind print later is theirs.
+    async fn listen(&mut self, output: &mut Receiver, mut exit: Claim<'_>) -> Option<i32> {
+        let mut buffer = [0; 4096];
+        let mut open = true;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                read = output.read(&mut buffer), if open => match read {
+                    Ok(len) if len > 0 => self.keep(buffer.get(..len).unwrap_or_default()),
+                    _ => open = false,
+                },
+                ended = &mut exit.told => break ended.ok()?,
+            }
+        };
+        while let Ok(len @ 1..) = output.try_read(&mut buffer) {
+            self.keep(buffer.get(..len).unwrap_or_default());
+        }
+        Some(code(&ended))
+    }
+
+    fn keep(&mut self, printed: &[u8]) {
+        let room = self.limit.saturating_sub(self.output.len());
+        self.output.extend_from_slice(printed.get(..room).unwrap_or(printed));
+    }
+
+    /// Kills the command and what it started in its session.
+    fn stop(&self) {
+        let Some(process) = self.pid.filter(|process| process::is_running(*process)) else {
+            return;
+        };
+        if let Some(pid) = Pid::from_raw(process.pid) {
+            // It may just have ended by itself.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+fn failure(id: &ContainerId, cause: String, retry: Retry) -> RuntimeError {
+    match retry {
+        Retry::Never => RuntimeError::Start { id: id.clone(), cause },
+        _ => RuntimeError::Create { id: id.clone(), cause, retry },
+    }
+}

@@ -1,0 +1,134 @@
+//! Where the files of pods are.
+//!
+//! ```text
+//! RUN/                            tmpfs
+//! |- bin/                         mote-pause
+//! `- pods/UID/
+//!    |- pause.sock, exits         mote-pause's own
+//!    |- sandbox                   what the pod's containers share
+//!    |- shm/                      behind /dev/shm
+//!    |- logs/CONTAINER/ATTEMPT.log
+//!    `- containers/CONTAINER.ATTEMPT/
+//!       |- config.json, rootfs/, cgroup/, state/    the helper's and libcontainer's
+//!       |- process, started       its first process, and when it was started
+//!       `- tag                    what the reconciler started it with
+//! STATE/pods/UID/layers/CONTAINER.ATTEMPT/{upper,work}
+//! ```
+
+use std::ffi::CString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mote_protocol::name::Uid;
+
+use crate::runtime::ContainerId;
+
+/// The directories everything is below.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    run: PathBuf,
+    state: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(run: &Path, state: &Path) -> Self {
+        Self { run: run.to_owned(), state: state.to_owned() }
+    }
+
+    pub(super) fn bin(&self) -> PathBuf {
+        self.run.join("bin")
+    }
+
+    pub(super) fn pods(&self) -> PathBuf {
+        self.run.join("pods")
+    }
+
+    pub(super) fn pod(&self, uid: &Uid) -> PathBuf {
+        self.run.join(format!("pods/{uid}"))
+    }
+
+    pub(super) fn shm(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("shm")
+    }
+
+    pub(super) fn sandbox(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("sandbox")
+    }
+
+    pub(super) fn containers(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("containers")
+    }
+
+    pub(super) fn attempt(&self, id: &ContainerId) -> PathBuf {
+        self.containers(&id.pod).join(format!("{}.{}", id.name, id.attempt))
+    }
+
+    /// Directory of a container's logs.
+    pub(super) fn logs(&self, id: &ContainerId) -> PathBuf {
+        self.pod(&id.pod).join(format!("logs/{}", id.name))
+    }
+
+    /// The log of an attempt as `mote-pause` wants it: relative to the pod's directory.
+    pub(super) fn log(id: &ContainerId) -> Option<CString> {
+        CString::new(format!("logs/{}/{}.log", id.name, id.attempt)).ok()
+    }
+
+    /// What belongs to a pod on flash; other modules keep files there, too.
+    pub(super) fn pod_state(&self, uid: &Uid) -> PathBuf {
+        self.state.join(format!("pods/{uid}"))
+    }
+
+    pub(super) fn layers(&self, uid: &Uid) -> PathBuf {
+        self.pod_state(uid).join("layers")
+    }
+
+    pub(super) fn layer(&self, id: &ContainerId) -> PathBuf {
+        self.layers(&id.pod).join(format!("{}.{}", id.name, id.attempt))
+    }
+
+    /// Pods that have a directory, in order.
+    pub(super) fn list_pods(&self) -> Vec<Uid> {
+        let mut uids: Vec<Uid> =
+            names(&self.pods()).iter().filter_map(|name| name.parse().ok()).collect();
+        uids.sort();
+        uids
+    }
+
+    /// Attempts of a pod that have a directory, by container and attempt.
+    pub(super) fn list_attempts(&self, uid: &Uid) -> Vec<ContainerId> {
+        let id = |name: &String| {
+            let (name, attempt) = name.rsplit_once('.')?;
+            Some(ContainerId { pod: *uid, name: name.into(), attempt: attempt.parse().ok()? })
+        };
+        let mut ids: Vec<_> = names(&self.containers(uid)).iter().filter_map(id).collect();
+        ids.sort();
+        ids
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_pod_and_no_attempt_is_not_listed() {
+        let run = tempfile::tempdir().unwrap();
+        let layout = Layout::new(run.path(), run.path());
+        let uid = Uid::from_random([3; 16]);
+        let id = |name: &str, attempt| ContainerId { pod: uid, name: name.into(), attempt };
+        for id in [id("web", 10), id("web", 9), id("db", 0)] {
+            fs::create_dir_all(layout.attempt(&id)).unwrap();
+        }
+        for name in ["junk", "web.", "web.x", "web.-1"] {
+            fs::create_dir(layout.containers(&uid).join(name)).unwrap();
+        }
+        fs::create_dir(layout.pods().join("junk")).unwrap();
+        assert_eq!(layout.list_pods(), [uid]);
+        assert_eq!(layout.list_attempts(&uid), [id("db", 0), id("web", 9), id("web", 10)]);
+    }
+}

@@ -1,0 +1,84 @@
+//! Removes attempts and pods until nothing is left: processes, cgroups, mounts, files.
+//!
+//! Mounts and namespaces need no step of their own: the container's are gone with its last
+//! process, the pod's with `mote-pause`.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use mote_protocol::name::Uid;
+
+use super::cgroup::Group;
+use super::wait::until_empty;
+use super::{OciRuntime, cgroup_error, io_error};
+use crate::runtime::{ContainerId, RuntimeError};
+
+impl OciRuntime {
+    pub(super) async fn remove_attempt(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        empty(&self.tree.container(id)).await?;
+        remove_tree(self.layout.layer(id)).await?;
+        // Last: as long as its directory is there, an attempt is listed and removed again.
+        remove_tree(self.layout.attempt(id)).await
+    }
+
+    pub(super) async fn remove_pod(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        let slot = self.slot(uid);
+        slot.leaving.store(true, Ordering::Relaxed);
+        let pod = slot.pod.lock().await.take();
+        if let Some(pod) = &pod {
+            pod.expect_end();
+        }
+        for id in self.layout.list_attempts(uid) {
+            let group = self.tree.container(&id);
+            group.kill().map_err(cgroup_error)?;
+            until_empty(&group).await?;
+        }
+        // With its containers gone it has nothing to wait for, and writes what logs there are.
+        let asked = match &pod {
+            Some(pod) => pod.sandbox.shut_down().await.is_ok(),
+            None => false,
+        };
+        let pause = self.tree.pause(uid);
+        if !asked {
+            pause.kill().map_err(cgroup_error)?;
+        }
+        until_empty(&pause).await?;
+        drop(pod);
+        empty(&self.tree.pod(uid)).await?;
+        remove_tree(self.layout.layers(uid)).await?;
+        // Others keep files of the pod there: theirs to remove.
+        let _ = fs::remove_dir(self.layout.pod_state(uid));
+        remove_tree(self.layout.pod(uid)).await?;
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        Ok(())
+    }
+}
+
+/// Kills what is in a group and removes it.
+async fn empty(group: &Group) -> Result<(), RuntimeError> {
+    if !group.processes().map_err(cgroup_error)?.is_empty() {
+        group.kill().map_err(cgroup_error)?;
+        until_empty(group).await?;
+    }
+    group.remove().map_err(cgroup_error)
+}
+
+/// Removes a directory with all that is in it, however much that is, beside the agent's own work.
+async fn remove_tree(path: PathBuf) -> Result<(), RuntimeError> {
+    let doing = format!("remove `{}`", path.display());
+    // Most are small; a thread would cost more.
+    match fs::remove_dir(&path) {
+        Ok(()) => return Ok(()),
+        Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(path) {
+        Err(gone) if gone.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    });
+    let removed = removed.await.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+    removed.map_err(io_error(doing))
+}

@@ -1,0 +1,89 @@
+//! Sets a pod's sandbox up: cgroups, directories, `mote-pause`, namespaces.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mote_pause::wire::{Namespace, Namespaces, Unshare};
+use mote_protocol::name::Uid;
+
+use super::cgroup::{CgroupError, Level};
+use super::pod::{Ears, Pod};
+use super::record::SandboxRecord;
+use super::sandbox::{Sandbox, SandboxError};
+use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
+use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
+
+impl OciRuntime {
+    pub(super) async fn set_up(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+        let wanted = namespaces(request);
+        if let Some(pod) = self.pod(&request.uid).await {
+            if pod.sandbox.namespaces() == wanted {
+                return Ok(());
+            }
+            // An agent died between starting it and creating its namespaces.
+            self.remove_pod(&request.uid).await?;
+        }
+        self.prepare(request)?;
+        let slot = self.slot(&request.uid);
+        slot.leaving.store(false, Ordering::Relaxed);
+        let mut known = slot.pod.lock().await;
+        let ears = Ears::new(request.uid, &self.tree, &self.events);
+        let failed = |error| sandbox_error(&request.uid, &error);
+        let mut sandbox = self.launch(&request.uid, &ears).await.map_err(failed)?;
+        if wanted != Namespaces::NONE {
+            let hostname = if wanted.has(Namespace::Uts) { &request.hostname[..] } else { "" };
+            let unshare =
+                Unshare { namespaces: wanted, users: None, hostname: hostname.as_bytes() };
+            sandbox.unshare(&unshare).await.map_err(failed)?;
+        }
+        *known = Some(Arc::new(Pod::new(sandbox, ears)));
+        Ok(())
+    }
+
+    fn prepare(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+        let uid = &request.uid;
+        let groups = || -> Result<(), CgroupError> {
+            self.tree.pod(uid).create(&request.limits, Level::Pod)?;
+            self.tree.pause(uid).create(&Limits::default(), Level::Container)?;
+            Ok(())
+        };
+        groups().map_err(cgroup_error)?;
+        let shm = self.layout.shm(uid);
+        for directory in [&shm, &self.layout.containers(uid), &self.layout.layers(uid)] {
+            make_directory(directory)?;
+        }
+        // Everybody in the pod may write there, as into /tmp.
+        fs::set_permissions(&shm, Permissions::from_mode(0o1777))
+            .map_err(io_error("open the pod's shared memory to its containers"))?;
+        SandboxRecord::of(request)
+            .write(&self.layout.sandbox(uid))
+            .map_err(io_error("record the pod's sandbox"))
+    }
+
+    async fn launch(&self, uid: &Uid, ears: &Arc<Ears>) -> Result<Sandbox, SandboxError> {
+        let group = self.tree.pause(uid);
+        let entrances: Vec<_> =
+            group.directories().map(|(_, directory)| directory.join("cgroup.procs")).collect();
+        Sandbox::start(&self.pause, &self.layout.pod(uid), &entrances, ears.listener()).await
+    }
+}
+
+/// The namespaces that a pod gets for its own.
+fn namespaces(request: &SandboxRequest) -> Namespaces {
+    let host = request.host;
+    let own = [
+        (Namespace::Net, !host.network),
+        // The host's network goes with the host's name.
+        (Namespace::Uts, !host.network),
+        (Namespace::Ipc, !host.ipc),
+        (Namespace::Pid, request.share_process_namespace && !host.pid),
+    ];
+    let own = own.into_iter().filter(|(_, own)| *own);
+    own.fold(Namespaces::NONE, |all, (kind, _)| all.with(kind))
+}
+
+fn sandbox_error(uid: &Uid, error: &SandboxError) -> RuntimeError {
+    RuntimeError::Sandbox { uid: *uid, cause: cause(error), retry: Retry::Soon }
+}

@@ -1,0 +1,218 @@
+//! Starts one attempt of a container: cgroup, directories, a helper, and what it reports.
+
+use std::fs;
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use mote_pause::wire::{Key, LogFile, Namespace, Role};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
+
+use super::cgroup::{Group, Level};
+use super::layout::Layout;
+use super::pod::{Pod, key};
+use super::record::SandboxRecord;
+use super::sandbox::Helper;
+use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, process, record};
+use crate::runtime::op::order::{self, ORDER_FD, Order, REPORT_FD};
+use crate::runtime::op::report::{Phase, Report};
+use crate::runtime::{BootTime, ContainerId, ProcessId, Retry, RuntimeError, StartRequest};
+
+/// How long a helper may take. Far beyond anything but a hanging mount or device.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+impl OciRuntime {
+    pub(super) async fn start_attempt(
+        &self,
+        request: &StartRequest,
+    ) -> Result<BootTime, RuntimeError> {
+        let id = &request.id;
+        let pod = self.pod(&id.pod).await.ok_or(RuntimeError::NoSandbox { uid: id.pod })?;
+        let key = key(id).ok_or_else(|| never(id, "no container can have this name"))?;
+        if request.tty {
+            return Err(never(id, "terminals (`tty: true`) are not supported yet"));
+        }
+        if let Some(since) = self.already_runs(&pod, id, key).await {
+            return Ok(since);
+        }
+        // What an agent that died meanwhile, or an attempt that failed, left behind.
+        self.remove_attempt(id).await?;
+        let started = self.start_helper(&pod, request, key).await;
+        if let Err(failed) = started {
+            // The helper's own report says why; that nothing is left is of second rank.
+            let _ = self.tree.container(id).kill();
+            let _ = self.remove_attempt(id).await;
+            return Err(failed);
+        }
+        started
+    }
+
+    /// Since when this very attempt runs, if it does.
+    async fn already_runs(&self, pod: &Pod, id: &ContainerId, key: Key) -> Option<BootTime> {
+        let attempt = self.layout.attempt(id);
+        let since = record::started(&attempt)?;
+        let process = record::process(&attempt).filter(|one| process::is_running(*one))?;
+        let pid = process.pid.unsigned_abs();
+        pod.sandbox.watch(key, Role::Container, pid).await.ok().map(|()| since)
+    }
+
+    async fn start_helper(
+        &self,
+        pod: &Pod,
+        request: &StartRequest,
+        key: Key,
+    ) -> Result<BootTime, RuntimeError> {
+        let id = &request.id;
+        let group = self.tree.container(id);
+        self.prepare_attempt(request, &group)?;
+        let log = Layout::log(id).ok_or_else(|| never(id, "no container can have this name"))?;
+        let log = LogFile { path: &log, limit: self.log_bytes, files: self.log_files };
+        let order = Order::Start(Box::new(self.order(pod, request, &group)?));
+        let helper = self.run(pod, key, &group, &order, Some(log), &[]).await;
+        let mut reports = helper.map_err(|error| soon(id, &error))?;
+        let reported = timeout(PATIENCE, last(&mut reports)).await;
+        match reported.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(Report::Started { process, at_ns }) => {
+                let watched =
+                    pod.sandbox.watch(key, Role::Container, process.pid.unsigned_abs()).await;
+                watched.map_err(|error| soon(id, &error))?;
+                Ok(BootTime(Duration::from_nanos(at_ns)))
+            }
+            Ok(Report::Failed { phase: Phase::Start, cause, .. }) => {
+                Err(RuntimeError::Start { id: id.clone(), cause })
+            }
+            Ok(Report::Failed { cause, permanent, .. }) => {
+                let retry = if permanent { Retry::Never } else { Retry::Soon };
+                Err(RuntimeError::Create { id: id.clone(), cause, retry })
+            }
+            Ok(Report::Created { .. }) => Err(soon(id, &io::Error::other("helper was killed"))),
+            Err(error) => Err(soon(id, &error)),
+        }
+    }
+
+    fn prepare_attempt(&self, request: &StartRequest, group: &Group) -> Result<(), RuntimeError> {
+        group.create(&request.limits, Level::Container).map_err(cgroup_error)?;
+        if !request.rights.privileged {
+            group.restrict_devices().map_err(cgroup_error)?;
+        }
+        let id = &request.id;
+        for directory in [self.layout.attempt(id), self.layout.logs(id), self.layout.layer(id)] {
+            make_directory(&directory)?;
+        }
+        record::write_tag(&self.layout.attempt(id), &request.tag)
+            .map_err(io_error(format!("keep the tag of {id}")))
+    }
+
+    fn order(
+        &self,
+        pod: &Pod,
+        request: &StartRequest,
+        group: &Group,
+    ) -> Result<order::Start, RuntimeError> {
+        let uid = request.id.pod;
+        let record = SandboxRecord::read(&self.layout.sandbox(&uid));
+        let record = record.map_err(io_error("read the pod's sandbox record"))?;
+        let record = record.ok_or(RuntimeError::NoSandbox { uid })?;
+        let kinds = [
+            (Namespace::User, order::Namespace::User),
+            (Namespace::Net, order::Namespace::Network),
+            (Namespace::Ipc, order::Namespace::Ipc),
+            (Namespace::Uts, order::Namespace::Uts),
+            (Namespace::Pid, order::Namespace::Pid),
+        ];
+        let held = |(kind, ours)| pod.sandbox.namespace(kind).map(|path| (ours, path));
+        Ok(order::Start {
+            attempt: self.layout.attempt(&request.id),
+            layers: request.layers.clone(),
+            writable: self.layout.layer(&request.id),
+            pod: order::Pod {
+                hostname: record.hostname,
+                host: record.host,
+                namespaces: kinds.into_iter().filter_map(held).collect(),
+                shm: self.layout.shm(&uid),
+            },
+            cgroup: order::Cgroup {
+                hierarchies: self.tree.hierarchies().clone(),
+                path: group.path().to_owned(),
+            },
+            args: request.args.clone(),
+            env: request.env.clone(),
+            cwd: request.cwd.clone(),
+            image_user: request.image_user.clone(),
+            rights: request.rights.clone(),
+            oom_score_adj: request.oom_score_adj,
+        })
+    }
+
+    /// Has a helper started in a container's cgroup, with its order; returns where it reports.
+    pub(super) async fn run(
+        &self,
+        pod: &Pod,
+        key: Key,
+        group: &Group,
+        order: &Order,
+        log: Option<LogFile<'_>>,
+        more: &[(u8, BorrowedFd<'_>)],
+    ) -> io::Result<Receiver> {
+        let order_file = order_file(order)?;
+        let (reports, report) = pipe_with(PipeFlags::CLOEXEC)?;
+        let entrances = group.entrances().map_err(|error| io::Error::other(cause(&error)))?;
+        let cgroups: Vec<_> = entrances.iter().map(AsFd::as_fd).collect();
+        let own = [(ORDER_FD, order_file.as_fd()), (REPORT_FD, report.as_fd())];
+        let fds: Vec<_> = own.into_iter().chain(more.iter().copied()).collect();
+        let op = match order {
+            Order::Start(_) => "start",
+            Order::Exec(_) => "exec",
+        };
+        let helper = Helper {
+            key,
+            program: self.helper.as_fd(),
+            args: &["mote-agent", "runtime", op],
+            env: &[],
+            cgroups: &cgroups,
+            fds: &fds,
+            log,
+        };
+        let started = pod.sandbox.run(&helper).await;
+        started.map_err(|error| io::Error::other(cause(&error)))?;
+        Receiver::from_owned_fd(reports)
+    }
+}
+
+/// The order, in a file of no name.
+fn order_file(order: &Order) -> io::Result<OwnedFd> {
+    let mut file = fs::File::from(memfd_create("order", MemfdFlags::CLOEXEC)?);
+    file.write_all(&order.encode().map_err(io::Error::other)?)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// The final word of a helper. `Created` without anything after it is one that was killed.
+pub(super) async fn last(reports: &mut Receiver) -> io::Result<Report> {
+    let mut created = None;
+    loop {
+        match Report::read(reports).await? {
+            Some(report @ Report::Created { .. }) => created = Some(report),
+            Some(last) => return Ok(last),
+            None => {
+                return created.ok_or_else(|| io::Error::other("helper ended without a report"));
+            }
+        }
+    }
+}
+
+fn never(id: &ContainerId, cause: &str) -> RuntimeError {
+    RuntimeError::Create { id: id.clone(), cause: cause.into(), retry: Retry::Never }
+}
+
+fn soon(id: &ContainerId, error: &dyn std::error::Error) -> RuntimeError {
+    RuntimeError::Create { id: id.clone(), cause: cause(error), retry: Retry::Soon }
+}
+
+/// A process that is known and runs.
+pub(super) fn running(layout: &Layout, id: &ContainerId) -> Option<ProcessId> {
+    record::process(&layout.attempt(id)).filter(|process| process::is_running(*process))
+}

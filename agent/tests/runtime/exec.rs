@@ -1,0 +1,90 @@
+//! Commands beside a container's first process.
+
+use std::fs;
+use std::time::Duration;
+
+use mote_agent::runtime::{ExecOutcome, Runtime, RuntimeError, StartRequest};
+
+use crate::node::Node;
+
+async fn started(change: impl FnOnce(&mut StartRequest)) -> Node {
+    let node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let mut request = node.request("main", &["sleep", "1000"]);
+    change(&mut request);
+    node.runtime.start(&request).await.expect("start");
+    node
+}
+
+#[tokio::test]
+async fn output_and_code_come_back() {
+    let node = started(|_| {}).await;
+    let outcome = node.exec("main", "echo out; echo err >&2; exit 7").await;
+    assert_eq!(outcome, ExecOutcome { code: Some(7), output: b"out\nerr\n".into() });
+    let mut request = node.exec_request("main", &["head", "-c", "100000", "/dev/zero"]);
+    request.output_limit = 1000;
+    let outcome = node.runtime.exec(&request).await.expect("exec");
+    assert_eq!((outcome.code, outcome.output.len()), (Some(0), 1000));
+    let outcome = node.exec("main", "kill -9 $$").await;
+    assert_eq!(outcome.code, Some(137));
+    let state = node.pod_dir().join("containers/main.0/state");
+    let names = fs::read_dir(state).unwrap().flatten().map(|entry| entry.file_name());
+    let litter = names.filter(|name| name.to_string_lossy().contains("tenant"));
+    assert_eq!(litter.count(), 0, "sockets of commands are left");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_has_the_containers_own_rights() {
+    let node = started(|request| {
+        request.image_user = "web".into();
+        request.cwd = "/etc".into();
+        request.env.push("A=1".into());
+        request.rights.drop_capabilities = vec!["CHOWN".into()];
+    })
+    .await;
+    let own = "id -u; id -g; id -G; pwd; echo $A; cat /proc/self/oom_score_adj; cat /proc/1/comm; \
+               grep -e CapBnd -e NoNewPrivs -e Seccomp: /proc/self/status | tr -d '\\t'";
+    let outcome = node.exec("main", own).await;
+    let text = String::from_utf8(outcome.output).unwrap();
+    let bounding =
+        if node.runtime.facts().cgroup_v2 { "00000000a00425fa" } else { "00000000a80425fa" };
+    let expected =
+        format!("33\n34\n34 40\n/etc\n1\n100\nsleep\nCapBnd:{bounding}\nNoNewPrivs:0\nSeccomp:2\n");
+    assert_eq!(text, expected);
+    let group = node.tree().container(&node.id("main"));
+    assert_eq!(group.processes().unwrap().len(), 1, "the command's cgroup was the container's");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_is_killed() {
+    let node = started(|_| {}).await;
+    let mut request = node.exec_request("main", &["sh", "-c", "echo begun; sleep 1000; true"]);
+    request.timeout = Some(Duration::from_millis(500));
+    let outcome = node.runtime.exec(&request).await.expect("exec");
+    assert_eq!(outcome, ExecOutcome { code: None, output: b"begun\n".into() });
+    let mut node = node;
+    node.runtime.kill(&node.id("main")).await.expect("kill");
+    let id = node.id("main");
+    node.exit(&id).await;
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_executed_says_why() {
+    let mut node = started(|_| {}).await;
+    let request = node.exec_request("main", &["nonesuch"]);
+    let error = node.runtime.exec(&request).await.expect_err("no such program").to_string();
+    assert!(error.ends_with("executable `nonesuch` is not in the image's PATH"), "{error}");
+    let request = node.exec_request("main", &["/orphan"]);
+    let error = node.runtime.exec(&request).await.expect_err("no interpreter").to_string();
+    assert!(error.ends_with("its interpreter or loader is not in the image"), "{error}");
+    let id = node.id("main");
+    node.runtime.kill(&id).await.expect("kill");
+    node.exit(&id).await;
+    let request = node.exec_request("main", &["true"]);
+    let error = node.runtime.exec(&request).await.expect_err("it has ended");
+    assert!(matches!(error, RuntimeError::NotRunning { .. }), "{error}");
+    node.finish().await;
+}

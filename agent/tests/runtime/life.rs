@@ -1,0 +1,131 @@
+//! Containers from start to end, and what is left of them: nothing.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use mote_agent::runtime::{Limits, ObservedState, Runtime, RuntimeEvent};
+
+use crate::node::Node;
+
+#[tokio::test]
+async fn a_container_that_ends_well_reports_zero() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("the same sandbox again");
+    let request = node.request("once", &["true"]);
+    let since = node.runtime.start(&request).await.expect("start");
+    assert_eq!(node.mounts(), [""; 0], "what a container has mounted is not seen on the host");
+    let exit = node.exit(&request.id).await;
+    assert_eq!((exit.code, exit.oom_killed), (0, false));
+    assert!(exit.at > since);
+    let ended = node.state().await;
+    assert_eq!(ended, ObservedState::Exited { since: Some(since), exit });
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn codes_and_signals_come_back() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let (exit, log) = node.run(&node.script("three", "echo out; echo err >&2; exit 3")).await;
+    assert_eq!((exit.code, &log[..]), (3, "out\nerr\n"));
+    let (exit, _) = node.run(&node.script("self", "kill -9 $$")).await;
+    assert_eq!(exit.code, 0, "process 1 of a namespace is immune to its own signals");
+    let request = node.request("sleeper", &["sleep", "1000"]);
+    node.runtime.start(&request).await.expect("start");
+    node.runtime.signal(&request.id, 15).await.expect("ignored by process 1");
+    node.runtime.signal(&request.id, 9).await.expect("signal");
+    assert_eq!(node.exit(&request.id).await.code, 137);
+    node.runtime.signal(&request.id, 9).await.expect("it has ended, which is no error");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn killing_reaches_everything_a_container_forked() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let script = "sleep 1000 & (sleep 1000 & sleep 1000) & echo forked; wait";
+    let request = node.script("forking", script);
+    node.runtime.start(&request).await.expect("start");
+    node.log_line(&request.id, "forked").await;
+    let group = node.tree().container(&request.id);
+    assert!(group.processes().unwrap().len() >= 3);
+    node.runtime.kill(&request.id).await.expect("kill");
+    assert_eq!(node.exit(&request.id).await.code, 137);
+    node.runtime.remove_container(&request.id).await.expect("remove");
+    node.runtime.remove_container(&request.id).await.expect("remove again");
+    assert_eq!(group.processes().unwrap(), [0; 0]);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn exceeding_the_memory_limit_is_told_apart() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let mut request = node.script("greedy", "head -c 200000000 /dev/zero | tr '\\0' x | sort");
+    request.args = ["sh", "-c", "x=x; while :; do x=$x$x; done"].map(str::to_owned).into();
+    request.limits = Limits { memory_bytes: Some(32 << 20), ..Limits::default() };
+    node.runtime.start(&request).await.expect("start");
+    let exit = node.exit(&request.id).await;
+    assert!(exit.oom_killed, "{exit:?}");
+    assert_eq!(exit.code, 137);
+    assert!(matches!(node.state().await, ObservedState::Exited { exit, .. } if exit.oom_killed));
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn containers_of_a_pod_share_the_network_and_its_loopback() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let server = node.script("server", "exec httpd -f -p 127.0.0.1:8080 -h /etc");
+    node.runtime.start(&server).await.expect("start");
+    let client = "until wget -qO- http://127.0.0.1:8080/passwd 2>/dev/null; do :; done; \
+                  hostname; touch /dev/shm/mine";
+    let (exit, log) = node.run(&node.script("client", client)).await;
+    assert_eq!(exit.code, 0, "{log}");
+    assert!(log.contains("web:x:33") && log.contains("pod-name"), "{log}");
+    let (_, log) = node.run(&node.script("neighbour", "ls /dev/shm; ip -o link | wc -l")).await;
+    assert_eq!(log, "mine\n1\n", "shared memory, and no interface but lo");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_pod_may_share_its_processes_or_the_hosts_namespaces() {
+    let mut node = Node::new();
+    let mut sandbox = node.sandbox();
+    sandbox.share_process_namespace = true;
+    node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
+    let sleeper = node.request("sleeper", &["sleep", "4711"]);
+    node.runtime.start(&sleeper).await.expect("start");
+    let (_, log) = node.run(&node.script("viewer", "ps -o args | grep -c '[4]711'; echo $$")).await;
+    assert!(log.starts_with("1\n") && !log.ends_with("\n1\n"), "{log}");
+    node.finish().await;
+
+    let mut node = Node::new();
+    let mut sandbox = node.sandbox();
+    sandbox.host.network = true;
+    sandbox.host.ipc = true;
+    sandbox.host.pid = true;
+    node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
+    let kinds = ["net", "uts", "ipc", "pid"];
+    let inode = |kind| fs::metadata(format!("/proc/self/ns/{kind}")).unwrap().ino();
+    let expected = kinds.map(|kind| inode(kind).to_string());
+    let script = kinds.map(|kind| format!("stat -Lc %i /proc/self/ns/{kind}")).join(";");
+    let (_, log) = node.run(&node.script("guest", &script)).await;
+    assert_eq!(log.lines().collect::<Vec<_>>(), expected);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_dies_is_told_and_can_be_removed() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let request = node.request("sleeper", &["sleep", "1000"]);
+    node.runtime.start(&request).await.expect("start");
+    node.tree().pause(&node.uid).kill().expect("kill mote-pause");
+    assert_eq!(node.event().await, RuntimeEvent::SandboxDied { uid: node.uid });
+    let pods = node.pods().await;
+    assert!(!pods[0].sandbox_ready);
+    assert!(matches!(pods[0].containers[0].state, ObservedState::Running { .. }));
+    node.finish().await;
+}

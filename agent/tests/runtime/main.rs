@@ -1,0 +1,10 @@
+//! The runtime against the kernel: real `mote-pause`, real containers, the agent's own binary as
+//! helper. Needs root and busybox-static.
+#![allow(clippy::unwrap_used, reason = "a test, in several files")]
+
+mod adopt;
+mod exec;
+mod life;
+mod node;
+mod refuse;
+mod rights;

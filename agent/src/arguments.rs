@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 mote-agent: runs the pods that an MQTT broker holds for this node
 
 Usage: mote-agent [--config FILE] [--check]
-       mote-agent ctl COMMAND
+       mote-agent [--config FILE] ctl COMMAND
 
 Without a command it is the node's agent: it connects to the broker, runs what it is told to run,
 keeps running it without a network, and reports. SIGTERM ends the agent and leaves all pods running.
@@ -53,7 +53,12 @@ pub enum Command {
     /// One pull of an image: a process of its own, started by the agent.
     Pull(Vec<OsString>),
     /// A question to the running agent.
-    Ctl(Vec<OsString>),
+    Ctl {
+        /// Its configuration.
+        config: PathBuf,
+        /// The question.
+        arguments: Vec<OsString>,
+    },
     /// Show the help.
     Help,
     /// Show the version.
@@ -88,11 +93,11 @@ impl Command {
                 Long("help") => return Ok(Self::Help),
                 Long("version") => return Ok(Self::Version),
                 Value(word) => {
-                    let rest = parser.raw_args()?.collect();
+                    let rest: Vec<_> = parser.raw_args()?.collect();
                     return match word.to_str() {
                         Some("runtime") => Ok(Self::Runtime(rest)),
                         Some("pull") => Ok(Self::Pull(rest)),
-                        Some("ctl") => Ok(Self::Ctl(rest)),
+                        Some("ctl") => Ok(Self::Ctl { config, arguments: rest }),
                         _ => Err(Value(word).unexpected().into()),
                     };
                 }
@@ -121,7 +126,11 @@ mod tests {
         assert_eq!(parse("--check --config=x"), Ok(Command::Check { config: "x".into() }));
         assert_eq!(parse("--check"), Ok(Command::Check { config: default }));
         assert_eq!(parse("runtime create --x"), Ok(Command::Runtime(rest(&["create", "--x"]))));
-        assert_eq!(parse("ctl pods -o wide"), Ok(Command::Ctl(rest(&["pods", "-o", "wide"]))));
+        let arguments = rest(&["pods", "-o", "wide"]);
+        assert_eq!(
+            parse("--config x ctl pods -o wide"),
+            Ok(Command::Ctl { config: "x".into(), arguments })
+        );
         assert_eq!(parse("pull"), Ok(Command::Pull(rest(&[]))));
         assert_eq!(parse("--help"), Ok(Command::Help));
         assert_eq!(parse("--version"), Ok(Command::Version));

@@ -6,6 +6,7 @@
 
 pub mod arguments;
 pub mod config;
+pub mod ctl;
 pub mod events;
 pub mod exit;
 pub mod image;

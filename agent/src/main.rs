@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use mote_agent::arguments::{Command, HELP};
-use mote_agent::config::Config;
+use mote_agent::config::{self, Config};
+use mote_agent::ctl::client;
 use mote_agent::exit::Exit;
 use mote_agent::image::pull;
 use mote_agent::log::{self, Chain};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let exit = match command {
         Command::Runtime(args) => return op::main(&args),
         Command::Pull(args) => return pull::main(args.into_iter()),
-        Command::Ctl(_) => complain(&io::Error::from(io::ErrorKind::Unsupported), Exit::Usage),
+        Command::Ctl { config, arguments } => client::main(&config::run_dir(&config), arguments),
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Help => print(HELP),

@@ -27,6 +27,9 @@ use section::{Section, Source};
 /// Where the configuration is unless `--config` or `MOTE_CONFIG` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mote/agent.toml";
 
+/// Where sockets, logs and bundles are unless the configuration says otherwise.
+const DEFAULT_RUN_DIR: &str = "/run/mote";
+
 /// Longest configuration file: hundred times what the example needs.
 const MAX_FILE: u64 = 256 * 1024;
 
@@ -92,17 +95,33 @@ pub struct NodeLimits {
     pub reserved_memory_mib: u64,
 }
 
+/// The run directory alone, for questions to an agent that runs: it may well run on an older
+/// configuration than the broken one that is in the file now.
+pub fn run_dir(path: &Path) -> PathBuf {
+    if let Some(variable) = std::env::var_os("MOTE_RUN_DIR") {
+        return variable.into();
+    }
+    let text = read(path).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let value = table.get_ref().get("run_dir").and_then(|value| value.get_ref().as_str());
+    value.unwrap_or(DEFAULT_RUN_DIR).into()
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(failed(std::io::Error::other(format!("file exceeds {MAX_FILE} bytes"))));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads the file and the process's environment.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(read)?;
-        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(read)?;
-        if text.len() as u64 > MAX_FILE {
-            let source = std::io::Error::other(format!("file exceeds {MAX_FILE} bytes"));
-            return Err(ConfigError::Read { path: path.to_owned(), source });
-        }
+        let text = read(path)?;
         let hostname = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         Self::parse(&text, &hostname, &|variable| std::env::var(variable).ok())
             .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
@@ -141,7 +160,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let fleet = root.required::<FleetName>("fleet", fleet);
     let groups = root.list::<GroupName>("groups", MAX_GROUPS);
     let state_dir = directory(root, "state_dir", "MOTE_STATE_DIR", "/var/lib/mote");
-    let run_dir = directory(root, "run_dir", "MOTE_RUN_DIR", "/run/mote");
+    let run_dir = directory(root, "run_dir", "MOTE_RUN_DIR", DEFAULT_RUN_DIR);
     check_directories(root, state_dir.as_deref(), run_dir.as_deref());
     let cgroup_root = root.text("cgroup_root");
     let cgroup_root = root.parse::<CgroupName>(cgroup_root);

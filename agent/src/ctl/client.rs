@@ -1,0 +1,188 @@
+//! The other side: reads the command line, asks the running agent, prints.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Answer, MAX_ANSWER, Question, describe, encode, length, pods, socket};
+use crate::exit::Exit;
+use crate::log::Chain;
+use crate::pod::Moment;
+use crate::ports::{Clock, KernelClock};
+
+/// Shown for `--help`.
+const HELP: &str = "\
+mote-agent ctl: what this node knows, without a network
+
+Usage: mote-agent ctl pods [-o wide]
+       mote-agent ctl describe pod [NAMESPACE/]NAME
+       mote-agent ctl images
+       mote-agent ctl events
+
+Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
+a pod (default: default). Exit codes: 0 answered, 1 no such pod or no answer, 64 command line.
+";
+
+/// Time for an answer. Whole seconds mean that something is wrong.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Help,
+    Ask { question: Question, wide: bool },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("no agent answers on {}", path.display())]
+    Connect {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("ask the agent on {}", path.display())]
+    Talk {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs the command line behind `ctl`.
+pub fn main(run_dir: &Path, arguments: Vec<OsString>) -> Exit {
+    let (question, wide) = match parse(arguments) {
+        Ok(Wanted::Ask { question, wide }) => (question, wide),
+        Ok(Wanted::Help) => return print(HELP),
+        Err(error) => {
+            complain(&format!("{error}; see `mote-agent ctl --help`"));
+            return Exit::Usage;
+        }
+    };
+    match ask(&socket(run_dir), &question) {
+        Ok(answer) => show(&answer, &question, wide),
+        Err(error) => {
+            complain(&Chain(&error).to_string());
+            Exit::Failed
+        }
+    }
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut words, mut wide, mut namespace) = (Vec::new(), false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Wanted::Help),
+            Short('o') | Long("output") => match parser.value()?.string()?.as_str() {
+                "wide" => wide = true,
+                other => return Err(format!("output `{other}` is not known: wide is").into()),
+            },
+            Short('n') | Long("namespace") => namespace = Some(parser.value()?.string()?),
+            Value(word) => words.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let question = match words[..] {
+        ["pods" | "pod" | "po"] => Question::Pods,
+        ["images" | "image"] => Question::Images,
+        ["events" | "event" | "ev"] => Question::Events,
+        ["describe", "pod" | "pods" | "po", name] => {
+            let (inner, name) = match name.split_once('/') {
+                Some((namespace, name)) => (Some(namespace.to_owned()), name),
+                None => (None, name),
+            };
+            let namespace = inner.or(namespace).unwrap_or_else(|| "default".to_owned());
+            Question::Pod { namespace, name: name.to_owned() }
+        }
+        [] => return Err("what is to be shown is missing".into()),
+        _ => return Err(format!("`{}` is no command", words.join(" ")).into()),
+    };
+    Ok(Wanted::Ask { question, wide })
+}
+
+fn ask(path: &Path, question: &Question) -> Result<Answer, AskError> {
+    let connect = |source| AskError::Connect { path: path.to_owned(), source };
+    let stream = UnixStream::connect(path).map_err(connect)?;
+    talk(stream, question).map_err(|source| AskError::Talk { path: path.to_owned(), source })
+}
+
+fn talk(mut stream: UnixStream, question: &Question) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&encode(question).map_err(io::Error::other)?)?;
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    let len = length(head, MAX_ANSWER)?;
+    let mut bytes = Vec::new();
+    stream.take(len as u64).read_to_end(&mut bytes)?;
+    postcard::from_bytes(&bytes).map_err(|_| {
+        io::Error::other("the agent that runs is another version than this program; restart it")
+    })
+}
+
+fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
+    let now = Moment::from(KernelClock.now()).seconds();
+    match answer {
+        Answer::Pods(found) => print(&pods::render(found, wide, now)),
+        Answer::Pod(Some(found)) => print(&describe::pod(found, now)),
+        Answer::Images(found) => print(&describe::images(found)),
+        Answer::Events(found) => print(&describe::events(found, now, "")),
+        Answer::Pod(None) => {
+            if let Question::Pod { namespace, name } = question {
+                complain(&format!("pod \"{namespace}/{name}\" not found"));
+            }
+            Exit::Failed
+        }
+        Answer::Failed(reason) => {
+            complain(reason);
+            Exit::Failed
+        }
+    }
+}
+
+fn print(text: &str) -> Exit {
+    // A reader that left early (`| head`) has what it wanted.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Exit::Done
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "mote-agent ctl: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(line: &str) -> Result<Question, String> {
+        match parse(line.split_whitespace().map(OsString::from).collect()) {
+            Ok(Wanted::Ask { question, .. }) => Ok(question),
+            Ok(Wanted::Help) => Err("help".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn pod(namespace: &str, name: &str) -> Question {
+        Question::Pod { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn command_lines_are_questions() {
+        assert_eq!(question("pods -o wide"), Ok(Question::Pods));
+        assert_eq!(question("images"), Ok(Question::Images));
+        assert_eq!(question("events"), Ok(Question::Events));
+        assert_eq!(question("describe pod web"), Ok(pod("default", "web")));
+        assert_eq!(question("-n shop describe pod web"), Ok(pod("shop", "web")));
+        assert_eq!(question("describe pod shop/web"), Ok(pod("shop", "web")));
+        for line in ["", "pods x", "describe", "describe pod", "pods -o json", "--loud", "get pods"]
+        {
+            assert!(question(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The agent's side of the local socket.
+//!
+//! Every connection is one question: a few at a time, each with a limit on its length and its
+//! time, so that nothing at the socket can hold up the node.
+
+use std::fs::Permissions;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mote_protocol::name::{Namespace, ObjectName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{
+    Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, PodDescription, PodFacts, Question, encode,
+    length,
+};
+use crate::log::Chain;
+use crate::steward::{LocalRequest, PodDetail, PodView};
+
+/// Questions at the same time.
+const CONNECTIONS: usize = 4;
+
+/// Time for one question and its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the socket cannot be offered.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on {}", path.display())]
+pub struct SocketError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// The socket, and where questions go.
+pub struct Server {
+    listener: UnixListener,
+    requests: mpsc::UnboundedSender<LocalRequest>,
+}
+
+impl Server {
+    /// Takes the place of a socket that an earlier agent left: the state directory's lock says that
+    /// it has ended.
+    pub fn bind(
+        path: &Path,
+        requests: mpsc::UnboundedSender<LocalRequest>,
+    ) -> Result<Self, SocketError> {
+        let failed = |source| SocketError { path: path.to_owned(), source };
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // Its directory is root's alone already; whoever looks at the socket should see it, too.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { listener, requests })
+    }
+
+    /// Answers as long as the agent lives.
+    pub async fn run(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let requests = self.requests.clone();
+                    spawn_local(async move {
+                        let served = timeout(PATIENCE, serve(stream, &requests)).await;
+                        if let Ok(Err(error)) = served {
+                            debug!(error = %Chain(&error), "question on the local socket");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors: the next one may be free in a while.
+                    warn!(error = %Chain(&error), "accept on the local socket");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    mut stream: UnixStream,
+    requests: &mpsc::UnboundedSender<LocalRequest>,
+) -> io::Result<()> {
+    let asker = stream.peer_cred()?.uid();
+    if asker != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only root may ask"));
+    }
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let mut bytes = vec![0; length(head, MAX_QUESTION)?];
+    stream.read_exact(&mut bytes).await?;
+    let answer = match postcard::from_bytes(&bytes) {
+        Ok(question) => answer(question, requests).await,
+        Err(_) => Answer::Failed("the agent does not understand the question".to_owned()),
+    };
+    let too_long = || Answer::Failed("the answer is too long".to_owned());
+    let bytes = encode(&answer).ok().filter(|bytes| bytes.len() <= MAX_ANSWER + 4);
+    let bytes = match bytes {
+        Some(bytes) => bytes,
+        None => encode(&too_long()).map_err(io::Error::other)?,
+    };
+    stream.write_all(&bytes).await
+}
+
+async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalRequest>) -> Answer {
+    let answered = match question {
+        Question::Pods => ask(requests, LocalRequest::Pods)
+            .await
+            .map(|pods| Answer::Pods(pods.into_iter().map(PodFacts::from).collect())),
+        Question::Pod { namespace, name } => {
+            let (Ok(namespace), Ok(name)) = (Namespace::new(&namespace), ObjectName::new(&name))
+            else {
+                return Answer::Pod(None);
+            };
+            let request = |answer| LocalRequest::Pod { namespace, name, answer };
+            ask(requests, request).await.map(|found| {
+                Answer::Pod(found.map(|detail| Box::new(PodDescription::from(detail))))
+            })
+        }
+        Question::Images => ask(requests, LocalRequest::Images).await.map(|found| match found {
+            Ok(images) => Answer::Images(images.into_iter().map(ImageFacts::from).collect()),
+            Err(error) => Answer::Failed(Chain(&error).to_string()),
+        }),
+        Question::Events => {
+            let request = |answer| LocalRequest::Events { about: None, answer };
+            ask(requests, request).await.map(Answer::Events)
+        }
+    };
+    answered.unwrap_or_else(|| Answer::Failed("the agent is ending".to_owned()))
+}
+
+/// None where the agent ends.
+fn ask<T>(
+    requests: &mpsc::UnboundedSender<LocalRequest>,
+    request: impl FnOnce(oneshot::Sender<T>) -> LocalRequest,
+) -> impl Future<Output = Option<T>> {
+    let (sender, receiver) = oneshot::channel();
+    let request = request(sender);
+    async move {
+        requests.send(request).ok()?;
+        receiver.await.ok()
+    }
+}
+
+impl From<PodView> for PodFacts {
+    fn from(PodView { key, status }: PodView) -> Self {
+        let (namespace, name) = (key.namespace.as_str().to_owned(), key.name.as_str().to_owned());
+        Self { namespace, name, status }
+    }
+}
+
+impl From<PodDetail> for PodDescription {
+    fn from(PodDetail { view, pod, events }: PodDetail) -> Self {
+        Self { facts: view.into(), pod, events }
+    }
+}
+
+impl From<crate::image::ImageSummary> for ImageFacts {
+    fn from(image: crate::image::ImageSummary) -> Self {
+        Self { names: image.names, id: image.id.to_string(), bytes: image.bytes }
+    }
+}

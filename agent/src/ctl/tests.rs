@@ -1,0 +1,217 @@
+//! Both ends of the socket, with a steward that always says the same.
+
+use std::os::unix::fs::PermissionsExt;
+
+use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
+use mote_protocol::status::{ContainerRole, ContainerState, ContainerStatus, Phase};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::server::Server;
+use super::*;
+use crate::steward::{LocalRequest, PodDetail, PodView};
+
+fn container(name: &str, role: ContainerRole, state: ContainerState) -> ContainerStatus {
+    let flags = ContainerStatus::pack(role, matches!(state, ContainerState::Running { .. }), true);
+    ContainerStatus { name: name.into(), flags, restarts: 2, state, ..ContainerStatus::default() }
+}
+
+fn status(phase: Phase, states: Vec<(ContainerRole, ContainerState)>) -> PodStatus {
+    let containers = states
+        .into_iter()
+        .enumerate()
+        .map(|(n, (role, state))| container(&format!("c{n}"), role, state));
+    PodStatus {
+        uid: Some(Uid([0xab; 16])),
+        phase,
+        started: 1000,
+        containers: containers.collect(),
+        ..PodStatus::default()
+    }
+}
+
+fn running() -> ContainerState {
+    ContainerState::Running { since: 5 }
+}
+
+fn waiting(reason: &str) -> ContainerState {
+    ContainerState::Waiting { reason: reason.into(), message: "no \u{1b}[2J way".into() }
+}
+
+fn view() -> PodView {
+    let key = ObjectKey {
+        kind: Kind::Pod,
+        namespace: Namespace::new("default").expect("valid"),
+        name: ObjectName::new("web").expect("valid"),
+    };
+    let app = ContainerRole::App;
+    PodView {
+        key,
+        status: status(Phase::Running, vec![(app, running()), (app, waiting("CrashLoopBackOff"))]),
+    }
+}
+
+async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
+    while let Some(request) = requests.recv().await {
+        match request {
+            LocalRequest::Pods(answer) => drop(answer.send(vec![view()])),
+            LocalRequest::Pod { name, answer, .. } => {
+                let found = (name.as_str() == "web").then(|| PodDetail {
+                    view: view(),
+                    pod: None,
+                    events: vec![Event { reason: "Pulled".into(), ..Event::default() }],
+                });
+                drop(answer.send(found));
+            }
+            LocalRequest::Images(answer) => drop(answer.send(Ok(Vec::new()))),
+            LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
+        }
+    }
+}
+
+/// Runs a test against a server with a socket of its own.
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
+    let directory: TempDir = tempfile::tempdir().expect("temporary directory");
+    let path = socket(directory.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
+    LocalSet::new().block_on(&runtime, async {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let server = Server::bind(&path, sender).expect("bound");
+        spawn_local(steward(receiver));
+        spawn_local(server.run());
+        test(path.clone()).await;
+    });
+}
+
+async fn ask(path: &Path, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = UnixStream::connect(path).await.expect("the server listens");
+    stream.write_all(bytes).await.expect("taken");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    postcard::from_bytes(answer.get(4..)?).ok()
+}
+
+#[test]
+fn every_question_has_its_answer() {
+    with_server(|path| async move {
+        let pod =
+            |name: &str| Question::Pod { namespace: "default".to_owned(), name: name.to_owned() };
+        let facts = PodFacts::from(view());
+        let asked = encode(&Question::Pods).expect("encodes");
+        assert_eq!(ask(&path, &asked).await, Some(Answer::Pods(vec![facts])));
+        let asked = encode(&pod("web")).expect("encodes");
+        assert!(matches!(ask(&path, &asked).await, Some(Answer::Pod(Some(_)))));
+        for name in ["other", "../web", ""] {
+            let asked = encode(&pod(name)).expect("encodes");
+            assert_eq!(ask(&path, &asked).await, Some(Answer::Pod(None)), "{name:?}");
+        }
+        let asked = encode(&Question::Images).expect("encodes");
+        assert_eq!(ask(&path, &asked).await, Some(Answer::Images(Vec::new())));
+        let asked = encode(&Question::Events).expect("encodes");
+        assert_eq!(ask(&path, &asked).await, Some(Answer::Events(Vec::new())));
+    });
+}
+
+#[test]
+fn bad_questions_end_with_their_connection() {
+    with_server(|path| async move {
+        let failed = |answer: Option<Answer>| matches!(answer, Some(Answer::Failed(_)));
+        assert!(failed(ask(&path, &[1, 0, 0, 0, 99]).await), "an unknown question");
+        assert!(failed(ask(&path, &[0, 0, 0, 0]).await), "no question");
+        assert_eq!(ask(&path, &[0xff; 4]).await, None, "a question of 4 GiB");
+        // More connections than are served at a time, which say nothing and leave.
+        for _ in 0..20 {
+            drop(UnixStream::connect(&path).await.expect("the server listens"));
+        }
+        let asked = encode(&Question::Events).expect("encodes");
+        assert_eq!(ask(&path, &asked).await, Some(Answer::Events(Vec::new())));
+    });
+}
+
+#[test]
+fn the_socket_is_roots_alone_and_replaces_an_old_one() {
+    with_server(|path| async move {
+        let mode = path.metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let (sender, _receiver) = mpsc::unbounded_channel();
+        Server::bind(&path, sender).expect("an old socket is in nobody's way");
+    });
+}
+
+#[test]
+fn pods_are_told_in_the_columns_of_kubectl() {
+    let mut pods = vec![PodFacts::from(view())];
+    pods.push(PodFacts {
+        namespace: "kube-system".to_owned(),
+        name: "x".to_owned(),
+        status: status(Phase::Succeeded, Vec::new()),
+    });
+    assert_eq!(
+        pods::render(&pods, false, 1200),
+        "NAMESPACE     NAME   READY   STATUS             RESTARTS   AGE\n\
+         default       web    1/2     CrashLoopBackOff   4          3m20s\n\
+         kube-system   x      0/0     Succeeded          0          3m20s\n"
+    );
+    let wide = pods::render(&pods, true, 1200);
+    assert!(wide.contains("<none>   abababab-abab-abab-abab-abababababab\n"), "{wide}");
+}
+
+#[test]
+fn one_word_tells_what_keeps_a_pod_from_running() {
+    use ContainerRole::{App, Init, Sidecar};
+    let ended = |code, reason: &str| {
+        let (exit_code, reason) = (code, reason.into());
+        ContainerState::Terminated(mote_protocol::status::Terminated {
+            exit_code,
+            reason,
+            ..Default::default()
+        })
+    };
+    let table = [
+        (Phase::Pending, vec![(App, waiting("ContainerCreating"))], "ContainerCreating"),
+        (Phase::Pending, vec![(Init, running()), (App, waiting("PodInitializing"))], "Init:0/1"),
+        (Phase::Pending, vec![(Init, ended(0, "Completed")), (Init, running())], "Init:1/2"),
+        (Phase::Pending, vec![(Sidecar, running()), (Init, running())], "Init:1/2"),
+        (Phase::Pending, vec![(Init, waiting("ErrImagePull"))], "Init:ErrImagePull"),
+        (Phase::Running, vec![(App, running())], "Running"),
+        (Phase::Running, vec![(App, running()), (App, ended(0, "Completed"))], "Running"),
+        (Phase::Succeeded, vec![(App, ended(0, "Completed"))], "Completed"),
+        (Phase::Failed, vec![(App, ended(3, "Error"))], "Error"),
+        (Phase::Failed, vec![(App, ended(137, "OOMKilled"))], "OOMKilled"),
+        (Phase::Failed, vec![(App, ended(3, ""))], "ExitCode:3"),
+    ];
+    for (phase, states, expected) in table {
+        assert_eq!(pods::word(&status(phase, states)), expected);
+    }
+    let deleting = PodStatus { deleting: Some(30), ..status(Phase::Running, Vec::new()) };
+    assert_eq!(pods::word(&deleting), "Terminating");
+}
+
+#[test]
+fn a_description_has_everything_and_no_control_characters() {
+    let events = vec![Event {
+        reason: "Failed".into(),
+        message: "bad\u{7} bell".into(),
+        count: 3,
+        first: 1000,
+        last: 1190,
+        ..Event::default()
+    }];
+    let description = PodDescription { facts: view().into(), pod: None, events };
+    let text = describe::pod(&description, 1200);
+    for part in [
+        "Name:        web\n",
+        "UID:         abababab",
+        "Status:      CrashLoopBackOff\n",
+        "  PodScheduled                False\n",
+        "    State:      Running for 3m15s\n",
+        "    State:      Waiting CrashLoopBackOff no \\u{1b}[2J way\n",
+        "  10s (x3 over 3m20s)   Normal   Failed   node     bad\\u{7} bell\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert!(text.chars().all(|character| character == '\n' || !character.is_control()));
+}

@@ -1,9 +1,11 @@
 //! `-o`: the form of a result.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::jsonpath::{JsonPathError, Template};
 use super::yaml;
 
 /// The form of a result.
@@ -20,10 +22,12 @@ pub enum OutputFormat {
     Yaml,
     /// `kind/name`, one on a line.
     Name,
+    /// What a template asks for.
+    JsonPath(Box<Template>),
 }
 
 /// Why a text is no form.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FormatError {
     /// Nobody knows it.
     #[error(
@@ -31,13 +35,38 @@ pub enum FormatError {
          json,jsonpath,jsonpath-file,name,wide,yaml"
     )]
     Unknown(String),
+    /// A template was not given.
+    #[error("template format specified but no template given")]
+    NoTemplate,
+    /// A template cannot be read from its file.
+    #[error("error reading --template {path}")]
+    TemplateFile {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// A template cannot be read or filled.
+    #[error(transparent)]
+    Template(#[from] JsonPathError),
 }
 
 impl FromStr for OutputFormat {
     type Err = FormatError;
 
     fn from_str(text: &str) -> Result<Self, FormatError> {
+        if let Some(template) = text.strip_prefix("jsonpath=") {
+            return Ok(Self::JsonPath(Box::new(template.parse()?)));
+        }
+        if let Some(path) = text.strip_prefix("jsonpath-file=") {
+            let template = std::fs::read_to_string(path).map_err(|source| {
+                FormatError::TemplateFile { path: path.into(), source: Arc::new(source) }
+            })?;
+            return Ok(Self::JsonPath(Box::new(template.parse()?)));
+        }
         Ok(match text {
+            "jsonpath" | "jsonpath-file" => return Err(FormatError::NoTemplate),
             "wide" => Self::Wide,
             "json" => Self::Json,
             "yaml" => Self::Yaml,
@@ -52,6 +81,7 @@ impl OutputFormat {
     pub fn format(&self, value: &Value) -> Result<String, FormatError> {
         Ok(match self {
             Self::Yaml => yaml(value),
+            Self::JsonPath(template) => template.fill(value)?,
             Self::Json | Self::Table | Self::Wide | Self::Name => json(value),
         })
     }

@@ -3,5 +3,6 @@
 pub mod age;
 pub mod console;
 pub mod format;
+pub mod jsonpath;
 pub mod table;
 pub mod yaml;

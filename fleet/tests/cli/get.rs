@@ -126,6 +126,31 @@ fn objects_are_kubernetes_objects() {
 }
 
 #[test]
+fn templates_print_what_they_ask_for() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    for name in ["a", "b"] {
+        let file = fleet.file("x.yaml", &pod(name, "a"));
+        fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]).ok();
+    }
+    let get = |template: &str| fleet.mote(&["get", "pods", "-o", template]);
+    let names = get("jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{end}").ok();
+    assert_eq!(names, "a\nb\n");
+    let file = fleet.file("template", "{.items[?(@.metadata.name==\"b\")].status.phase}");
+    assert_eq!(get(&format!("jsonpath-file={file}")).ok(), "Running");
+    let error = get("jsonpath={.items[").failed();
+    assert!(error.contains("error parsing jsonpath {.items[: unterminated array"), "{error}");
+    let error = get("jsonpath={.items[7]}").failed();
+    assert_eq!(
+        error,
+        "error: error executing jsonpath \"{.items[7]}\": array index out of bounds: index 7, length 2\n"
+    );
+    let ran =
+        fleet.mote(&["wait", "pod/a", "--for=jsonpath={.status.phase}=Running", "--timeout=5s"]);
+    assert_eq!(ran.ok(), "pod/a condition met\n");
+}
+
+#[test]
 fn a_pod_on_several_nodes_is_listed_and_fails() {
     let fleet = TestFleet::start();
     let (_a, _b) = (fleet.node("pi-7"), fleet.node("pi-8"));

@@ -265,13 +265,13 @@ fn print(
 ) -> anyhow::Result<()> {
     let value = || -> Value { manifest_value(manifest, namespace) };
     let name = &manifest.name;
-    match args.output {
+    match &args.output {
         None | Some(OutputFormat::Table | OutputFormat::Wide) => {
             console.line(format_args!("pod/{name} {}{note}", verb.as_str()))?;
         }
         Some(OutputFormat::Name) => console.line(format_args!("pod/{name}"))?,
-        Some(OutputFormat::Json) => console.text(&format::json(&value()))?,
         Some(OutputFormat::Yaml) => console.text(&format!("---\n{}", format::yaml(&value())))?,
+        Some(form) => console.text(&form.format(&value())?)?,
     }
     Ok(())
 }

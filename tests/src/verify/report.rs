@@ -48,12 +48,15 @@ impl Report {
             Err(error) => return self.problem(group, &format!("{program}: {error:#}")),
         };
         print!("{}", outcome.output);
-        println!(
-            "  {program}: {} passed, {} failed, {:.1} s",
-            outcome.passed,
-            outcome.failed,
-            outcome.time.as_secs_f64()
-        );
+        // Programs without tests of their own are built as test programs, too.
+        if outcome.passed + outcome.failed > 0 {
+            println!(
+                "  {program}: {} passed, {} failed, {:.1} s",
+                outcome.passed,
+                outcome.failed,
+                outcome.time.as_secs_f64()
+            );
+        }
         self.passed += outcome.passed;
         self.failed += outcome.failed;
         let named = outcome.failures.iter().map(|name| format!("{group}: {program} {name}"));

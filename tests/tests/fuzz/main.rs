@@ -9,6 +9,7 @@
 //! | `pause_requests`, `pause_replies` | the wire between agent and pause | |
 //! | `references` | image references | |
 //! | `manifests` | indexes, manifests, configurations | |
+//! | `manifests_of_operators` | YAML and JSON given to `mote` | what is read can be sent and read again |
 //! | `layers` | tar archives, unpacked to disk | nothing appears beside the layer's directory |
 //!
 //! Stable Rust has no coverage-guided fuzzer, so this one only mutates: seeds of its own making and
@@ -19,6 +20,7 @@
 
 mod drive;
 mod mutate;
+mod operators;
 mod targets;
 
 use mote_tests::allocations::Counting;

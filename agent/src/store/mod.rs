@@ -37,7 +37,7 @@ pub mod update;
 pub use clerk::{Arrival, Order, Told, serve};
 pub use judgement::{Held, Judgement, Objection, judge};
 pub use ledger::Ledger;
-pub use opening::open;
+pub use opening::{count_from, open};
 
 use crate::ports::Disk;
 use stored::Stored;

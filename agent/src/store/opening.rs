@@ -18,7 +18,7 @@ use crate::pod::PodName;
 use crate::pod::machine::Record;
 use crate::pod::validate::validate;
 use crate::ports::Disk;
-use crate::world::{SharedEdges, World};
+use crate::world::{Edges, SharedEdges, World};
 
 /// Files that were set aside are kept for a person, up to this many.
 const MAX_DAMAGED: usize = 16;
@@ -46,6 +46,13 @@ pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, Stri
     Opened { store, start, objects, records, reports, kept }
 }
 
+/// Raises the number of this start: the broker keeps a later one, from a flash card that was
+/// replaced.
+pub async fn count_from<W: World>(edges: &Edges<W>, start: u32) -> io::Result<()> {
+    let file = seal(&start).map_err(io::Error::other)?;
+    edges.disk.write(SESSION, &file).await
+}
+
 struct Opening<W: World> {
     edges: SharedEdges<W>,
     reports: Vec<Report>,
@@ -57,11 +64,7 @@ impl<W: World> Opening<W> {
     /// Counts this start.
     async fn session(&mut self) -> u32 {
         let start = self.file::<u32>(SESSION).await.unwrap_or(0).wrapping_add(1);
-        let written = match seal(&start) {
-            Ok(file) => self.edges.disk.write(SESSION, &file).await,
-            Err(error) => Err(io::Error::other(error)),
-        };
-        if let Err(error) = written {
+        if let Err(error) = count_from(&self.edges, start).await {
             self.report("StorageErrors", format!("count this start of the agent: {error}"));
         }
         start

@@ -8,12 +8,18 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::task::{JoinError, LocalSet};
 use tracing::info;
 
 use crate::config::Config;
+use crate::ctl::server::SocketError;
+use crate::image::ImageError;
+use crate::runtime::RuntimeError;
 
+mod cgroups;
 mod directories;
+mod real;
+mod tasks;
 
 pub use directories::DirectoryError;
 
@@ -37,6 +43,18 @@ pub enum SuperviseError {
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] io::Error),
+    /// The flash card's directory cannot be opened.
+    #[error("open the state directory")]
+    Disk(#[source] io::Error),
+    /// Containers cannot be run here.
+    #[error("prepare to run containers")]
+    Containers(#[source] RuntimeError),
+    /// The image store cannot be opened.
+    #[error("open the image store")]
+    Images(#[source] ImageError),
+    /// The local socket cannot be offered.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// A task ended that must not.
     #[error("task `{task}` ended")]
     Ended {
@@ -50,12 +68,23 @@ pub enum SuperviseError {
 
 /// Is the agent until it is asked to stop.
 pub fn run(config: Config) -> Result<(), SuperviseError> {
+    end_on_panic();
     let _lock = directories::prepare(&config.state_dir, &config.run_dir)?;
     let runtime = build_runtime().map_err(SuperviseError::Runtime)?;
     let outcome = LocalSet::new().block_on(&runtime, supervise(config));
     // Lookups that hang must not keep the process: nothing durable happens on these threads now.
     runtime.shutdown_background();
     outcome
+}
+
+/// A panic in any task ends the agent, however the program was built: systemd starts it again, the
+/// pods go on running, and nothing goes on half alive.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn build_runtime() -> io::Result<Runtime> {
@@ -69,7 +98,7 @@ fn build_runtime() -> io::Result<Runtime> {
 
 async fn supervise(config: Config) -> Result<(), SuperviseError> {
     let mut stop = Stop::new().map_err(SuperviseError::Signals)?;
-    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let mut tasks = tasks::start(&config).await?;
     info!(node = %config.node, fleet = %config.fleet, broker = %config.broker.url, "started");
     notify(sd_notify::NotifyState::Ready);
     let outcome = tokio::select! {

@@ -1,0 +1,146 @@
+//! The tasks of an agent, and the channels between them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::real::{self, RealWorld};
+use super::{SuperviseError, cgroups, notify};
+use crate::config::Config;
+use crate::ctl::{self, server::Server};
+use crate::link::session::connect;
+use crate::log::Chain;
+use crate::node::capacity::{self, Totals};
+use crate::node::machine::Machine;
+use crate::node::readings::{Instruments, addresses};
+use crate::node::reporter::{self, Facts, Reporter, Sight};
+use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
+use crate::runtime::oci::cgroup::Controller;
+use crate::steward::{self, Identity, LocalRequest, Steward};
+use crate::store;
+use crate::world::SharedEdges;
+
+/// Builds everything and starts every task. Each returns its name, should it ever end.
+pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, SuperviseError> {
+    let pull_cgroup = cgroups::arrange();
+    let (edges, mut runtime_events) = real::edges(config, pull_cgroup)?;
+    let machine = real::machine(config);
+    let labels = real::labels(config, &machine);
+    let opened = store::open(Rc::clone(&edges), labels.clone()).await;
+    let (start, start_changes) = watch::channel(opened.start);
+
+    let options = real::link_options(config, &machine);
+    let (link, connector) = connect(options, start.subscribe(), KernelRandom);
+    let (local, questions) = mpsc::unbounded_channel();
+    let (to_presence, presence_inbox) = mpsc::unbounded_channel();
+    let (presence_outbox, from_presence) = mpsc::unbounded_channel();
+    let (runtime, runtime_inbox) = mpsc::unbounded_channel();
+
+    let mut instruments = Instruments::new(&config.state_dir);
+    let totals = totals(&mut instruments);
+    let facts = facts(config, machine, &edges, labels, &totals);
+    let identity = identity(config, &facts, &totals);
+    let channels =
+        steward::Channels { runtime: runtime_inbox, from_presence, to_presence, local: questions };
+    let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
+    let channels = reporter::Channels { inbox: presence_inbox, outbox: presence_outbox, start };
+    let look = move || Sight { reading: instruments.read(), addresses: addresses() };
+    let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
+    let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(named("steward", steward.run()));
+    tasks.spawn_local(named("link", connector.run()));
+    tasks.spawn_local(named("reporter", reporter.run()));
+    tasks.spawn_local(named("ctl", server.run()));
+    tasks.spawn_local(named("session", keep_start(edges, start_changes)));
+    tasks.spawn_local(named("runtime events", async move {
+        while let Some(event) = runtime_events.recv().await {
+            if runtime.send(event).is_err() {
+                return;
+            }
+        }
+    }));
+    if let Some(period) = sd_notify::watchdog_enabled() {
+        tasks.spawn_local(named("watchdog", watchdog(period / 2, local)));
+    }
+    Ok(tasks)
+}
+
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+fn totals(instruments: &mut Instruments) -> Totals {
+    let reading = instruments.read();
+    Totals {
+        cpus: instruments.cpus(),
+        memory_kib: reading.memory_kib.map_or(0, |memory| memory.total),
+        disk_kib: reading.disk_kib.map_or(0, |disk| disk.total),
+    }
+}
+
+fn facts(
+    config: &Config,
+    machine: Machine,
+    edges: &SharedEdges<RealWorld>,
+    labels: std::collections::BTreeMap<String, String>,
+    totals: &Totals,
+) -> Facts {
+    let missing = edges.runtime.facts().missing_controllers;
+    if !missing.is_empty() {
+        warn!(?missing, "limits that need these cgroup controllers are not enforced");
+    }
+    Facts {
+        machine,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        labels,
+        heartbeat: config.heartbeat,
+        capacity: capacity::capacity(totals, &config.limits),
+        allocatable: capacity::allocatable(totals, &config.limits),
+        cgroup_memory: !missing.contains(&Controller::Memory),
+    }
+}
+
+fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
+    Identity {
+        fleet: config.fleet.clone(),
+        node: config.node.clone(),
+        groups: config.groups.clone(),
+        labels: facts.labels.clone(),
+        boot_id: facts.machine.board.boot_id,
+        memory_bytes: totals.memory_kib.saturating_mul(1024),
+    }
+}
+
+/// Writes a raised number of this start to flash, so that the next one is above it.
+async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u32>) {
+    while start.changed().await.is_ok() {
+        let number = *start.borrow_and_update();
+        match store::count_from(&edges, number).await {
+            Ok(()) => info!(start = number, "this start of the agent has another number now"),
+            Err(error) => warn!(error = %Chain(&error), "keep the number of this start"),
+        }
+    }
+}
+
+/// Tells systemd that the steward still answers: a loop that is stuck does not.
+async fn watchdog(period: Duration, local: mpsc::UnboundedSender<LocalRequest>) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (answer, answered) = oneshot::channel();
+        // No object has this uid, so that the answer is short.
+        let about = Some(mote_protocol::name::Uid([0; 16]));
+        if local.send(LocalRequest::Events { about, answer }).is_err() || answered.await.is_err() {
+            return;
+        }
+        notify(sd_notify::NotifyState::Watchdog);
+    }
+}

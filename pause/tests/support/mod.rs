@@ -29,10 +29,14 @@ use tempfile::TempDir;
 /// No answer takes this long, however loaded the machine is.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Builds the binary once and says where it is.
+/// Builds the binary once and says where it is. `MOTE_PAUSE` names another: one for another
+/// architecture, or a script that emulates it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(other) = std::env::var_os("MOTE_PAUSE") {
+            return other.into();
+        }
         let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("bin");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pause");
         let mut cargo = Command::new(env!("CARGO"));

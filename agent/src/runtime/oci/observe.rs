@@ -45,9 +45,11 @@ impl OciRuntime {
         if let Some(ended) = known.exit(key) {
             return Some(ObservedState::Exited { since, exit: exit(&self.tree, id, &ended) });
         }
-        let Some(process) = record::process(&attempt) else {
-            return known.is_alive(key, Role::Helper).then_some(ObservedState::Created);
-        };
+        let starting = since.is_none() && known.is_alive(key, Role::Helper);
+        if starting {
+            return Some(ObservedState::Created);
+        }
+        let process = record::process(&attempt)?;
         let running = process::is_running(process);
         let pid = process.pid.unsigned_abs();
         if !known.is_alive(key, Role::Container) {

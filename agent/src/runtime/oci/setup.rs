@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use mote_pause::wire::{Namespace, Namespaces, Unshare};
 use mote_protocol::name::Uid;
+use tracing::warn;
 
 use super::cgroup::{CgroupError, Level};
 use super::pod::{Ears, Pod};
@@ -18,11 +19,13 @@ use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 impl OciRuntime {
     pub(super) async fn set_up(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
         let wanted = namespaces(request);
-        if let Some(pod) = self.pod(&request.uid).await {
-            if pod.sandbox.namespaces() == wanted {
-                return Ok(());
-            }
-            // An agent died between starting it and creating its namespaces.
+        let pod = self.pod(&request.uid).await;
+        if pod.is_some_and(|pod| pod.sandbox.namespaces() == wanted) {
+            return Ok(());
+        }
+        // An agent died while it set the sandbox up or removed it: what is left is no use.
+        let group = self.tree.pause(&request.uid);
+        if !group.processes().map_err(cgroup_error)?.is_empty() {
             self.remove_pod(&request.uid).await?;
         }
         self.prepare(request)?;
@@ -44,12 +47,15 @@ impl OciRuntime {
 
     fn prepare(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
         let uid = &request.uid;
-        let groups = || -> Result<(), CgroupError> {
-            self.tree.pod(uid).create(&request.limits, Level::Pod)?;
+        let groups = || -> Result<_, CgroupError> {
+            let unenforced = self.tree.pod(uid).create(&request.limits, Level::Pod)?;
             self.tree.pause(uid).create(&Limits::default(), Level::Container)?;
-            Ok(())
+            Ok(unenforced)
         };
-        groups().map_err(cgroup_error)?;
+        let unenforced = groups().map_err(cgroup_error)?;
+        if !unenforced.is_empty() {
+            warn!(pod = %uid, ?unenforced, "limits are not enforced");
+        }
         let shm = self.layout.shm(uid);
         for directory in [&shm, &self.layout.containers(uid), &self.layout.layers(uid)] {
             make_directory(directory)?;

@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 
 use crate::runtime::oci::bundle::CgroupView;
-use crate::runtime::oci::cgroup::Hierarchies;
+use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
 use crate::sys;
 
 /// Where the machine's cgroups are.
@@ -156,6 +156,10 @@ pub(super) fn hide_cgroups() -> io::Result<()> {
     Ok(mount("tmpfs", CGROUPS, "tmpfs", flags, Some(c"size=4k,mode=755"))?)
 }
 
+/// Controllers by which programs on v1 find out what they may use. A container has no business with
+/// the others.
+const SHOWN: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
+
 /// Mounts the v1 cgroups at `path` once more, each below `stage`, and returns where, with the names
 /// under which a container expects it.
 ///
@@ -167,14 +171,14 @@ pub(super) fn stage_cgroups(
     stage: &Path,
 ) -> io::Result<Vec<CgroupView>> {
     let mut views = Vec::new();
-    for (number, hierarchy) in hierarchies.0.iter().enumerate() {
+    let shown = |one: &&Hierarchy| SHOWN.iter().any(|controller| one.has(controller));
+    for (number, hierarchy) in hierarchies.0.iter().filter(shown).enumerate() {
         let source = stage.join(number.to_string());
         fs::create_dir_all(&source)?;
         mount_bind(hierarchy.mount.join(path), &source)?;
         let place = hierarchy.mount.file_name().map(|name| name.to_string_lossy().into_owned());
         // `cpu,cpuacct` is also found as `cpu` and as `cpuacct`.
-        let plain = |name: &&String| !name.contains('=');
-        let mut names: Vec<_> = hierarchy.subsystems.iter().filter(plain).cloned().collect();
+        let mut names = hierarchy.subsystems.clone();
         names.extend(place.filter(|place| !hierarchy.has(place)));
         views.push(CgroupView { source, names });
     }

@@ -48,7 +48,7 @@ impl Group {
                 self.use_hierarchy(hierarchy);
             }
             if level == Level::Pod && self.hierarchies.is_v2() {
-                self.delegate(hierarchy)?;
+                self.delegate(hierarchy);
             }
         }
         self.limit(limits, level)
@@ -166,20 +166,22 @@ impl Group {
     }
 
     /// Switches the controllers on for everything below: from the mount's root down to this node.
-    fn delegate(&self, hierarchy: &Hierarchy) -> Result<(), CgroupError> {
+    ///
+    /// One that cannot be switched on (real-time processes keep `cpu` off) has no files below:
+    /// then [`Self::limit`] tells that its limits are not enforced.
+    fn delegate(&self, hierarchy: &Hierarchy) {
         let mut node = hierarchy.mount.clone();
         let wanted = Controller::ALL.into_iter().filter(|one| !self.missing.contains(one));
         let wanted: Vec<_> = wanted.map(Controller::name).collect();
         for part in [""].into_iter().chain(self.path.split('/')) {
             node.push(part);
             let file = node.join("cgroup.subtree_control");
-            let on = fs::read_to_string(&file).map_err(error("read cgroup file", &file))?;
+            let on = fs::read_to_string(&file).unwrap_or_default();
             let on: Vec<_> = on.split_ascii_whitespace().collect();
             for controller in wanted.iter().filter(|controller| !on.contains(controller)) {
-                write(&file, &format!("+{controller}"))?;
+                let _ = fs::write(&file, format!("+{controller}"));
             }
         }
-        Ok(())
     }
 
     /// Before Linux 5.11 a v1 memory limit counts what is below only when told to. Where that

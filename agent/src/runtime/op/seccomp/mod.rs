@@ -5,13 +5,15 @@
 //! `ENOSYS`, as on an older kernel: programs then fall back. So does `clone3`, whose flags a
 //! filter cannot see, where `clone` may not make namespaces.
 //!
-//! `seccompiler` compiles the list for 64-bit architectures. For 32-bit ARM, which it does not
-//! know, the same program is right once it asks for that architecture.
+//! `seccompiler` compiles the calls whose arguments matter; what is allowed as such is found before
+//! (`search`). For 32-bit ARM, which it does not know, its program is right once it asks for that
+//! architecture.
 
 mod calls;
+mod search;
 mod unlocked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libcontainer::oci_spec::runtime::{Capabilities, Capability};
 use seccompiler::{
@@ -19,7 +21,7 @@ use seccompiler::{
     SeccompRule, TargetArch, sock_filter,
 };
 
-/// Rules by number of the system call; one without rules is allowed whatever its arguments are.
+/// Rules by number of the system call.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Flags of `clone(2)` that create namespaces.
@@ -47,39 +49,46 @@ const AUDIT_ARCH_ARM: u32 = 40 | 0x4000_0000;
 
 /// The default profile of a container with these capabilities in its bounding set.
 pub fn default_profile(capabilities: &Capabilities) -> Result<Vec<sock_filter>, BackendError> {
-    let mut rules = Rules::new();
-    let always = [calls::EVERYWHERE, calls::NEW, calls::HERE].concat();
-    rules.extend(always.into_iter().map(|call| (number(call), Vec::new())));
-    let unlocked = unlocked::BY.iter().filter(|(key, _)| capabilities.contains(key));
-    rules.extend(unlocked.flat_map(|(_, calls)| *calls).map(|call| (number(*call), Vec::new())));
-    restrict(&mut rules, capabilities.contains(&Capability::SysAdmin))?;
-
+    let administrator = capabilities.contains(&Capability::SysAdmin);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let rules = restricted(administrator)?;
     let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, COMPILED_FOR)?;
     let mut program: Vec<sock_filter> = filter.try_into()?;
     aim(&mut program);
-    let hidden = absent(!capabilities.contains(&Capability::SysAdmin));
-    program.splice(0..0, hidden);
-    Ok(program)
+    // It begins with three instructions that kill a program of another architecture.
+    let architecture = program.get(..3).unwrap_or_default().to_vec();
+    let found = search::allow(&allowed(capabilities));
+    Ok([architecture, absent(!administrator), found, program].concat())
+}
+
+/// Calls that are allowed whatever their arguments are.
+fn allowed(capabilities: &Capabilities) -> BTreeSet<u32> {
+    let always = [calls::EVERYWHERE, calls::NEW, calls::HERE].into_iter().flatten();
+    let unlocked = unlocked::BY.iter().filter(|(key, _)| capabilities.contains(key));
+    let unlocked = unlocked.flat_map(|(_, calls)| *calls);
+    always.chain(unlocked).filter_map(|call| u32::try_from(*call).ok()).collect()
 }
 
 /// Calls that are allowed with some arguments only.
-fn restrict(rules: &mut Rules, administrator: bool) -> Result<(), BackendError> {
+fn restricted(administrator: bool) -> Result<Rules, BackendError> {
     let word = |argument, operator, value| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
             .and_then(|condition| SeccompRule::new(vec![condition]))
     };
     // Sockets to the hypervisor would lead out of the network namespace.
     let vsock = u64::from(libc::AF_VSOCK.unsigned_abs());
-    rules.insert(number(libc::SYS_socket), vec![word(0, SeccompCmpOp::Ne, vsock)?]);
+    let socket = vec![word(0, SeccompCmpOp::Ne, vsock)?];
     let personalities = PERSONALITIES.map(|value| word(0, SeccompCmpOp::Eq, value));
     let personalities = personalities.into_iter().collect::<Result<_, _>>()?;
-    rules.insert(number(libc::SYS_personality), personalities);
+    let mut rules = Rules::from([
+        (number(libc::SYS_socket), socket),
+        (number(libc::SYS_personality), personalities),
+    ]);
     if !administrator {
         let no_namespace = word(0, SeccompCmpOp::MaskedEq(NEW_NAMESPACES), 0)?;
         rules.insert(number(libc::SYS_clone), vec![no_namespace]);
     }
-    Ok(())
+    Ok(rules)
 }
 
 /// Makes a program for [`COMPILED_FOR`] one for this architecture: it starts by loading the
@@ -94,7 +103,7 @@ fn aim(program: &mut [sock_filter]) {
 #[cfg(not(target_arch = "arm"))]
 fn aim(_program: &mut [sock_filter]) {}
 
-/// Instructions in front of the profile for calls that shall look as if the kernel had none.
+/// Loads the number of the call and answers those that shall look as if the kernel had none.
 fn absent(clone3: bool) -> Vec<sock_filter> {
     const LOAD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;

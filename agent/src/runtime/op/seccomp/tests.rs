@@ -98,6 +98,25 @@ fn calls_of_the_future_are_not_implemented() {
 }
 
 #[test]
+fn every_listed_call_is_allowed_and_no_other() {
+    let program = profile(&[]);
+    let listed = allowed(&Capabilities::new());
+    let restricted = restricted(false).unwrap();
+    for call in (0..calls::FIRST_UNKNOWN).filter(|call| *call != calls::CLONE3) {
+        let call = i64::from(call);
+        if !restricted.contains_key(&call) {
+            let expected = if listed.contains(&u32::try_from(call).unwrap()) {
+                ALLOW
+            } else {
+                errno(libc::EPERM)
+            };
+            assert_eq!(verdict(&program, call, 0), expected, "call {call}");
+        }
+    }
+    assert!(program.len() < 700, "{} instructions", program.len());
+}
+
+#[test]
 fn another_architecture_is_killed() {
     let program = profile(&[]);
     let foreign = 0x4000_0003; // i386

@@ -64,6 +64,12 @@ pub trait Body: Serialize + DeserializeOwned {
     const SCHEMA: u8 = 1;
     /// Longest encoded body.
     const MAX: usize = limits::MAX_STATUS;
+
+    /// Reads a body of a schema from 1 to [`Body::SCHEMA`], and gives what is left over behind it.
+    /// A type whose schema changed reads its older ones here, each by the struct that it was.
+    fn read(_schema: u8, body: &[u8]) -> Result<(Self, &[u8]), postcard::Error> {
+        postcard::take_from_bytes(body)
+    }
 }
 
 /// Why bytes are no frame, or no frame of the expected type.
@@ -190,7 +196,7 @@ pub fn decode_signed<B: Body>(bytes: &[u8]) -> Result<(B, Option<Signature<'_>>)
     if body.len() > B::MAX {
         return Err(FrameError::TooLong { len: body.len(), max: B::MAX });
     }
-    let (value, rest) = postcard::take_from_bytes(body)?;
+    let (value, rest) = B::read(*schema, body)?;
     if rest.is_empty() {
         Ok((value, signature))
     } else {

@@ -1,8 +1,8 @@
 //! What has to be published so that a scope has a pod. Pure.
 
 use mote_protocol::extension::Extensions;
-use mote_protocol::name::{NodeName, ObjectKey, Uid};
-use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision};
+use mote_protocol::name::{Kind, NodeName, ObjectKey, Uid};
+use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision, max_body};
 use mote_protocol::topic::Scope;
 
 use crate::failure::ServerError;
@@ -79,6 +79,7 @@ pub fn plan(
         _ => i64::try_from(given.now_ms / 1000).unwrap_or(i64::MAX),
     };
     let intent = pod.to_intent()?;
+    check_size(&intent)?;
     let hash = hash(&intent)?;
     if let Some(object) = existing.filter(|object| object.intent == intent && !given.force) {
         let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
@@ -106,6 +107,14 @@ pub fn plan(
     let revision = Revision { number, hash };
     let object = Object { revision, uid, intent, extensions: Extensions::default() };
     Ok(Plan { key: key.clone(), scope: scope.clone(), object, verb })
+}
+
+/// A node would refuse what is longer than its kind allows.
+fn check_size(intent: &Intent) -> anyhow::Result<()> {
+    let (Intent::Apply { body, .. }, max) = (intent, max_body(Kind::Pod)) else { return Ok(()) };
+    let len = body.len();
+    anyhow::ensure!(len <= max, "the pod has {len} bytes, more than the {max} that a node takes");
+    Ok(())
 }
 
 /// First eight bytes of the SHA-256 of an intent.
@@ -142,7 +151,7 @@ mod tests {
     use super::*;
     use crate::broker::Message;
     use mote_protocol::frame;
-    use mote_protocol::name::{FleetName, Kind, Namespace, ObjectName};
+    use mote_protocol::name::{FleetName, Namespace, ObjectName};
     use mote_protocol::pod::Container;
     use mote_protocol::status::{PodStatus, Refusal};
     use mote_protocol::topic::{Address, Topic};

@@ -1,0 +1,90 @@
+//! What is written as a Kubernetes object reads back as the same pod, through JSON and YAML.
+
+#[path = "../../protocol/tests/strategies/mod.rs"]
+mod strategies;
+
+use mote_fleet::kubernetes::field::Field as _;
+use mote_fleet::kubernetes::findings::Findings;
+use mote_fleet::kubernetes::path::Path;
+use mote_fleet::manifest::document::split;
+use mote_fleet::manifest::source::Source;
+use mote_fleet::output::format;
+use mote_protocol::extension::Extensions;
+use mote_protocol::pod::PodSpec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A specification without what has no notation in Kubernetes.
+fn plain_spec() -> impl Strategy<Value = PodSpec> {
+    strategies::pod_spec().prop_map(|mut spec| {
+        spec.extensions = Extensions::default();
+        for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
+            container.extensions = Extensions::default();
+        }
+        spec
+    })
+}
+
+fn read(value: &Value) -> (Option<PodSpec>, Findings) {
+    let mut findings = Findings::default();
+    let spec = PodSpec::read(value, Path::root("spec"), &mut findings);
+    (spec, findings)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_specification_reads_back(spec in plain_spec()) {
+        let value = spec.write();
+        let (read, findings) = read(&value);
+        prop_assert_eq!(&findings, &Findings::default(), "{}", value);
+        prop_assert_eq!(read, Some(spec));
+    }
+
+    #[test]
+    fn an_object_reads_back_from_what_is_printed(spec in plain_spec()) {
+        let value = json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec.write() });
+        for (name, text) in [("json", format::json(&value)), ("yaml", format::yaml(&value))] {
+            let documents = split(&Source { name: name.into(), text });
+            let documents = documents.map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
+            prop_assert_eq!(&documents[0].value, &value, "{}", name);
+        }
+    }
+
+    #[test]
+    fn no_value_makes_reading_panic(
+        spec in plain_spec(), at in any::<prop::sample::Index>(), new in any::<Option<i64>>(),
+    ) {
+        let mut value = spec.write();
+        let mut places = Vec::new();
+        collect(&value, String::new(), &mut places);
+        let place = at.get(&places).clone();
+        if let Some(found) = value.pointer_mut(&place) {
+            *found = new.map_or_else(|| json!({ "x": [1] }), Value::from);
+        }
+        let (_, findings) = read(&value);
+        // A value of another type is told by a path that leads to it.
+        for error in &findings.errors {
+            prop_assert!(error.path.starts_with("spec"), "{}", error);
+        }
+    }
+}
+
+fn collect(value: &Value, at: String, places: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                collect(value, format!("{at}/{key}"), places);
+            }
+        }
+        Value::Array(items) => {
+            for (place, value) in items.iter().enumerate() {
+                collect(value, format!("{at}/{place}"), places);
+            }
+        }
+        _ => {}
+    }
+    places.push(at);
+}

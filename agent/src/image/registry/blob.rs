@@ -12,9 +12,9 @@ use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_RANGE;
 
+use super::Registry;
 use super::error::RegistryError;
 use super::transport::{protocol, within};
-use super::{Registry, jitter};
 use crate::image::digest::Digest;
 use crate::image::reference::Reference;
 
@@ -137,8 +137,8 @@ impl<'a> BlobReader<'a> {
             return Err(io::Error::other(error));
         }
         let timeouts = self.registry.client.transport().timeouts();
-        let pause = jitter(timeouts.pause * 2_u32.pow(self.failures - 1));
-        self.registry.runtime.block_on(tokio::time::sleep(pause));
+        let limit = timeouts.pause * 2_u32.pow(self.failures - 1);
+        self.registry.pause(limit);
         Ok(())
     }
 }

@@ -19,6 +19,8 @@ mod auth;
 mod blob;
 mod client;
 mod error;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 mod url;
@@ -139,13 +141,20 @@ impl Registry {
         for _ in 0..MAX_REPEATS {
             match self.runtime.block_on(ask(&mut self.client)) {
                 Err(RegistryError::Http { .. }) => {
-                    self.runtime.block_on(tokio::time::sleep(jitter(pause)));
+                    self.pause(pause);
                     pause *= 2;
                 }
                 result => return result,
             }
         }
         self.runtime.block_on(ask(&mut self.client))
+    }
+
+    /// Waits for a random part of `limit`.
+    fn pause(&self, limit: Duration) {
+        let pause = jitter(limit);
+        // The timer must be made where its event loop is.
+        self.runtime.block_on(async { tokio::time::sleep(pause).await });
     }
 
     /// Reads a blob; its digest is the reader's to check.

@@ -36,7 +36,9 @@ impl Layer {
         ensure!(list.status.success(), "{BUSYBOX} --list failed");
         let program = fs::read(BUSYBOX).with_context(|| format!("read {BUSYBOX}"))?;
         let mut layer = Self::default().root().file("bin/busybox", 0o755, &program);
-        for applet in String::from_utf8_lossy(&list.stdout).lines() {
+        let list = String::from_utf8_lossy(&list.stdout);
+        // It names itself, too.
+        for applet in list.lines().filter(|applet| *applet != "busybox") {
             layer = layer.symlink(&format!("bin/{applet}"), "busybox");
         }
         Ok(layer)

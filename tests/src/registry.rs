@@ -16,7 +16,7 @@ use crate::process::{Process, command};
 pub struct Registry {
     address: SocketAddr,
     storage: PathBuf,
-    _process: Process,
+    process: Process,
 }
 
 impl Registry {
@@ -36,7 +36,7 @@ impl Registry {
         let mut serve = command("docker-registry");
         let process = Process::spawn("docker-registry", serve.arg("serve").arg(&configuration))?;
         process.wait_for_line("listening on")?;
-        Ok(Self { address, storage, _process: process })
+        Ok(Self { address, storage, process })
     }
 
     /// `127.0.0.1:PORT`: what an image reference begins with.
@@ -65,6 +65,11 @@ impl Registry {
         let data = blobs.join(algorithm).join(start).join(hex).join("data");
         ensure!(data.is_file(), "no blob {digest}");
         Ok(fs::write(data, bytes)?)
+    }
+
+    /// Ends it; its address stays known.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.kill().map(drop)
     }
 
     fn upload(&self, name: &str, digest: &str, bytes: &[u8]) -> Result<()> {

@@ -136,3 +136,129 @@ fn decode(packed: &mut dyn Read) -> Result<Box<dyn Read + '_>, LayerError> {
         _ => Ok(Box::new(input)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::image::error::chain;
+    use crate::image::store::Store;
+
+    /// A tar archive with one file of zeros.
+    fn archive(size: usize) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, "zeros", vec![0; size].as_slice()).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn descriptor(data: &[u8]) -> Descriptor {
+        Descriptor {
+            media_type: String::new(),
+            digest: Digest::of(data),
+            size: data.len() as u64,
+            platform: None,
+            annotations: None,
+        }
+    }
+
+    /// Fetches `packed` as what `promised` describes and gives the error's text, after checking
+    /// that nothing of it is left.
+    fn outcome(
+        packed: &[u8],
+        promised: &Descriptor,
+        diff_id: Digest,
+        limits: Limits,
+    ) -> Result<LayerRecord, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let writer = Writer::lock(&store).unwrap();
+        let result = fetch(&mut &*packed, promised, diff_id, &writer, &limits);
+        assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        assert_eq!(store.layer(&diff_id).unwrap().is_some(), result.is_ok());
+        result.map_err(|error| chain(&error))
+    }
+
+    fn limits() -> Limits {
+        Limits { reserve: 0, ..Limits::default() }
+    }
+
+    #[test]
+    fn layers_are_taken_packed_or_not_in_one_piece_or_many() {
+        let plain = archive(5000);
+        let (front, back) = plain.split_at(700);
+        for packed in [plain.clone(), gzip(&plain), [gzip(front), gzip(back)].concat()] {
+            let layer = outcome(&packed, &descriptor(&packed), Digest::of(&plain), limits());
+            assert_eq!(layer.unwrap().bytes, 5000);
+        }
+    }
+
+    #[test]
+    fn content_that_is_not_the_configurations_is_refused() {
+        let packed = gzip(&archive(5000));
+        let error = outcome(&packed, &descriptor(&packed), Digest::of(b"other"), limits());
+        assert!(error.unwrap_err().starts_with("unpacked layer: expected sha256:"));
+    }
+
+    #[test]
+    fn a_wrong_digest_counts_more_than_what_it_breaks() {
+        let plain = archive(5000);
+        let good = gzip(&plain);
+        let mut spoiled = good.clone();
+        spoiled[20..].fill(0xff);
+        let error = outcome(&spoiled, &descriptor(&good), Digest::of(&plain), limits());
+        assert!(error.unwrap_err().starts_with("packed layer: expected sha256:"));
+        // Broken as promised: then the breakage is the reason.
+        let error = outcome(&spoiled, &descriptor(&spoiled), Digest::of(&plain), limits());
+        let error = error.unwrap_err();
+        assert!(error.contains("deflate stream"), "{error}");
+    }
+
+    #[test]
+    fn layers_of_another_length_are_refused() {
+        let plain = archive(5000);
+        let packed = gzip(&plain);
+        for length in [packed.len() - 3, 10, 0] {
+            let error =
+                outcome(&packed[..length], &descriptor(&packed), Digest::of(&plain), limits());
+            let text = format!("it has {length} bytes, the manifest promises {}", packed.len());
+            assert_eq!(error.unwrap_err(), text);
+        }
+        let longer = [packed.as_slice(), b"more"].concat();
+        let error = outcome(&longer, &descriptor(&packed), Digest::of(&plain), limits());
+        assert!(error.unwrap_err().contains(&format!("it has {} bytes", packed.len() + 1)));
+    }
+
+    #[test]
+    fn bombs_are_refused_by_ratio_and_by_size() {
+        let plain = archive(3_000_000);
+        let packed = gzip(&plain);
+        let diff_id = Digest::of(&plain);
+        let small = Limits { bytes: 1_000_000, ..limits() };
+        let error = outcome(&packed, &descriptor(&packed), diff_id, small).unwrap_err();
+        assert!(error.contains("3000000 bytes, more than 1000000"), "{error}");
+        // The file alone is small enough; what is around it is not.
+        let many = Limits { bytes: 3_000_100, ..limits() };
+        let error = outcome(&packed, &descriptor(&packed), diff_id, many).unwrap_err();
+        assert!(error.contains("it unpacks to more than 3000100 bytes"), "{error}");
+        assert_eq!(limits().unpacked(1000), Limits::FREE_RATIO_BYTES + 200_000);
+        assert_eq!(limits().unpacked(u64::MAX), limits().bytes);
+    }
+
+    #[test]
+    fn other_compressions_are_named() {
+        for (start, name) in [(&b"\x28\xb5\x2f\xfdxxxx"[..], "zstd"), (b"BZh9xxxx", "bzip2")] {
+            let error = outcome(start, &descriptor(start), Digest::of(b""), limits());
+            assert!(error.unwrap_err().contains(name));
+        }
+    }
+}

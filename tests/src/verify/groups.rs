@@ -116,6 +116,17 @@ pub(super) const GROUPS: &[Group] = &[
         owns: |program| program.package == "tests" && program.target == "foundation",
     },
     Group {
+        name: "images",
+        about: "images from a real registry and from archives, honest and hostile",
+        part: END_TO_END,
+        root: true,
+        needs: &[Need::REGISTRY, Need::BUSYBOX],
+        checks: &[],
+        threads: None,
+        ignored: false,
+        owns: |program| program.package == "tests" && program.target == "images",
+    },
+    Group {
         name: "fuzz",
         about: "everything that reads foreign bytes, fed with spoiled ones",
         part: FUZZ,
@@ -167,7 +178,7 @@ pub(super) const GROUPS: &[Group] = &[
 ];
 
 /// Targets that have a group of their own.
-const ELSEWHERE: &[&str] = &["simulator", "foundation", "fuzz", "boards", "counted"];
+const ELSEWHERE: &[&str] = &["simulator", "foundation", "images", "fuzz", "boards", "counted"];
 
 fn is_unit(program: &Program) -> bool {
     matches!(program.package.as_str(), "agent" | "fleet" | "tests")
@@ -193,6 +204,7 @@ mod tests {
             ("protocol", "golden"),
             ("tests", "mote_tests"),
             ("tests", "foundation"),
+            ("tests", "images"),
             ("tests", "fuzz"),
             ("tests", "boards"),
             ("tests", "counted"),

@@ -87,8 +87,8 @@ fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
         text += header;
         text += "\r\n";
     }
-    text += &format!("content-length: {}\r\n\r\n", body.len());
-    [text.as_bytes(), body].concat()
+    let end = format!("content-length: {}\r\n\r\n", body.len());
+    [text.as_bytes(), end.as_bytes(), body].concat()
 }
 
 /// A client that speaks plain HTTP to these hosts and does not wait long.
@@ -227,7 +227,8 @@ fn documents_are_bounded_and_verified() {
 
     // Without a length the bytes are counted.
     let server = Server::new(|_| {
-        [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &[b' '; 1_100_000]].concat()
+        let head = &b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..];
+        [head, &vec![b' '; 1_100_000]].concat()
     });
     let error = client(&[&server]).manifest(&reference(&server), None).err().unwrap();
     assert!(chain(&error).contains("more than 1048576 bytes"));

@@ -11,6 +11,7 @@ use tar::{EntryType, Header};
 
 use super::error::{ArchiveError, EntryError, UnpackError};
 use super::limits::Limits;
+use super::number::number;
 use super::pax::{Records, records};
 
 /// The unit of tar.
@@ -156,8 +157,7 @@ impl<R: Read> Archive<R> {
                 Err(ArchiveError::Checksum)
             };
         }
-        let stored = Header::from_byte_slice(&block).cksum();
-        if stored.ok() != Some(checksum(&block)) {
+        if number(&block[148..156]) != Some(checksum(&block)) {
             return Err(ArchiveError::Checksum);
         }
         Ok(Some(block))
@@ -188,7 +188,7 @@ impl<R: Read> Archive<R> {
 
     /// Reads the content of an extended header.
     fn extended(&mut self, header: &Header) -> Result<Vec<u8>, ArchiveError> {
-        let size = header.entry_size().map_err(|_| ArchiveError::Field("size"))?;
+        let size = size_of_content(header).ok_or(ArchiveError::Field("size"))?;
         let limit = self.limits.headers;
         let Some(length) = usize::try_from(size).ok().filter(|length| *length <= limit) else {
             return Err(ArchiveError::HeaderTooLong { size, limit });
@@ -215,30 +215,33 @@ impl<R: Read> Archive<R> {
         });
         let size = match pax.size {
             Some(size) => size,
-            None => header.entry_size().map_err(|_| self.fault(ArchiveError::Field("size")))?,
+            None => {
+                size_of_content(header).ok_or_else(|| self.fault(ArchiveError::Field("size")))?
+            }
         };
         let is_directory = name.ends_with(b"/");
         let kind = self.kind(header, is_directory, size, link, &refuse)?;
         if matches!(kind, Kind::File(_) | Kind::Sparse(..)) {
             (self.content, self.padding) = (size, padding(size));
         }
-        let number =
-            |field: io::Result<u64>, what| field.map_err(|_| refuse(EntryError::Range(what)));
-        let owner = |pax: Option<u64>, field: io::Result<u64>, what| {
-            let id = pax.map_or_else(|| number(field, what), Ok)?;
+        let out_of_range = |what| refuse(EntryError::Range(what));
+        let old = header.as_old();
+        let owner = |pax: Option<u64>, field: &[u8], what| {
+            let id = pax.or_else(|| u64::try_from(number(field)?).ok());
             // All ones means "no change" to chown.
-            let id = u32::try_from(id).ok().filter(|id| *id != u32::MAX);
-            id.ok_or_else(|| refuse(EntryError::Range(what)))
+            let id = id.and_then(|id| u32::try_from(id).ok()).filter(|id| *id != u32::MAX);
+            id.ok_or_else(|| out_of_range(what))
         };
         let (mtime, mtime_nanos) = match pax.mtime {
             Some(time) => time,
-            None => (signed(number(header.mtime(), "time")?), 0),
+            None => (number(&old.mtime).ok_or_else(|| out_of_range("time"))?, 0),
         };
+        let mode = number(&old.mode).and_then(|mode| u32::try_from(mode & 0o7777).ok());
         Ok(Entry {
             kind,
-            mode: header.mode().map_err(|_| refuse(EntryError::Range("mode")))? & 0o7777,
-            uid: owner(pax.uid, header.uid(), "owner")?,
-            gid: owner(pax.gid, header.gid(), "group")?,
+            mode: mode.ok_or_else(|| out_of_range("mode"))?,
+            uid: owner(pax.uid, &old.uid, "owner")?,
+            gid: owner(pax.gid, &old.gid, "group")?,
             mtime,
             mtime_nanos,
             xattrs: pax.xattrs,
@@ -255,11 +258,12 @@ impl<R: Read> Archive<R> {
         refuse: &dyn Fn(EntryError) -> UnpackError,
     ) -> Result<Kind, UnpackError> {
         let device = || {
-            let number = |field: io::Result<Option<u32>>| {
-                // The kernel has 12 bits of major and 20 of minor.
-                field.ok().flatten().filter(|n| *n < 1 << 20)
+            let block = header.as_bytes();
+            // The kernel has 12 bits of major and 20 of minor.
+            let part = |field: &[u8], bits: u32| {
+                u32::try_from(number(field)?).ok().filter(|part| *part < 1 << bits)
             };
-            let pair = number(header.device_major()).zip(number(header.device_minor()));
+            let pair = part(&block[329..337], 12).zip(part(&block[337..345], 20));
             pair.ok_or_else(|| refuse(EntryError::Range("device number")))
         };
         match header.entry_type() {
@@ -346,18 +350,18 @@ fn is_possible(length: u64, pieces: &[(u64, u64)], stored: u64) -> bool {
 }
 
 /// Sum of the header's bytes with its own field counted as spaces.
-fn checksum(block: &[u8; BLOCK]) -> u32 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-    sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..])
+fn checksum(block: &[u8; BLOCK]) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| i64::from(*byte)).sum::<i64>();
+    sum(&block[..148]) + 8 * i64::from(b' ') + sum(&block[156..])
 }
 
 const fn padding(size: u64) -> u64 {
     (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
-/// Times before 1970 are two's complement in base-256 fields.
-const fn signed(time: u64) -> i64 {
-    time.cast_signed()
+/// How much follows a header.
+fn size_of_content(header: &Header) -> Option<u64> {
+    number(&header.as_old().size)?.try_into().ok()
 }
 
 fn until_nul(mut data: Vec<u8>) -> Vec<u8> {

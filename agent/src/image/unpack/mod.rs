@@ -18,6 +18,7 @@ use tree::Tree;
 pub mod archive;
 pub mod error;
 pub mod limits;
+mod number;
 pub mod path;
 mod pax;
 #[cfg(test)]

@@ -1,0 +1,113 @@
+//! A node's images, a registry, and nothing else.
+
+use std::fs;
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mote_agent::image::registry::{Host, Settings};
+use mote_agent::image::{
+    Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, Puller, PullerConfig,
+};
+use mote_tests::binaries;
+use mote_tests::registry::Registry;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// A store and a registry in one directory.
+pub(crate) struct Bench {
+    runtime: Runtime,
+    pub(crate) puller: Puller,
+    pub(crate) registry: Registry,
+    /// Where a registry would be that never answers.
+    pub(crate) silent: TcpListener,
+    config: PullerConfig,
+    directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("mote-images-").tempdir()?;
+        let registry = Registry::start(directory.path())?;
+        let silent = TcpListener::bind("127.0.0.1:0")?;
+        let quiet = silent.local_addr()?.to_string();
+        let plain = |host: String| Host { host, plain_http: true, ca: None };
+        let mut config = PullerConfig::new(directory.path().join("store"));
+        config.program = binaries::agent()?;
+        config.registries = Settings {
+            hosts: [registry.host(), quiet, "127.0.0.1:9".to_owned()].map(plain).into(),
+            ..Settings::default()
+        };
+        config.drop_dir = Some(directory.path().join("import"));
+        fs::create_dir(directory.path().join("import"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let puller = Puller::open(config.clone())?;
+        Ok(Self { runtime, puller, registry, silent, config, directory })
+    }
+
+    /// What the next start of the agent finds.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.puller = Puller::open(self.config.clone())?;
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where archives are dropped.
+    pub(crate) fn import(&self) -> PathBuf {
+        self.path().join("import")
+    }
+
+    pub(crate) fn block<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    pub(crate) fn ensure(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+    ) -> Result<Ensured, ImageError> {
+        self.block(self.puller.ensure(&request(reference, policy)))
+    }
+
+    /// What must fail, as the text that a pod's status shows.
+    pub(crate) fn refusal(&self, reference: &str) -> Result<ImageError> {
+        let result = self.ensure(reference, PullPolicy::IfNotPresent);
+        self.holds_nothing_unfinished()?;
+        result.err().with_context(|| format!("{reference} must not be accepted"))
+    }
+
+    pub(crate) fn resolve(&self, ensured: &Ensured) -> Result<Image> {
+        Ok(self.block(self.puller.resolve(&ensured.id))?)
+    }
+
+    /// A file of an image, as the topmost layer that has it shows it.
+    pub(crate) fn read(&self, ensured: &Ensured, name: &str) -> Result<Vec<u8>> {
+        let image = self.resolve(ensured)?;
+        let layer = image.layers.iter().rev().find(|layer| layer.join(name).exists());
+        Ok(fs::read(layer.with_context(|| format!("no {name}"))?.join(name))?)
+    }
+
+    /// Names in a directory of the store.
+    pub(crate) fn stored(&self, directory: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path().join("store").join(directory))? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub(crate) fn holds_nothing_unfinished(&self) -> Result<()> {
+        assert_eq!(self.stored("tmp")?, Vec::<String>::new());
+        assert_eq!(self.stored("layers")?.len(), self.stored("records")?.len());
+        Ok(())
+    }
+}
+
+pub(crate) fn request(reference: &str, policy: PullPolicy) -> ImageRequest {
+    ImageRequest { reference: reference.to_owned(), policy }
+}

@@ -1,0 +1,148 @@
+//! Without a registry: layouts, archives, and what people drop.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mote_agent::image::{PullPolicy, Source};
+use mote_tests::image::{Builder, Image, Layer, sha256};
+use serde_json::json;
+
+use crate::bench::Bench;
+
+const NAME: &str = "example.org/tools/busybox:1";
+
+#[test]
+fn a_dropped_archive_serves_without_a_registry() -> Result<()> {
+    let bench = Bench::new()?;
+    let image = Image::busybox()?;
+    image.write_archive(&bench.import().join("busybox.tar"), NAME)?;
+    let ensured = bench.ensure(NAME, PullPolicy::IfNotPresent)?;
+    assert_eq!(ensured.source, Source::Present);
+    assert_eq!(ensured.id.to_string(), image.manifest().digest);
+    assert_eq!(bench.read(&ensured, "bin/busybox")?, fs::read("/bin/busybox")?);
+    // Also where nobody may be asked, and also when it comes later than the first.
+    let layer = Layer::default().file("etc/x", 0o644, b"x");
+    let second = Builder::default().layer(layer).build()?;
+    second.write_archive(&bench.import().join("second.tar"), "example.org/second:1")?;
+    let ensured = bench.ensure("example.org/second:1", PullPolicy::Never)?;
+    assert_eq!(bench.read(&ensured, "etc/x")?, b"x");
+    Ok(())
+}
+
+#[test]
+fn rubbish_in_the_drop_directory_does_not_hide_images() -> Result<()> {
+    let bench = Bench::new()?;
+    fs::write(bench.import().join("a-rubbish.tar"), b"no archive at all")?;
+    fs::write(bench.import().join("b-empty.tar"), b"")?;
+    fs::create_dir(bench.import().join("c-directory"))?;
+    let evil = Builder::default().layer(Layer::default().file("../x", 0o644, b"x")).build()?;
+    evil.write_archive(&bench.import().join("d-evil.tar"), "example.org/evil:1")?;
+    Image::busybox()?.write_archive(&bench.import().join("e-good.tar"), NAME)?;
+    bench.ensure(NAME, PullPolicy::Never)?;
+    bench.holds_nothing_unfinished()?;
+    let error = bench.block(bench.puller.import(&bench.import().join("d-evil.tar")));
+    let error = error.err().context("refused")?.message();
+    assert!(error.contains("entry \"../x\": its name has a `..`"), "{error}");
+    Ok(())
+}
+
+/// Unpacks an archive of a layout into a directory.
+fn extract(archive: &Path, to: &Path) -> Result<()> {
+    Ok(tar::Archive::new(File::open(archive)?).unpack(to)?)
+}
+
+#[test]
+fn a_layout_in_a_directory_is_an_image_too() -> Result<()> {
+    let bench = Bench::new()?;
+    let (archive, layout) = (bench.path().join("a.tar"), bench.path().join("layout"));
+    Image::busybox()?.write_archive(&archive, NAME)?;
+    extract(&archive, &layout)?;
+    let imported = bench.block(bench.puller.import(&layout))?;
+    assert_eq!(imported.images.len(), 1);
+    assert_eq!(imported.images[0].1.as_deref(), Some(NAME));
+    Ok(())
+}
+
+#[test]
+fn a_layout_whose_blob_changed_is_refused() -> Result<()> {
+    let bench = Bench::new()?;
+    let image = Image::busybox()?;
+    let (archive, layout) = (bench.path().join("a.tar"), bench.path().join("layout"));
+    image.write_archive(&archive, NAME)?;
+    extract(&archive, &layout)?;
+    let digest = image.layer_digest(0);
+    let blob = layout.join("blobs").join(digest.replace(':', "/"));
+    let mut bytes = fs::read(&blob)?;
+    *bytes.get_mut(5000).context("long enough")? ^= 1;
+    fs::write(&blob, bytes)?;
+    let error = bench.block(bench.puller.import(&layout)).err().context("refused")?.message();
+    assert!(error.contains(digest), "{error}");
+    bench.holds_nothing_unfinished()?;
+    // A link out of the layout leads nowhere either.
+    fs::remove_file(&blob)?;
+    std::os::unix::fs::symlink("/etc/passwd", &blob)?;
+    let error = bench.block(bench.puller.import(&layout)).err().context("refused")?.message();
+    assert!(error.starts_with("import "), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_docker_archive_is_an_image_under_all_its_names() -> Result<()> {
+    let bench = Bench::new()?;
+    let layer = Layer::default().root().file("etc/x", 0o644, b"docker").to_tar()?;
+    let config = json!({
+        "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" },
+        "os": "linux",
+        "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(&layer), sha256(&layer)]},
+    });
+    let manifest = json!([{
+        "Config": "config.json",
+        "RepoTags": ["example.org/a:1", "example.org/b:2"],
+        "Layers": ["one/layer.tar", "two/layer.tar"],
+    }]);
+    let path = bench.path().join("docker.tar");
+    let mut archive = tar::Builder::new(File::create(&path)?);
+    let mut add = |name: &str, data: &[u8]| -> Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        Ok(archive.append_data(&mut header, name, data)?)
+    };
+    add("config.json", &serde_json::to_vec(&config)?)?;
+    add("one/layer.tar", &layer)?;
+    add("manifest.json", &serde_json::to_vec(&manifest)?)?;
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    archive.append_link(&mut link, "two/layer.tar", "../one/layer.tar")?;
+    archive.into_inner()?;
+
+    let imported = bench.block(bench.puller.import(&path))?;
+    let names: Vec<_> = imported.images.iter().filter_map(|(_, name)| name.clone()).collect();
+    assert_eq!(names, ["example.org/a:1", "example.org/b:2"]);
+    let ensured = bench.ensure("example.org/b:2", PullPolicy::Never)?;
+    assert_eq!(bench.read(&ensured, "etc/x")?, b"docker");
+    assert_eq!(bench.resolve(&ensured)?.config.cmd, ["sh"]);
+    assert_eq!(bench.stored("layers")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_imported_says_why() -> Result<()> {
+    let bench = Bench::new()?;
+    let import = |name: &str, bytes: &[u8]| -> Result<String> {
+        let path = bench.path().join(name);
+        fs::write(&path, bytes)?;
+        let error = bench.block(bench.puller.import(&path)).err().context("refused")?;
+        assert!(error.message().starts_with(&format!("import {}", path.display())));
+        Ok(error.message())
+    };
+    assert!(import("a.tar.gz", &[0x1f, 0x8b, 8, 0, 0])?.contains("gunzip"));
+    assert!(import("empty.tar", &[])?.contains("neither index.json nor manifest.json"));
+    assert!(import("text.tar", &[b'x'; 2000])?.contains("checksum"));
+    let missing = bench.block(bench.puller.import(Path::new("/nonexistent")));
+    assert!(missing.err().context("refused")?.message().contains("No such file"));
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The pull process: what it costs, and what is left when it is killed.
+
+use std::fs;
+use std::io::Read;
+
+use anyhow::{Context, Result};
+use mote_agent::image::{Images, PullPolicy, Retry, Source};
+use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::process::wait_for_exit;
+use mote_tests::wait::Deadline;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::{Bench, request};
+
+/// Bytes that hardly pack.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// The pull processes of this thread.
+fn pulls() -> Result<Vec<Pid>> {
+    let children = fs::read_to_string("/proc/thread-self/children")?;
+    let mut pulls = Vec::new();
+    for pid in children.split_whitespace() {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if arguments.ends_with(b"\0pull\0") {
+            pulls.extend(Pid::from_raw(pid.parse()?));
+        }
+    }
+    Ok(pulls)
+}
+
+/// Asks for an image from a registry that never answers, until it has been asked.
+async fn hang<R>(bench: &Bench, meanwhile: impl FnOnce(Pid) -> Result<R>) -> Result<R> {
+    let listener = bench.silent.try_clone()?;
+    let reference = format!("{}/a:1", listener.local_addr()?);
+    let silent = request(&reference, PullPolicy::IfNotPresent);
+    let asked = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept()?;
+        let mut start = [0; 4];
+        stream.read_exact(&mut start)?;
+        Ok::<_, std::io::Error>(stream)
+    });
+    let mut ensure = std::pin::pin!(bench.puller.ensure(&silent));
+    let stream = tokio::select! {
+        result = &mut ensure => anyhow::bail!("it ended: {result:?}"),
+        stream = asked => stream??,
+    };
+    let result = meanwhile(*pulls()?.first().context("a pull runs")?)?;
+    drop(stream);
+    Ok(result)
+}
+
+#[test]
+fn a_pull_that_nobody_waits_for_is_killed() -> Result<()> {
+    let bench = Bench::new()?;
+    let pid = bench.block(hang(&bench, Ok))?;
+    // `hang` dropped the only one who waited; the loop must turn once more to let go.
+    bench.block(tokio::task::yield_now());
+    wait_for_exit(pid, Deadline::patient())?;
+    // The next one does not have to wait for it.
+    let reference = bench.registry.push(&Image::busybox()?, "a", "1")?;
+    bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    assert_eq!(pulls()?, []);
+    Ok(())
+}
+
+#[test]
+fn a_killed_pull_is_told_and_leaves_nothing() -> Result<()> {
+    let bench = Bench::new()?;
+    let big = noise(6_000_000);
+    let image = Builder::default().layer(Layer::default().file("big", 0o644, &big)).build()?;
+    let reference = bench.registry.push(&image, "a", "1")?;
+    let asked = request(&reference, PullPolicy::IfNotPresent);
+    let error = bench.block(async {
+        let killer = async {
+            loop {
+                if let Some(pid) = pulls()?.first() {
+                    return kill_process(*pid, Signal::KILL).context("kill");
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (result, killed) = tokio::join!(bench.puller.ensure(&asked), killer);
+        killed?;
+        result.err().context("it must fail")
+    })?;
+    assert_eq!((error.reason(), error.retry()), ("ErrImagePull", Retry::Soon));
+    assert!(error.message().contains("signal: 9"), "{}", error.message());
+    let ensured = bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    assert!(matches!(ensured.source, Source::Pulled { .. }));
+    assert_eq!(bench.read(&ensured, "big")?, big);
+    bench.holds_nothing_unfinished()
+}
+
+#[test]
+fn a_pull_gives_up_rights_and_priority() -> Result<()> {
+    let bench = Bench::new()?;
+    let (status, stat) = bench.block(hang(&bench, |pid| {
+        let read = |name| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
+        Ok((read("status")?, read("stat")?))
+    }))?;
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SYS_ADMIN, MKNOD, SETFCAP.
+    assert_eq!(field("CapEff:"), Some("000000008820001b"));
+    assert_eq!(field("CapBnd:"), Some("000000008820001b"));
+    assert_eq!(field("NoNewPrivs:"), Some("1"));
+    let after_name = stat.rsplit_once(") ").context("a stat line")?.1;
+    assert_eq!(after_name.split(' ').nth(16), Some("10"), "niceness");
+    Ok(())
+}
+
+#[test]
+fn pulling_a_large_layer_takes_little_memory() -> Result<()> {
+    let bench = Bench::new()?;
+    let big = noise(16_000_000);
+    let image = Builder::default().layer(Layer::default().file("big", 0o644, &big)).build()?;
+    drop(big);
+    let reference = bench.registry.push(&image, "big", "1")?;
+    let asked = request(&reference, PullPolicy::IfNotPresent);
+    let mut peak = 0;
+    bench.block(async {
+        let mut ensure = std::pin::pin!(bench.puller.ensure(&asked));
+        loop {
+            tokio::select! {
+                result = &mut ensure => return result.map(drop).map_err(anyhow::Error::from),
+                () = tokio::task::yield_now() => {}
+            }
+            for pid in pulls()? {
+                let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+                let status = fs::read_to_string(path).unwrap_or_default();
+                let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+                let kib =
+                    anonymous.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+                peak = peak.max(kib.unwrap_or(0_u64));
+            }
+        }
+    })?;
+    println!("pull of a 16 MB layer: {peak} KiB of anonymous memory at most");
+    assert!(peak > 0 && peak < 6 * 1024, "{peak} KiB");
+    Ok(())
+}

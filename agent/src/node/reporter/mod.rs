@@ -260,7 +260,7 @@ where
         let Change { condition, truth, message } = change;
         let (event_type, reason) = wording::event(*condition, *truth);
         let condition = condition.as_str();
-        info!(condition, truth, message = message.as_str(), "node condition changed");
+        info!(condition, truth, why = message.as_str(), "node condition changed");
         let message = if message.is_empty() {
             format!("node condition {condition} is now {truth}")
         } else {

@@ -8,3 +8,4 @@ mod life;
 mod node;
 mod refuse;
 mod rights;
+mod unified;

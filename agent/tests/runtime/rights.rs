@@ -87,8 +87,7 @@ async fn rights_are_added_and_taken() {
 #[tokio::test]
 async fn devices_cannot_be_opened_by_making_a_node() {
     let mut node = node().await;
-    let script =
-        "mknod /dev/mine c 1 11 && head -c 1 /dev/mine; echo $?; head -c 1 /dev/zero | wc -c";
+    let script = "exec 2>&1; mknod /dev/mine c 1 11 && head -c 1 /dev/mine; echo $?; head -c 1 /dev/zero | wc -c";
     let (_, log) = node.run(&node.script("maker", script)).await;
     assert!(log.contains("Operation not permitted"), "{log}");
     assert!(log.ends_with("1\n1\n"), "{log}");

@@ -31,10 +31,11 @@ pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;
     record(order, PROCESS, &process)?;
     reporter.created(process);
+    // Before it can run: a short program has ended before anybody hears that it was executed.
+    let at_ns = now();
     container.start().map_err(|error| Failure { phase: Phase::Start, ..Failure::chain(&error) })?;
     match outcome.wait() {
         None => {
-            let at_ns = now();
             record(order, STARTED, &at_ns)?;
             reporter.started(process, at_ns);
             Ok(())

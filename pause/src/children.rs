@@ -141,6 +141,8 @@ fn worth(exit: &Exit) -> (u8, u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::wire::Name;
 
@@ -217,5 +219,49 @@ mod tests {
         children.claim(child("db", Role::Exec, 64)).expect("a second claim needs no room");
         children.end(end(1));
         assert!(children.has_room());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// A child ends.
+        End(u32),
+        /// Somebody claims a child.
+        Claim(u32),
+    }
+
+    proptest! {
+        /// In whatever order children end and are claimed: each that both happened to is told
+        /// once, as what it was claimed as, and those that live are known.
+        #[test]
+        fn each_claimed_end_is_told_once(order in Just((1..=30).collect::<Vec<u32>>())
+            .prop_flat_map(|pids| {
+                let ends = pids.iter().map(|pid| Step::End(*pid));
+                let claims = pids.iter().map(|pid| Step::Claim(*pid));
+                Just(ends.chain(claims).collect::<Vec<_>>()).prop_shuffle()
+            }))
+        {
+            let mut children = Children::NONE;
+            let (mut ended, mut told) = (Vec::new(), Vec::new());
+            for step in order {
+                match step {
+                    Step::End(pid) => {
+                        ended.push(pid);
+                        told.extend(Some(children.end(end(pid))).filter(|exit| exit.key.is_some()));
+                    }
+                    Step::Claim(pid) => {
+                        let child = child("web", Role::Container, pid);
+                        if ended.contains(&pid) {
+                            told.extend(children.claim_ended(child));
+                        } else {
+                            prop_assert_eq!(children.claim(child), Ok(()));
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(children.alive().count(), 0);
+            told.sort_by_key(|exit| exit.pid);
+            prop_assert!(told.iter().map(|exit| exit.pid).eq(1..=30));
+            prop_assert!(told.iter().all(|exit| exit.role == Role::Container));
+        }
     }
 }

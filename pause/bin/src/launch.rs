@@ -1,15 +1,13 @@
 //! Starts helpers.
 
 use mote_pause::wire::{
-    EXIT_ARRANGE_FDS, EXIT_EXECUTE, EXIT_JOIN_CGROUP, MAX_FDS, MAX_TARGET, Run,
+    EXIT_ARRANGE_FDS, EXIT_EXECUTE, EXIT_JOIN_CGROUP, Failure, MAX_FDS, MAX_TARGET, Run,
 };
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{self, Errno};
 
 use crate::fault::{Fault, While};
-use crate::namespaces::write_file;
 use crate::sys::{self, Fork, Parent, Pointers};
-use mote_pause::wire::Failure;
 
 /// File descriptors that came with a request, in order.
 pub(crate) type Received = [Option<OwnedFd>; MAX_FDS];
@@ -32,7 +30,7 @@ fn become_helper(run: &Run<'_>, received: &Received, outputs: Option<&[OwnedFd; 
     sys::unblock_signals();
     // The pod's parent is not to be killed for memory; what runs in the pod may be. The helper
     // gives containers the value their class has.
-    let _ = write_file(c"/proc/self/oom_score_adj", b"0");
+    let _ = sys::write_file(c"/proc/self/oom_score_adj", b"0");
     let (program, rest) = received.split_first().unwrap_or((&None, &[]));
     let (cgroups, given) = rest.split_at_checked(usize::from(run.cgroups)).unwrap_or_default();
     for procs in cgroups.iter().flatten() {

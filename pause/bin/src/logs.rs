@@ -70,27 +70,24 @@ impl Logs {
         wanted: &LogFile<'_>,
         dir: BorrowedFd<'_>,
     ) -> Result<[OwnedFd; 2], Fault> {
-        let free = (0..)
-            .zip(self.entries.iter().zip(&self.opened))
-            .filter(|(_, (_, opened))| opened.file.is_none());
-        let oldest = free.min_by_key(|(_, (entry, _))| entry.ended_ns);
-        let at: usize = oldest.map(|(at, _)| at).ok_or(Fault::of(Failure::Full))?;
-        let (Some(entry), Some(opened)) = (self.entries.get_mut(at), self.opened.get_mut(at))
-        else {
-            return Err(Fault::of(Failure::Full));
-        };
+        let free = |at: &usize| self.opened.get(*at).is_some_and(|opened| opened.file.is_none());
+        let ended = |at: &usize| self.entries.get(*at).map(|entry| entry.ended_ns);
+        let at = (0..MAX_LOGS).filter(free).min_by_key(ended).ok_or(Fault::of(Failure::Full))?;
         let file = open_file(dir, wanted.path, OFlags::empty()).during(Failure::OpenLog)?;
         let size = fs::fstat(&file).during(Failure::OpenLog)?.st_size;
         let (stdout, to_stdout) = pipe().during(Failure::Pipe)?;
         let (stderr, to_stderr) = pipe().during(Failure::Pipe)?;
-        *entry = Entry {
+        let entry = Entry {
             key: Some(key),
             path: Path::EMPTY.and(wanted.path.to_bytes()),
             files: wanted.files,
             log: Log::new(u32::try_from(size).unwrap_or(u32::MAX), wanted.limit),
             ended_ns: 0,
         };
-        *opened = Opened { file: Some(file), pipes: [Some(stdout), Some(stderr)] };
+        let opened = Opened { file: Some(file), pipes: [Some(stdout), Some(stderr)] };
+        if let (Some(to), Some(open)) = (self.entries.get_mut(at), self.opened.get_mut(at)) {
+            (*to, *open) = (entry, opened);
+        }
         Ok([to_stdout, to_stderr])
     }
 

@@ -16,7 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::{self, Errno};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
-use rustix::process::{self, Gid, Pid, Uid, WaitOptions};
+use rustix::process::{self, DumpableBehavior, Gid, Pid, Uid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::fault::{Fault, While};
@@ -119,14 +119,9 @@ fn map_users(child: u32, users: UserRange) -> Result<(), Errno> {
         Text::<32>::EMPTY.and(b"0 ").and_number(users.first).and(b" ").and_number(users.count);
     for file in [&b"/uid_map"[..], b"/gid_map"] {
         let path = Text::<32>::EMPTY.and(b"/proc/").and_number(child).and(file);
-        write_file(path.as_c_str(), map.as_bytes())?;
+        sys::write_file(path.as_c_str(), map.as_bytes())?;
     }
     Ok(())
-}
-
-pub(crate) fn write_file(path: &core::ffi::CStr, content: &[u8]) -> Result<(), Errno> {
-    let file = fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    io::write(&file, content).map(drop)
 }
 
 fn hold(child: u32, namespace: Namespace) -> Result<(), Errno> {
@@ -216,6 +211,8 @@ fn init() -> Result<u32, Errno> {
         Fork::Child => {
             sys::forget_children();
             sys::close_from(0);
+            // Containers see this process; what it has of pause is not for them.
+            let _ = process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             loop {
                 sys::poll(&mut [], None);
             }

@@ -20,7 +20,7 @@ use crate::clients::Clients;
 use crate::exits::Exits;
 use crate::fault::{Fault, While};
 use crate::logs::{Entry, Logs, MAX_LOGS};
-use crate::namespaces::{self, write_file};
+use crate::namespaces;
 use crate::pause::Pause;
 use crate::sys;
 
@@ -91,10 +91,10 @@ type Prepared = (OwnedFd, OwnedFd, Exits, OwnedFd);
 fn prepare<'a>(dir: &CStr, cgroups: impl Iterator<Item = &'a CStr>) -> Result<Prepared, Fault> {
     // First, so that everything that follows is the pod's expense.
     for procs in cgroups {
-        write_file(procs, b"0").during(Failure::Cgroup)?;
+        sys::write_file(procs, b"0").during(Failure::Cgroup)?;
     }
     // Allowed to root only; without it pause is as likely a victim as anybody.
-    let _ = write_file(c"/proc/self/oom_score_adj", b"-998");
+    let _ = sys::write_file(c"/proc/self/oom_score_adj", b"-998");
     let _ = rustix::thread::set_name(c"mote-pause");
     // Fails only if it has one already.
     let _ = process::setsid();

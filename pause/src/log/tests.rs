@@ -137,6 +137,9 @@ fn a_talkative_stream_gives_the_turn_away() {
 }
 
 proptest! {
+    // Each case moves tens of kilobytes through a debug build.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever the pieces, the buffer and the limit: reading the files in order gives back what
     /// was written, no file is too long, and a line that could stay in one file has.
     #[test]

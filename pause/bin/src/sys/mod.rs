@@ -13,13 +13,15 @@
 mod arch;
 mod mem;
 
+use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::ptr;
 
 use linux_raw_sys::general as kernel;
 use mote_pause::wire::MAX_STRINGS;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::io::Errno;
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::{self, Errno};
 use rustix::thread::UnshareFlags;
 
 /// A set of signals as the kernel has it: one bit for each of 64.
@@ -267,4 +269,10 @@ pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let request = &raw const request as usize;
     // SAFETY: `request` is an `ifreq`, which this call only reads.
     unsafe { call(kernel::__NR_ioctl, [raw(socket), SIOCSIFFLAGS, request]) }.map(drop)
+}
+
+/// Writes the whole content of one of the kernel's control files.
+pub(crate) fn write_file(path: &CStr, content: &[u8]) -> Result<(), Errno> {
+    let file = fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    io::write(&file, content).map(drop)
 }

@@ -161,6 +161,21 @@ async fn the_death_of_a_sandbox_is_noticed_and_its_exits_are_kept() {
     assert!(error.to_string().starts_with("connect to mote-pause in `"), "{error}");
 }
 
+/// A sandbox lets the newest agent in and hangs up on the oldest. Time is paused: nobody waits to
+/// see whether it dies.
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_hung_up_is_adopted_again() {
+    let mut pod = Pod::new();
+    let first = pod.start().await;
+    let others: Vec<_> = (0..4).map(|_| connect(&pod.dir.path().join(SOCKET)).unwrap()).collect();
+    assert_eq!(pod.events.recv().await, Some(SandboxEvent::Lost));
+    assert!(matches!(first.list().await, Err(SandboxError::Gone)));
+    let again = pod.adopt().await;
+    assert_eq!(again.pid(), first.pid());
+    drop(others);
+    again.shut_down().await.unwrap();
+}
+
 #[tokio::test]
 async fn whoever_asks_a_dying_sandbox_is_answered() {
     let pod = Pod::new();

@@ -67,6 +67,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// The broker.
     pub broker: BrokerConfig,
+    /// Where people drop archives and layouts of images.
+    pub import_dir: PathBuf,
     /// Registries with settings of their own.
     pub registries: Vec<RegistryConfig>,
     /// What pods can have.
@@ -171,18 +173,22 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = BrokerConfig::read(&mut section);
     section.finish();
     let mut section = root.table("images");
+    let import_dir = section.text("import_dir");
+    let import_dir = section.path(import_dir);
     let registries = read_registries(&mut section);
     section.finish();
     let mut section = root.table("limits");
     let limits = read_limits(&mut section);
     section.finish();
 
+    let state_dir = state_dir?;
     Some(Config {
+        import_dir: import_dir.unwrap_or_else(|| state_dir.join("import")),
         node: node?,
         fleet: fleet?,
         groups,
         labels,
-        state_dir: state_dir?,
+        state_dir,
         run_dir: run_dir?,
         cgroup_root: cgroup_root.map_or_else(|| "mote.slice".to_owned(), |name| name.0),
         heartbeat: Duration::from_secs(heartbeat),

@@ -68,7 +68,7 @@ fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {
         program: PROGRAM.into(),
         registries: Settings { hosts: hosts.collect(), ..Settings::default() },
         cgroup,
-        drop_dir: Some(config.state_dir.join("import")),
+        drop_dir: Some(config.import_dir.clone()),
         ..PullerConfig::new(config.state_dir.join("images"))
     }
 }

@@ -12,6 +12,7 @@ use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::Extensions;
 use mote_protocol::name::{Kind, Uid};
 use mote_protocol::text::{Short, Text};
+use tracing::{info, warn};
 
 use crate::pod::Moment;
 
@@ -71,6 +72,20 @@ struct Entry {
     told: bool,
 }
 
+/// Says an event to the log, the first time: with no network that is all a person has. What
+/// happens again and again is in the ring, with its count.
+fn log(report: &Report) {
+    let Report { event_type, about, reason, message } = report;
+    let about = match about {
+        About::Node => "node".to_owned(),
+        About::Object { kind, name, .. } => format!("{kind}/{}/{}", name.0, name.1),
+    };
+    match event_type {
+        EventType::Normal => info!(%about, %reason, why = message.as_str(), "event"),
+        EventType::Warning => warn!(%about, %reason, why = message.as_str(), "event"),
+    }
+}
+
 /// The events of this start of the agent.
 #[derive(Debug)]
 pub struct Events {
@@ -93,6 +108,9 @@ impl Events {
             Some(old) => (old.first, old.count.saturating_add(1)),
             None => (now, 1),
         };
+        if count == 1 {
+            log(&report);
+        }
         if self.entries.len() == CAPACITY {
             self.entries.pop_front();
         }

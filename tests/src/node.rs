@@ -119,7 +119,7 @@ impl Node {
 
     /// Where archives are dropped to be imported.
     pub fn images(&self) -> PathBuf {
-        self.footprint.directory.join("import")
+        self.state().join("import")
     }
 
     /// Its configuration file.
@@ -261,7 +261,6 @@ impl Node {
             self.footprint.cgroup,
             options.extra
         );
-        writeln!(text, "[images]\nimport_dir = \"{}\"", self.images().display())?;
         for host in &options.registries {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
         }

@@ -45,6 +45,7 @@ pub struct View {
     /// Every message, oldest first, over all connections.
     pub history: Vec<Message>,
     connected: bool,
+    connections: u32,
     acknowledged: u64,
 }
 
@@ -116,6 +117,17 @@ impl Observer {
     /// Publishes what the broker is to keep.
     pub fn publish_retained(&self, topic: &str, payload: &[u8]) -> Result<()> {
         self.publish(topic, payload, true)
+    }
+
+    /// How often it connected so far.
+    pub fn connections(&self) -> u32 {
+        self.look(|view| view.connections)
+    }
+
+    /// Waits until it has connected more often than that: what it shows then is what the broker
+    /// of now has.
+    pub fn wait_for_connection(&self, before: u32) -> Result<()> {
+        self.wait("another connection", |view| (view.connections > before).then_some(()))
     }
 
     /// Everything the broker keeps for the fleet, after a barrier: nothing is still on its way.
@@ -190,7 +202,10 @@ impl Listener {
                 // The channel holds far more requests than a test ever has in flight.
                 let _ = self.client.try_subscribe(format!("{}/#", self.root), QoS::AtLeastOnce);
             }
-            Packet::SubAck(_) => self.view.update(|view| view.connected = true),
+            Packet::SubAck(_) => self.view.update(|view| {
+                view.connected = true;
+                view.connections += 1;
+            }),
             Packet::PubAck(_) => self.view.update(|view| view.acknowledged += 1),
             Packet::Publish(publish) => self.keep(&publish),
             _ => {}

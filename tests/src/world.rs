@@ -74,6 +74,17 @@ impl World {
         Ok(node)
     }
 
+    /// Restarts the broker, with or without what it knew; the observer sees the new one after.
+    pub fn restart_broker(&mut self, empty: bool) -> Result<()> {
+        let before = self.observer.connections();
+        if empty {
+            self.broker.restart_empty()?;
+        } else {
+            self.broker.restart()?;
+        }
+        self.observer.wait_for_connection(before)
+    }
+
     /// A second board that was given the name of another; it is not started.
     pub fn twin(&self, name: &str, directory: &str) -> Result<Node> {
         let options = NodeOptions { directory: directory.into(), ..self.options(name) };

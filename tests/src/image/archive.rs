@@ -39,6 +39,8 @@ impl Image {
 fn append(archive: &mut tar::Builder<File>, path: &str, bytes: &[u8]) -> Result<()> {
     let mut header = Header::new_ustar();
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(0);
     header.set_size(bytes.len() as u64);
     archive.append_data(&mut header, path, bytes).with_context(|| format!("write {path}"))

@@ -114,8 +114,10 @@ fn forged_topics_make_nothing() -> Result<()> {
     assert!(node.processes("sleep 1002")?.is_empty(), "a forged topic made a pod");
     let pods = node.ctl(&["pods"])?;
     assert_eq!(pods.lines().count(), 3, "{pods}");
+    let told = world.wait_for_event(&node, "InvalidTopic")?;
+    assert!(told.contains("spec/"), "{told}");
     let log = node.log();
-    assert!(log.contains("spec/pod/default/../../../../etc/x"), "nobody was told:\n{log}");
+    assert!(log.contains("spec/pod/default/../../../../etc/x"), "the log does not say it:\n{log}");
     Ok(())
 }
 

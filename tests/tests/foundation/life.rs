@@ -88,6 +88,10 @@ fn a_new_image_replaces_the_container_and_keeps_the_pod() -> Result<()> {
 fn a_deleted_pod_leaves_nothing() -> Result<()> {
     let world = World::new()?;
     let node = world.node("n1")?;
+    // The first pod also makes what all pods share.
+    world.operator.apply(&pod("first").container("main", BUSYBOX, &["sleep", "1000"]), &node)?;
+    world.wait_for_phase(&node, "first", Phase::Running)?;
+    world.operator.delete("first", &node)?;
     let nothing = node.footprint().remains()?;
     let files = open_files(node.pid()?)?;
     let web = pod("web")

@@ -21,7 +21,7 @@ fn pods_start_from_flash_without_a_broker() -> Result<()> {
     node.power_off()?;
     world.broker.stop()?;
     node.start()?;
-    node.agent()?.wait_for_line("container started")?;
+    node.agent()?.wait_for_line("reason=Started")?;
     let pods = node.ctl(&["pods"])?;
     assert!(pods.contains("web"), "{pods}");
     node.process("sleep 1001")?;
@@ -38,7 +38,7 @@ fn a_broker_that_comes_back_changes_nothing() -> Result<()> {
     let mut world = World::new()?;
     let node = world.node("n1")?;
     let before = run_a_pod(&world, &node)?;
-    world.broker.restart()?;
+    world.restart_broker(false)?;
     world.operator.apply(&pod("next").container("main", BUSYBOX, &["sleep", "1002"]), &node)?;
     world.wait_for_phase(&node, "next", Phase::Running)?;
     assert_eq!(node.process("sleep 1001")?, before);
@@ -51,7 +51,7 @@ fn a_broker_that_lost_its_memory_changes_nothing() -> Result<()> {
     let mut world = World::new()?;
     let node = world.node("n1")?;
     let before = run_a_pod(&world, &node)?;
-    world.broker.restart_empty()?;
+    world.restart_broker(true)?;
     // The node sees that its birth is gone and tells everything again.
     world.wait_for_birth(&node)?;
     let status = world.wait_for_phase(&node, "web", Phase::Running)?;

@@ -1,11 +1,10 @@
 //! Two people, one object.
 
 use anyhow::Result;
-use mote_protocol::frame;
 use mote_protocol::object::Object;
-use mote_protocol::status::Phase;
+use mote_protocol::status::{Phase, PodStatus};
 use mote_tests::manifest::pod;
-use mote_tests::world::{BUSYBOX, World, spec_topic};
+use mote_tests::world::{BUSYBOX, World, spec_topic, status_topic};
 
 #[test]
 fn the_later_of_two_writers_wins_and_the_other_is_told() -> Result<()> {
@@ -23,10 +22,12 @@ fn the_later_of_two_writers_wins_and_the_other_is_told() -> Result<()> {
     let [one, other] = answers;
     let (one, other) = (one?, other?);
 
-    let status = world.wait_for_phase(&node, "web", Phase::Running)?;
-    let retained = world.observer.retained()?;
-    let kept = retained.get(&spec_topic(&node, "web")).expect("the broker keeps the spec");
-    assert_eq!(frame::decode::<Object>(kept)?.revision, status.accepted, "node and broker differ");
+    world.observer.wait("node and broker to agree", |view| {
+        let spec = view.body::<Object>(&spec_topic(&node, "web"))?;
+        let status = view.body::<PodStatus>(&status_topic(&node, "web"))?;
+        (spec.revision == status.accepted).then_some(())
+    })?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
     for answer in [&one, &other] {
         let told = format!("{}{}", answer.output, answer.error);
         assert!(answer.code == Some(0) || told.contains("Conflict"), "{answer:?}");

@@ -12,6 +12,7 @@ use super::digest::{Digest, Mismatch, Verifying};
 use super::manifest::Descriptor;
 use super::store::{LayerRecord, Staging, StoreError, Writer};
 use super::unpack::{Bounded, Limits, UnpackError, Unpacked, unpack};
+use super::zstd::Zstd;
 
 /// How much is read and inflated at a time.
 const BUFFER: usize = 64 * 1024;
@@ -130,7 +131,9 @@ fn decode(packed: &mut dyn Read) -> Result<Box<dyn Read + '_>, LayerError> {
     let input = BufReader::with_capacity(BUFFER, Cursor::new(start.clone()).chain(packed));
     match start.as_slice() {
         [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(input))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(LayerError::Compression("zstd")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            Ok(Box::new(Zstd::new(input)))
+        }
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(LayerError::Compression("xz")),
         [b'B', b'Z', b'h', ..] => Err(LayerError::Compression("bzip2")),
         _ => Ok(Box::new(input)),
@@ -140,6 +143,8 @@ fn decode(packed: &mut dyn Read) -> Result<Box<dyn Read + '_>, LayerError> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
     use crate::image::error::chain;
@@ -196,7 +201,9 @@ mod tests {
     fn layers_are_taken_packed_or_not_in_one_piece_or_many() {
         let plain = archive(5000);
         let (front, back) = plain.split_at(700);
-        for packed in [plain.clone(), gzip(&plain), [gzip(front), gzip(back)].concat()] {
+        let zstd = |data| compress_to_vec(data, CompressionLevel::Fastest);
+        let pieces = [gzip(front), gzip(back)].concat();
+        for packed in [plain.clone(), gzip(&plain), pieces, zstd(plain.as_slice())] {
             let layer = outcome(&packed, &descriptor(&packed), Digest::of(&plain), limits());
             assert_eq!(layer.unwrap().bytes, 5000);
         }
@@ -256,7 +263,7 @@ mod tests {
 
     #[test]
     fn other_compressions_are_named() {
-        for (start, name) in [(&b"\x28\xb5\x2f\xfdxxxx"[..], "zstd"), (b"BZh9xxxx", "bzip2")] {
+        for (start, name) in [(&b"\xfd7zXZ\0xx"[..], "xz"), (b"BZh9xxxx", "bzip2")] {
             let error = outcome(start, &descriptor(start), Digest::of(b""), limits());
             assert!(error.unwrap_err().contains(name));
         }

@@ -28,6 +28,7 @@ pub mod registry;
 pub mod source;
 pub mod store;
 pub mod unpack;
+mod zstd;
 
 pub use config::ImageConfig;
 pub use digest::Digest;

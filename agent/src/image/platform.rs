@@ -80,12 +80,15 @@ fn level(platform: &Platform) -> Option<u32> {
     }
 }
 
-/// `armv6l`, `armv7l`; a kernel for `armv8` runs programs for `armv7`.
+/// `armv6l`, `armv7l`; the kernels of 64-bit boards call themselves `aarch64` or `armv8l`, and run
+/// 32-bit programs of every variant.
 fn arm_variant(machine: &str) -> &'static str {
     if machine.starts_with("armv5") {
         "v5"
     } else if machine.starts_with("armv6") {
         "v6"
+    } else if machine.starts_with("armv8") || machine.starts_with("aarch64") {
+        "v8"
     } else {
         "v7"
     }
@@ -147,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_32_bit_system_on_a_64_bit_kernel_stays_32_bit() {
-        assert_eq!(choose(&Platform::of_machine("arm", "aarch64"), OFFERS)[0], "linux/arm");
+        let node = Platform::of_machine("arm", "aarch64");
+        assert_eq!(choose(&node, OFFERS)[0], "linux/arm");
+        assert_eq!(choose(&node, &["linux/arm/v7", "linux/arm/v8"])[0], "linux/arm/v8");
     }
 
     #[test]

@@ -18,16 +18,22 @@ use crate::sys::{self, Clock, Waiting, now};
 
 /// Everything pause holds. What is large is elsewhere, in memory that is used only when needed.
 pub(crate) struct Pause {
+    /// The pod's directory.
     pub(crate) dir: OwnedFd,
+    /// Readable when children have ended.
     pub(crate) signals: OwnedFd,
     pub(crate) listener: OwnedFd,
     pub(crate) clients: Clients,
     pub(crate) children: &'static mut Children,
     pub(crate) logs: Logs,
     pub(crate) exits: Exits,
+    /// What it holds for the pod.
     pub(crate) namespaces: Namespaces,
+    /// Process 1 of the pod's process ids, or 0.
     pub(crate) init: u32,
+    /// The listener could not accept and is left alone for a moment, or it would be ready for ever.
     pub(crate) deaf: bool,
+    /// It was told to end.
     pub(crate) ending: bool,
 }
 

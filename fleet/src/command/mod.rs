@@ -4,8 +4,11 @@
 //! publishes, and waits for the nodes' answers. None of them prints an error: they return it.
 
 pub mod apply;
+mod ask;
 pub mod config;
 pub mod delete;
+pub mod describe;
+pub mod events;
 pub mod get;
 pub mod resource;
 pub mod version;
@@ -114,6 +117,8 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Apply(args) => apply::run(&args, &invocation, console).await,
         Command::Get(args) => get::run(&args, &invocation, console).await,
         Command::Delete(args) => delete::run(&args, &invocation, console).await,
+        Command::Describe(args) => describe::run(&args, &invocation, console).await,
+        Command::Events(args) => events::run(&args, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,
         Command::Version(args) => version::run(&args, &invocation, console).await,
         Command::Config(command) => config::run(command, &invocation, console),

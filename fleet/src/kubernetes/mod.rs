@@ -7,12 +7,14 @@
 //! | module | what it reads and writes |
 //! |---|---|
 //! | [`meta`] | `metadata` |
+//! | [`object`], [`status`], [`node`], [`event`] | whole objects, and what nodes say of them |
 //! | [`pod`], [`container`], [`env`](mod@env), [`probe`], [`volume`], [`security`] | `spec` of a pod |
 //! | [`resources`], [`quantity`], [`signal`] | amounts and names of signals |
 //! | [`findings`], [`path`] | what was found, and where |
 
 pub mod container;
 pub mod env;
+pub mod event;
 pub mod field;
 pub mod findings;
 pub mod meta;

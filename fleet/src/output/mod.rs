@@ -4,5 +4,6 @@ pub mod age;
 pub mod console;
 pub mod format;
 pub mod jsonpath;
+pub mod page;
 pub mod table;
 pub mod yaml;

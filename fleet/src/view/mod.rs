@@ -125,6 +125,15 @@ impl Fleet {
         self.desired.get(&(key.clone(), scope.clone()))?.as_ref().ok()
     }
 
+    /// How many objects a node says that it holds, and how many it is seen to: where those are
+    /// fewer, the listing is incomplete. Tells nothing unless all kinds were listed.
+    pub fn missing_objects(&self, node: &NodeName) -> Option<(usize, usize)> {
+        let holds = self.nodes.get(node)?.status.as_ref()?.objects.count;
+        let holds = usize::try_from(holds).ok()?;
+        let shown = self.statuses.keys().filter(|(_, told_by)| told_by == node).count();
+        (shown < holds).then_some((holds, shown))
+    }
+
     /// What a node says of a name.
     pub fn told(&self, key: &ObjectKey, node: &NodeName) -> Option<&Told> {
         self.statuses.get(&(key.clone(), node.clone()))?.as_ref().ok()
@@ -148,6 +157,11 @@ pub fn pod_filters(fleet: &FleetName, namespace: Option<&Namespace>) -> Vec<Stri
     };
     let below = |what: &str| format!("{ROOT}/{fleet}/+/{what}/{}/{namespace}/+", Kind::Pod);
     vec![below("spec"), below("status")]
+}
+
+/// Filters for what nodes say of all that they hold, whatever it is: hashes, no contents.
+pub fn status_filters(fleet: &FleetName) -> Vec<String> {
+    Kind::ALL.into_iter().map(|kind| filter::statuses(fleet, None, kind)).collect()
 }
 
 /// Filters for one name, wherever it is.

@@ -108,3 +108,15 @@ pub(crate) fn pod(name: &str, image: &str) -> String {
          containers:\n  - name: main\n    image: {image}\n"
     )
 }
+
+/// Compares with a file under `golden/`; with `MOTE_BLESS=1` writes it anew.
+#[track_caller]
+pub(crate) fn golden(name: &str, text: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden");
+    let path = folder.join(format!("{name}.txt"));
+    if std::env::var_os("MOTE_BLESS").is_some() {
+        fs::write(&path, text).expect("write");
+    }
+    let expected = fs::read_to_string(&path).expect("a golden file: write it with MOTE_BLESS=1");
+    assert!(text == expected, "{} differs\nexpected:\n{expected}\nfound:\n{text}", path.display());
+}

@@ -3,7 +3,9 @@
 mod apply;
 mod broker;
 mod delete;
+mod describe;
 mod errors;
+mod events;
 mod fleet;
 mod get;
 mod node;

@@ -5,8 +5,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mote_protocol::command::{Answer, Command, Reply};
+use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{FleetName, NodeName, ObjectKey, Uid};
+use mote_protocol::name::{FleetName, Kind, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
     Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeInfo, NodeStatus, Session, Will,
 };
@@ -18,7 +20,7 @@ use mote_protocol::status::{
 use mote_protocol::topic::{Address, Scope, Topic};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, Event as Turn, EventLoop, MqttOptions};
 
 /// What a node makes of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub(crate) struct FakeNode {
 
 /// What a test makes a node do.
 enum Order {
-    Publish(String, Vec<u8>),
+    Publish(String, Vec<u8>, bool),
     Vanish,
 }
 
@@ -86,7 +88,8 @@ impl FakeNode {
     /// Says something on one of its topics.
     pub(crate) fn say<B: Body>(&self, topic: Topic, body: &B) {
         let address = Address { topic, ..self.address.clone() };
-        let order = Order::Publish(address.to_string(), frame::encode(body).expect("encodes"));
+        let order =
+            Order::Publish(address.to_string(), frame::encode(body).expect("encodes"), true);
         self.orders.send(order).expect("the node lives");
     }
 
@@ -95,6 +98,13 @@ impl FakeNode {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+
+    /// Says something that the broker does not keep.
+    pub(crate) fn tell<B: Body>(&self, topic: Topic, body: &B) {
+        let address = Address { topic, ..self.address.clone() };
+        let payload = frame::encode(body).expect("encodes");
+        self.orders.send(Order::Publish(address.to_string(), payload, false)).expect("it lives");
     }
 
     /// Goes offline, as seen by everybody: its will is out.
@@ -189,8 +199,8 @@ impl Life {
         let mut pending = 6;
         while pending > 0 {
             match self.events.poll().await.expect("the broker is there") {
-                Event::Incoming(Packet::SubAck(_) | Packet::PubAck(_)) => pending -= 1,
-                Event::Incoming(Packet::Publish(publish)) => self.hear(&publish),
+                Turn::Incoming(Packet::SubAck(_) | Packet::PubAck(_)) => pending -= 1,
+                Turn::Incoming(Packet::Publish(publish)) => self.hear(&publish),
                 _ => {}
             }
         }
@@ -200,15 +210,15 @@ impl Life {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Publish(topic, payload)) => {
-                        let sent = self.client.try_publish(topic, QoS::AtLeastOnce, true, payload);
+                    Some(Order::Publish(topic, payload, retain)) => {
+                        let sent = self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload);
                         sent.expect("room");
                     }
                     // Dropping the connection without a word makes the broker publish the will.
                     Some(Order::Vanish) | None => return,
                 },
                 event = self.events.poll() => match event {
-                    Ok(Event::Incoming(Packet::Publish(publish))) => self.hear(&publish),
+                    Ok(Turn::Incoming(Packet::Publish(publish))) => self.hear(&publish),
                     Ok(_) => {}
                     Err(_) => return,
                 },
@@ -218,7 +228,11 @@ impl Life {
 
     fn hear(&mut self, publish: &Publish) {
         let topic = std::str::from_utf8(&publish.topic).expect("text");
-        let Ok(Address { topic: Topic::Spec(key), .. }) = Address::parse(topic) else { return };
+        let key = match Address::parse(topic).map(|address| address.topic) {
+            Ok(Topic::Spec(key)) => key,
+            Ok(Topic::Command(id)) => return self.answer(&id, &publish.payload),
+            _ => return,
+        };
         if publish.payload.is_empty() || self.behaviour == Behaviour::Ignores {
             return;
         }
@@ -234,6 +248,32 @@ impl Life {
                 let status = self.status(&key, &object, &pod);
                 self.say(Topic::Status(key), &status);
             }
+        }
+    }
+
+    /// Answers a command as a node would: in parts, which may overtake each other.
+    fn answer(&self, id: &RequestId, payload: &[u8]) {
+        if self.behaviour == Behaviour::Ignores {
+            return;
+        }
+        let command: Command = frame::decode(payload).expect("a command");
+        let part = |part, last, answer| Reply {
+            part,
+            last,
+            answer,
+            extensions: command.extensions.clone(),
+        };
+        let parts = if self.behaviour == Behaviour::Refuses || command.session != SESSION {
+            let (reason, message) = ("Forbidden".into(), "not today".into());
+            vec![part(0, true, Answer::Refused { reason, message })]
+        } else {
+            let events = |event| Answer::Events(vec![event]);
+            vec![part(1, true, events(backed_off())), part(0, false, events(Event::default()))]
+        };
+        for reply in parts {
+            let payload = frame::encode(&reply).expect("encodes");
+            let topic = self.topic(Topic::Reply(id.clone()));
+            self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
         }
     }
 
@@ -257,6 +297,27 @@ impl Life {
         let uid = object.uid.unwrap_or(uid);
         self.uids.insert(key.clone(), uid);
         running(accepted, uid, pod)
+    }
+}
+
+/// A container of the pod `web` that was started again and again.
+pub(crate) fn backed_off() -> Event {
+    Event {
+        sequence: 1,
+        first: 300,
+        last: 590,
+        count: 4,
+        event_type: EventType::Warning,
+        involved: Involved::Object {
+            kind: Kind::Pod,
+            namespace: "default".into(),
+            name: "web".into(),
+            uid: None,
+            field: "spec.containers{main}".into(),
+        },
+        reason: "BackOff".into(),
+        message: "Back-off restarting failed container".into(),
+        ..Event::default()
     }
 }
 

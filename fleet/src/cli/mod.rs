@@ -1,5 +1,8 @@
 //! The command line.
 
+mod config;
+mod duration;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +11,8 @@ use mote_protocol::name::{GroupName, Namespace, NodeName};
 
 use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
+pub use config::{ConfigCommand, SetContextArgs};
+pub use duration::{DurationError, duration};
 
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
@@ -17,6 +22,8 @@ Basic Commands:
   delete      Delete pods, or forget a dead node
 
 Troubleshooting Commands:
+  describe    Show details of nodes or pods
+  events      List and watch events
   wait        Wait for a condition of pods or nodes
 
 Settings Commands:
@@ -81,6 +88,10 @@ pub enum Command {
     Get(GetArgs),
     /// Delete pods, or forget a dead node
     Delete(DeleteArgs),
+    /// Show details of nodes or pods
+    Describe(DescribeArgs),
+    /// List and watch events
+    Events(EventsArgs),
     /// Wait for a condition of pods or nodes
     Wait(WaitArgs),
     /// Print the versions of this tool and of the nodes
@@ -246,6 +257,64 @@ pub struct DeleteArgs {
     pub output: Option<String>,
 }
 
+/// `mote describe`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mote describe pod web
+  mote describe node pi-7
+  mote describe pods -l app=web")]
+pub struct DescribeArgs {
+    /// pods or nodes, and names; or TYPE/NAME
+    #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
+    pub resources: Vec<String>,
+    /// Only those whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<Selector>,
+    /// Only on this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// With the events about it, for which its node is asked
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub show_events: bool,
+}
+
+/// `mote events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each node keeps its last events in memory; those that are online are asked.
+
+Examples:
+  mote events -A
+  mote events --for pod/web --types=Warning
+  mote events --node pi-7 -w")]
+pub struct EventsArgs {
+    /// Only about this: pod/NAME or node/NAME
+    #[arg(long = "for", value_name = "TYPE/NAME")]
+    pub about: Option<String>,
+    /// Only of this node
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only of these types: Normal, Warning
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = ["Normal", "Warning"], ignore_case = true)]
+    pub types: Vec<String>,
+    /// wide, json, yaml, jsonpath=TEMPLATE or jsonpath-file=FILE
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
+    /// Without the row of headings
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Go on to show what happens
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
 /// `mote wait`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -289,104 +358,6 @@ pub struct VersionArgs {
     pub output: Option<String>,
 }
 
-/// `mote config`.
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Print the name of the current context
-    CurrentContext,
-    /// List the contexts
-    GetContexts {
-        /// Only these
-        names: Vec<String>,
-        /// name
-        #[arg(short, long, value_name = "FORMAT", value_parser = ["name"])]
-        output: Option<String>,
-        /// Without the row of headings
-        #[arg(long)]
-        no_headers: bool,
-    },
-    /// Make a context the current one
-    UseContext {
-        /// Its name
-        name: String,
-    },
-    /// Write a context, or change some of it
-    SetContext(Box<SetContextArgs>),
-    /// Remove a context
-    DeleteContext {
-        /// Its name
-        name: String,
-    },
-    /// Print the configuration file
-    View,
-}
-
-/// `mote config set-context`.
-#[derive(Debug, Args)]
-pub struct SetContextArgs {
-    /// Its name
-    #[arg(required_unless_present = "current")]
-    pub name: Option<String>,
-    /// The current context
-    #[arg(long, conflicts_with = "name")]
-    pub current: bool,
-    /// Where the broker is
-    #[arg(long, value_name = "mqtt[s]://HOST[:PORT]")]
-    pub broker: Option<String>,
-    /// The fleet
-    #[arg(long, value_name = "NAME")]
-    pub fleet: Option<String>,
-    /// Who may vouch for the broker (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// Our certificate (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
-    /// Its key (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Our name
-    #[arg(long, value_name = "NAME")]
-    pub username: Option<String>,
-    /// The file whose first line is our password
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-}
-
-/// Why a text is no duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a duration as 90, 90s, 1m30s, 500ms or 2h")]
-pub struct DurationError;
-
-/// Reads a duration as Go writes it; a bare number is seconds.
-pub fn duration(text: &str) -> Result<Duration, DurationError> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationError)?;
-        let (number, behind) = rest.split_at(digits);
-        let number: u32 = number.parse().map_err(|_| DurationError)?;
-        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(end);
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_mins(1),
-            "h" => Duration::from_hours(1),
-            _ => return Err(DurationError),
-        };
-        total = unit
-            .checked_mul(number)
-            .and_then(|part| total.checked_add(part))
-            .ok_or(DurationError)?;
-        rest = behind;
-    }
-    if text.is_empty() { Err(DurationError) } else { Ok(total) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,23 +375,6 @@ mod tests {
                 subcommand.get_about().expect("about")
             );
             assert!(help.contains(&line), "{line}\n{help}");
-        }
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        for (text, millis) in [
-            ("5", 5000),
-            ("90s", 90_000),
-            ("1m30s", 90_000),
-            ("500ms", 500),
-            ("2h", 7_200_000),
-            ("0", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "5x", "-5s", "1.5s", "5s5", "99999999999s"] {
-            assert_eq!(duration(text), Err(DurationError), "{text}");
         }
     }
 }

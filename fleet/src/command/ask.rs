@@ -1,0 +1,163 @@
+//! Asking nodes: a command to each, and the parts of their answers.
+//!
+//! A command names the boot and the session it is meant for, so that a copy does nothing later;
+//! a node that does not answer in time is named, not waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mote_protocol::command::{Answer, Command, Reply, Request};
+use mote_protocol::extension::Extensions;
+use mote_protocol::frame;
+use mote_protocol::name::{NodeName, Uid};
+use mote_protocol::node::Birth;
+use mote_protocol::topic::{Address, ROOT, Scope, Topic};
+use tokio::time::Instant;
+
+use super::{Link, now_s, unix_now};
+use crate::broker::Retain;
+use crate::kubernetes::event::Told;
+use crate::view::node::Node;
+
+/// How long a command is of use, with room for clocks that disagree.
+const USEFUL: Duration = Duration::from_mins(5);
+
+/// Most parts of one answer.
+const MAX_PARTS: u32 = 256;
+
+/// What nodes answered.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// Events, in the order of the nodes' names and then of their rings.
+    pub events: Vec<Told>,
+    /// Nodes that did not answer or refused, and why.
+    pub failed: Vec<(NodeName, String)>,
+}
+
+/// Asks nodes for the events they remember.
+pub(super) async fn events(
+    link: &mut Link,
+    nodes: &[NodeName],
+    about: Option<Uid>,
+    patience: Duration,
+) -> anyhow::Result<Answers> {
+    let id = link.session.id().clone();
+    // Answers are not retained: listing only makes sure that the subscription stands.
+    link.session.list(&[format!("{ROOT}/{}/+/reply/{id}", link.name)]).await?;
+    let mut waiting: BTreeMap<NodeName, Vec<Reply>> = BTreeMap::new();
+    for name in nodes {
+        let Some(birth) = link.fleet.nodes.get(name).and_then(|node| node.birth.as_ref()) else {
+            continue;
+        };
+        let last_heard = link.fleet.nodes.get(name).map_or(0, last_heard);
+        let command = command(birth, last_heard, Request::Events { about });
+        let address = Address {
+            fleet: link.name.clone(),
+            scope: Scope::Node(name.clone()),
+            topic: Topic::Command(id.clone()),
+        };
+        let payload = frame::encode(&command)?;
+        link.session.publish(&address.to_string(), payload, Retain::Expires(USEFUL)).await?;
+        waiting.insert(name.clone(), Vec::new());
+    }
+    let mut answers = Answers::default();
+    let deadline = Instant::now() + patience;
+    while !waiting.is_empty() {
+        let Some(message) = link.session.next(Some(deadline)).await? else { break };
+        let Ok(Address { scope: Scope::Node(name), topic: Topic::Reply(found), .. }) =
+            Address::parse(&message.topic)
+        else {
+            link.fleet.absorb(&message);
+            continue;
+        };
+        if found != id {
+            continue;
+        }
+        let Some(parts) = waiting.get_mut(&name) else { continue };
+        match frame::decode::<Reply>(&message.payload) {
+            Ok(reply) if reply.part < MAX_PARTS => parts.push(reply),
+            Ok(_) => {}
+            Err(error) => {
+                answers.failed.push((name.clone(), error.to_string()));
+                waiting.remove(&name);
+                continue;
+            }
+        }
+        if is_whole(parts) {
+            let parts = waiting.remove(&name).unwrap_or_default();
+            let node = link.fleet.nodes.get(&name);
+            collect(&name, node, parts, &mut answers);
+        }
+    }
+    let silent = waiting.into_keys().map(|name| (name, "it does not answer".into()));
+    answers.failed.extend(silent);
+    answers.events.sort_by(|a, b| (&a.node, a.event.sequence).cmp(&(&b.node, b.event.sequence)));
+    Ok(answers)
+}
+
+/// When the node was heard last, in its own seconds.
+fn last_heard(node: &Node) -> i64 {
+    node.heartbeat.as_ref().map_or(0, |beat| beat.at)
+}
+
+fn command(birth: &Birth, last_heard: i64, request: Request) -> Command {
+    // By our clock the node has been up for this long; by its own at least until the heartbeat.
+    let now = now_s().saturating_sub(birth.boot_epoch).max(last_heard);
+    let useful = i64::try_from(USEFUL.as_secs()).unwrap_or(i64::MAX);
+    let silence = i64::from(birth.heartbeat_s).saturating_mul(4);
+    Command {
+        boot_id: birth.boot_id,
+        session: birth.session,
+        counter: u64::try_from(unix_now().as_micros()).unwrap_or(u64::MAX),
+        expires: now.saturating_add(useful).saturating_add(silence),
+        request,
+        extensions: Extensions::default(),
+    }
+}
+
+/// Whether all parts up to the last are there, in whatever order they came.
+fn is_whole(parts: &[Reply]) -> bool {
+    let last = parts.iter().find(|reply| reply.last).map(|reply| reply.part);
+    let there = |part| parts.iter().any(|reply| reply.part == part);
+    last.is_some_and(|last| (0..=last).all(there))
+}
+
+fn collect(name: &NodeName, node: Option<&Node>, mut parts: Vec<Reply>, answers: &mut Answers) {
+    parts.sort_by_key(|reply| reply.part);
+    parts.dedup_by_key(|reply| reply.part);
+    for reply in parts {
+        match reply.answer {
+            Answer::Events(events) => {
+                answers.events.extend(events.into_iter().map(|event| Told::new(name, node, event)));
+            }
+            Answer::Refused { reason, message } => {
+                answers.failed.push((name.clone(), format!("{reason}: {message}")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(part: u32, last: bool) -> Reply {
+        let answer = Answer::Events(Vec::new());
+        Reply { part, last, answer, extensions: Extensions::default() }
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_every_part_up_to_the_last_is_there() {
+        assert!(!is_whole(&[]));
+        assert!(is_whole(&[part(0, true)]));
+        assert!(!is_whole(&[part(0, false), part(2, true)]));
+        assert!(is_whole(&[part(2, true), part(0, false), part(1, false)]));
+    }
+
+    #[test]
+    fn a_command_outlives_the_doubt_about_the_nodes_clock() {
+        let birth = Birth { boot_epoch: i64::MAX, heartbeat_s: 300, ..Birth::default() };
+        let command = command(&birth, 900, Request::Events { about: None });
+        assert_eq!(command.expires, 900 + 300 + 1200);
+    }
+}

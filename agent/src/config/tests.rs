@@ -24,7 +24,7 @@ fn two_keys_are_enough() {
 
 #[test]
 fn the_documented_example_is_valid_with_every_key_in_use() {
-    let text = include_str!("../../agent.example.toml");
+    let text = include_str!("../../../systemd/agent.toml");
     assert!(parse(text).is_ok(), "{:?}", parse(text));
     let uncommented: String = text
         .lines()

@@ -186,3 +186,39 @@ fn name_of(annotations: &Annotations, path: &Path) -> Option<Reference> {
     let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
     format!("{stem}:{name}").parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(ref_name: Option<&str>, image_name: Option<&str>) -> Option<String> {
+        let annotations = Annotations {
+            ref_name: ref_name.map(str::to_owned),
+            image_name: image_name.map(str::to_owned),
+        };
+        name_of(&annotations, Path::new("/media/usb/Redis.tar")).map(|name| name.to_string())
+    }
+
+    #[test]
+    fn names_come_from_annotations_and_a_bare_tag_from_the_file() {
+        let full = "r.example/a:1";
+        assert_eq!(name(Some("1"), Some(full)).as_deref(), Some(full));
+        assert_eq!(name(Some(full), None).as_deref(), Some(full));
+        assert_eq!(name(Some("redis:7"), None).as_deref(), Some("docker.io/library/redis:7"));
+        assert_eq!(name(Some("7"), None).as_deref(), Some("docker.io/library/redis:7"));
+        assert_eq!(name(None, None), None);
+        assert_eq!(name(Some("not a tag"), None), None);
+        assert_eq!(name(Some("r.example/../a:1"), None), None);
+    }
+
+    #[test]
+    fn a_directory_of_other_things_is_no_layout() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layout = Layout::open(dir.path()).unwrap();
+        assert!(matches!(layout.images(dir.path()), Err(LayoutError::NoLayout)));
+        std::fs::write(dir.path().join("index.json"), r#"{"manifests":[]}"#).unwrap();
+        assert!(matches!(layout.images(dir.path()), Err(LayoutError::Empty)));
+        std::fs::write(dir.path().join("index.json"), vec![b' '; 2_000_000]).unwrap();
+        assert!(matches!(layout.images(dir.path()), Err(LayoutError::Files(_))));
+    }
+}

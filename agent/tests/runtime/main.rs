@@ -8,4 +8,5 @@ mod life;
 mod node;
 mod refuse;
 mod rights;
+mod timing;
 mod unified;

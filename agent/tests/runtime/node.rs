@@ -48,7 +48,7 @@ impl Node {
             run: dir.path().join("run"),
             state: dir.path().join("state"),
             cgroup_root: format!("mote-test-{}-{number}", std::process::id()),
-            executable: PathBuf::from(env!("CARGO_BIN_EXE_mote-agent")),
+            executable: executable(),
             ..OciConfig::default()
         };
         make_layer(&dir.path().join("layers/base"));
@@ -215,6 +215,12 @@ impl Drop for Node {
             std::thread::yield_now();
         }
     }
+}
+
+/// The program that helpers are.
+fn executable() -> PathBuf {
+    let chosen = std::env::var_os("MOTE_TEST_AGENT").map(PathBuf::from);
+    chosen.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_mote-agent")))
 }
 
 fn runtime(config: &OciConfig) -> (mpsc::Receiver<RuntimeEvent>, OciRuntime) {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -21,7 +21,7 @@ impl OciRuntime {
         empty(&self.tree.container(id)).await?;
         remove_tree(self.layout.layer(id)).await?;
         // Last: as long as its directory is there, an attempt is listed and removed again.
-        remove_tree(self.layout.attempt(id)).await
+        remove_few(&self.layout.attempt(id))
     }
 
     pub(super) async fn remove_pod(&self, uid: &Uid) -> Result<(), RuntimeError> {
@@ -66,19 +66,28 @@ async fn empty(group: &Group) -> Result<(), RuntimeError> {
     group.remove().map_err(cgroup_error)
 }
 
-/// Removes a directory with all that is in it, however much that is, beside the agent's own work.
+/// Removes a directory of our own making: a handful of files on tmpfs.
+fn remove_few(path: &Path) -> Result<(), RuntimeError> {
+    removed(fs::remove_dir_all(path)).map_err(io_error(format!("remove `{}`", path.display())))
+}
+
+/// Removes a directory that containers have written to, however much that is, beside the agent's
+/// own work.
 async fn remove_tree(path: PathBuf) -> Result<(), RuntimeError> {
     let doing = format!("remove `{}`", path.display());
-    // Most are small; a thread would cost more.
-    match fs::remove_dir(&path) {
-        Ok(()) => return Ok(()),
-        Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(_) => {}
+    // Where there is nothing to remove a thread would cost more.
+    if removed(fs::remove_dir(&path)).is_ok() {
+        return Ok(());
     }
-    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(path) {
+    let done = tokio::task::spawn_blocking(move || removed(fs::remove_dir_all(path)));
+    let done = done.await.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+    done.map_err(io_error(doing))
+}
+
+/// What is gone need not be removed.
+fn removed(result: io::Result<()>) -> io::Result<()> {
+    match result {
         Err(gone) if gone.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    });
-    let removed = removed.await.unwrap_or_else(|broken| Err(io::Error::other(broken)));
-    removed.map_err(io_error(doing))
+        result => result,
+    }
 }

@@ -50,3 +50,11 @@ pub mod verify;
 pub mod wait;
 pub mod workload;
 pub mod world;
+
+/// The command line, without the `--` that cargo's aliases end in: `cargo demo --once` and
+/// `cargo demo -- --once` mean the same.
+pub fn command_line() -> impl Iterator<Item = std::ffi::OsString> {
+    let second_is_dashes =
+        |(place, word): &(usize, std::ffi::OsString)| *place == 1 && word == "--";
+    std::env::args_os().enumerate().filter(move |one| !second_is_dashes(one)).map(|(_, word)| word)
+}

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mote_tests::bench::{Options, run};
+use mote_tests::command_line;
 
 fn main() -> ExitCode {
-    run(&Options::parse()).unwrap_or_else(|error| {
+    run(&Options::parse_from(command_line())).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

@@ -10,6 +10,7 @@ mod story;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -21,7 +22,7 @@ use crate::manifest::{Manifest, pod};
 use crate::node::{Node, NodeOptions};
 use crate::observer::Observer;
 use crate::operator::Operator;
-use crate::wait::{Deadline, Watched};
+use crate::wait::{Deadline, Watched, let_pass};
 use crate::workload;
 use crate::world::status_topic;
 use story::Story;
@@ -32,6 +33,10 @@ const IMAGE: &str = "demo.invalid/workload:1";
 const FLEET: &str = "demo";
 
 const POD: &str = "talk";
+
+/// How often, and how long apart, a person would look into a log for its first line.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs one pod on this machine, with everything it needs, and cleans up.
 #[derive(Debug, Parser)]
@@ -105,6 +110,7 @@ fn show(
     })?;
     println!("\n$ mote get pods -o wide");
     print!("{}", operator.run(&["get", "pods", "-o", "wide"])?.succeeded()?);
+    show_the_talk(node, observer, &topic)?;
     wait_for_the_end(stop)?;
 
     println!("\n$ mote delete pod {POD} --node board");
@@ -118,6 +124,21 @@ fn show(
     node.terminate()?;
     println!("agent: ended");
     Ok(())
+}
+
+/// Prints what the container that asks was answered.
+fn show_the_talk(node: &Node, observer: &Observer, topic: &str) -> Result<()> {
+    let status = observer.look(|view| view.body::<PodStatus>(topic));
+    let uid = status.and_then(|status| status.uid).context("an accepted pod has a uid")?;
+    for _ in 0..LOOKS {
+        let printed = node.printed(&uid, "ask")?;
+        if !printed.is_empty() {
+            print!("\nwhat `ask` heard from `serve` on localhost:\n{printed}");
+            return Ok(());
+        }
+        let_pass(LOOK);
+    }
+    anyhow::bail!("the containers do not talk")
 }
 
 fn is_ready(status: &PodStatus) -> bool {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rumqttc::v5::mqttbytes::Error as MqttError;
 use rumqttc::v5::mqttbytes::v5::ConnectReturnCode;
 use rumqttc::v5::{ConnectionError, StateError};
 
@@ -128,6 +129,10 @@ impl BrokerError {
             | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
                 Self::from_code(broker, code)
             }
+            // A broker that does not trust our certificate says so after the handshake (TLS 1.3).
+            ConnectionError::MqttState(
+                StateError::Io(source) | StateError::Deserialization(MqttError::Io(source)),
+            ) => Self::from_io(broker, source),
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
                 Self::Lost { broker, problem: "it closed the connection".into() }
             }

@@ -9,3 +9,5 @@ mod events;
 mod fleet;
 mod get;
 mod node;
+mod scale;
+mod tls;

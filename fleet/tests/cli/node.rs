@@ -134,7 +134,7 @@ impl Life {
             None,
         ));
         options.set_max_packet_size(Some(2 * 1024 * 1024));
-        let (client, events) = AsyncClient::new(options, 64);
+        let (client, events) = AsyncClient::new(options, 8192);
         let mut life = Self { client, events, fleet, name, behaviour, uids: BTreeMap::new() };
         life.introduce().await;
         life

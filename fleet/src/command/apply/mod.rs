@@ -144,6 +144,51 @@ async fn publish(
     Ok(plan)
 }
 
+/// One node that was sent a pod and did not answer yet.
+struct Awaited<'m> {
+    plan: Plan,
+    manifest: &'m Manifest,
+    node: NodeName,
+}
+
+/// Prints what was sent to nodes that nobody waits for; gives the others.
+fn announce<'m>(
+    args: &ApplyArgs,
+    link: &Link,
+    plan: &Plan,
+    manifest: &'m Manifest,
+    console: &mut Console,
+) -> anyhow::Result<Vec<Awaited<'m>>> {
+    let (now, namespace) = (now_s(), Some(&plan.key.namespace));
+    // Who is in a group only its members know: nobody can be waited for.
+    let known = !matches!(plan.scope, Scope::Group(_));
+    let nodes: Vec<_> = plan::reached(&link.fleet, &plan.scope).filter(|_| known).collect();
+    let (mut awaited, mut told) = (Vec::new(), false);
+    for node in nodes {
+        if plan.scope == Scope::All && has_own(link, plan, node) {
+            let name = &plan.key.name;
+            console.warn(format_args!(
+                "node {node} keeps the pod \"{name}\" that was applied to it alone"
+            ))?;
+            continue;
+        }
+        told = true;
+        let online = link.fleet.nodes.get(node).is_some_and(|node| node.is_online(now));
+        if online && args.wait {
+            awaited.push(Awaited { plan: plan.clone(), manifest, node: node.clone() });
+        } else {
+            let note = if online { "sent" } else { "sent, node offline" };
+            let note = format!(" (node {node}): {note}");
+            print(args, manifest, namespace, plan.verb, &note, console)?;
+        }
+    }
+    if !told {
+        let note = format!(" ({}): sent", plan.scope);
+        print(args, manifest, namespace, plan.verb, &note, console)?;
+    }
+    Ok(awaited)
+}
+
 /// Waits until every node answered, and prints what each said.
 async fn settle(
     args: &ApplyArgs,
@@ -151,64 +196,23 @@ async fn settle(
     applying: Vec<(Plan, &Manifest)>,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let (mut outcome, now) = (Outcome::Done, now_s());
-    let mut waiting: Vec<(Plan, &Manifest, NodeName)> = Vec::new();
+    let (mut outcome, mut waiting) = (Outcome::Done, Vec::new());
     for (plan, manifest) in applying {
-        let nodes: Vec<_> = plan::reached(&link.fleet, &plan.scope).cloned().collect();
-        let mut told = false;
-        for node in nodes.into_iter().filter(|_| !matches!(plan.scope, Scope::Group(_))) {
-            if plan.scope == Scope::All && has_own(link, &plan, &node) {
-                console.warn(format_args!(
-                    "node {node} keeps the pod \"{}\" that was applied to it alone",
-                    plan.key.name
-                ))?;
-                continue;
-            }
-            told = true;
-            let online = link.fleet.nodes.get(&node).is_some_and(|node| node.is_online(now));
-            if online && args.wait {
-                waiting.push((plan.clone(), manifest, node));
-            } else {
-                let note = if online { "sent" } else { "sent, node offline" };
-                print(
-                    args,
-                    manifest,
-                    Some(&plan.key.namespace),
-                    plan.verb,
-                    &format!(" (node {node}): {note}"),
-                    console,
-                )?;
-            }
-        }
-        if !told {
-            print(
-                args,
-                manifest,
-                Some(&plan.key.namespace),
-                plan.verb,
-                &format!(" ({}): sent", plan.scope),
-                console,
-            )?;
-        }
+        waiting.extend(announce(args, link, &plan, manifest, console)?);
     }
     let deadline = Instant::now() + args.timeout;
     loop {
         let mut still = Vec::new();
-        for (plan, manifest, node) in waiting {
-            match progress::of(&link.fleet, &plan.key, &plan.scope, &node, &plan.object) {
-                Progress::Waiting => still.push((plan, manifest, node)),
+        for awaited in waiting {
+            let Awaited { plan, manifest, node } = &awaited;
+            match progress::of(&link.fleet, &plan.key, &plan.scope, node, &plan.object) {
+                Progress::Waiting => still.push(awaited),
                 Progress::Accepted => {
-                    print(
-                        args,
-                        manifest,
-                        Some(&plan.key.namespace),
-                        plan.verb,
-                        &format!(" (node {node})"),
-                        console,
-                    )?;
+                    let (namespace, note) = (&plan.key.namespace, format!(" (node {node})"));
+                    print(args, manifest, Some(namespace), plan.verb, &note, console)?;
                 }
                 failed => {
-                    console.fail(&failure(&failed, &plan, &node))?;
+                    console.fail(&failure(&failed, plan, node))?;
                     outcome = Outcome::Failed;
                 }
             }
@@ -220,7 +224,7 @@ async fn settle(
         let Some(message) = link.session.next(Some(deadline)).await? else { break };
         link.fleet.absorb(&message);
     }
-    for (plan, _, node) in &waiting {
+    for Awaited { plan, node, .. } in &waiting {
         let name = &plan.key.name;
         console.fail(&anyhow!(
             "timed out waiting for node {node} to accept pod/{name}; it was sent and stays asked for"

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::get::{Scope, several};
 use super::resource::{Resource, Selection};
-use super::{Invocation, Outcome, now_s};
+use super::{Invocation, Link, Outcome, now_s};
 use crate::cli::WaitArgs;
 use crate::kubernetes::node::node_value;
 use crate::kubernetes::status::pod_value;
@@ -56,8 +56,8 @@ pub async fn run(
         let Some(message) = link.session.next(Some(deadline)).await? else { break };
         link.fleet.absorb(&message);
     }
-    let mut waiting = awaited(&scope, &link.fleet);
     let mut outcome = Outcome::Done;
+    let waiting = awaited(&scope, &link.fleet);
     if wanted != Wanted::Deleted {
         for error in scope.missing(&link.fleet) {
             console.fail(&error.into())?;
@@ -71,10 +71,26 @@ pub async fn run(
     {
         return Ok(Outcome::Failed);
     }
+    if settle(&wanted, &scope, &mut link, waiting, deadline, console).await? == Outcome::Failed {
+        outcome = Outcome::Failed;
+    }
+    link.session.close().await;
+    Ok(outcome)
+}
+
+/// Waits until all is as wanted, and prints what came to be so.
+async fn settle(
+    wanted: &Wanted,
+    scope: &Scope<'_>,
+    link: &mut Link,
+    mut waiting: Vec<Awaited>,
+    deadline: Instant,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
     loop {
         let mut still = Vec::new();
         for awaited in waiting {
-            if wanted.is_met(value(&scope, &link.fleet, &awaited).as_ref()) {
+            if wanted.is_met(value(scope, &link.fleet, &awaited).as_ref()) {
                 console.line(format_args!("{} condition met", awaited.shown))?;
             } else {
                 still.push(awaited);
@@ -82,20 +98,15 @@ pub async fn run(
         }
         waiting = still;
         if waiting.is_empty() {
-            break;
+            return Ok(Outcome::Done);
         }
-        let Some(message) = link.session.next(Some(deadline)).await? else {
-            for awaited in &waiting {
-                console
-                    .fail(&anyhow!("timed out waiting for the condition on {}", awaited.plural))?;
-            }
-            outcome = Outcome::Failed;
-            break;
-        };
+        let Some(message) = link.session.next(Some(deadline)).await? else { break };
         link.fleet.absorb(&message);
     }
-    link.session.close().await;
-    Ok(outcome)
+    for awaited in &waiting {
+        console.fail(&anyhow!("timed out waiting for the condition on {}", awaited.plural))?;
+    }
+    Ok(Outcome::Failed)
 }
 
 fn awaited(scope: &Scope<'_>, fleet: &Fleet) -> Vec<Awaited> {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Moment;
 
 /// First pause. Ten seconds, as in Kubernetes: a database that is still starting is there by then.
@@ -47,28 +45,16 @@ impl CrashBackoff {
         self.last = Some(LastRestart { pause, at: now });
     }
 
-    /// The state to keep across a restart of the agent.
-    pub fn save(&self, epoch_ms: i64) -> Option<SavedBackoff> {
-        let last = self.last?;
-        let pause_s = u32::try_from(last.pause.as_secs()).unwrap_or(u32::MAX);
-        Some(SavedBackoff { pause_s, at_unix_ms: epoch_ms.saturating_add(last.at.0) })
+    /// The state to keep across a restart of the agent: the last pause, and the last restart.
+    pub fn save(&self) -> Option<(Duration, Moment)> {
+        self.last.map(|last| (last.pause, last.at))
     }
 
-    /// The state that was kept, as of a machine that booted at `epoch_ms`.
-    pub fn restore(saved: Option<SavedBackoff>, epoch_ms: i64) -> Self {
-        let last = saved.map(|saved| LastRestart {
-            pause: Duration::from_secs(saved.pause_s.into()).clamp(FIRST, LONGEST),
-            at: Moment(saved.at_unix_ms.saturating_sub(epoch_ms)),
-        });
+    /// The state that was kept.
+    pub fn restore(saved: Option<(Duration, Moment)>) -> Self {
+        let last = saved.map(|(pause, at)| LastRestart { pause: pause.clamp(FIRST, LONGEST), at });
         Self { last }
     }
-}
-
-/// A [`CrashBackoff`] on flash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedBackoff {
-    pause_s: u32,
-    at_unix_ms: i64,
 }
 
 /// The pauses between attempts that never got as far as a running process: pulls, creations.
@@ -140,14 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_survives_a_new_boot_and_a_wrong_clock() {
+    fn what_is_kept_survives_a_new_agent() {
         let mut backoff = CrashBackoff::default();
         backoff.restarted(seconds(5), seconds(5));
-        let saved = backoff.save(1_000_000);
-        assert_eq!(CrashBackoff::restore(saved, 1_000_000), backoff);
-        // The clock fell back to 1970: the restart seems to lie in the future, the pause holds.
-        let restored = CrashBackoff::restore(saved, 0);
-        assert_eq!(restored.hold(seconds(1)), Some((seconds(11), FIRST)));
+        assert_eq!(CrashBackoff::restore(backoff.save()), backoff);
+        let forged = CrashBackoff::restore(Some((Duration::MAX, seconds(5))));
+        assert_eq!(forged.hold(seconds(6)), Some((seconds(306), LONGEST)));
     }
 
     #[test]

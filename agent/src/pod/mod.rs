@@ -18,5 +18,5 @@ pub(crate) mod tests;
 mod unsupported;
 pub mod validate;
 
-pub use moment::Moment;
+pub use moment::{Boot, Moment};
 pub use spec::{Container, Pod, PodName};

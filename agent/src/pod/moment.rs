@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::runtime::BootTime;
 
 /// Milliseconds from boot, suspend included; negative before it. A pod that was accepted before a
@@ -30,6 +32,25 @@ impl Moment {
     }
 }
 
+/// One boot of the machine, to tell its moments from those of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The kernel's boot id.
+    pub id: [u8; 16],
+    /// When it was, in Unix milliseconds, by the clock of whoever says so.
+    pub epoch_ms: i64,
+}
+
+impl Boot {
+    /// What a moment of this boot is in `other`, as of `now` there. Within one boot, moments are
+    /// exact whatever the wall clock did; between boots they are as good as that clock, and never
+    /// in the future.
+    pub fn moment_in(&self, other: &Self, moment: Moment, now: Moment) -> Moment {
+        let offset = if self.id == other.id { 0 } else { self.epoch_ms - other.epoch_ms };
+        Moment(moment.0.saturating_add(offset)).min(now)
+    }
+}
+
 impl From<BootTime> for Moment {
     fn from(time: BootTime) -> Self {
         Self(0).after(time.0)
@@ -39,6 +60,18 @@ impl From<BootTime> for Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_one_boot_do_not_care_for_the_wall_clock() {
+        let (now, at) = (Moment(60_000), Moment(50_000));
+        let written = Boot { id: [1; 16], epoch_ms: 1_700_000_000_000 };
+        let stepped = Boot { id: [1; 16], epoch_ms: 0 };
+        assert_eq!(written.moment_in(&stepped, at, now), at);
+        let next = Boot { id: [2; 16], epoch_ms: 1_700_000_100_000 };
+        assert_eq!(written.moment_in(&next, at, now), Moment(-50_000));
+        let lost_clock = Boot { id: [2; 16], epoch_ms: 0 };
+        assert_eq!(written.moment_in(&lost_clock, at, now), now);
+    }
 
     #[test]
     fn arithmetic_never_overflows() {

@@ -18,7 +18,7 @@ fn shown(slot: &Slot) -> Shown<'_> {
         Run::Running { .. } => Shown::Running,
         Run::Ended(ended) if slot.hold.is_none() => Shown::Terminated(ended),
         Run::Ended(ended) => Shown::Waiting(Some(ended)),
-        Run::Idle | Run::Starting { .. } => Shown::Waiting(slot.last.as_ref()),
+        Run::Idle | Run::Starting { .. } => Shown::Waiting(slot.last_end()),
     }
 }
 

@@ -109,7 +109,7 @@ fn state<'a>(
         (Run::Idle, Some(hold)) => (waiting(hold.reason, &hold.message), slot.last.as_ref()),
         (Run::Idle | Run::Starting { .. }, _) => {
             let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
-            (waiting(reason, ""), slot.last.as_ref())
+            (waiting(reason, ""), slot.last_end())
         }
     }
 }

@@ -32,8 +32,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::events::{Events, Report as EventReport};
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
-use crate::pod::Moment;
 use crate::pod::machine::{Event, Record};
+use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report};
 use crate::runtime::{ObservedPod, RuntimeEvent};
 use crate::store::{self, Kept, Life, Opened, Order, Told};
@@ -93,8 +93,18 @@ struct Desired {
     life: Life,
     /// The life that ends before this one may start.
     previous: Option<Life>,
-    /// Nothing is left of it; it is forgotten once the broker knows.
-    gone: bool,
+    gone: Gone,
+}
+
+/// How far a deleted object is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// It is wanted, or something of it is left.
+    No,
+    /// Nothing is left of it, and the broker is told.
+    Untold,
+    /// The broker knows; flash may forget it.
+    Told,
 }
 
 /// The node.
@@ -162,7 +172,7 @@ impl<W: World> Steward<W> {
         }
         let desired = opened.objects.into_iter().map(|loaded| {
             let (revision, life, previous) = (loaded.revision, loaded.current, loaded.previous);
-            (loaded.key, Desired { revision, life, previous, gone: false })
+            (loaded.key, Desired { revision, life, previous, gone: Gone::No })
         });
         let books = Books {
             reconciler,
@@ -214,6 +224,10 @@ impl<W: World> Steward<W> {
         self.edges.now()
     }
 
+    fn boot(&self) -> Boot {
+        Boot { id: self.identity.boot_id, epoch_ms: self.edges.epoch_ms() }
+    }
+
     /// When to look again where nothing happens before.
     fn wake(&self) -> Instant {
         let (now, books) = (self.now(), &self.books);
@@ -234,6 +248,7 @@ impl<W: World> Steward<W> {
         self.books.clock = now;
         if self.books.next_look <= now {
             self.look_again(now, TICK);
+            self.forget_again();
         }
     }
 

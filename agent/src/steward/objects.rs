@@ -9,7 +9,7 @@ use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::node::ObjectDigest;
 use mote_protocol::object::Revision;
 
-use super::{Desired, Steward, ToPresence, World};
+use super::{Desired, Gone, Steward, ToPresence, World};
 use crate::events::{About, Report as EventReport};
 use crate::pod::machine::{Event, Machine, Note, Remains};
 use crate::pod::{Container, Moment};
@@ -119,12 +119,12 @@ impl<W: World> Steward<W> {
             (Change::Replace, Some(before)) => before.previous.or_else(|| {
                 let mut life = before.life;
                 life.grace_s.get_or_insert(life.pod.grace_s);
-                (!before.gone).then_some(life)
+                (before.gone == Gone::No).then_some(life)
             }),
             (Change::Update, Some(before)) => before.previous,
             (Change::New, _) | (_, None) => None,
         };
-        let desired = Desired { revision, life, previous, gone: false };
+        let desired = Desired { revision, life, previous, gone: Gone::No };
         self.books.desired.insert(key.clone(), desired);
         self.pursue(key);
         self.refresh(key);
@@ -146,7 +146,7 @@ impl<W: World> Steward<W> {
         }
         let Some(desired) = self.books.desired.get(key) else { return };
         let life = desired.life.clone();
-        if !desired.gone && !self.wants(&life, now) {
+        if desired.gone == Gone::No && !self.wants(&life, now) {
             self.gone(key);
         }
     }
@@ -165,9 +165,9 @@ impl<W: World> Steward<W> {
             if life.grace_s.is_some() && found.is_none() {
                 return false;
             }
-            let epoch_ms = self.edges.epoch_ms();
-            let accepted = Moment(life.accepted_unix_ms.saturating_sub(epoch_ms)).min(now);
-            let remains = Remains { record, observed: found.as_ref(), epoch_ms };
+            let boot = self.boot();
+            let accepted = Moment(life.accepted_unix_ms.saturating_sub(boot.epoch_ms)).min(now);
+            let remains = Remains { record, observed: found.as_ref(), boot };
             let pod = Rc::clone(&life.pod);
             let machine = Machine::adopt(pod, accepted, remains, now);
             let outcome = self.books.reconciler.take(machine, now);
@@ -208,7 +208,7 @@ impl<W: World> Steward<W> {
             && !self.books.saving.contains(&uid)
             && let Some(mark) = machine.unsaved(now)
         {
-            let record = machine.record(self.edges.epoch_ms());
+            let record = machine.record(self.boot());
             self.books.saving.insert(uid);
             self.order(Order::SaveRecord { uid, mark, record });
         }
@@ -267,13 +267,24 @@ impl<W: World> Steward<W> {
     /// The broker is told that a name is gone; when it knows, the name is forgotten.
     fn gone(&mut self, key: &ObjectKey) {
         if let Some(desired) = self.books.desired.get_mut(key) {
-            desired.gone = true;
+            desired.gone = Gone::Untold;
             self.clear_status(key);
         }
     }
 
     pub(super) fn status_cleared(&mut self, key: &ObjectKey) {
-        if let Some(desired) = self.books.desired.get(key).filter(|desired| desired.gone) {
+        let Some(desired) = self.books.desired.get_mut(key) else { return };
+        if desired.gone != Gone::No {
+            desired.gone = Gone::Told;
+            let uid = desired.life.pod.name.uid;
+            self.order(Order::Forget { key: key.clone(), uid });
+        }
+    }
+
+    /// Flash may have refused to forget.
+    pub(super) fn forget_again(&self) {
+        let told = |(_, desired): &(&ObjectKey, &Desired)| desired.gone == Gone::Told;
+        for (key, desired) in self.books.desired.iter().filter(told) {
             let uid = desired.life.pod.name.uid;
             self.order(Order::Forget { key: key.clone(), uid });
         }
@@ -281,11 +292,12 @@ impl<W: World> Steward<W> {
 
     fn forgot(&mut self, key: &ObjectKey, uid: Uid, result: io::Result<()>) {
         if let Err(error) = result {
-            // The tombstone stays on flash; the next start tries again.
+            // The tombstone stays on flash; a tick tries again.
             self.storage(true);
             return self.node_event("StorageErrors", format!("forget {key}: {error}"));
         }
-        let same = |desired: &&Desired| desired.gone && desired.life.pod.name.uid == uid;
+        let same =
+            |desired: &&Desired| desired.gone == Gone::Told && desired.life.pod.name.uid == uid;
         if self.books.desired.get(key).as_ref().is_some_and(same) {
             self.books.desired.remove(key);
             self.books.statuses.remove(key);
@@ -295,7 +307,7 @@ impl<W: World> Steward<W> {
 
     /// Count and digest of what this node holds, for presence.
     pub(super) fn objects_changed(&self) {
-        let held = self.books.desired.values().filter(|desired| !desired.gone);
+        let held = self.books.desired.values().filter(|desired| desired.gone == Gone::No);
         let mut digest = ObjectDigest::default();
         for desired in held {
             digest.count += 1;

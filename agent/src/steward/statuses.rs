@@ -9,13 +9,17 @@ use mote_protocol::status::{ContainerState, Message as Sentence, PodStatus};
 use mote_protocol::text::Text;
 use mote_protocol::topic::Topic;
 
-use super::{Steward, World};
+use super::{Gone, Steward, World};
 use crate::link::outbox::{Class, Message};
+use crate::pod::machine::Machine;
 use crate::pod::status::{self, Context};
 
 impl<W: World> Steward<W> {
     /// Says of an object what is to be said now, where that is something else than before.
     pub(super) fn refresh(&mut self, key: &ObjectKey) {
+        if !self.may_tell(key) {
+            return;
+        }
         let Some(status) = self.status(key) else { return };
         // One that was over its bound is cut, never withheld.
         if encode(&status, &mut self.books.buffer).is_err() {
@@ -32,21 +36,29 @@ impl<W: World> Steward<W> {
         self.books.outbox.owe(Class::Status, topic, message);
     }
 
+    fn may_tell(&self, key: &ObjectKey) -> bool {
+        self.machine(key).is_none_or(Machine::may_tell)
+    }
+
+    /// The machine of the life that is there: the one before, until it has ended.
+    fn machine(&self, key: &ObjectKey) -> Option<&Machine> {
+        let desired = self.books.desired.get(key)?;
+        let mut lives = desired.previous.iter().chain(std::iter::once(&desired.life));
+        lives.find_map(|life| self.books.reconciler.machine(&life.pod.name.uid))
+    }
+
     /// What is to be said of an object; none where the node does not know yet.
     pub(super) fn status(&self, key: &ObjectKey) -> Option<PodStatus> {
         let refusal = self.books.refusals.get(key).cloned();
         let Some(desired) = self.books.desired.get(key) else {
             return Some(PodStatus { refusal: Some(refusal?), ..PodStatus::default() });
         };
-        if desired.gone {
+        if desired.gone != Gone::No {
             return None;
         }
         let accepted = desired.revision;
-        let lives = desired.previous.iter().chain(std::iter::once(&desired.life));
-        let mut machines =
-            lives.filter_map(|life| self.books.reconciler.machine(&life.pod.name.uid));
         let context = Context { accepted, refusal, addresses: Vec::new() };
-        Some(status::of(machines.next()?, context))
+        Some(status::of(self.machine(key)?, context))
     }
 
     /// Says nothing of an object any more.

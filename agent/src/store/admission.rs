@@ -100,7 +100,7 @@ impl<W: World> Store<W> {
             Judgement::DeleteUnknown => {
                 let lost = self.lost.get(key).copied();
                 self.remember(scope, key, seen).await?;
-                self.repaired(key).await?;
+                self.repaired(key).await;
                 Ok(Admission::DeletedUnknown { lost })
             }
         }
@@ -121,10 +121,11 @@ impl<W: World> Store<W> {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let previous = match change {
-            Change::Replace => self.outgoing(key, object.revision).await?,
+        let before = match change {
+            Change::Replace => Some(self.read(key).await?),
             Change::New | Change::Update => None,
         };
+        let previous = before.clone().and_then(|stored| self.outgoing(key, stored, object));
         let current = StoredLife {
             uid,
             accepted_unix_ms: self.edges.unix_ms(),
@@ -133,7 +134,8 @@ impl<W: World> Store<W> {
             ending: None,
         };
         let accepted_unix_ms = current.accepted_unix_ms;
-        self.write(scope, key, object.revision, Stored { current, previous }).await?;
+        let stored = Stored { current, previous };
+        self.write(scope, key, object.revision, before, stored).await?;
         Ok(accepted(object.revision, body, accepted_unix_ms, change))
     }
 
@@ -150,8 +152,9 @@ impl<W: World> Store<W> {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let before = stored.current.pod().map_err(io::Error::other)?;
-        if let Some(field) = forbidden_change(&before, &body.asked) {
+        let before = stored.clone();
+        let asked_before = stored.current.pod().map_err(io::Error::other)?;
+        if let Some(field) = forbidden_change(&asked_before, &body.asked) {
             let message = "may not change while the pod lives: delete it first, or replace it \
                            under a new uid (`apply --force`)";
             return Ok(refuse(object.revision, "Forbidden", &field, message));
@@ -160,7 +163,7 @@ impl<W: World> Store<W> {
         stored.current.frame = payload.to_vec();
         stored.previous = stored.previous.filter(|_| self.has_previous(key));
         let accepted_unix_ms = stored.current.accepted_unix_ms;
-        self.write(scope, key, object.revision, stored).await?;
+        self.write(scope, key, object.revision, Some(before), stored).await?;
         Ok(accepted(object.revision, body, accepted_unix_ms, Change::Update))
     }
 
@@ -171,6 +174,7 @@ impl<W: World> Store<W> {
         object: &Object,
     ) -> io::Result<Admission> {
         let mut stored = self.read(key).await?;
+        let before = stored.clone();
         let asked = match object.intent {
             Intent::Delete { grace_s } => grace_s,
             Intent::Apply { .. } => None,
@@ -180,25 +184,20 @@ impl<W: World> Store<W> {
         stored.current.scope = scope.to_string();
         stored.current.ending = Some(Ending { revision: object.revision, grace_s });
         stored.previous = stored.previous.filter(|_| self.has_previous(key));
-        self.write(scope, key, object.revision, stored).await?;
+        self.write(scope, key, object.revision, Some(before), stored).await?;
         Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
     }
 
     /// The life that ends before another may start: the one that runs, which may not be the one
     /// that was wanted last.
-    async fn outgoing(
-        &self,
-        key: &ObjectKey,
-        revision: Revision,
-    ) -> io::Result<Option<StoredLife>> {
-        let stored = self.read(key).await?;
+    fn outgoing(&self, key: &ObjectKey, stored: Stored, next: &Object) -> Option<StoredLife> {
         if self.has_previous(key) {
-            return Ok(stored.previous);
+            return stored.previous;
         }
         let mut life = stored.current;
         let grace_s = grace_of(&life);
-        life.ending.get_or_insert(Ending { revision, grace_s });
-        Ok(Some(life))
+        life.ending.get_or_insert(Ending { revision: next.revision, grace_s });
+        Some(life)
     }
 
     fn has_previous(&self, key: &ObjectKey) -> bool {
@@ -222,21 +221,22 @@ impl<W: World> Store<W> {
         }
     }
 
-    /// Makes it durable, then makes it what the next object is judged by.
+    /// Makes it durable, then makes it what the next object is judged by. Where that fails, what
+    /// was before still counts, whatever the card holds now.
     async fn write(
         &mut self,
         scope: &Scope,
         key: &ObjectKey,
         revision: Revision,
+        before: Option<Stored>,
         stored: Stored,
     ) -> io::Result<()> {
-        let before =
-            self.entries.get(key).map(|entry| (entry.held.scope.clone(), entry.held.revision));
-        if let Some((farther, said)) = before.filter(|(before, _)| before != scope) {
-            self.remember(&farther, key, said).await?;
+        let result = self.make_durable(scope, key, &stored).await;
+        if let (Err(_), Some(before)) = (&result, before) {
+            self.unsure.entry(key.clone()).or_insert(before);
         }
-        let file = seal(&stored).map_err(io::Error::other)?;
-        self.edges.disk.write(&spec_file(key), &file).await?;
+        result?;
+        self.unsure.remove(key);
         let held = Held {
             uid: stored.current.uid,
             revision,
@@ -245,16 +245,35 @@ impl<W: World> Store<W> {
         };
         let previous = stored.previous.is_some();
         self.entries.insert(key.clone(), Entry { held, previous });
-        self.repaired(key).await
+        self.repaired(key).await;
+        Ok(())
+    }
+
+    async fn make_durable(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        stored: &Stored,
+    ) -> io::Result<()> {
+        let before =
+            self.entries.get(key).map(|entry| (entry.held.scope.clone(), entry.held.revision));
+        if let Some((farther, said)) = before.filter(|(before, _)| before != scope) {
+            self.remember(&farther, key, said).await?;
+        }
+        let file = seal(stored).map_err(io::Error::other)?;
+        self.edges.disk.write(&spec_file(key), &file).await
     }
 
     /// Somebody said again what a damaged file said.
-    async fn repaired(&mut self, key: &ObjectKey) -> io::Result<()> {
+    async fn repaired(&mut self, key: &ObjectKey) {
         self.lost.remove(key);
-        if self.damaged.remove(key) {
-            self.edges.disk.remove(&format!("{DAMAGED}/{}", spec_file(key))).await?;
+        if self.damaged.contains(key) {
+            let file = format!("{DAMAGED}/{}", spec_file(key));
+            // One that stays is tried again with the next object of that name.
+            if self.edges.disk.remove(&file).await.is_ok() {
+                self.damaged.remove(key);
+            }
         }
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::Pod;
 use mote_protocol::topic::Scope;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Admission, Store};
 use crate::link::Receipt;
@@ -122,12 +122,13 @@ pub async fn serve<W: World>(
     told: mpsc::UnboundedSender<Told>,
 ) {
     let mut waiting = VecDeque::new();
+    let mut retry = Instant::now();
     loop {
-        let order = tokio::select! {
+        let (order, again) = tokio::select! {
             biased;
-            order = orders.recv() => order,
-            () = sleep(RETRY), if !waiting.is_empty() => {
-                waiting.pop_front().map(Order::Receive)
+            order = orders.recv() => (order, false),
+            () = sleep_until(retry), if !waiting.is_empty() => {
+                (waiting.pop_front().map(Order::Receive), true)
             }
         };
         let Some(order) = order else { return };
@@ -135,8 +136,10 @@ pub async fn serve<W: World>(
             waiting.clear();
             continue;
         }
-        if let Some(again) = carry_out(&mut store, order, &told).await {
-            waiting.push_back(again);
+        if let Some(arrival) = carry_out(&mut store, order, &told).await {
+            retry = Instant::now() + RETRY;
+            // In the order in which they came.
+            if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
         }
     }
 }
@@ -159,8 +162,7 @@ async fn carry_out<W: World>(
             let _ = told.send(Told::Forgot { key, uid, result });
         }
         Order::PreviousEnded { key, uid } => {
-            // A record that stays is dropped at the next start.
-            let _ = store.previous_ended(&key, uid).await;
+            store.previous_ended(&key, uid).await;
         }
         Order::Read { key, answer } => {
             let _ = answer.send(store.read_pod(&key).await);

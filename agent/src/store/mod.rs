@@ -151,6 +151,9 @@ pub struct Store<W: World> {
     labels: BTreeMap<String, String>,
     entries: BTreeMap<ObjectKey, Entry>,
     ledger: Ledger,
+    /// What the files of some names should hold: their last write failed, so that nobody knows
+    /// what they do hold.
+    unsure: BTreeMap<ObjectKey, Stored>,
     /// Uids of pods whose object is lost, to be given back to it.
     lost: BTreeMap<ObjectKey, Uid>,
     /// Names with a file that was set aside.
@@ -188,15 +191,19 @@ impl<W: World> Store<W> {
         self.remember(&scope, key, revision).await?;
         self.edges.disk.remove(&spec_file(key)).await?;
         self.entries.remove(key);
-        self.edges.disk.remove(&record_file(uid)).await
+        self.unsure.remove(key);
+        // A record that stays is dropped at the next start.
+        let _ = self.edges.disk.remove(&record_file(uid)).await;
+        Ok(())
     }
 
     /// Notes that the life before the current one has ended; its record is of no use.
-    pub async fn previous_ended(&mut self, key: &ObjectKey, uid: Uid) -> std::io::Result<()> {
+    pub async fn previous_ended(&mut self, key: &ObjectKey, uid: Uid) {
         if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.held.uid != uid) {
             entry.previous = false;
         }
-        self.edges.disk.remove(&record_file(uid)).await
+        // One that stays is dropped at the next start.
+        let _ = self.edges.disk.remove(&record_file(uid)).await;
     }
 
     /// What was asked for a pod, in full.
@@ -205,6 +212,9 @@ impl<W: World> Store<W> {
     }
 
     async fn read(&self, key: &ObjectKey) -> std::io::Result<Stored> {
+        if let Some(stored) = self.unsure.get(key) {
+            return Ok(stored.clone());
+        }
         let file = self.edges.disk.read(&spec_file(key)).await?;
         seal::unseal(&file).map_err(std::io::Error::other)
     }

@@ -30,7 +30,8 @@ pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, Stri
     let ledger = opening.file::<Ledger>(LEDGER).await.unwrap_or_default();
     let damaged = opening.damaged().await;
     opening.kept_keys.extend(damaged.iter().cloned());
-    let objects = opening.objects(&labels).await;
+    let mut objects = opening.objects(&labels).await;
+    opening.drop_ghosts(&mut objects, &ledger).await;
     let mut records = opening.records().await;
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let entries: BTreeMap<_, _> = entries.collect();
@@ -42,7 +43,8 @@ pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, Stri
         any: opening.kept_keys.iter().any(|key| !lost.contains_key(key)),
     };
     let Opening { edges, reports, .. } = opening;
-    let store = Store { edges, labels, entries, ledger, lost, damaged };
+    let unsure = BTreeMap::new();
+    let store = Store { edges, labels, entries, ledger, unsure, lost, damaged };
     Opened { store, start, objects, records, reports, kept }
 }
 
@@ -147,6 +149,19 @@ impl<W: World> Opening<W> {
             }
         }
         objects
+    }
+
+    /// Drops objects that the ledger knows to be gone. A card that answered with an error may have
+    /// written all the same, and power may fail between the ledger and the removal of the file.
+    async fn drop_ghosts(&mut self, objects: &mut Vec<(Loaded, Entry)>, ledger: &Ledger) {
+        let gone = |(loaded, entry): &(Loaded, Entry)| {
+            ledger.get(&entry.held.scope, &loaded.key) >= Some(loaded.revision)
+        };
+        let ghosts: Vec<_> = objects.extract_if(.., |object| gone(object)).collect();
+        for (loaded, _) in ghosts {
+            // One that stays is dropped at the next start.
+            let _ = self.edges.disk.remove(&super::spec_file(&loaded.key)).await;
+        }
     }
 
     async fn records(&mut self) -> BTreeMap<Uid, Record> {

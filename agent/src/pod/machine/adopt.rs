@@ -5,11 +5,11 @@ use std::rc::Rc;
 use mote_protocol::status::ContainerRole;
 
 use super::facts::crash_hold;
-use super::{Ended, Machine, Record, Run, Sandbox, Slot, SlotRecord, Stage, Verdict};
+use super::{Ended, Machine, Record, Run, Sandbox, Slot, SlotRecord, Stage, Transitions, Verdict};
 use crate::image::ImageId;
 use crate::pod::backoff::CrashBackoff;
 use crate::pod::process::Tag;
-use crate::pod::{Moment, Pod};
+use crate::pod::{Boot, Moment, Pod};
 use crate::runtime::{ObservedContainer, ObservedPod, ObservedState};
 
 /// What is known of a pod that an earlier agent looked after.
@@ -19,8 +19,8 @@ pub struct Remains<'a> {
     pub record: Option<Record>,
     /// What exists of it now.
     pub observed: Option<&'a ObservedPod>,
-    /// Unix time of the boot in milliseconds, by the clock of now.
-    pub epoch_ms: i64,
+    /// The boot of now.
+    pub boot: Boot,
 }
 
 impl Machine {
@@ -28,7 +28,7 @@ impl Machine {
     pub fn adopt(pod: Rc<Pod>, accepted: Moment, remains: Remains<'_>, now: Moment) -> Self {
         let mut machine = Self::new(pod, accepted);
         if let Some(record) = remains.record {
-            machine.restore(record, remains.epoch_ms);
+            machine.restore(record, &remains.boot, now);
         }
         machine.sandbox = match remains.observed {
             None => Sandbox::Absent,
@@ -40,14 +40,23 @@ impl Machine {
         }
         machine.miss(now);
         machine.begun |= remains.observed.is_some();
+        if machine.begun && !machine.may_begin() {
+            machine.touch();
+        }
         // What held when the last of it happened has held since then.
         machine.advance_init();
         machine.update_transitions(machine.last_change());
         machine.settle(now, &mut Vec::new());
+        // It is written, or shown that it cannot be, before anything is told.
+        machine.unsure = machine.peak > machine.told;
         machine
     }
 
-    fn restore(&mut self, record: Record, epoch_ms: i64) {
+    fn restore(&mut self, record: Record, boot: &Boot, now: Moment) {
+        let (written, boot) = (record.boot, *boot);
+        let moment = move |ms: i64| written.moment_in(&boot, Moment(ms), now);
+        self.accepted = written.moment_in(&boot, Moment(record.accepted_ms), now);
+        self.transitions = Transitions::new(self.accepted);
         self.begun = record.begun;
         self.begun_saved = record.begun;
         self.peak = record.peak;
@@ -59,7 +68,7 @@ impl Machine {
         }
         for kept in record.slots {
             if let Some(slot) = self.place(&kept.name).and_then(|place| self.slots.get_mut(place)) {
-                restore_slot(slot, kept, epoch_ms);
+                restore_slot(slot, kept, moment);
             }
         }
     }
@@ -127,12 +136,12 @@ impl Machine {
     }
 }
 
-fn restore_slot(slot: &mut Slot, kept: SlotRecord, epoch_ms: i64) {
+fn restore_slot(slot: &mut Slot, kept: SlotRecord, moment: impl Fn(i64) -> Moment) {
     slot.attempts = kept.attempts;
     slot.ran_image = kept.image.map(ImageId::from_bytes);
-    slot.last = kept.last.map(|ended| ended.restore(epoch_ms));
-    slot.crash = CrashBackoff::restore(kept.crash, epoch_ms);
+    slot.last = kept.last.map(|ended| ended.restore(&moment));
+    slot.crash = kept.crash.map(|crash| crash.restore(&moment)).unwrap_or_default();
     if let Some(ended) = kept.ended {
-        slot.run = Run::Ended(ended.restore(epoch_ms));
+        slot.run = Run::Ended(ended.restore(&moment));
     }
 }

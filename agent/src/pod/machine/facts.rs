@@ -193,9 +193,8 @@ impl Machine {
     fn starting(&mut self, place: usize, made_of: Tag) {
         let Some(slot) = self.slots.get_mut(place) else { return };
         slot.ran_image = Some(made_of.image);
-        if let Run::Ended(ended) = std::mem::replace(&mut slot.run, Run::Starting { made_of }) {
-            slot.last = Some(ended);
-        }
+        let before = slot.ended().cloned();
+        slot.run = Run::Starting { made_of, before };
     }
 
     fn started(
@@ -210,10 +209,10 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(place) else { return };
         notes.push(Note::normal(place, "Started", format!("Started container {name}")));
         match &mut slot.run {
-            Run::Starting { made_of } if slot.attempts == attempt => {
+            Run::Starting { made_of, .. } if slot.attempts == attempt => {
                 let made_of = Some(made_of.clone());
-                slot.run = Run::Running { made_of, since, stop: None };
                 self.attempt_begun(place, now);
+                self.set_run(place, Run::Running { made_of, since, stop: None });
             }
             // It ended before the runtime said that it had started.
             Run::Ended(ended) if slot.attempts == attempt + 1 => {
@@ -223,9 +222,18 @@ impl Machine {
         }
     }
 
+    fn set_run(&mut self, place: usize, run: Run) {
+        if let Some(slot) = self.slots.get_mut(place) {
+            slot.run = run;
+        }
+    }
+
     /// Counts an attempt whose entrypoint was executed, or tried to be.
     fn attempt_begun(&mut self, place: usize, now: Moment) {
         let Some(slot) = self.slots.get_mut(place) else { return };
+        if let Run::Starting { before: Some(before), .. } = &slot.run {
+            slot.last = Some(before.clone());
+        }
         slot.attempts = slot.attempts.saturating_add(1);
         slot.image = None;
         slot.hold = None;
@@ -261,10 +269,11 @@ impl Machine {
         notes: &mut Vec<Note>,
     ) {
         let Some(slot) = self.slots.get_mut(place) else { return };
-        let Run::Starting { .. } = slot.run else { return };
+        let Run::Starting { before, .. } = &slot.run else { return };
         if slot.attempts != attempt {
             return;
         }
+        let before = before.clone();
         if let StartFailure::Runtime(RuntimeError::Start { cause, .. }) = failure {
             notes.push(Note::warning(place, "Failed", format!("Error: {cause}")));
             self.attempt_begun(place, now);
@@ -285,7 +294,7 @@ impl Machine {
         };
         notes.push(Note::warning(place, "Failed", format!("Error: {message}")));
         let (until, _) = slot.trouble.failed(now);
-        slot.run = slot.last.take().map_or(Run::Idle, Run::Ended);
+        slot.run = before.map_or(Run::Idle, Run::Ended);
         slot.hold = Some(Hold { reason, message, until });
         slot.image = None;
     }

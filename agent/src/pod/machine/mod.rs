@@ -120,6 +120,8 @@ pub struct Machine {
     /// The furthest phase that was reached, and the furthest that may be told.
     peak: Phase,
     told: Phase,
+    /// What an earlier agent told is not known: it may have told more than it could write down.
+    unsure: bool,
     marks: Marks,
     transitions: Transitions,
 }
@@ -142,6 +144,7 @@ impl Machine {
             verdict: None,
             peak: Phase::Pending,
             told: Phase::Pending,
+            unsure: false,
             marks: Marks::default(),
             transitions: Transitions::new(accepted),
         };
@@ -202,6 +205,11 @@ impl Machine {
     /// The phase that may be told: it never goes back, and a terminal one is on flash.
     pub const fn phase(&self) -> Phase {
         self.told
+    }
+
+    /// Whether there is anything to tell yet.
+    pub const fn may_tell(&self) -> bool {
+        !self.unsure
     }
 
     /// When it was accepted: its `startTime`.

@@ -3,14 +3,16 @@
 //! `/run` does not survive a reboot; this does. It changes when a container is started or has
 //! ended for good, not with time, so a pod that just runs writes nothing.
 
+use std::time::Duration;
+
 use mote_protocol::name::{Namespace, ObjectName};
 use mote_protocol::status::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::slot::{EndReason, Ended};
-use super::{KILL_RETRY, Machine, Slot, Stage};
-use crate::pod::Moment;
-use crate::pod::backoff::SavedBackoff;
+use super::{KILL_RETRY, Machine, Run, Slot, Stage};
+use crate::pod::backoff::CrashBackoff;
+use crate::pod::{Boot, Moment};
 
 /// What is kept of a pod on flash, beside what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,10 @@ pub struct Record {
     pub namespace: Namespace,
     /// Its name.
     pub name: ObjectName,
+    /// The boot that all moments here are of.
+    pub boot: Boot,
+    /// When the pod was accepted.
+    pub accepted_ms: i64,
     /// Containers may have been started.
     pub begun: bool,
     /// The furthest phase that was reached.
@@ -43,25 +49,31 @@ pub struct SlotRecord {
     /// How the one before ended.
     pub last: Option<EndedRecord>,
     /// Pauses between restarts.
-    pub crash: Option<SavedBackoff>,
+    pub crash: Option<BackoffRecord>,
 }
 
-/// An end, with times that mean something after a reboot.
+/// Pauses between restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackoffRecord {
+    pause_s: u32,
+    at_ms: i64,
+}
+
+/// An end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedRecord {
     code: i32,
     reason: u8,
     message: String,
-    started_unix_ms: i64,
-    finished_unix_ms: i64,
+    started_ms: i64,
+    finished_ms: i64,
 }
 
 const REASONS: [EndReason; 4] =
     [EndReason::Exited, EndReason::OomKilled, EndReason::StartError, EndReason::Unknown];
 
 impl EndedRecord {
-    fn new(ended: &Ended, epoch_ms: i64) -> Self {
-        let unix = |moment: Moment| epoch_ms.saturating_add(moment.0);
+    fn new(ended: &Ended) -> Self {
         Self {
             code: ended.code,
             reason: REASONS
@@ -70,31 +82,39 @@ impl EndedRecord {
                 .and_then(|place| place.try_into().ok())
                 .unwrap_or(u8::MAX),
             message: ended.message.clone(),
-            started_unix_ms: unix(ended.started),
-            finished_unix_ms: unix(ended.finished),
+            started_ms: ended.started.0,
+            finished_ms: ended.finished.0,
         }
     }
 
-    pub(super) fn restore(self, epoch_ms: i64) -> Ended {
-        let moment = |unix: i64| Moment(unix.saturating_sub(epoch_ms));
+    pub(super) fn restore(self, moment: impl Fn(i64) -> Moment) -> Ended {
         Ended {
             code: self.code,
             reason: REASONS.get(usize::from(self.reason)).copied().unwrap_or(EndReason::Unknown),
             message: self.message,
-            started: moment(self.started_unix_ms),
-            finished: moment(self.finished_unix_ms),
+            started: moment(self.started_ms),
+            finished: moment(self.finished_ms),
         }
     }
 }
 
+impl BackoffRecord {
+    pub(super) fn restore(self, moment: impl Fn(i64) -> Moment) -> CrashBackoff {
+        let pause = Duration::from_secs(self.pause_s.into());
+        CrashBackoff::restore(Some((pause, moment(self.at_ms))))
+    }
+}
+
 impl Machine {
-    /// The record as it should be on flash, on a machine that booted at `epoch_ms` (Unix time).
-    pub fn record(&self, epoch_ms: i64) -> Record {
+    /// The record as it should be on flash.
+    pub fn record(&self, boot: Boot) -> Record {
         let names = self.pod.containers.iter().map(|container| container.name.clone());
-        let slots = names.zip(&self.slots).map(|(name, slot)| slot_record(name, slot, epoch_ms));
+        let slots = names.zip(&self.slots).map(|(name, slot)| slot_record(name, slot));
         Record {
             namespace: self.pod.name.namespace.clone(),
             name: self.pod.name.name.clone(),
+            boot,
+            accepted_ms: self.accepted.0,
             begun: self.begun,
             peak: self.peak,
             verdict: self.verdict.as_ref().map(|verdict| {
@@ -118,6 +138,7 @@ impl Machine {
         self.marks.retry = None;
         if mark == self.marks.changed {
             self.told = self.peak;
+            self.unsure = false;
             self.begun_saved = self.begun;
         }
     }
@@ -126,19 +147,27 @@ impl Machine {
     /// without a record it would run again.
     pub(super) fn save_failed(&mut self, now: Moment) {
         self.marks.retry = Some(now.after(KILL_RETRY));
+        self.unsure = false;
         if !self.peak.is_terminal() {
             self.told = self.peak;
         }
     }
 }
 
-fn slot_record(name: String, slot: &Slot, epoch_ms: i64) -> SlotRecord {
+fn slot_record(name: String, slot: &Slot) -> SlotRecord {
+    let ended = match &slot.run {
+        Run::Starting { before, .. } => before.as_ref(),
+        _ => slot.ended(),
+    };
     SlotRecord {
         name,
         attempts: slot.attempts,
         image: slot.ran_image.map(|image| *image.as_bytes()),
-        ended: slot.ended().map(|ended| EndedRecord::new(ended, epoch_ms)),
-        last: slot.last.as_ref().map(|ended| EndedRecord::new(ended, epoch_ms)),
-        crash: slot.crash.save(epoch_ms),
+        ended: ended.map(EndedRecord::new),
+        last: slot.last.as_ref().map(EndedRecord::new),
+        crash: slot.crash.save().map(|(pause, at)| BackoffRecord {
+            pause_s: u32::try_from(pause.as_secs()).unwrap_or(u32::MAX),
+            at_ms: at.0,
+        }),
     }
 }

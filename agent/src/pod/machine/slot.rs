@@ -101,6 +101,8 @@ pub enum Run {
     Starting {
         /// What it is made from.
         made_of: Tag,
+        /// How the attempt before ended, where it is this one's predecessor in its sandbox.
+        before: Option<Ended>,
     },
     /// Its first process lives.
     Running {
@@ -181,6 +183,14 @@ impl Slot {
     /// It runs.
     pub const fn is_running(&self) -> bool {
         matches!(self.run, Run::Running { .. })
+    }
+
+    /// How the last attempt that did anything ended.
+    pub fn last_end(&self) -> Option<&Ended> {
+        match &self.run {
+            Run::Starting { before: Some(before), .. } => Some(before),
+            _ => self.last.as_ref(),
+        }
     }
 
     /// How its newest attempt ended.

@@ -1,0 +1,283 @@
+//! The machine below the node: sandboxes and containers that outlive an agent, not a reboot.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mote_agent::runtime::{
+    BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
+    ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent, SandboxRequest,
+    StartRequest,
+};
+use mote_protocol::name::Uid;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::marker::Marker;
+use crate::universe::{Shared, Universe};
+
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Running { since: BootTime },
+    Exited { since: BootTime, exit: Exit },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) tag: String,
+    pub(crate) marker: Marker,
+    pub(crate) state: State,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SimPod {
+    pub(crate) alive: bool,
+    pub(crate) containers: BTreeMap<(String, u32), Container>,
+}
+
+#[derive(Default)]
+pub(crate) struct Kernel {
+    pub(crate) pods: BTreeMap<Uid, SimPod>,
+    /// Boots so far: what was scheduled in an earlier one does not happen.
+    pub(crate) boot: u32,
+    events: Option<UnboundedSender<RuntimeEvent>>,
+}
+
+impl Kernel {
+    /// An agent listens, or none does.
+    pub(crate) fn listener(&mut self, events: Option<UnboundedSender<RuntimeEvent>>) {
+        self.events = events;
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = (Uid, &(String, u32), &Container)> {
+        let running = |c: &&Container| matches!(c.state, State::Running { .. });
+        self.pods.iter().flat_map(move |(uid, pod)| {
+            let each = pod.containers.iter().filter(move |(_, c)| running(c));
+            each.map(|(id, container)| (*uid, id, container))
+        })
+    }
+
+    fn container(&mut self, id: &ContainerId) -> Option<&mut Container> {
+        self.pods.get_mut(&id.pod)?.containers.get_mut(&(id.name.clone(), id.attempt))
+    }
+}
+
+impl Universe {
+    /// Ends a container, if it still runs.
+    pub(crate) fn end(&mut self, id: &ContainerId, code: i32) {
+        let at = BootTime(self.since_boot());
+        let Some(container) = self.kernel.container(id) else { return };
+        let State::Running { since } = container.state else { return };
+        let exit = Exit { code, oom_killed: false, at };
+        container.state = State::Exited { since, exit };
+        self.note(|| format!("kernel: {id} exits with {code}"));
+        self.judge.exited(id, at);
+        let lost = self.misfortune(16);
+        let alive = self.kernel.pods.get(&id.pod).is_some_and(|pod| pod.alive);
+        // Its parent tells of it, where there is one; and messages get lost.
+        if let (Some(events), true, false) = (&self.kernel.events, alive, lost) {
+            let _ = events.send(RuntimeEvent::Exited { id: id.clone(), exit });
+        }
+    }
+
+    /// A pod's `mote-pause` dies.
+    pub(crate) fn kill_sandbox(&mut self, uid: Uid) {
+        let Some(pod) = self.kernel.pods.get_mut(&uid) else { return };
+        pod.alive = false;
+        self.note(|| format!("kernel: sandbox {uid} dies"));
+        self.judge.sandbox_lost(uid);
+        if let (Some(events), false) = (&self.kernel.events, self.chance.one_in(4)) {
+            let _ = events.send(RuntimeEvent::SandboxDied { uid });
+        }
+    }
+
+    /// Everything that runs is gone, and `/run` with it.
+    pub(crate) fn reboot(&mut self) {
+        self.note(|| "kernel: reboot".into());
+        let uids: Vec<_> = self.kernel.pods.keys().copied().collect();
+        for uid in uids {
+            self.judge.sandbox_lost(uid);
+        }
+        self.kernel.pods.clear();
+        self.kernel.boot += 1;
+        self.booted = tokio::time::Instant::now();
+    }
+}
+
+pub(crate) struct SimRuntime(pub(crate) Shared);
+
+impl SimRuntime {
+    fn end_later(&self, id: ContainerId, code: i32, after: Duration) {
+        let boot = self.0.get().kernel.boot;
+        self.0.later(after, move |universe| {
+            if universe.kernel.boot == boot {
+                universe.end(&id, code);
+            }
+        });
+    }
+}
+
+impl Runtime for SimRuntime {
+    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+        self.0.pause(8).await;
+        let pods = {
+            let mut universe = self.0.get();
+            if universe.misfortune(16) {
+                let source = std::io::Error::other("too many open files");
+                return Err(RuntimeError::Io { doing: "list pods".into(), source });
+            }
+            universe.kernel.pods.iter().map(|(uid, pod)| observed(*uid, pod)).collect()
+        };
+        self.0.pause(8).await;
+        Ok(pods)
+    }
+
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+        self.0.pause(64).await;
+        if self.0.get().misfortune(16) {
+            let (uid, cause) = (request.uid, "no space left on device".into());
+            return Err(RuntimeError::Sandbox { uid, cause, retry: Retry::Soon });
+        }
+        {
+            let mut universe = self.0.get();
+            universe.note(|| format!("runtime: sandbox {}", request.uid));
+            universe.kernel.pods.entry(request.uid).or_default().alive = true;
+        }
+        self.0.pause(64).await;
+        Ok(())
+    }
+
+    async fn start(&self, request: &StartRequest) -> Result<BootTime, RuntimeError> {
+        let id = request.id.clone();
+        let marker = Marker::parse(&request.args);
+        self.0.get().begin_start(&id, &marker);
+        self.0.pause(64).await;
+        if self.0.get().misfortune(16) {
+            let cause = "mount: no such device".into();
+            return Err(RuntimeError::Create { id, cause, retry: Retry::Soon });
+        }
+        if !self.0.get().kernel.pods.get(&id.pod).is_some_and(|pod| pod.alive) {
+            return Err(RuntimeError::NoSandbox { uid: id.pod });
+        }
+        if self.0.get().misfortune(24) {
+            self.0.get().judge.start_failed(&id);
+            return Err(RuntimeError::Start { id, cause: "exec: no such file".into() });
+        }
+        let since = self.0.get().start(request, &marker);
+        if let Some((code, after)) = marker.ends() {
+            self.end_later(id, code, after);
+        }
+        self.0.pause(64).await;
+        Ok(since)
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        self.0.pause(4).await;
+        let marker = self.0.get().kernel.container(id).map(|c| c.marker.clone());
+        if marker.is_some_and(|marker| !marker.stubborn()) {
+            let after = self.0.get().chance.pause_ms(4096);
+            self.end_later(id.clone(), 128 + signal, after);
+        }
+        Ok(())
+    }
+
+    async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.0.pause(4).await;
+        if !self.0.get().misfortune(8) {
+            let after = self.0.get().chance.pause_ms(16);
+            self.end_later(id.clone(), 137, after);
+        }
+        Ok(())
+    }
+
+    async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        Err(RuntimeError::NotRunning { id: request.id.clone() })
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.0.pause(16).await;
+        let mut universe = self.0.get();
+        if let Some(pod) = universe.kernel.pods.get_mut(&id.pod) {
+            let key = (id.name.clone(), id.attempt);
+            let ended = |c: &Container| matches!(c.state, State::Exited { .. });
+            if pod.containers.get(&key).is_some_and(ended) {
+                pod.containers.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.0.get().begin_remove(*uid);
+        self.0.pause(64).await;
+        if self.0.get().misfortune(8) {
+            let source = std::io::Error::other("device or resource busy");
+            return Err(RuntimeError::Io { doing: format!("remove pod {uid}"), source });
+        }
+        {
+            let mut universe = self.0.get();
+            universe.note(|| format!("runtime: removed {uid}"));
+            universe.judge.sandbox_lost(*uid);
+            universe.kernel.pods.remove(uid);
+        }
+        self.0.pause(64).await;
+        Ok(())
+    }
+}
+
+impl Universe {
+    fn begin_start(&mut self, id: &ContainerId, marker: &Marker) {
+        self.note(|| format!("runtime: start {id} {marker:?}"));
+        let now = BootTime(self.since_boot());
+        self.judge.start(id, marker, now);
+    }
+
+    fn begin_remove(&mut self, uid: Uid) {
+        self.note(|| format!("runtime: remove {uid}"));
+        let alive = self.kernel.pods.get(&uid).is_some_and(|pod| pod.alive);
+        self.judge.remove(uid, alive);
+    }
+
+    fn start(&mut self, request: &StartRequest, marker: &Marker) -> BootTime {
+        let since = BootTime(self.since_boot());
+        let id = (request.id.name.clone(), request.id.attempt);
+        let pod = self.kernel.pods.entry(request.id.pod).or_default();
+        let (tag, marker) = (request.tag.clone(), marker.clone());
+        // Starting again what exists changes nothing.
+        let fresh = Container { tag, marker, state: State::Running { since } };
+        pod.containers.entry(id).or_insert(fresh);
+        self.judge.started(&request.id, since);
+        self.check_instances();
+        since
+    }
+
+    /// At most one instance of a container, and one life of a name.
+    fn check_instances(&mut self) {
+        let mut instances = BTreeMap::new();
+        let mut lives = BTreeMap::new();
+        for (uid, (name, attempt), container) in self.kernel.running() {
+            if let Some(other) = instances.insert((uid, name), attempt) {
+                let text = format!("{uid}/{name} runs as attempt {other} and {attempt}");
+                return self.judge.violation(text);
+            }
+            if let Some(other) = lives.insert(&container.marker.key, uid).filter(|o| *o != uid) {
+                let text = format!("{} lives as {other} and {uid}", container.marker.key);
+                return self.judge.violation(text);
+            }
+        }
+    }
+}
+
+fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
+    let one = |((name, attempt), container): (&(String, u32), &Container)| ObservedContainer {
+        id: ContainerId { pod: uid, name: name.clone(), attempt: *attempt },
+        tag: container.tag.clone(),
+        state: match container.state {
+            State::Running { since } => {
+                ObservedState::Running { process: ProcessId { pid: 2, start_ticks: 1 }, since }
+            }
+            State::Exited { since, exit } => ObservedState::Exited { since: Some(since), exit },
+        },
+    };
+    let mut containers: Vec<_> = pod.containers.iter().map(one).collect();
+    containers.sort_by_key(|container| container.id.attempt);
+    ObservedPod { uid, sandbox_ready: pod.alive, containers }
+}

@@ -1,6 +1,7 @@
 //! Commands beside a container's first process.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use mote_agent::runtime::{ExecOutcome, Runtime, RuntimeError, StartRequest};
@@ -27,10 +28,14 @@ async fn output_and_code_come_back() {
     assert_eq!((outcome.code, outcome.output.len()), (Some(0), 1000));
     let outcome = node.exec("main", "kill -9 $$").await;
     assert_eq!(outcome.code, Some(137));
-    let state = node.pod_dir().join("containers/main.0/state");
-    let names = fs::read_dir(state).unwrap().flatten().map(|entry| entry.file_name());
-    let litter = names.filter(|name| name.to_string_lossy().contains("tenant"));
-    assert_eq!(litter.count(), 0, "sockets of commands are left");
+    let attempt = node.pod_dir().join("containers/main.0");
+    let names = |directory: &Path| -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    let left = [names(&attempt), names(&attempt.join("state"))].concat();
+    let litter = left.iter().filter(|name| name.contains("tenant") || name.contains("exec"));
+    assert_eq!(litter.count(), 0, "files of commands are left: {left:?}");
     node.finish().await;
 }
 
@@ -68,6 +73,32 @@ async fn a_command_that_takes_too_long_is_killed() {
     node.runtime.kill(&node.id("main")).await.expect("kill");
     let id = node.id("main");
     node.exit(&id).await;
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn commands_do_not_disturb_each_other() {
+    let node = started(|_| {}).await;
+    let scripts = ["echo 1", "echo 2", "echo 3", "echo 4"];
+    let [one, two, three, four] = scripts.map(|script| node.exec("main", script));
+    let outcomes = tokio::join!(one, two, three, four);
+    for (number, outcome) in [outcomes.0, outcomes.1, outcomes.2, outcomes.3].iter().enumerate() {
+        let text = format!("{}\n", number + 1);
+        assert_eq!((outcome.code, &outcome.output[..]), (Some(0), text.as_bytes()));
+    }
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_time_was_over_before_it_began_is_ended() {
+    let node = started(|_| {}).await;
+    let mut request = node.exec_request("main", &["sleep", "4712"]);
+    request.timeout = Some(Duration::ZERO);
+    let outcome = node.runtime.exec(&request).await.expect("exec");
+    assert_eq!(outcome.code, None);
+    // The container's own process is 1; a command that still ran would be another `sleep`.
+    let script = "while ps -o args | grep -q '[4]712'; do :; done; echo gone";
+    assert_eq!(node.exec("main", script).await.output, b"gone\n");
     node.finish().await;
 }
 

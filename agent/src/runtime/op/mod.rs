@@ -125,22 +125,22 @@ struct Reporter {
 
 impl Reporter {
     fn created(&self, process: ProcessId) {
-        self.tell(&Report::Created { process });
+        let _ = self.tell(&Report::Created { process });
     }
 
-    fn started(&self, process: ProcessId, at_ns: u64) {
-        self.tell(&Report::Started { process, at_ns });
+    /// An error means that nobody listens any more.
+    fn started(&self, process: ProcessId, at_ns: u64) -> io::Result<()> {
+        self.tell(&Report::Started { process, at_ns })
     }
 
     fn failed(&self, failure: Failure) {
         let Failure { phase, mut cause, permanent } = failure;
         cause.truncate(cause.floor_char_boundary(MAX_CAUSE));
-        self.tell(&Report::Failed { phase, cause, permanent });
+        let _ = self.tell(&Report::Failed { phase, cause, permanent });
     }
 
-    fn tell(&self, report: &Report) {
-        let Ok(to) = self.to.try_clone() else { return };
-        let _ = report.write(File::from(to));
+    fn tell(&self, report: &Report) -> io::Result<()> {
+        report.write(File::from(self.to.try_clone()?))
     }
 }
 

@@ -66,6 +66,7 @@ pub fn plan(
     pod: &Pod,
     given: Given,
 ) -> anyhow::Result<Plan> {
+    check_schemas(fleet, scope)?;
     let existing = fleet.object(key, scope);
     let old = existing.and_then(|object| match &object.intent {
         Intent::Apply { schema, body } => Some(Pod::decode(*schema, body)),
@@ -114,6 +115,21 @@ fn check_size(intent: &Intent) -> anyhow::Result<()> {
     let (Intent::Apply { body, .. }, max) = (intent, max_body(Kind::Pod)) else { return Ok(()) };
     let len = body.len();
     anyhow::ensure!(len <= max, "the pod has {len} bytes, more than the {max} that a node takes");
+    Ok(())
+}
+
+/// A node that cannot read what this version writes is told before anything is sent.
+fn check_schemas(fleet: &Fleet, scope: &Scope) -> anyhow::Result<()> {
+    for name in reached(fleet, scope) {
+        let birth = fleet.nodes.get(name).and_then(|node| node.birth.as_ref());
+        let Some((oldest, newest)) = birth.map(|birth| birth.pod_schemas) else { continue };
+        anyhow::ensure!(
+            newest == 0 || (oldest..=newest).contains(&Pod::SCHEMA),
+            "node {name} reads pods of schema {oldest} to {newest}, this mote writes {}: \
+             use the version of mote that belongs to its agent",
+            Pod::SCHEMA
+        );
+    }
     Ok(())
 }
 
@@ -242,6 +258,17 @@ mod tests {
         // An update after that must not lead a node that missed it back to the old uid.
         let next = plan(&with(&forced), &key(), &node(), &pod("b", "y"), given(7000, false));
         assert_eq!(next.expect("plan").object.uid, Some(UID));
+    }
+
+    #[test]
+    fn a_node_of_another_age_is_told_before_anything_is_sent() {
+        use mote_protocol::node::Birth;
+        let mut fleet = Fleet::default();
+        let birth = Birth { pod_schemas: (2, 3), ..Birth::default() };
+        absorb(&mut fleet, Topic::Birth, frame::encode(&birth).expect("encodes"));
+        let error = plan(&fleet, &key(), &node(), &pod("a", "x"), given(1, false));
+        let text = error.expect_err("a schema that the node does not read").to_string();
+        assert!(text.starts_with("node pi reads pods of schema 2 to 3"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use mote_agent::runtime::{Limits, ObservedState, Runtime, RuntimeEvent};
 
@@ -127,5 +128,28 @@ async fn a_sandbox_that_dies_is_told_and_can_be_removed() {
     let pods = node.pods().await;
     assert!(!pods[0].sandbox_ready);
     assert!(matches!(pods[0].containers[0].state, ObservedState::Running { .. }));
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_run_directory_that_forbids_execution_is_no_obstacle() {
+    let mut node = Node::new();
+    let before = node.config.run.clone();
+    node.config.run = node.path().join("noexec");
+    fs::create_dir(&node.config.run).unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "noexec", "tmpfs"]).arg(&node.config.run);
+    assert!(mount.status().expect("mount").success());
+    node.reborn();
+    let created = node.runtime.create_sandbox(&node.sandbox()).await;
+    let request = node.request("once", &["true"]);
+    let started = node.runtime.start(&request).await;
+    node.runtime.remove_sandbox(&node.uid).await.expect("remove the sandbox");
+    let unmounted = Command::new("umount").arg(&node.config.run).status().expect("umount");
+    created.expect("sandbox");
+    started.expect("start");
+    assert!(unmounted.success());
+    node.config.run = before;
+    node.reborn();
     node.finish().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/                            tmpfs
-//! |- bin/                         mote-pause
+//! |- bin/                         mote-pause; STATE/bin/ where RUN is mounted `noexec`
 //! `- pods/UID/
 //!    |- pause.sock, exits         mote-pause's own
 //!    |- sandbox                   what the pod's containers share
@@ -17,9 +17,11 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mote_protocol::name::Uid;
+use rustix::fs::StatVfsMountFlags;
 
 use crate::runtime::ContainerId;
 
@@ -35,8 +37,11 @@ impl Layout {
         Self { run: run.to_owned(), state: state.to_owned() }
     }
 
-    pub(super) fn bin(&self) -> PathBuf {
-        self.run.join("bin")
+    /// Where programs are: Debian, and with it Raspberry Pi OS, mounts `/run` with `noexec`.
+    pub(super) fn bin(&self) -> io::Result<PathBuf> {
+        let flags = rustix::fs::statvfs(&self.run)?.f_flag;
+        let nowhere = flags.contains(StatVfsMountFlags::NOEXEC);
+        Ok(if nowhere { &self.state } else { &self.run }.join("bin"))
     }
 
     pub(super) fn pods(&self) -> PathBuf {

@@ -114,12 +114,14 @@ impl OciRuntime {
         events: mpsc::Sender<RuntimeEvent>,
     ) -> Result<Self, RuntimeError> {
         let layout = Layout::new(&config.run, &config.state);
-        for directory in [layout.bin(), layout.pods(), config.state.join("pods")] {
+        for directory in [layout.pods(), config.state.join("pods")] {
             make_directory(&directory)?;
         }
+        let bin = layout.bin().map_err(io_error("look at the runtime directory"))?;
+        make_directory(&bin)?;
         let helper = sys::mount::open_read_only(&config.executable)
             .map_err(io_error("open the agent's own program read-only"))?;
-        let pause = Program::extract(&layout.bin())
+        let pause = Program::extract(&bin)
             .map_err(|error| io_error("install mote-pause")(io::Error::other(error)))?;
         let tree = Tree::detect(&config.cgroup_root).map_err(cgroup_error)?;
         Ok(Self {

@@ -26,6 +26,8 @@ pub struct Fleet {
     pub nodes: BTreeMap<NodeName, Node>,
     /// What operators asked, by whom it is for.
     pub desired: BTreeMap<(ObjectKey, Scope), Result<Object, FrameError>>,
+    /// What was asked before something lesser took its place: nodes keep the greater.
+    pub overtaken: BTreeMap<(ObjectKey, Scope), Object>,
     /// What nodes say of it.
     pub statuses: BTreeMap<(ObjectKey, NodeName), Result<Told, FrameError>>,
 }
@@ -94,10 +96,11 @@ impl Fleet {
         match (address.topic, address.scope) {
             (Topic::Spec(key), scope) => {
                 let place = (key.clone(), scope.clone());
-                match payload {
-                    Some(payload) => self.desired.insert(place, frame::decode(payload)),
+                let before = match payload {
+                    Some(payload) => self.desired.insert(place.clone(), frame::decode(payload)),
                     None => self.desired.remove(&place),
                 };
+                self.remember(place, before);
                 Some(Change::Object(key, scope))
             }
             (Topic::Status(key), Scope::Node(node)) => {
@@ -117,6 +120,20 @@ impl Fleet {
                 changed.then_some(Change::Node(name))
             }
             _ => None,
+        }
+    }
+
+    /// Keeps what was asked before where that is greater than what is asked now.
+    fn remember(&mut self, place: (ObjectKey, Scope), before: Option<Result<Object, FrameError>>) {
+        let now = self.desired.get(&place).and_then(|now| now.as_ref().ok());
+        let Some(now) = now.map(|now| now.revision) else { return };
+        if self.overtaken.get(&place).is_some_and(|old| old.revision <= now) {
+            self.overtaken.remove(&place);
+        }
+        if let Some(Ok(before)) = before
+            && before.revision > now
+        {
+            self.overtaken.entry(place).or_insert(before);
         }
     }
 
@@ -167,4 +184,29 @@ pub fn status_filters(fleet: &FleetName) -> Vec<String> {
 /// Filters for one name, wherever it is.
 pub fn key_filters(fleet: &FleetName, key: &ObjectKey) -> Vec<String> {
     vec![format!("{ROOT}/{fleet}/+/spec/{key}"), format!("{ROOT}/{fleet}/+/status/{key}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mote_protocol::extension::Extensions;
+    use mote_protocol::object::{ContentHash, Intent};
+
+    fn asked(number: u64) -> Message {
+        let revision = Revision { number, hash: ContentHash([1; 8]) };
+        let intent = Intent::Delete { grace_s: None };
+        let object = Object { revision, uid: None, intent, extensions: Extensions::default() };
+        let payload = frame::encode(&object).expect("encodes");
+        Message { topic: "mote/v1/f/n/spec/pod/default/web".into(), payload }
+    }
+
+    #[test]
+    fn what_something_lesser_replaced_is_remembered_until_it_is_back() {
+        let mut fleet = Fleet::default();
+        fleet.absorb_all(&[asked(1), asked(3), asked(2)]);
+        let kept = fleet.overtaken.values().map(|object| object.revision.number);
+        assert_eq!(kept.collect::<Vec<_>>(), [3]);
+        fleet.absorb_all(&[asked(3)]);
+        assert!(fleet.overtaken.is_empty());
+    }
 }

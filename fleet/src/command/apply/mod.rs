@@ -212,6 +212,9 @@ async fn settle(
                     print(args, manifest, Some(namespace), plan.verb, &note, console)?;
                 }
                 failed => {
+                    if matches!(failed, Progress::Conflict(_)) {
+                        put_back(link, plan).await?;
+                    }
                     console.fail(&failure(&failed, plan, node))?;
                     outcome = Outcome::Failed;
                 }
@@ -231,6 +234,17 @@ async fn settle(
         ))?;
     }
     Ok(Outcome::Failed)
+}
+
+/// Asks again for what ours replaced on the broker though it was greater: the node keeps that, and
+/// so must the broker, or the two would differ for ever.
+async fn put_back(link: &mut Link, plan: &Plan) -> anyhow::Result<()> {
+    let place = (plan.key.clone(), plan.scope.clone());
+    let Some(greater) = link.fleet.overtaken.remove(&place) else { return Ok(()) };
+    let payload = frame::encode(&greater).context("encode what has the name")?;
+    let (fleet, topic) = (link.name.clone(), Topic::Spec(place.0));
+    let address = Address { fleet, scope: place.1, topic };
+    Ok(link.session.publish(&address.to_string(), payload, Retain::Yes).await?)
 }
 
 /// Whether a node was asked for a pod of this name by itself, which wins over the whole fleet's.

@@ -64,7 +64,7 @@ if [ "$1" != moved ]; then
     mkdir /new
     mount -t tmpfs -o mode=755,size=75% tmpfs /new
     cp -a bin etc init lib opt /new
-    cd /new && mkdir -p dev proc run sys tmp root
+    cd /new && mkdir -p dev proc run sys tmp root var/log
     exec switch_root /new /init moved
 fi
 

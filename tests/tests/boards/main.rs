@@ -1,0 +1,122 @@
+//! mote on whole machines: a kernel of its own, cgroup v2, another processor, and the agent as it
+//! is shipped, over TLS.
+//!
+//! One pod goes the whole way on each: it runs, one of its containers runs out of memory, the
+//! agent is killed, the next one adopts the pod and sees it end.
+
+mod node;
+
+use anyhow::{Context, Result, ensure};
+use mote_protocol::status::{ContainerState, Phase, PodStatus};
+use mote_tests::board::machine::Machine;
+use mote_tests::manifest::{Manifest, pod};
+use mote_tests::world::{container, terminated};
+use serde_json::json;
+
+use node::{BUSYBOX, BoardNode};
+
+/// The most an emulator may take, MiB.
+const MEMORY: u64 = 1024;
+
+/// What the container that runs out of memory may have, in bytes.
+const LIMIT: u64 = 32 * 1024 * 1024;
+
+/// What the container that stays does.
+const STEADY: &str = "while :; do sleep 1; done";
+
+#[test]
+#[ignore = "boots a virtual machine: cargo verify --only boards"]
+fn x86_64_with_cgroup_v2() -> Result<()> {
+    one_pod(Machine::Pc)
+}
+
+#[test]
+#[ignore = "boots a virtual machine: cargo verify --only boards"]
+fn aarch64_with_cgroup_v2() -> Result<()> {
+    one_pod(Machine::CortexA53)
+}
+
+fn one_pod(machine: Machine) -> Result<()> {
+    let mut node = BoardNode::boot(machine)?;
+    controllers_are_those_of_cgroup_v2(&mut node)?;
+    node.start()?;
+    node.apply(&pair())?;
+    one_container_runs_out_of_memory_and_the_other_stays(&mut node)?;
+    the_next_agent_adopts_what_runs(&mut node)?;
+    nothing_is_left_of_a_deleted_pod(&mut node)?;
+    let peak = node.guest.peak_memory_kib()? / 1024;
+    ensure!(peak <= MEMORY, "the emulator took {peak} MiB, more than {MEMORY}");
+    node.guest.leave()
+}
+
+/// A container that stays until it is asked to end, and then ends with 7, beside one that wants
+/// more memory than it may have.
+fn pair() -> Manifest {
+    let greedy = format!("exec busybox dd if=/dev/zero of=/dev/null bs={} count=1", 4 * LIMIT);
+    pod("pair")
+        .once()
+        .container("steady", BUSYBOX, &["sh", "-c", &format!("trap 'exit 7' TERM; {STEADY}")])
+        .container("greedy", BUSYBOX, &["sh", "-c", &greedy])
+        .with("resources", json!({"limits": {"memory": LIMIT.to_string()}}))
+}
+
+fn controllers_are_those_of_cgroup_v2(node: &mut BoardNode) -> Result<()> {
+    let controllers = node.guest.run("cat /sys/fs/cgroup/cgroup.controllers")?;
+    for wanted in ["cpu", "memory", "pids"] {
+        let found = controllers.split_whitespace().any(|name| name == wanted);
+        ensure!(found, "no {wanted} among {controllers}");
+    }
+    Ok(())
+}
+
+fn one_container_runs_out_of_memory_and_the_other_stays(node: &mut BoardNode) -> Result<()> {
+    let status = node.wait_for("pair", "greedy has ended, steady runs", |status| {
+        terminated(status, "greedy").is_ok() && runs(status, "steady")
+    })?;
+    let end = terminated(&status, "greedy")?;
+    ensure!(&*end.reason == "OOMKilled" && end.exit_code == 137, "greedy ended so: {end:?}");
+    ensure!(status.phase == Phase::Running, "the pod is {:?}", status.phase);
+    let shown = node.field("pair", ".status.phase")?;
+    ensure!(shown == "Running", "mote get shows {shown}");
+    Ok(())
+}
+
+fn the_next_agent_adopts_what_runs(node: &mut BoardNode) -> Result<()> {
+    let before = node.process(STEADY)?;
+    node.kill()?;
+    let orphan = node.process(STEADY)?;
+    ensure!(orphan == before, "without an agent: {before:?} became {orphan:?}");
+    node.start()?;
+    let adopted = node.process(STEADY)?;
+    ensure!(adopted == before, "under the next agent: {before:?} became {adopted:?}");
+    // It has adopted what it did not start if it learns how that ends.
+    node.guest.run(&format!("kill -TERM {}", adopted.pid))?;
+    let status = node.wait_for("pair", "failed", |status| status.phase == Phase::Failed)?;
+    let end = terminated(&status, "steady")?;
+    ensure!(end.exit_code == 7, "steady ended so: {end:?}");
+    let end = terminated(&status, "greedy")?;
+    ensure!(&*end.reason == "OOMKilled", "greedy is remembered so: {end:?}");
+    for name in ["steady", "greedy"] {
+        let restarts = container(&status, name)?.restarts;
+        ensure!(restarts == 0, "{name} was started again {restarts} times");
+    }
+    Ok(())
+}
+
+fn nothing_is_left_of_a_deleted_pod(node: &mut BoardNode) -> Result<()> {
+    node.delete("pair").context("delete the pod")?;
+    for (what, command) in [
+        ("cgroups", "find /sys/fs/cgroup/mote.slice -mindepth 1 -type d"),
+        ("mounts", "grep -E 'overlay|/var/lib/mote/|/run/mote/pods' /proc/mounts || true"),
+        ("processes", "grep -ls '^mote-pause$' /proc/[0-9]*/comm; true"),
+    ] {
+        let left = node.guest.run(command)?;
+        ensure!(left.is_empty(), "{what} are left: {left}");
+    }
+    Ok(())
+}
+
+fn runs(status: &PodStatus, name: &str) -> bool {
+    let container = container(status, name);
+    container.is_ok_and(|container| matches!(container.state, ContainerState::Running { .. }))
+}

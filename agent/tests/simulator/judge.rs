@@ -178,6 +178,10 @@ impl Judge {
     /// What an agent did not write down in time, the next does not know.
     pub(crate) fn agent_died(&mut self) {
         self.pauses.clear();
+        // Nor does it know what was told and could not be written down.
+        if self.card_failed {
+            self.phases.retain(|_, phase| phase.is_terminal());
+        }
     }
 
     pub(crate) fn remove(&mut self, uid: Uid, sandbox_alive: bool) {

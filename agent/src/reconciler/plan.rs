@@ -200,3 +200,6 @@ pub fn container_id(machine: &Machine, place: usize, attempt: u32) -> Option<Con
     let container = machine.pod().containers.get(place)?;
     Some(ContainerId { pod: machine.pod().name.uid, name: container.name.clone(), attempt })
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,10 +237,13 @@ async fn settle(
 }
 
 /// Asks again for what ours replaced on the broker though it was greater: the node keeps that, and
-/// so must the broker, or the two would differ for ever.
+/// so must the broker, or the two would differ for ever. Where the greater one is what was seen
+/// last, ours may still be on its way to the broker; saying the greater again does no harm.
 async fn put_back(link: &mut Link, plan: &Plan) -> anyhow::Result<()> {
     let place = (plan.key.clone(), plan.scope.clone());
-    let Some(greater) = link.fleet.overtaken.remove(&place) else { return Ok(()) };
+    let seen = link.fleet.object(&place.0, &place.1).cloned();
+    let newer = seen.filter(|seen| seen.revision > plan.object.revision);
+    let Some(greater) = link.fleet.overtaken.remove(&place).or(newer) else { return Ok(()) };
     let payload = frame::encode(&greater).context("encode what has the name")?;
     let (fleet, topic) = (link.name.clone(), Topic::Spec(place.0));
     let address = Address { fleet, scope: place.1, topic };

@@ -1,12 +1,13 @@
 //! The tasks of an agent, and the channels between them.
 
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{debug, info, warn};
 
 use super::real::{self, RealWorld};
 use super::{SuperviseError, cgroups, notify};
@@ -22,7 +23,11 @@ use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::oci::cgroup::Controller;
 use crate::steward::{self, Identity, LocalRequest, Steward};
 use crate::store;
+use crate::sys::memory;
 use crate::world::SharedEdges;
+
+/// When starting is over: connected, everything adopted.
+const STARTED: Duration = Duration::from_secs(5);
 
 /// Builds everything and starts every task. Each returns its name, should it ever end.
 pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, SuperviseError> {
@@ -48,7 +53,11 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
         steward::Channels { runtime: runtime_inbox, from_presence, to_presence, local: questions };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox: presence_inbox, outbox: presence_outbox, start };
-    let look = move || Sight { reading: instruments.read(), addresses: addresses() };
+    let look = move || {
+        let sight = Sight { reading: instruments.read(), addresses: addresses() };
+        give_back();
+        sight
+    };
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
     let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
 
@@ -65,10 +74,22 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
             }
         }
     }));
+    tasks.spawn_local(named("memory", async {
+        sleep(STARTED).await;
+        give_back();
+        pending::<()>().await;
+    }));
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local)));
     }
     Ok(tasks)
+}
+
+/// Lets go of the code that is not needed at rest.
+fn give_back() {
+    if let Err(error) = memory::give_back_program() {
+        debug!(error = %Chain(&error), "give the program's pages back");
+    }
 }
 
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod memory;
 pub mod mount;
 pub mod priority;
 pub mod process;

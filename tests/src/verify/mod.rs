@@ -112,11 +112,10 @@ fn run_group(group: &Group, built: &Built, long: bool, report: &mut Report) {
         let limit = report.left(group.part, long);
         let mut start = command(&program.executable);
         start.current_dir(&program.directory).env(binaries::DIRECTORY, &built.directory);
-        // What `cargo test` leaves out because it takes long.
-        start.arg("--include-ignored");
         if let Some(threads) = group.threads {
             start.env("RUST_TEST_THREADS", threads.to_string());
         }
+        // What `cargo test` leaves out because it takes long.
         if group.ignored {
             start.arg("--include-ignored");
         }

@@ -3,7 +3,6 @@
 //! Pods outlive their agent by design, so a node that is dropped first ends its agent and then
 //! everything the agent left: nothing of a test outlives it.
 
-use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -139,16 +138,8 @@ impl Node {
 
     /// Starts the agent and returns once it says that it runs.
     pub fn start(&mut self) -> Result<()> {
-        self.start_under(&[])
-    }
-
-    /// Starts the agent under a program that watches it.
-    pub fn start_under(&mut self, watcher: &[&str]) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
-        let program = self.program.as_os_str();
-        let mut words = watcher.iter().map(OsStr::new).chain([program]);
-        let mut start = command(words.next().context("there is a program")?);
-        start.args(words);
+        let mut start = command(&self.program);
         start.arg("--config").arg(self.config()).env("MOTE_LOG", self.level);
         let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
         agent.wait_for_line("started")?;

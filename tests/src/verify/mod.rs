@@ -12,10 +12,11 @@ mod libtest;
 mod needs;
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use build::Built;
@@ -25,6 +26,9 @@ use report::Report;
 use crate::binaries;
 use crate::process::{Process, command};
 use crate::wait::Deadline;
+
+/// Histories of the simulator under `--long`.
+const LONG_SEEDS: &str = "100000";
 
 /// Runs the project's tests.
 #[derive(Debug, Parser)]
@@ -39,6 +43,13 @@ pub struct Options {
     /// Large counts, no budgets: for a night, not for a change.
     #[arg(long)]
     long: bool,
+}
+
+/// A test program of the workspace, for tests that watch another one at work.
+pub fn program(package: &str, target: &str) -> Result<PathBuf> {
+    let programs = build::build()?.programs;
+    let found = programs.into_iter().find(|one| one.package == package && one.target == target);
+    Ok(found.with_context(|| format!("no test program {package}/{target}"))?.executable)
 }
 
 /// Runs what `options` ask for.
@@ -120,7 +131,7 @@ fn run_group(group: &Group, built: &Built, long: bool, report: &mut Report) {
             start.arg("--include-ignored");
         }
         if long {
-            start.env("MOTE_LONG", "1");
+            start.env("MOTE_LONG", "1").env("MOTE_SEEDS", LONG_SEEDS);
         }
         let outcome = run_tests(&program.label(), &mut start, limit);
         report.tests(group.name, &program.label(), outcome);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `status::*` | bytes of statuses on the wire, allocations of encoding and reading them |
 //! | `sizes::*` | bytes of the programs as they are shipped |
-//! | `work::*` | system calls and instructions per pod start, wakeups of a node at rest |
+//! | `work::*` | system calls per pod start, instructions of deciding, wakeups of a node at rest |
 //!
 //! `tests/budget.toml` says what each may be. More than a tenth above it fails: either it can be
 //! had for less, or the budget changes in the same commit, with the reason in its comment.

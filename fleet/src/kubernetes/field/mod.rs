@@ -165,14 +165,32 @@ pub fn put_each(map: &mut Map<String, Value>, key: &str, inner: &str, texts: &[S
     }
 }
 
+/// Reads a truth that is written as one of two words, of which the first stands for no.
+pub fn read_flag(fields: &mut Fields<'_, '_>, key: &'static str, words: [&'static str; 2]) -> bool {
+    let Some(value) = fields.value(key) else { return false };
+    let at = fields.at();
+    let found = words.iter().position(|word| value == *word);
+    if found.is_none() {
+        unsupported_word(value, &words, at.field(key), fields.findings());
+    }
+    found == Some(1)
+}
+
+/// Writes what [`read_flag`] reads.
+pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], flag: bool) {
+    if flag {
+        map.insert(key.into(), yes.into());
+    }
+}
+
 /// Defines reader and writer of a type with a default.
 ///
 /// `"key" => field` stands for any [`Field`]; `each "name"` for a list of objects with one text
-/// each; `groups` for objects that are flat on the wire; `unsupported` for what is reported.
+/// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `groups` for objects that are flat on the wire; `unsupported` for what is reported.
 macro_rules! object {
     (
         $type:ty {
-            $($key:literal => $($field:ident).+ $(each $inner:literal)?),* $(,)?
+            $($key:literal => $($field:ident).+ $(each $inner:literal)? $(flag $words:tt)?),* $(,)?
         }
         $(groups { $($group:literal { $($gkey:literal => $gfield:ident),* $(,)? } $(unsupported [$($gunsupported:literal),*])?)* })?
         $(skip [$($skipped:literal),* $(,)?])?
@@ -186,7 +204,7 @@ macro_rules! object {
             ) -> Option<Self> {
                 let mut fields = $crate::kubernetes::field::Fields::open(value, at, findings)?;
                 let mut object = Self::default();
-                $(object!(@read fields, $key, object.$($field).+ $(, $inner)?);)*
+                $(object!(@read fields, $key, object.$($field).+ $(, each $inner)? $(, flag $words)?);)*
                 $($(fields.inside($group, |inside| {
                     $(inside.set($gkey, &mut object.$gfield);)*
                     $(inside.unsupported(&[$($gunsupported),*]);)?
@@ -199,7 +217,7 @@ macro_rules! object {
 
             fn write(&self) -> serde_json::Value {
                 let mut map = serde_json::Map::new();
-                $(object!(@write map, $key, self.$($field).+ $(, $inner)?);)*
+                $(object!(@write map, $key, self.$($field).+ $(, each $inner)? $(, flag $words)?);)*
                 $($({
                     let mut inside = serde_json::Map::new();
                     $($crate::kubernetes::field::put(&mut inside, $gkey, &self.$gfield);)*
@@ -214,14 +232,20 @@ macro_rules! object {
         }
     };
     (@read $fields:ident, $key:literal, $target:expr) => { $fields.set($key, &mut $target) };
-    (@read $fields:ident, $key:literal, $target:expr, $inner:literal) => {
+    (@read $fields:ident, $key:literal, $target:expr, each $inner:literal) => {
         $target = $crate::kubernetes::field::read_each(&mut $fields, $key, $inner)
+    };
+    (@read $fields:ident, $key:literal, $target:expr, flag $words:tt) => {
+        $target = $crate::kubernetes::field::read_flag(&mut $fields, $key, $words)
     };
     (@write $map:ident, $key:literal, $source:expr) => {
         $crate::kubernetes::field::put(&mut $map, $key, &$source)
     };
-    (@write $map:ident, $key:literal, $source:expr, $inner:literal) => {
+    (@write $map:ident, $key:literal, $source:expr, each $inner:literal) => {
         $crate::kubernetes::field::put_each(&mut $map, $key, $inner, &$source)
+    };
+    (@write $map:ident, $key:literal, $source:expr, flag $words:tt) => {
+        $crate::kubernetes::field::put_flag(&mut $map, $key, $words, $source)
     };
 }
 pub(crate) use object;

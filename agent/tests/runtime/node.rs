@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,7 +16,10 @@ use mote_agent::runtime::{
     ObservedState, Rights, Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
 };
 use mote_protocol::name::Uid;
+use rustix::fs::inotify;
 use tempfile::TempDir;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -137,9 +141,13 @@ impl Node {
     /// Waits until a line is in an attempt's log; the container must write it sooner or later.
     pub async fn log_line(&self, id: &ContainerId, wanted: &str) {
         let path = self.log_path(id);
+        // The folder is there since the attempt was started; its file may not be.
+        let changes = changes(path.parent().expect("a folder"));
         let seen = async {
             while !fs::read_to_string(&path).unwrap_or_default().contains(wanted) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                // What was written between the look and this is waiting in the queue.
+                changes.readable().await.expect("the folder is watched").clear_ready();
+                forget(changes.get_ref());
             }
         };
         timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no `{wanted}` in the log"));
@@ -226,6 +234,21 @@ fn executable() -> PathBuf {
 fn runtime(config: &OciConfig) -> (mpsc::Receiver<RuntimeEvent>, OciRuntime) {
     let (tell, events) = mpsc::channel(64);
     (events, OciRuntime::new(config, tell).expect("a runtime"))
+}
+
+/// Becomes readable when a file in a folder appears or grows.
+fn changes(folder: &Path) -> AsyncFd<OwnedFd> {
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let queue = inotify::init(flags).expect("inotify");
+    let wanted = inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY;
+    inotify::add_watch(&queue, folder, wanted).expect("watch the folder");
+    mote_agent::sys::event::register(queue, Interest::READABLE).expect("a runtime")
+}
+
+/// Empties a queue of changes: whoever looks after that sees what they were about.
+fn forget(queue: &OwnedFd) {
+    let mut buffer = [0; 4096];
+    while rustix::io::read(queue, &mut buffer).is_ok_and(|len| len > 0) {}
 }
 
 fn make_layer(layer: &Path) {

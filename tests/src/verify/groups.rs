@@ -54,7 +54,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "the agent's, the operators' tool's and the harness's own tests",
         part: QUICK,
         root: true,
-        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX, Need::CRUN],
+        needs: &[Need::MOSQUITTO, Need::MOSQUITTO_SUB, Need::REGISTRY, Need::BUSYBOX, Need::CRUN],
         checks: &[],
         threads: None,
         ignored: false,

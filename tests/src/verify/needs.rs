@@ -19,6 +19,7 @@ pub(super) enum Need {
 
 impl Need {
     pub(super) const MOSQUITTO: Self = Self::Program("mosquitto", "mosquitto");
+    pub(super) const MOSQUITTO_SUB: Self = Self::Program("mosquitto_sub", "mosquitto-clients");
     pub(super) const REGISTRY: Self = Self::Program("docker-registry", "docker-registry");
     pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");

@@ -2,12 +2,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::extension::Extensions;
+use crate::extension::{Extension, Extensions};
 use crate::frame::{Body, FrameKind};
 use crate::limits::{MAX_ADDRESSES, MAX_DEVICES, MAX_LABEL, MAX_NODE_CONDITIONS};
+use crate::name::GroupName;
 use crate::status::{BootSeconds, IpAddress, Message, Reason};
 use crate::text::Short;
 
@@ -49,6 +51,27 @@ pub struct Birth {
     pub labels: BTreeMap<String, String>,
     /// Fields of the future.
     pub extensions: Extensions,
+}
+
+/// The extension of [`Birth`] that lists groups: their names, separated by commas. Who does not
+/// know it sees a node that could be in any group, which is what an older node looks like.
+const GROUPS: &str = "groups";
+
+impl Birth {
+    /// Lists the groups whose objects the node runs beside its own.
+    pub fn set_groups(&mut self, groups: &[GroupName]) {
+        let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+        let value = names.join(",").into_bytes();
+        self.extensions.0.retain(|extension| extension.name != GROUPS);
+        self.extensions.0.push(Extension { name: GROUPS.into(), critical: false, value });
+    }
+
+    /// The groups of the node; `None` where it does not say.
+    pub fn groups(&self) -> Option<Vec<GroupName>> {
+        let names = core::str::from_utf8(self.extensions.get(GROUPS)?).ok()?;
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(GroupName::new).collect::<Result<_, _>>().ok()
+    }
 }
 
 impl Body for Birth {

@@ -15,7 +15,7 @@ use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{Kind, Uid};
+use mote_protocol::name::{GroupName, Kind, Uid};
 use mote_protocol::node::*;
 use mote_protocol::object::*;
 use mote_protocol::pod::*;
@@ -465,6 +465,9 @@ fn birth() {
         extensions: Extensions::default(),
     };
     frozen("birth", &birth);
+    let mut birth = birth;
+    birth.set_groups(&["blue", "kiosk"].map(|name| GroupName::new(name).expect("a name")));
+    frozen("birth-groups", &birth);
 }
 
 #[test]

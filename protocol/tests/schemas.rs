@@ -5,6 +5,8 @@
 
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame::{self, Body, FrameError, FrameKind};
+use mote_protocol::name::GroupName;
+use mote_protocol::node::Birth;
 use serde::{Deserialize, Serialize};
 
 /// A release that knows one schema and no extension.
@@ -102,4 +104,25 @@ fn an_old_reader_refuses_the_new_schema_by_number() {
     assert_eq!(error.reason(), "UnknownSchema");
     assert_eq!(error.to_string(), "schema 2 is newer than 1, the newest this side knows");
     assert_eq!(frame::decode::<new::Lamp>(&bytes), Ok(lamp));
+}
+
+#[test]
+fn a_birth_tells_groups_to_those_who_ask_and_older_births_tell_none() {
+    let decode = |birth: &Birth| {
+        let bytes = frame::encode(birth).expect("encodes");
+        frame::decode::<Birth>(&bytes).expect("decodes")
+    };
+    let names = ["blue", "kiosk"].map(|name| GroupName::new(name).expect("a name"));
+    let mut birth = Birth::default();
+    assert_eq!(decode(&birth).groups(), None, "an agent that never heard of it");
+    birth.set_groups(&[]);
+    assert_eq!(decode(&birth).groups(), Some(Vec::new()));
+    birth.set_groups(&names);
+    let read = decode(&birth);
+    assert_eq!(read.groups(), Some(names.to_vec()));
+    // A tool that never heard of it reads everything else.
+    let unknown = read.extensions.unknown(&[]).expect("nothing critical");
+    assert_eq!(unknown.collect::<Vec<_>>(), ["groups"]);
+    birth.extensions.0[0].value = b"blue,@all".to_vec();
+    assert_eq!(decode(&birth).groups(), None, "what is no name is not believed");
 }

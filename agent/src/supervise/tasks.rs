@@ -121,6 +121,7 @@ fn facts(
         machine,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         labels,
+        groups: config.groups.clone(),
         heartbeat: config.heartbeat,
         capacity: capacity::capacity(totals, &config.limits),
         allocatable: capacity::allocatable(totals, &config.limits),

@@ -123,8 +123,8 @@ pub struct Target {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A pod goes to the node that spec.nodeName or --node names, to each node that -l selects, to a \
-group of nodes, or to --all of them. apply has succeeded when each node's status shows what was \
-sent; a node that is offline gets it when it comes back.
+group of nodes, or to --all of them. apply has succeeded when the status of each node that is known \
+to be meant shows what was sent; a node that is offline gets it when it comes back.
 
 Examples:
   mote apply -f pod.yaml --node pi-7

@@ -1,6 +1,6 @@
 //! A node as the object that an API server would show.
 
-use mote_protocol::name::NodeName;
+use mote_protocol::name::{GroupName, NodeName};
 use mote_protocol::node::{
     Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeStatus, Resources,
 };
@@ -20,6 +20,9 @@ pub fn node_value(name: &NodeName, node: &Node, now: i64) -> Value {
             metadata.insert("creationTimestamp".into(), at.into());
         }
         status.insert("nodeInfo".into(), info(birth));
+        if let Some(groups) = birth.groups() {
+            status.insert("groups".into(), groups.iter().map(GroupName::as_str).collect());
+        }
     }
     let mut spec = Map::new();
     if let Some(told) = &node.status {

@@ -1,6 +1,7 @@
 //! A node: who it is, and whether it can be heard.
 
 use mote_protocol::frame;
+use mote_protocol::name::GroupName;
 use mote_protocol::node::{Birth, Heartbeat, NodeCondition, NodeStatus, Session, Will};
 use mote_protocol::status::BootSeconds;
 use mote_protocol::topic::Topic;
@@ -79,6 +80,16 @@ impl Node {
         Presence::Online
     }
 
+    /// Its groups; `None` where it does not say.
+    pub fn groups(&self) -> Option<Vec<GroupName>> {
+        self.birth.as_ref()?.groups()
+    }
+
+    /// Whether it is in a group; `None` where it does not say.
+    pub fn is_in(&self, group: &GroupName) -> Option<bool> {
+        self.groups().map(|groups| groups.contains(group))
+    }
+
     /// Whether it can be heard.
     pub fn is_online(&self, now: i64) -> bool {
         self.presence(now) == Presence::Online
@@ -106,6 +117,20 @@ impl Node {
         let unschedulable = self.status.as_ref().is_some_and(|status| status.unschedulable);
         let suffix = if unschedulable { ",SchedulingDisabled" } else { "" };
         format!("{ready}{suffix}")
+    }
+
+    /// The GROUPS column of `get nodes -o wide`.
+    pub fn group_list(&self) -> String {
+        let groups = self.groups();
+        let names = groups.as_deref().map(|groups| {
+            let names: Vec<_> = groups.iter().map(GroupName::as_str).collect();
+            names.join(",")
+        });
+        match names {
+            None => "<unknown>".into(),
+            Some(names) if names.is_empty() => "<none>".into(),
+            Some(names) => names,
+        }
     }
 
     /// The ROLES column of `get nodes`.

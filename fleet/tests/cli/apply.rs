@@ -112,6 +112,37 @@ fn targets_are_named_selected_or_all_and_never_guessed() {
 }
 
 #[test]
+fn a_group_is_waited_for_as_far_as_nodes_say_that_they_are_in_it() {
+    let fleet = TestFleet::start();
+    let _member = fleet.node_in("pi-7", Some(&["blue", "kiosk"]));
+    let (_stranger, _old) = (fleet.node("pi-8"), fleet.node_in("pi-9", None));
+    let file = fleet.file("web.yaml", &pod("web", "web:1"));
+    let apply = |target: &[&str]| {
+        let mut arguments = vec!["apply", "-f", &file];
+        arguments.extend(target);
+        fleet.mote(&arguments)
+    };
+    assert_eq!(apply(&["--group", "kiosk"]).ok(), "pod/web created (node pi-7)\n");
+    assert_eq!(apply(&["--group", "green"]).ok(), "pod/web created (@green): sent\n");
+    let get = |more: &[&str]| {
+        let mut arguments = vec!["get", "pods", "--no-headers", "-o", "wide"];
+        arguments.extend(more);
+        fleet.mote(&arguments).ok()
+    };
+    assert!(get(&["--node", "pi-7"]).contains("Running"), "{}", get(&[]));
+    assert_eq!(get(&["--node", "pi-8"]), "");
+    let ready = fleet.mote(&["wait", "pod/web", "--node", "pi-7", "--for=condition=Ready"]);
+    assert_eq!(ready.ok(), "pod/web condition met\n");
+    // What was asked of a group is nearer than what is asked of all.
+    let all = apply(&["--all"]);
+    let keeps = "node pi-7 keeps the pod \"web\" that was applied to its group kiosk";
+    assert!(all.err.contains(keeps), "{all:?}");
+    let nodes = ["jsonpath={range .items[*]}{.metadata.name}{.status.groups}{\"\\n\"}{end}"];
+    let nodes = fleet.mote(&["get", "nodes", "-o", nodes[0]]).ok();
+    assert_eq!(nodes, "pi-7[\"blue\",\"kiosk\"]\npi-8[]\npi-9\n");
+}
+
+#[test]
 fn a_directory_and_stdin_are_applied_document_by_document() {
     let fleet = TestFleet::start();
     let _node = fleet.node("pi-7");

@@ -66,7 +66,12 @@ impl TestFleet {
 
     /// A node that behaves in some way.
     pub(crate) fn node_that(&self, name: &str, behaviour: Behaviour) -> FakeNode {
-        FakeNode::start(self.broker.port, "lab", name, behaviour)
+        FakeNode::start(self.broker.port, "lab", name, Some(&[]), behaviour)
+    }
+
+    /// A node that does what it is asked, in some groups; `None`: it does not say in which.
+    pub(crate) fn node_in(&self, name: &str, groups: Option<&[&str]>) -> FakeNode {
+        FakeNode::start(self.broker.port, "lab", name, groups, Behaviour::Obeys)
     }
 
     /// A file in the fleet's folder.

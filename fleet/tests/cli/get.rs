@@ -54,7 +54,8 @@ fn tables_have_kubectls_columns() {
             "EXTERNAL-IP",
             "OS-IMAGE",
             "KERNEL-VERSION",
-            "CONTAINER-RUNTIME"
+            "CONTAINER-RUNTIME",
+            "GROUPS"
         ]
     );
     assert_eq!(
@@ -69,7 +70,8 @@ fn tables_have_kubectls_columns() {
             "<none>",
             "Debian GNU/Linux 12 (bookworm)",
             "6.6.31",
-            "mote://0.1.0"
+            "mote://0.1.0",
+            "<none>"
         ]
     );
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mote_protocol::command::{Answer, Command, Reply};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{FleetName, Kind, NodeName, ObjectKey, RequestId, Uid};
+use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
     Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeInfo, NodeStatus, Session, Will,
 };
@@ -54,6 +54,8 @@ struct Life {
     fleet: FleetName,
     name: NodeName,
     behaviour: Behaviour,
+    /// Its groups; none where it does not say.
+    groups: Option<Vec<GroupName>>,
     uids: BTreeMap<ObjectKey, Uid>,
 }
 
@@ -66,7 +68,17 @@ pub(crate) fn boot_epoch() -> i64 {
 const SESSION: Session = Session { start: 1, connection: 1 };
 
 impl FakeNode {
-    pub(crate) fn start(port: u16, fleet: &str, name: &str, behaviour: Behaviour) -> Self {
+    /// A node in some groups, or one that does not say in which.
+    pub(crate) fn start(
+        port: u16,
+        fleet: &str,
+        name: &str,
+        groups: Option<&[&str]>,
+        behaviour: Behaviour,
+    ) -> Self {
+        let groups: Option<Vec<_>> = groups.map(|groups| {
+            groups.iter().map(|group| GroupName::new(group).expect("group")).collect()
+        });
         let fleet = FleetName::new(fleet).expect("fleet");
         let name = NodeName::new(name).expect("node");
         let address =
@@ -76,7 +88,7 @@ impl FakeNode {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("runtime").block_on(async {
-                let mut life = Life::begin(port, fleet, name, behaviour).await;
+                let mut life = Life::begin(port, fleet, name, groups, behaviour).await;
                 ready.send(()).expect("the test waits");
                 life.live(inbox).await;
             });
@@ -120,7 +132,13 @@ impl Drop for FakeNode {
 }
 
 impl Life {
-    async fn begin(port: u16, fleet: FleetName, name: NodeName, behaviour: Behaviour) -> Self {
+    async fn begin(
+        port: u16,
+        fleet: FleetName,
+        name: NodeName,
+        groups: Option<Vec<GroupName>>,
+        behaviour: Behaviour,
+    ) -> Self {
         let mut options = MqttOptions::new(format!("node-{name}"), "127.0.0.1", port);
         let scope = Scope::Node(name.clone());
         let will = Address { fleet: fleet.clone(), scope, topic: Topic::Will };
@@ -135,7 +153,8 @@ impl Life {
         ));
         options.set_max_packet_size(Some(2 * 1024 * 1024));
         let (client, events) = AsyncClient::new(options, 8192);
-        let mut life = Self { client, events, fleet, name, behaviour, uids: BTreeMap::new() };
+        let uids = BTreeMap::new();
+        let mut life = Self { client, events, fleet, name, behaviour, groups, uids };
         life.introduce().await;
         life
     }
@@ -153,7 +172,7 @@ impl Life {
 
     async fn introduce(&mut self) {
         let word = |text: &str| text.into();
-        let birth = Birth {
+        let mut birth = Birth {
             session: SESSION,
             boot_epoch: boot_epoch(),
             clock_trusted: true,
@@ -187,16 +206,22 @@ impl Life {
             .expect("room");
         status.conditions.push(ready).expect("room");
         status.capacity.cpu_milli = 4000;
+        if let Some(groups) = &self.groups {
+            birth.set_groups(groups);
+        }
         self.say(Topic::Birth, &birth);
         self.say(Topic::NodeStatus, &status);
-        for scope in [self.name.as_str(), "@all"] {
+        let groups = self.groups.iter().flatten().cloned().map(Scope::Group);
+        let scopes: Vec<_> =
+            [Scope::Node(self.name.clone()), Scope::All].into_iter().chain(groups).collect();
+        for scope in &scopes {
             for below in ["spec/#", "command/+"] {
                 let filter = format!("mote/v1/{}/{scope}/{below}", self.fleet);
                 self.client.try_subscribe(filter, QoS::AtLeastOnce).expect("room");
             }
         }
-        // Everything it said was taken when the last of four subscriptions and two messages is.
-        let mut pending = 6;
+        // Everything it said was taken when the last of its subscriptions and two messages is.
+        let mut pending = 2 * scopes.len() + 2;
         while pending > 0 {
             match self.events.poll().await.expect("the broker is there") {
                 Turn::Incoming(Packet::SubAck(_) | Packet::PubAck(_)) => pending -= 1,

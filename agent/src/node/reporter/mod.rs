@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mote_protocol::frame::{self, Body};
+use mote_protocol::name::GroupName;
 use mote_protocol::node::{
     Birth, Heartbeat, NodeAddress, NodeCondition, NodeStatus, ObjectDigest, Resources, Session,
     Will,
@@ -53,6 +54,8 @@ pub struct Facts {
     pub hostname: String,
     /// All labels.
     pub labels: BTreeMap<String, String>,
+    /// The groups whose objects it runs beside its own.
+    pub groups: Vec<GroupName>,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
     /// `status.capacity`.
@@ -286,7 +289,7 @@ where
         let (boot_epoch, clock_trusted) = (self.boot_epoch(), self.sight.reading.clock_trusted);
         self.born = Some((boot_epoch, clock_trusted));
         let board = self.facts.machine.board;
-        let birth = Birth {
+        let mut birth = Birth {
             session,
             identity: board.identity,
             boot_id: board.boot_id,
@@ -298,6 +301,7 @@ where
             labels: self.facts.labels.clone(),
             ..Birth::default()
         };
+        birth.set_groups(&self.facts.groups);
         self.owe(Topic::Birth, &birth, Delivery::AtLeastOnce);
     }
 

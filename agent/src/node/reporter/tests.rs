@@ -55,6 +55,7 @@ impl Bench {
             machine,
             hostname: "board-7".to_owned(),
             labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
+            groups: vec![GroupName::new("kiosk").expect("a name")],
             heartbeat: Duration::from_mins(5),
             capacity: Resources { cpu_milli: 4000, memory_kib: 500_000, ..Resources::default() },
             allocatable: Resources { cpu_milli: 3900, memory_kib: 400_000, ..Resources::default() },

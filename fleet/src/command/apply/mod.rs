@@ -23,6 +23,7 @@ use crate::kubernetes::object::manifest_value;
 use crate::manifest::{self, Manifest, document, source};
 use crate::output::console::Console;
 use crate::output::format::{self, OutputFormat};
+use crate::view::node::Node;
 use crate::view::{key_filters, node_filters};
 use plan::{Given, Plan, Verb};
 use progress::Progress;
@@ -160,15 +161,19 @@ fn announce<'m>(
     console: &mut Console,
 ) -> anyhow::Result<Vec<Awaited<'m>>> {
     let (now, namespace) = (now_s(), Some(&plan.key.namespace));
-    // Who is in a group only its members know: nobody can be waited for.
-    let known = !matches!(plan.scope, Scope::Group(_));
-    let nodes: Vec<_> = plan::reached(&link.fleet, &plan.scope).filter(|_| known).collect();
+    // A node that does not say which groups it is in cannot be waited for.
+    let known = |name: &&NodeName| match &plan.scope {
+        Scope::Group(group) => link.fleet.nodes.get(*name).and_then(|node| node.is_in(group)),
+        Scope::All | Scope::Node(_) => Some(true),
+    };
+    let nodes = plan::reached(&link.fleet, &plan.scope).filter(|name| known(name) == Some(true));
+    let nodes: Vec<_> = nodes.collect();
     let (mut awaited, mut told) = (Vec::new(), false);
     for node in nodes {
-        if plan.scope == Scope::All && has_own(link, plan, node) {
+        if let Some(nearer) = nearer(link, plan, node) {
             let name = &plan.key.name;
             console.warn(format_args!(
-                "node {node} keeps the pod \"{name}\" that was applied to it alone"
+                "node {node} keeps the pod \"{name}\" that was applied to {nearer}"
             ))?;
             continue;
         }
@@ -250,9 +255,19 @@ async fn put_back(link: &mut Link, plan: &Plan) -> anyhow::Result<()> {
     Ok(link.session.publish(&address.to_string(), payload, Retain::Yes).await?)
 }
 
-/// Whether a node was asked for a pod of this name by itself, which wins over the whole fleet's.
-fn has_own(link: &Link, plan: &Plan, node: &NodeName) -> bool {
-    link.fleet.object(&plan.key, &Scope::Node(node.clone())).is_some()
+/// What a node was asked in a nearer scope, which wins: by itself, then in one of its groups.
+fn nearer(link: &Link, plan: &Plan, node: &NodeName) -> Option<String> {
+    let asked = |scope: &Scope| link.fleet.object(&plan.key, scope).is_some();
+    if matches!(plan.scope, Scope::Node(_)) {
+        return None;
+    }
+    if asked(&Scope::Node(node.clone())) {
+        return Some("it alone".into());
+    }
+    let groups = link.fleet.nodes.get(node).and_then(Node::groups).unwrap_or_default();
+    let mut groups = groups.into_iter().filter(|_| plan.scope == Scope::All);
+    let group = groups.find(|group| asked(&Scope::Group(group.clone())))?;
+    Some(format!("its group {group}"))
 }
 
 fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {

@@ -154,8 +154,12 @@ pub fn reached<'f>(fleet: &'f Fleet, scope: &'f Scope) -> impl Iterator<Item = &
         Scope::Node(name) => Some(name),
         Scope::All | Scope::Group(_) => None,
     };
-    let many = fleet.nodes.keys().filter(move |_| one.is_none());
-    one.into_iter().chain(many)
+    let many = fleet.nodes.iter().filter(move |(_, node)| match scope {
+        Scope::Node(_) => false,
+        Scope::All => true,
+        Scope::Group(group) => node.is_in(group).unwrap_or(true),
+    });
+    one.into_iter().chain(many.map(|(name, _)| name))
 }
 
 fn is_told(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {

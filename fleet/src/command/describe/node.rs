@@ -56,6 +56,7 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
         &[
             ("Name", text(value, "/metadata/name").to_owned()),
             ("Roles", node.roles()),
+            ("Groups", node.group_list()),
             ("Labels", pairs(value, "/metadata/labels", "=")),
             ("Booted", or_none(text(value, "/metadata/creationTimestamp").into())),
             ("Clock", clock.to_owned()),

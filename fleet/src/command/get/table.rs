@@ -72,6 +72,7 @@ impl Columns {
                 "OS-IMAGE",
                 "KERNEL-VERSION",
                 "CONTAINER-RUNTIME",
+                "GROUPS",
             ]);
         }
         if self.labels {
@@ -100,6 +101,7 @@ impl Columns {
             row.push(word(birth.map(|birth| &*birth.info.os_image)));
             row.push(word(birth.map(|birth| &*birth.info.kernel)));
             row.push(word(birth.map(|birth| &*birth.info.runtime)));
+            row.push(node.group_list());
         }
         if self.labels {
             row.push(labels(birth.map(|birth| &birth.labels)));

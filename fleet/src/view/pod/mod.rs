@@ -76,10 +76,14 @@ impl Fleet {
         let known: Vec<_> = match scope {
             Scope::Node(_) => return vec![scope.clone()],
             Scope::All => self.nodes.keys().collect(),
-            // Who is in a group is known to its members alone: those that answered.
-            Scope::Group(_) => {
+            // Not every node says which groups it is in: then it counts once it has answered.
+            Scope::Group(group) => {
+                let is_in = |name: &&NodeName, unsaid| {
+                    self.nodes.get(*name).and_then(|node| node.is_in(group)).unwrap_or(unsaid)
+                };
                 let told = self.statuses.keys().filter(|(told, _)| told == key);
-                told.map(|(_, node)| node).collect()
+                let told = told.map(|(_, node)| node).filter(|name| is_in(name, true));
+                told.chain(self.nodes.keys().filter(|name| is_in(name, false))).collect()
             }
         };
         if known.is_empty() {
@@ -116,7 +120,7 @@ impl Fleet {
         let all = self.desired.range(first..).take_while(|((found, _), _)| found == key);
         let mut reaching: Vec<_> = all
             .filter_map(|((_, scope), object)| Some((scope, object.as_ref().ok()?)))
-            .filter(|(scope, _)| !matches!(scope, Scope::Node(_)) || *scope == at)
+            .filter(|(scope, _)| self.reaches(scope, at))
             .collect();
         reaching.sort_by_key(|(scope, object)| {
             let works_on = told.is_some_and(|told| told.accepted() == object.revision);
@@ -129,6 +133,17 @@ impl Fleet {
             (distance > 0, !works_on, distance)
         });
         reaching.first().copied()
+    }
+
+    /// Whether what is asked of a scope may be for a place.
+    fn reaches(&self, scope: &Scope, at: &Scope) -> bool {
+        match (scope, at) {
+            (Scope::Node(_), _) => scope == at,
+            (Scope::Group(group), Scope::Node(name)) => {
+                self.nodes.get(name).and_then(|node| node.is_in(group)).unwrap_or(true)
+            }
+            (Scope::Group(_) | Scope::All, _) => true,
+        }
     }
 }
 

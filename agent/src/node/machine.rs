@@ -42,7 +42,7 @@ impl Machine {
         let serial = files.first(SERIALS);
         let kernel = rustix::system::uname();
         let info = NodeInfo {
-            agent: Short::new(env!("CARGO_PKG_VERSION")),
+            agent: Short::new(concat!("v", env!("CARGO_PKG_VERSION"))),
             runtime: Short::new("libcontainer://0.7.0"),
             kernel: Short::new(&kernel.release().to_string_lossy()),
             os_image: pretty_name(&files.text("etc/os-release")),
@@ -147,6 +147,7 @@ mod tests {
     fn a_board_says_what_it_is() {
         let root = board();
         let machine = Machine::read(root.path(), Path::new("/var/lib/mote"), ARM);
+        assert!(machine.info.agent.starts_with('v'), "as Kubernetes writes versions");
         assert_eq!(machine.info.os_image, "Debian GNU/Linux 12");
         assert_eq!(machine.info.board, "Raspberry Pi Zero 2 W Rev 1.0");
         assert_eq!(machine.info.serial, "00000000abcdef01");

@@ -42,6 +42,9 @@ Options:
 Use \"mote COMMAND --help\" for more information about a command.
 ";
 
+/// Where the help of a command shows the flags that are not its own.
+const GLOBAL: &str = "Global Options";
+
 /// mote controls a fleet of nodes through their MQTT broker.
 #[derive(Debug, Parser)]
 #[command(
@@ -66,16 +69,16 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Configuration file (default ~/.config/mote/config or ~/.mote/config)
-    #[arg(long, global = true, env = "MOTE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MOTE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Context of the configuration file to use
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     pub context: Option<String>,
     /// Namespace of this request
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     pub namespace: Option<Namespace>,
     /// How long the broker may take for one answer
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub request_timeout: Duration,
 }
 
@@ -375,6 +378,18 @@ mod tests {
                 subcommand.get_about().expect("about")
             );
             assert!(help.contains(&line), "{line}\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_shows_its_own_flags_before_those_of_all() {
+        let mut command = Cli::command();
+        command.build();
+        for subcommand in command.get_subcommands_mut() {
+            let help = subcommand.render_help().to_string();
+            let (own, global) = help.split_once("\nGlobal Options:\n").expect("a heading");
+            assert!(own.contains("\nOptions:\n") && !own.contains("--config"), "{help}");
+            assert!(global.contains("--config") && global.contains("--namespace"), "{help}");
         }
     }
 }

@@ -95,6 +95,8 @@ pub struct NodeLimits {
     pub reserved_cpu_milli: u32,
     /// Memory kept for the system, in MiB.
     pub reserved_memory_mib: u64,
+    /// Processes and threads of one pod, as the kubelet's `podPidsLimit`; `None` is no bound.
+    pub pod_pids: Option<u64>,
 }
 
 /// The run directory alone, for questions to an agent that runs: it may well run on an older
@@ -309,10 +311,13 @@ fn read_limits(section: &mut Section<'_, '_>) -> NodeLimits {
     let pods = section.integer("pods", 1..=110, 32);
     let cpu = section.integer("reserved_cpu_milli", 0..=64_000, 100);
     let memory = section.integer("reserved_memory_mib", 0..=1_048_576, 32);
+    // Kubernetes knows none unless told: its machines have more than a runaway pod can take.
+    let pids = section.integer("pod_pids", 0..=4_194_304, 1024);
     NodeLimits {
         pods: u32::try_from(pods).unwrap_or(u32::MAX),
         reserved_cpu_milli: u32::try_from(cpu).unwrap_or(u32::MAX),
         reserved_memory_mib: memory,
+        pod_pids: (pids > 0).then_some(pids),
     }
 }
 

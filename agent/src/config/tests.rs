@@ -163,6 +163,23 @@ fn broker_urls_are_hosts_and_ports_and_nothing_else() {
     }
 }
 
+/// What operators read of a node must fit one status, whatever its configuration says.
+#[test]
+fn the_largest_labels_and_groups_fit_a_birth() {
+    let label = |number: usize| {
+        let key = format!("{number:02}{}/{}", "d".repeat(251), "k".repeat(63));
+        (key, "v".repeat(63))
+    };
+    let labels: BTreeMap<_, _> = (0..MAX_LABELS).map(label).collect();
+    assert!(labels.iter().all(|(key, value)| label::check(key, value).is_ok()));
+    let group = |number: usize| GroupName::new(&format!("{}{number:02}", "g".repeat(61)));
+    let groups: Vec<_> = (0..MAX_GROUPS).map(|number| group(number).expect("a name")).collect();
+    let mut birth = mote_protocol::node::Birth { labels, ..Default::default() };
+    birth.set_groups(&groups);
+    let bytes = mote_protocol::frame::encode(&birth).expect("fits");
+    assert!(bytes.len() + 1024 < mote_protocol::limits::MAX_STATUS, "no room for the rest");
+}
+
 #[test]
 fn an_unreadable_file_names_itself() {
     let error = Config::load(Path::new("/nonexistent/agent.toml")).expect_err("not there");

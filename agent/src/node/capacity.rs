@@ -48,7 +48,12 @@ mod tests {
     #[test]
     fn pods_get_what_the_system_does_not_need() {
         let totals = Totals { cpus: 4, memory_kib: 512 * 1024, disk_kib: 1000 };
-        let limits = NodeLimits { pods: 32, reserved_cpu_milli: 100, reserved_memory_mib: 32 };
+        let limits = NodeLimits {
+            pods: 32,
+            reserved_cpu_milli: 100,
+            reserved_memory_mib: 32,
+            pod_pids: None,
+        };
         let found = allocatable(&totals, &limits);
         assert_eq!(found.cpu_milli, 3900);
         // 512 MiB without 32 that are reserved and the tenth that stays free.
@@ -60,7 +65,12 @@ mod tests {
     #[test]
     fn a_reserve_greater_than_the_machine_leaves_nothing() {
         let totals = Totals { cpus: 1, memory_kib: 64 * 1024, disk_kib: 0 };
-        let limits = NodeLimits { pods: 1, reserved_cpu_milli: 2000, reserved_memory_mib: 4096 };
+        let limits = NodeLimits {
+            pods: 1,
+            reserved_cpu_milli: 2000,
+            reserved_memory_mib: 4096,
+            pod_pids: None,
+        };
         let found = allocatable(&totals, &limits);
         assert_eq!((found.cpu_milli, found.memory_kib), (0, 0));
     }

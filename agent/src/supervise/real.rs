@@ -49,6 +49,7 @@ pub(super) fn edges(
         state: config.state_dir.clone(),
         cgroup_root: config.cgroup_root.clone(),
         executable: PROGRAM.into(),
+        pod_pids: config.limits.pod_pids,
         ..OciConfig::default()
     };
     let runtime = OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?;

@@ -1,11 +1,12 @@
 //! From `mote apply` to a process, to a status, to nothing.
 
-use anyhow::{Result, ensure};
-use mote_protocol::status::{Phase, PodCondition};
+use anyhow::{Context, Result, ensure};
+use mote_protocol::status::{Phase, PodCondition, PodStatus};
 use mote_tests::broker::BrokerOptions;
 use mote_tests::host::{Remains, namespace, open_files};
 use mote_tests::image::{Builder, Image};
 use mote_tests::manifest::pod;
+use mote_tests::node::NodeOptions;
 use mote_tests::process::wait_for_exit;
 use mote_tests::wait::Deadline;
 use mote_tests::world::{BUSYBOX, World, container, spec_topic, terminated};
@@ -28,6 +29,27 @@ fn an_applied_pod_runs_and_mote_shows_it() -> Result<()> {
     let table = world.operator.run(&["get", "pods", "--node", "n1"])?.succeeded()?;
     assert!(table.contains("web") && table.contains("Running"), "{table}");
     Ok(())
+}
+
+#[test]
+fn a_fork_bomb_stops_at_the_pods_bound_and_others_go_on() -> Result<()> {
+    let world = World::new()?;
+    let options = NodeOptions { extra: "limits.pod_pids = 48".into(), ..world.options("n1") };
+    let mut node = world.prepare(options)?;
+    node.start()?;
+    let other = pod("other").container("main", BUSYBOX, &["sleep", "1002"]);
+    world.operator.apply(&other, &node)?;
+    world.wait_for_phase(&node, "other", Phase::Running)?;
+    // Far more than the bound, and not so many that they hurt where it does not hold.
+    let script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 1000 & done";
+    let bomb = pod("bomb").container("main", BUSYBOX, &["sh", "-c", script]).once();
+    world.operator.apply(&bomb, &node)?;
+    let over = |status: &PodStatus| terminated(status, "main").is_ok();
+    let status = world.wait_for(&node, "bomb", "over", over)?;
+    let printed = node.printed(&status.uid.context("it ran")?, "main")?;
+    let end = terminated(&status, "main")?;
+    ensure!(end.exit_code != 0 && printed.contains("can't fork"), "{end:?}: {printed}");
+    node.process("sleep 1002").map(drop)
 }
 
 #[test]

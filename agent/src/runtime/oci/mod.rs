@@ -61,6 +61,8 @@ pub struct OciConfig {
     pub log_bytes: u32,
     /// Files of one container's log, the current one included.
     pub log_files: u8,
+    /// Processes and threads of one pod, its `mote-pause` included; `None` is no bound.
+    pub pod_pids: Option<u64>,
 }
 
 impl Default for OciConfig {
@@ -72,6 +74,7 @@ impl Default for OciConfig {
             executable: PathBuf::from("/proc/self/exe"),
             log_bytes: 256 * 1024,
             log_files: 2,
+            pod_pids: None,
         }
     }
 }
@@ -90,6 +93,7 @@ pub struct OciRuntime {
     layout: Layout,
     log_bytes: u32,
     log_files: u8,
+    pod_pids: Option<u64>,
     tree: Tree,
     /// This program, through a mount that nobody can write to.
     helper: OwnedFd,
@@ -128,6 +132,7 @@ impl OciRuntime {
             layout,
             log_bytes: config.log_bytes,
             log_files: config.log_files,
+            pod_pids: config.pod_pids,
             tree,
             helper,
             pause,

@@ -48,7 +48,8 @@ impl OciRuntime {
     fn prepare(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
         let uid = &request.uid;
         let groups = || -> Result<_, CgroupError> {
-            let unenforced = self.tree.pod(uid).create(&request.limits, Level::Pod)?;
+            let limits = Limits { pids: self.pod_pids, ..request.limits };
+            let unenforced = self.tree.pod(uid).create(&limits, Level::Pod)?;
             self.tree.pause(uid).create(&Limits::default(), Level::Container)?;
             Ok(unenforced)
         };

@@ -170,9 +170,17 @@ fn number_after(text: &str, name: &str) -> Result<u64> {
     word.with_context(|| format!("no `{name}`"))?.parse().context("a number")
 }
 
-/// Files open in a process.
-pub fn open_files(pid: Pid) -> Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?.count())
+/// Files open in a process, without those below `flash`: they are written at any time, and open
+/// only while they are.
+pub fn open_files(pid: Pid, flash: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?;
+    let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let lasting = targets.filter(|target| !(target.starts_with(flash) && target.is_file()));
+    // Without the inode: a socket that was made again is as good as the one before.
+    let kind = |target: PathBuf| target.display().to_string().split('[').next().map(str::to_owned);
+    let mut kinds: Vec<_> = lasting.filter_map(kind).collect();
+    kinds.sort_unstable();
+    Ok(kinds)
 }
 
 /// The inode that names a namespace (`net`, `mnt`, `pid`, ...) of a process.

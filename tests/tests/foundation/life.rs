@@ -115,7 +115,7 @@ fn a_deleted_pod_leaves_nothing() -> Result<()> {
     world.wait_for_phase(&node, "first", Phase::Running)?;
     world.operator.delete("first", &node)?;
     let nothing = node.footprint().remains()?;
-    let files = open_files(node.pid()?)?;
+    let files = open_files(node.pid()?, &node.state())?;
     let web = pod("web")
         .init("first", BUSYBOX, &["true"])
         .container("one", BUSYBOX, &["sleep", "1001"])
@@ -128,7 +128,7 @@ fn a_deleted_pod_leaves_nothing() -> Result<()> {
     world.wait_until_gone(&node, "web")?;
     assert_eq!(node.footprint().remains()?, nothing);
     assert!(!namespaces_of_the_machine().contains(&held), "the network namespace is still held");
-    assert_eq!(open_files(node.pid()?)?, files, "files left open in the agent");
+    assert_eq!(open_files(node.pid()?, &node.state())?, files, "files left open in the agent");
     let retained = world.observer.retained()?;
     assert!(!retained.contains_key(&spec_topic(&node, "web")), "the tombstone was not cleared");
     let left = std::fs::read_dir(node.state().join("pods")).map_or(0, Iterator::count);

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod fault;
+pub mod handler;
 pub mod machine;
 mod moment;
 pub mod phase;

@@ -180,7 +180,7 @@ fn environment(pod: &Pod, container: &Container, image: Vec<String>) -> Vec<Stri
 }
 
 /// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are.
-fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
+pub(super) fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {

@@ -10,6 +10,7 @@ use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
+use super::handler::Checks;
 use super::qos::QosClass;
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest};
@@ -98,6 +99,8 @@ pub struct Container {
     pub stop_signal: Option<u8>,
     /// A terminal instead of pipes.
     pub tty: bool,
+    /// Probes and hooks, where it has any. Most have none, and a pod must stay small.
+    pub checks: Option<Box<Checks>>,
 }
 
 impl Pod {

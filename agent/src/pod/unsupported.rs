@@ -66,11 +66,6 @@ impl Findings {
             let mapped = port.host_port != 0 && !host_network;
             self.refused(mapped, path, &format!("ports[{place}].hostPort"));
         }
-        self.refused(container.liveness_probe.is_some(), path, "livenessProbe");
-        self.refused(container.readiness_probe.is_some(), path, "readinessProbe");
-        self.refused(container.startup_probe.is_some(), path, "startupProbe");
-        self.refused(container.post_start.is_some(), path, "lifecycle.postStart");
-        self.refused(container.pre_stop.is_some(), path, "lifecycle.preStop");
         self.amounts(&format!("{path}.resources.requests"), &container.requests);
         self.amounts(&format!("{path}.resources.limits"), &container.limits);
         self.ignored(container.stdin, path, "stdin");

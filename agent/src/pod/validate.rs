@@ -18,6 +18,8 @@ use super::unsupported::{self, Finding};
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Rights};
 
+mod checks;
+
 /// `terminationGracePeriodSeconds` where unset.
 pub const DEFAULT_GRACE_S: u32 = 30;
 
@@ -86,7 +88,7 @@ impl Check {
     }
 
     fn pod(&mut self, spec: &wire::PodSpec, labels: &BTreeMap<String, String>) {
-        let grace = spec.termination_grace_period_s.unwrap_or(DEFAULT_GRACE_S);
+        let grace = grace_s(spec);
         let rule = format!("{grace} s exceeds {MAX_GRACE_S} s");
         self.require(grace <= MAX_GRACE_S, "spec.terminationGracePeriodSeconds", rule);
         let deadline = spec.active_deadline_s != Some(0);
@@ -118,6 +120,9 @@ impl Check {
             for (place, container) in containers.iter().enumerate() {
                 let path = format!("spec.{list}[{place}]");
                 self.container(&path, container);
+                let init = list == "initContainers";
+                let role = if init { init_role(container) } else { ContainerRole::App };
+                checks::check(self, &path, role, container, grace_s(spec));
                 let message = format!("`{}` is the name of another container", container.name);
                 self.require(names.insert(&container.name), format!("{path}.name"), message);
                 let sidecar = container.restart_always && list == "containers";
@@ -201,20 +206,25 @@ fn bare(capability: &str) -> &str {
     capability.strip_prefix("CAP_").unwrap_or(capability)
 }
 
+fn grace_s(spec: &wire::PodSpec) -> u32 {
+    spec.termination_grace_period_s.unwrap_or(DEFAULT_GRACE_S)
+}
+
+fn init_role(container: &wire::Container) -> ContainerRole {
+    if container.restart_always { ContainerRole::Sidecar } else { ContainerRole::Init }
+}
+
 fn build(name: PodName, spec: &wire::PodSpec) -> Pod {
     let all = || spec.init_containers.iter().chain(&spec.containers);
     let class = qos::class(all());
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
-    let role = |container: &wire::Container| {
-        if container.restart_always { ContainerRole::Sidecar } else { ContainerRole::Init }
-    };
-    let init = spec.init_containers.iter().map(|container| (role(container), container));
+    let init = spec.init_containers.iter().map(|container| (init_role(container), container));
     let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
     let containers =
         init.chain(apps).map(|(role, c)| build_container(spec, role, c, smallest_app)).collect();
     Pod {
         restart_policy: spec.restart_policy,
-        grace_s: spec.termination_grace_period_s.unwrap_or(DEFAULT_GRACE_S),
+        grace_s: grace_s(spec),
         active_deadline: spec.active_deadline_s.map(|s| Duration::from_secs(s.into())),
         host: HostNamespaces {
             network: spec.network.host_network,
@@ -271,6 +281,7 @@ fn build_container(
         },
         stop_signal: container.stop_signal,
         tty: container.tty,
+        checks: checks::build(container),
     }
 }
 

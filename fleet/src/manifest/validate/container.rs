@@ -14,6 +14,9 @@ use crate::kubernetes::probe::{PORT_NAME, is_port_name};
 /// A host port that a container takes: address, number, protocol.
 type HostPort<'s> = (&'s str, u16, &'static str);
 
+/// `terminationGracePeriodSeconds` where unset.
+const DEFAULT_GRACE_S: u32 = 30;
+
 pub(super) fn check_all(
     spec: &PodSpec,
     volumes: &BTreeSet<&str>,
@@ -36,6 +39,8 @@ pub(super) fn check_all(
                 findings.duplicate(at.field("name"), &container.name);
             }
             check(container, init, volumes, at, findings);
+            let grace_s = spec.termination_grace_period_s.unwrap_or(DEFAULT_GRACE_S);
+            probe::check(container, init, grace_s, at, findings);
             // Regular init containers run one after another and may use the same port.
             let mut own = BTreeSet::new();
             let taken = if init && !container.restart_always { &mut own } else { &mut host_ports };
@@ -63,7 +68,6 @@ fn check(
     environment(container, at, findings);
     amounts(container, at.field("resources"), findings);
     volume::check_mounts(&container.volume_mounts, volumes, at.field("volumeMounts"), findings);
-    probe::check(container, init, at, findings);
     security(container, at.field("securityContext"), findings);
 }
 

@@ -5,7 +5,13 @@ use mote_protocol::pod::{Container, Handler, Port, Probe};
 use crate::kubernetes::findings::Findings;
 use crate::kubernetes::path::Path;
 
-pub(super) fn check(container: &Container, init: bool, at: Path<'_>, findings: &mut Findings) {
+pub(super) fn check(
+    container: &Container,
+    init: bool,
+    grace_s: u32,
+    at: Path<'_>,
+    findings: &mut Findings,
+) {
     let probes = [
         ("livenessProbe", &container.liveness_probe),
         ("readinessProbe", &container.readiness_probe),
@@ -30,7 +36,8 @@ pub(super) fn check(container: &Container, init: bool, at: Path<'_>, findings: &
     let lifecycle = at.field("lifecycle");
     for (key, hook) in hooks {
         if let Some(hook) = hook {
-            check_port(hook, container, lifecycle.field(key), findings);
+            check_handler(hook, container, lifecycle.field(key), findings);
+            check_sleep(hook, grace_s, lifecycle.field(key), findings);
         }
     }
 }
@@ -42,7 +49,7 @@ fn check_probe(
     at: Path<'_>,
     findings: &mut Findings,
 ) {
-    check_port(&probe.handler, container, at, findings);
+    check_handler(&probe.handler, container, at, findings);
     let readiness = key == "readinessProbe";
     if let Some(threshold) = probe.success_threshold.filter(|n| !readiness && *n > 1) {
         findings.invalid(at.field("successThreshold"), threshold, "must be 1");
@@ -57,15 +64,46 @@ fn check_probe(
     }
 }
 
+fn check_handler(handler: &Handler, container: &Container, at: Path<'_>, findings: &mut Findings) {
+    match handler {
+        Handler::HttpGet(get) => {
+            check_port(&get.port, container, at.field("httpGet"), findings);
+            check_headers(&get.headers, at.field("httpGet"), findings);
+        }
+        Handler::TcpSocket { port, .. } => {
+            check_port(port, container, at.field("tcpSocket"), findings);
+        }
+        Handler::Exec(_) | Handler::Grpc { .. } | Handler::Sleep(_) => {}
+    }
+}
+
 /// A port by name must be one of the container's ports, as a node would look it up.
-fn check_port(handler: &Handler, container: &Container, at: Path<'_>, findings: &mut Findings) {
-    let (key, port) = match handler {
-        Handler::HttpGet(get) => ("httpGet", &get.port),
-        Handler::TcpSocket { port, .. } => ("tcpSocket", port),
-        Handler::Exec(_) | Handler::Grpc { .. } | Handler::Sleep(_) => return,
-    };
+fn check_port(port: &Port, container: &Container, at: Path<'_>, findings: &mut Findings) {
     let Port::Name(name) = port else { return };
     if !container.ports.iter().any(|known| known.name == *name) {
-        findings.not_found(at.field(key).field("port"), name);
+        findings.not_found(at.field("port"), name);
+    }
+}
+
+fn check_headers(headers: &[(String, String)], at: Path<'_>, findings: &mut Findings) {
+    let list = at.field("httpHeaders");
+    for (place, (name, _)) in headers.iter().enumerate() {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if name.is_empty() {
+            findings.required(list.index(place).field("name"));
+        } else if !name.bytes().all(valid) {
+            let detail = "a valid HTTP header must consist of alphanumeric characters or '-' \
+                          (e.g. 'X-Header-Name')";
+            findings.invalid_text(list.index(place).field("name"), name, detail);
+        }
+    }
+}
+
+fn check_sleep(hook: &Handler, grace_s: u32, at: Path<'_>, findings: &mut Findings) {
+    let Handler::Sleep(seconds) = hook else { return };
+    if !(1..=grace_s).contains(seconds) {
+        let detail =
+            format!("must be greater than 0 and at most terminationGracePeriodSeconds ({grace_s})");
+        findings.invalid(at.field("sleep").field("seconds"), seconds, detail);
     }
 }

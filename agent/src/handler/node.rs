@@ -1,0 +1,69 @@
+//! [`Handlers`] of a real node.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::dial::PodSockets;
+use super::{Handlers, HookError, Outcome, Target, exec, grpc, http, tcp};
+use crate::pod::handler::{Handler, Port};
+use crate::runtime::Runtime;
+
+/// Runs commands through the runtime, and asks servers in the networks of its pods.
+#[derive(Debug)]
+pub struct NodeHandlers<R> {
+    runtime: Rc<R>,
+}
+
+impl<R: Runtime + PodSockets> NodeHandlers<R> {
+    /// Handlers for the containers of `runtime`.
+    pub const fn new(runtime: Rc<R>) -> Self {
+        Self { runtime }
+    }
+}
+
+/// The number of a port, or what the kubelet says where a container has none of that name.
+fn number(port: &Port) -> Result<u16, String> {
+    match port {
+        Port::Number(number) => Ok(*number),
+        Port::Unknown(name) => Err(format!("port {name} not found")),
+    }
+}
+
+impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
+    async fn probe(&self, target: &Target, handler: &Handler, timeout: Duration) -> Outcome {
+        let runtime = &*self.runtime;
+        match handler {
+            Handler::Exec(command) => exec::probe(runtime, target, command, timeout).await,
+            Handler::Http(get) => match number(&get.port) {
+                Ok(port) => http::probe(runtime, target, get, port, timeout).await,
+                Err(unknown) => Outcome::Errored(unknown),
+            },
+            Handler::Tcp { host, port } => match number(port) {
+                Ok(port) => tcp::probe(runtime, target, (host, port), timeout).await,
+                Err(unknown) => Outcome::Errored(unknown),
+            },
+            Handler::Grpc { port, service } => {
+                grpc::probe(runtime, target, *port, service, timeout).await
+            }
+            // No specification that was accepted has such a probe.
+            Handler::Sleep(_) => Outcome::Errored("missing probe handler".to_owned()),
+        }
+    }
+
+    async fn hook(&self, target: &Target, handler: &Handler) -> Result<(), HookError> {
+        let runtime = &*self.runtime;
+        match handler {
+            Handler::Exec(command) => exec::hook(runtime, target, command).await,
+            Handler::Http(get) => {
+                let port = number(&get.port).map_err(|cause| HookError::Http { cause })?;
+                http::hook(runtime, target, get, port).await
+            }
+            Handler::Sleep(span) => {
+                tokio::time::sleep(*span).await;
+                Ok(())
+            }
+            Handler::Tcp { .. } => Err(HookError::Invalid { handler: "tcpSocket" }),
+            Handler::Grpc { .. } => Err(HookError::Invalid { handler: "grpc" }),
+        }
+    }
+}

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod event;
 pub mod memory;
 pub mod mount;
+pub mod netns;
 pub mod priority;
 pub mod process;
 pub mod seccomp;

@@ -5,6 +5,7 @@
 mod adopt;
 mod exec;
 mod life;
+mod network;
 mod node;
 mod refuse;
 mod rights;

@@ -20,6 +20,7 @@ mod record;
 mod remove;
 pub mod sandbox;
 mod setup;
+mod socket;
 mod start;
 mod wait;
 

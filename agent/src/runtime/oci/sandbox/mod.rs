@@ -26,6 +26,7 @@ use mote_pause::wire::{
     EXIT_SLOTS, EXITS, Exit, Hello, Key, LogEnd, LogFile, Namespace, Namespaces, Reply, Request,
     Role, Run, SOCKET, Strings, Unshare,
 };
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt::socket_peercred,
 };
@@ -148,6 +149,16 @@ impl Sandbox {
     pub fn namespace(&self, kind: Namespace) -> Option<PathBuf> {
         let held = self.hello.namespaces.has(kind);
         held.then(|| format!("/proc/{}/fd/{}", self.hello.pid, kind.fd()).into())
+    }
+
+    /// The pod's namespace of this kind as an open file; nothing if the pod uses the host's.
+    pub fn open_namespace(&self, kind: Namespace) -> io::Result<Option<OwnedFd>> {
+        let Some(path) = self.namespace(kind) else { return Ok(None) };
+        let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        // Checked after it was opened: as long as its end of the line was open, the number in the
+        // path was the sandbox's.
+        let up = self.line.is_up()?;
+        up.then_some(Some(opened)).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Creates the pod's namespaces; once in its life.

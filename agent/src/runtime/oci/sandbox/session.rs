@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mote_pause::children::{MAX_ALIVE, MAX_ENDED};
 use mote_pause::wire::{MAX_FDS, MAX_MESSAGE, Reply, Request, WireError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
@@ -54,6 +55,13 @@ impl Line {
             socket: register(socket, Interest::READABLE | Interest::WRITABLE)?,
             waiting: Mutex::default(),
         })
+    }
+
+    /// Whether the other end is still open.
+    pub(super) fn is_up(&self) -> io::Result<bool> {
+        let mut line = [PollFd::new(self.socket.get_ref(), PollFlags::empty())];
+        poll(&mut line, Some(&Timespec::default()))?;
+        Ok(line.iter().all(|line| line.revents().is_empty()))
     }
 
     /// Asks, and waits for the one answer.

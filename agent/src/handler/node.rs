@@ -1,12 +1,17 @@
 //! [`Handlers`] of a real node.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
+
+use mote_protocol::name::Uid;
+use rustix::net::AddressFamily;
 
 use super::dial::PodSockets;
 use super::{Handlers, HookError, Outcome, Target, exec, grpc, http, tcp};
 use crate::pod::handler::{Handler, Port};
-use crate::runtime::Runtime;
+use crate::runtime::oci::OciRuntime;
+use crate::runtime::{Runtime, RuntimeError};
 
 /// Runs commands through the runtime, and asks servers in the networks of its pods.
 #[derive(Debug)]
@@ -65,5 +70,11 @@ impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
             Handler::Tcp { .. } => Err(HookError::Invalid { handler: "tcpSocket" }),
             Handler::Grpc { .. } => Err(HookError::Invalid { handler: "grpc" }),
         }
+    }
+}
+
+impl PodSockets for OciRuntime {
+    async fn pod_socket(&self, uid: &Uid, family: AddressFamily) -> Result<OwnedFd, RuntimeError> {
+        Self::pod_socket(self, uid, family).await
     }
 }

@@ -10,6 +10,7 @@ pub mod op;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mote_protocol::name::Uid;
@@ -349,4 +350,39 @@ pub trait Runtime {
     /// Removes all of a pod: kills what still runs, then cgroups, mounts, namespaces, logs and
     /// directories. A pod that is not there is no error.
     fn remove_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), RuntimeError>>;
+}
+
+/// One runtime for those that run pods and those that run handlers in them.
+impl<R: Runtime> Runtime for Rc<R> {
+    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+        R::list(self).await
+    }
+
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+        R::create_sandbox(self, request).await
+    }
+
+    async fn start(&self, request: &StartRequest) -> Result<BootTime, RuntimeError> {
+        R::start(self, request).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        R::signal(self, id, signal).await
+    }
+
+    async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        R::kill(self, id).await
+    }
+
+    async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        R::exec(self, request).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        R::remove_container(self, id).await
+    }
+
+    async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        R::remove_sandbox(self, uid).await
+    }
 }

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod exec;
+mod handlers;
 mod life;
 mod network;
 mod node;

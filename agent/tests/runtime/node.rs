@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const APPLETS: [&str; 25] = [
 ];
 
 pub struct Node {
-    pub runtime: OciRuntime,
+    pub runtime: Rc<OciRuntime>,
     pub config: OciConfig,
     pub uid: Uid,
     events: mpsc::Receiver<RuntimeEvent>,
@@ -231,9 +232,9 @@ fn executable() -> PathBuf {
     chosen.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_mote-agent")))
 }
 
-fn runtime(config: &OciConfig) -> (mpsc::Receiver<RuntimeEvent>, OciRuntime) {
+fn runtime(config: &OciConfig) -> (mpsc::Receiver<RuntimeEvent>, Rc<OciRuntime>) {
     let (tell, events) = mpsc::channel(64);
-    (events, OciRuntime::new(config, tell).expect("a runtime"))
+    (events, Rc::new(OciRuntime::new(config, tell).expect("a runtime")))
 }
 
 /// Becomes readable when a file in a folder appears or grows.

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use mote_protocol::name::Uid;
 
+use crate::handler::Handlers;
 use crate::image::Images;
 use crate::link::Link;
 use crate::pod::Moment;
@@ -20,6 +21,8 @@ pub trait World: 'static {
     type Runtime: Runtime + 'static;
     /// Container images.
     type Images: Images + 'static;
+    /// Probe and hook handlers.
+    type Handlers: Handlers + 'static;
     /// The connection to the broker.
     type Link: Link;
     /// The flash card.
@@ -39,6 +42,8 @@ pub struct Edges<W: World> {
     pub runtime: W::Runtime,
     /// Container images.
     pub images: W::Images,
+    /// Probe and hook handlers.
+    pub handlers: W::Handlers,
     /// The flash card.
     pub disk: W::Disk,
     /// Time that only goes forward.

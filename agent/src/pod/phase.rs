@@ -7,7 +7,10 @@ use super::machine::{Ended, Run, Slot};
 
 /// How a container counts.
 enum Shown<'a> {
-    Running,
+    /// It runs, and its startup probe succeeded where it has one.
+    Running {
+        started: bool,
+    },
     Terminated(&'a Ended),
     /// It waits; how its last attempt ended, where there was one.
     Waiting(Option<&'a Ended>),
@@ -15,7 +18,8 @@ enum Shown<'a> {
 
 fn shown(slot: &Slot) -> Shown<'_> {
     match &slot.run {
-        Run::Running { .. } => Shown::Running,
+        Run::Running(running) if slot.is_up() => Shown::Running { started: running.started },
+        Run::Running(_) => Shown::Waiting(slot.last_end()),
         Run::Ended(ended) if slot.hold.is_none() => Shown::Terminated(ended),
         Run::Ended(ended) => Shown::Waiting(Some(ended)),
         Run::Idle | Run::Starting { .. } => Shown::Waiting(slot.last_end()),
@@ -51,7 +55,7 @@ pub fn of(policy: RestartPolicy, slots: &[Slot]) -> Phase {
 impl Counts {
     fn init(&mut self, shown: &Shown<'_>) {
         match shown {
-            Shown::Running | Shown::Waiting(None) => self.pending_init += 1,
+            Shown::Running { .. } | Shown::Waiting(None) => self.pending_init += 1,
             Shown::Terminated(ended) | Shown::Waiting(Some(ended)) => {
                 self.failed_init += usize::from(ended.code != 0);
             }
@@ -60,7 +64,10 @@ impl Counts {
 
     fn sidecar(&mut self, shown: &Shown<'_>) {
         match shown {
-            Shown::Running => self.running += 1,
+            Shown::Running { started } => {
+                self.running += 1;
+                self.pending_sidecars += usize::from(!started);
+            }
             Shown::Terminated(_) | Shown::Waiting(Some(_)) => {}
             Shown::Waiting(None) => {
                 self.pending_sidecars += 1;
@@ -71,7 +78,7 @@ impl Counts {
 
     fn app(&mut self, shown: &Shown<'_>) {
         match shown {
-            Shown::Running => {
+            Shown::Running { .. } => {
                 self.running += 1;
                 self.apps_begun += 1;
             }
@@ -107,7 +114,7 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::pod::Moment;
-    use crate::pod::machine::{EndReason, Hold};
+    use crate::pod::machine::{EndReason, Hold, Running};
     use RestartPolicy::{Always, Never, OnFailure};
 
     fn slot(role: ContainerRole, run: Run) -> Slot {
@@ -124,7 +131,7 @@ mod tests {
     }
 
     fn running() -> Run {
-        Run::Running { made_of: None, since: Moment(0), stop: None }
+        Run::Running(Running::new(None, Moment(0), None))
     }
 
     fn crashed() -> Slot {

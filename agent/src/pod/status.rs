@@ -10,7 +10,7 @@ use mote_protocol::status::{
 use mote_protocol::text::{Short, Text};
 
 use super::Moment;
-use super::machine::{Ended, Machine, Run, Slot, Stage};
+use super::machine::{Ended, Machine, PostStart, Run, Running, Slot, Stage};
 
 /// What a status says beside what the machine knows.
 #[derive(Clone, Debug, Default)]
@@ -77,13 +77,9 @@ fn containers(machine: &Machine) -> Vec<ContainerStatus> {
 
 fn container_status(machine: &Machine, name: &str, slot: &Slot, has_init: bool) -> ContainerStatus {
     let (state, last) = state(machine, slot, has_init);
-    let ready = match slot.role {
-        ContainerRole::Init => slot.ended().is_some_and(Ended::succeeded),
-        ContainerRole::App | ContainerRole::Sidecar => slot.is_running(),
-    };
     ContainerStatus {
         name: Short::new(name),
-        flags: ContainerStatus::pack(slot.role, ready, slot.is_running()),
+        flags: ContainerStatus::pack(slot.role, slot.is_ready(), slot.is_started()),
         restarts: slot.newest(),
         image: slot.ran_image.map(|image| *image.as_bytes()),
         state,
@@ -99,15 +95,18 @@ fn state<'a>(
 ) -> (ContainerState, Option<&'a Ended>) {
     let start = machine.accepted();
     match (&slot.run, &slot.hold) {
-        (Run::Running { since, .. }, _) => {
-            (ContainerState::Running { since: offset(*since, start) }, slot.last.as_ref())
+        (Run::Running(Running { post_start: PostStart::Failed(why), .. }), _) => {
+            (waiting("PostStartHookError", why), slot.last.as_ref())
+        }
+        (Run::Running(running), _) if running.post_start == PostStart::Done => {
+            (ContainerState::Running { since: offset(running.since, start) }, slot.last.as_ref())
         }
         (Run::Ended(ended), Some(hold)) => (waiting(hold.reason, &hold.message), Some(ended)),
         (Run::Ended(ended), None) => {
             (ContainerState::Terminated(terminated(ended, start)), slot.last.as_ref())
         }
         (Run::Idle, Some(hold)) => (waiting(hold.reason, &hold.message), slot.last.as_ref()),
-        (Run::Idle | Run::Starting { .. }, _) => {
+        (Run::Idle | Run::Starting { .. } | Run::Running(_), _) => {
             let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
             (waiting(reason, ""), slot.last_end())
         }
@@ -147,7 +146,7 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
     if !conditions.is_true(PodCondition::Initialized) {
         let incomplete = names(machine, |slot| match slot.role {
             ContainerRole::Init => !slot.ended().is_some_and(Ended::succeeded),
-            ContainerRole::Sidecar => !slot.is_running(),
+            ContainerRole::Sidecar => !slot.is_started(),
             ContainerRole::App => false,
         });
         let message = format!("containers with incomplete status: [{incomplete}]");
@@ -171,7 +170,7 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
 }
 
 fn not_ready(machine: &Machine) -> (&'static str, String) {
-    let unready = names(machine, |slot| slot.role != ContainerRole::Init && !slot.is_running());
+    let unready = names(machine, |slot| slot.role != ContainerRole::Init && !slot.is_ready());
     ("ContainersNotReady", format!("containers with unready status: [{unready}]"))
 }
 

@@ -18,9 +18,11 @@ use crate::runtime::{ObservedPod, Runtime, RuntimeError, RuntimeEvent};
 use crate::world::{SharedEdges, World};
 
 pub mod plan;
+mod probes;
 mod worker;
 
 use plan::{Action, Lane};
+use probes::Probes;
 
 /// What a task under way tells.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ struct Work {
 struct Entry {
     machine: Machine,
     work: BTreeMap<Lane, Work>,
+    probes: Probes,
     /// When something was begun or learned last, counted by [`Reconciler::numbers`].
     touched: u64,
 }
@@ -81,6 +84,8 @@ pub struct Reconciler<W: World> {
     orphans: BTreeSet<Uid>,
     reports: mpsc::UnboundedSender<Report>,
     numbers: u64,
+    /// When this agent started: attempts from before it are adopted ones.
+    started: Moment,
 }
 
 impl<W: World> Reconciler<W> {
@@ -91,14 +96,21 @@ impl<W: World> Reconciler<W> {
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (entries, orphans) = (BTreeMap::new(), BTreeSet::new());
-        Self { edges, memory_bytes, entries, orphans, reports, numbers: 0 }
+        let started = edges.now();
+        Self { edges, memory_bytes, entries, orphans, reports, numbers: 0, started }
     }
 
     /// Takes on a pod.
     pub fn take(&mut self, machine: Machine, now: Moment) -> Outcome {
         let uid = machine.pod().name.uid;
         self.numbers += 1;
-        self.entries.insert(uid, Entry { machine, work: BTreeMap::new(), touched: self.numbers });
+        let entry = Entry {
+            machine,
+            work: BTreeMap::new(),
+            probes: Probes::default(),
+            touched: self.numbers,
+        };
+        self.entries.insert(uid, entry);
         self.settle(uid, now, Outcome::default())
     }
 
@@ -154,8 +166,8 @@ impl<W: World> Reconciler<W> {
     /// of which something was learned meanwhile, is left alone: that is newer.
     pub fn missed(&self, since: u64, observed: &[ObservedPod]) -> Vec<(Uid, Event)> {
         let by_uid: BTreeMap<_, _> = observed.iter().map(|pod| (pod.uid, pod)).collect();
-        let pulls = |entry: &Entry| entry.work.keys().all(|lane| matches!(lane, Lane::Image(_)));
-        let known = |entry: &Entry| entry.touched <= since && pulls(entry);
+        let still = |entry: &Entry| entry.work.keys().all(|lane| lane.can_be_cut());
+        let known = |entry: &Entry| entry.touched <= since && still(entry);
         let idle = self.entries.iter().filter(|(_, entry)| known(entry));
         idle.flat_map(|(uid, entry)| {
             let events = plan::heal(&entry.machine, by_uid.get(uid).copied());
@@ -201,12 +213,12 @@ impl<W: World> Reconciler<W> {
         self.entries.iter().filter(|(_, entry)| due(entry)).map(|(uid, _)| *uid).collect()
     }
 
-    /// Begins what is planned for a pod and not under way, and cuts short pulls nobody wants.
+    /// Begins what is planned for a pod and not under way, and cuts short what nobody wants.
     fn settle(&mut self, uid: Uid, now: Moment, mut outcome: Outcome) -> Outcome {
         let Some(entry) = self.entries.get_mut(&uid) else { return outcome };
         let actions = plan::pod(&entry.machine, now);
         entry.work.retain(|lane, work| {
-            let wanted = !matches!(lane, Lane::Image(_)) || actions.contains(&work.action);
+            let wanted = !lane.can_be_cut() || actions.contains(&work.action);
             if !wanted {
                 work.task.abort();
             }
@@ -214,6 +226,9 @@ impl<W: World> Reconciler<W> {
         });
         for action in actions {
             self.begin(uid, action, now, &mut outcome);
+        }
+        if let Some(entry) = self.entries.get_mut(&uid) {
+            entry.probes.settle(&self.edges, &self.reports, &entry.machine, self.started);
         }
         let idle = self.entries.get(&uid).is_some_and(|entry| entry.work.is_empty());
         let gone = self.machine(&uid).is_some_and(|machine| machine.stage() == Stage::Gone);

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mote_protocol::name::Uid;
 
 use crate::image::{ImageId, ImageRequest};
-use crate::pod::machine::{Event, KILL_RETRY, Machine, Run, Sandbox, Slot, Stage};
+use crate::pod::handler::ProbeKind;
+use crate::pod::machine::{
+    Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep,
+};
 use crate::pod::process::Tag;
 use crate::pod::{Container, Moment};
 use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedState};
@@ -35,6 +38,15 @@ pub enum Action {
         attempt: u32,
         /// From which image.
         image: ImageId,
+    },
+    /// Run a hook of an attempt.
+    RunHook {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Which of its hooks.
+        hook: Hook,
     },
     /// Ask an attempt to end.
     Ask {
@@ -63,6 +75,8 @@ pub enum Lane {
     Pod,
     /// Signals to one container.
     Signal(usize),
+    /// A hook of one container. Cut short when nobody waits for it any more.
+    Hook(usize),
     /// The image of one container. Cut short when it is no longer wanted.
     Image(usize),
 }
@@ -73,8 +87,16 @@ impl Action {
         match self {
             Self::CreateSandbox | Self::Start { .. } | Self::RemoveSandbox => Lane::Pod,
             Self::Ask { place, .. } | Self::Kill { place, .. } => Lane::Signal(*place),
+            Self::RunHook { place, .. } => Lane::Hook(*place),
             Self::Pull { place, .. } => Lane::Image(*place),
         }
+    }
+}
+
+impl Lane {
+    /// What is done there may be cut short, and says nothing of what exists in the kernel.
+    pub const fn can_be_cut(self) -> bool {
+        matches!(self, Self::Hook(_) | Self::Image(_))
     }
 }
 
@@ -89,6 +111,7 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
     }
     let mut actions = Vec::new();
     for (place, slot) in machine.slots().iter().enumerate() {
+        actions.extend(hook(place, slot));
         actions.extend(stop(place, slot, now));
     }
     for place in machine.next_starts() {
@@ -106,14 +129,49 @@ fn remove(machine: &Machine, now: Moment) -> Vec<Action> {
 }
 
 fn stop(place: usize, slot: &Slot, now: Moment) -> Option<Action> {
-    let Run::Running { made_of, stop: Some(stop), .. } = &slot.run else { return None };
-    let attempt = slot.newest();
-    let again = stop.killed.is_none_or(|killed| killed.after(KILL_RETRY) <= now);
+    let running = slot.running()?;
+    let (stop, attempt) = (running.stop?, slot.newest());
+    if stop.step < StopStep::Ask {
+        return None;
+    }
     if stop.kill_at <= now {
+        let again = stop.killed.is_none_or(|killed| killed.after(KILL_RETRY) <= now);
         return again.then_some(Action::Kill { place, attempt });
     }
-    let image = made_of.as_ref().map(|tag| tag.image);
-    (!stop.asked).then_some(Action::Ask { place, attempt, image })
+    let image = running.made_of.as_ref().map(|tag| tag.image);
+    (stop.step == StopStep::Ask).then_some(Action::Ask { place, attempt, image })
+}
+
+fn hook(place: usize, slot: &Slot) -> Option<Action> {
+    let running = slot.running()?;
+    let hook = match (&running.stop, &running.post_start) {
+        (None, PostStart::Due) => Hook::PostStart,
+        (Some(stop), _) if stop.step == StopStep::PreStop => Hook::PreStop,
+        _ => return None,
+    };
+    Some(Action::RunHook { place, attempt: slot.newest(), hook })
+}
+
+/// Probes that should be made of a pod's containers: the container, the attempt, the probe.
+///
+/// Until its startup probe has succeeded a container has no other. What ends is not asked any more
+/// whether it lives, but readiness is told until it has ended.
+pub fn probes(machine: &Machine) -> Vec<(usize, u32, ProbeKind)> {
+    let mut probes = Vec::new();
+    for (place, container, slot) in machine.containers() {
+        let (Some(checks), Some(running)) = (&container.checks, slot.running()) else { continue };
+        if !slot.is_up() {
+            continue;
+        }
+        let wanted = |kind: &ProbeKind| match kind {
+            ProbeKind::Startup => !running.started && running.stop.is_none(),
+            ProbeKind::Liveness => running.started && running.stop.is_none(),
+            ProbeKind::Readiness => running.started,
+        };
+        let asked = ProbeKind::ALL.into_iter().filter(|kind| checks.probe(*kind).is_some());
+        probes.extend(asked.filter(wanted).map(|kind| (place, slot.newest(), kind)));
+    }
+    probes
 }
 
 fn start(machine: &Machine, place: usize, now: Moment) -> Option<Action> {

@@ -1,6 +1,6 @@
 //! Does what was planned for one pod, one action at a time, and tells how it went.
 //!
-//! A worker knows nothing of why. It is dropped only while it pulls: everything else ends soon,
+//! A worker knows nothing of why. It is dropped only while it pulls or waits for a hook: everything else ends soon,
 //! and a runtime call that is cut short would leave the kernel in a state nobody asked for.
 
 use std::rc::Rc;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::plan::Action;
+use crate::handler::{Handlers, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
-use crate::pod::machine::{Event, StartFailure};
+use crate::pod::machine::{Event, Hook, StartFailure};
 use crate::pod::process::{start_request, stop_signal};
 use crate::pod::{Moment, Pod};
 use crate::runtime::{ContainerId, Runtime, RuntimeError};
@@ -38,6 +39,10 @@ pub(super) async fn carry_out<W: World>(
                 Ok(since) => Event::Started { place, attempt, since },
                 Err(failure) => Event::StartFailed { place, attempt, failure },
             }
+        }
+        Action::RunHook { place, attempt, hook } => {
+            let result = run_hook(edges, pod, place, attempt, hook).await;
+            Event::Hooked { place, attempt, hook, result }
         }
         Action::Ask { place, attempt, image } => {
             ask(edges, pod, place, attempt, image).await;
@@ -102,6 +107,23 @@ async fn start<W: World>(
     }
     let since = edges.runtime.start(&request).await.map_err(StartFailure::Runtime)?;
     Ok(Moment::from(since))
+}
+
+async fn run_hook<W: World>(
+    edges: &Edges<W>,
+    pod: &Rc<Pod>,
+    place: usize,
+    attempt: u32,
+    hook: Hook,
+) -> Result<(), HookError> {
+    let checks = pod.containers.get(place).and_then(|container| container.checks.as_ref());
+    let handler = checks.and_then(|checks| match hook {
+        Hook::PostStart => checks.post_start.as_ref(),
+        Hook::PreStop => checks.pre_stop.as_ref(),
+    });
+    let (Some(handler), Some(id)) = (handler, id(pod, place, attempt)) else { return Ok(()) };
+    let target = Target { id, host_network: pod.host.network };
+    edges.handlers.hook(&target, handler).await
 }
 
 async fn ask<W: World>(

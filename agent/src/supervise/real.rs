@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::SuperviseError;
 use crate::config::Config;
+use crate::handler::NodeHandlers;
 use crate::image::platform::Platform;
 use crate::image::registry::{Host, Settings};
 use crate::image::{Puller, PullerConfig};
@@ -29,8 +30,9 @@ const RUNTIME_EVENTS: usize = 64;
 pub(super) enum RealWorld {}
 
 impl World for RealWorld {
-    type Runtime = OciRuntime;
+    type Runtime = Rc<OciRuntime>;
     type Images = Puller;
+    type Handlers = NodeHandlers<OciRuntime>;
     type Link = MqttLink;
     type Disk = FlashDisk;
     type Clock = KernelClock;
@@ -52,11 +54,12 @@ pub(super) fn edges(
         pod_pids: config.limits.pod_pids,
         ..OciConfig::default()
     };
-    let runtime = OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?;
+    let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);
+    let handlers = NodeHandlers::new(Rc::clone(&runtime));
     let images = Puller::open(puller(config, pull_cgroup)).map_err(SuperviseError::Images)?;
     let disk = FlashDisk::open(&config.state_dir).map_err(SuperviseError::Disk)?;
     let (clock, wall, random) = (KernelClock, KernelWallClock, KernelRandom);
-    Ok((Rc::new(Edges { runtime, images, disk, clock, wall, random }), heard))
+    Ok((Rc::new(Edges { runtime, images, handlers, disk, clock, wall, random }), heard))
 }
 
 fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {

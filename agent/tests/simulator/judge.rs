@@ -33,6 +33,8 @@ pub(crate) struct Said {
 struct Pauses {
     pause: Option<(Duration, BootTime)>,
     ended: Option<BootTime>,
+    /// A probe failed: it may be ended for that, and its next attempt counts from another end.
+    unwell: bool,
 }
 
 impl Pauses {
@@ -42,7 +44,7 @@ impl Pauses {
 
     /// The earliest moment of the next start.
     fn earliest(&self) -> BootTime {
-        match (self.ended, self.pause) {
+        match (self.ended.filter(|_| !self.unwell), self.pause) {
             (Some(ended), Some((pause, _))) if !self.fresh(ended) => BootTime(ended.0 + pause),
             _ => BootTime::default(),
         }
@@ -54,7 +56,7 @@ impl Pauses {
                 Some((pause, _)) if !self.fresh(ended) => (pause * 2).min(Duration::from_mins(5)),
                 _ => Duration::from_secs(10),
             };
-            self.pause = Some((next, now));
+            self.pause = (!std::mem::take(&mut self.unwell)).then_some((next, now));
         }
     }
 }
@@ -165,6 +167,11 @@ impl Judge {
 
     pub(crate) fn exited(&mut self, id: &ContainerId, at: BootTime) {
         self.pauses.entry((id.pod, id.name.clone())).or_default().ended = Some(at);
+    }
+
+    /// A probe of it failed.
+    pub(crate) fn unwell(&mut self, id: &ContainerId) {
+        self.pauses.entry((id.pod, id.name.clone())).or_default().unwell = true;
     }
 
     pub(crate) fn sandbox_lost(&mut self, uid: Uid) {

@@ -55,6 +55,11 @@ impl Kernel {
         })
     }
 
+    /// Whether a container's first process lives.
+    pub(crate) fn runs(&mut self, id: &ContainerId) -> bool {
+        self.container(id).is_some_and(|c| matches!(c.state, State::Running { .. }))
+    }
+
     fn container(&mut self, id: &ContainerId) -> Option<&mut Container> {
         self.pods.get_mut(&id.pod)?.containers.get_mut(&(id.name.clone(), id.attempt))
     }

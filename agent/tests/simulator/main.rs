@@ -11,6 +11,7 @@
 mod broker;
 mod calm;
 mod chance;
+mod handlers;
 mod history;
 mod judge;
 mod kernel;

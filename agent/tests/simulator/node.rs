@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::broker::SimLink;
+use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
 use crate::ports::{SimClock, SimDisk, SimImages, SimWorld};
 use crate::universe::Shared;
@@ -53,6 +54,7 @@ async fn agent(shared: Shared) {
     let edges = Rc::new(Edges::<SimWorld> {
         runtime: SimRuntime(shared.clone()),
         images: SimImages(shared.clone()),
+        handlers: SimHandlers(shared.clone()),
         disk: SimDisk(shared.clone()),
         clock: SimClock(shared.clone()),
         wall: SimClock(shared.clone()),

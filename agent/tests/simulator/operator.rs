@@ -6,8 +6,9 @@ use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{ContentHash, Intent, Meta, Object, Pod, Revision};
-use mote_protocol::pod::{Container, PodSpec, RestartPolicy};
+use mote_protocol::pod::{Container, Handler, PodSpec, Probe, RestartPolicy};
 
+use crate::chance::Chance;
 use crate::judge::Said;
 use crate::marker::{Behaviour, Marker};
 use crate::universe::Universe;
@@ -190,6 +191,28 @@ fn object(number: u64, uid: Option<Uid>, intent: Intent) -> Object {
     Object { revision, uid, intent, extensions: Extensions::default() }
 }
 
+/// Gives a container probes and hooks. Periods are long: what is interesting is what follows.
+fn watch(container: &mut Container, chance: &mut Chance) {
+    let handler = || Handler::Exec(vec!["check".into()]);
+    let period_s = Some(60 + chance.small(240));
+    let mut probe = || {
+        chance.one_in(2).then(|| Probe {
+            handler: handler(),
+            initial_delay_s: None,
+            timeout_s: None,
+            period_s,
+            success_threshold: None,
+            failure_threshold: Some(2),
+            termination_grace_period_s: None,
+        })
+    };
+    container.startup_probe = probe();
+    container.liveness_probe = probe();
+    container.readiness_probe = probe();
+    container.post_start = chance.one_in(3).then(handler);
+    container.pre_stop = chance.one_in(3).then(handler);
+}
+
 fn random_pod(universe: &mut Universe, key: &str, life: u64) -> Pod {
     use RestartPolicy::{Always, Never, OnFailure};
     let chance = &mut universe.chance;
@@ -223,6 +246,10 @@ fn random_pod(universe: &mut Universe, key: &str, life: u64) -> Pod {
         let mut sidecar = container("sidecar", Behaviour::Forever, true);
         sidecar.command = marker.args();
         spec.init_containers.push(sidecar);
+    }
+    if chance.one_in(3) {
+        let sidecars = spec.init_containers.iter_mut().filter(|one| one.restart_always);
+        spec.containers.iter_mut().chain(sidecars).for_each(|one| watch(one, chance));
     }
     spec.termination_grace_period_s = Some(chance.small(20));
     spec.active_deadline_s = chance.one_in(12).then(|| 1 + chance.small(600));

@@ -13,6 +13,7 @@ use mote_agent::runtime::BootTime;
 use mote_agent::steward::World;
 
 use crate::broker::SimLink;
+use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
 use crate::universe::Shared;
 
@@ -22,6 +23,7 @@ pub(crate) struct SimWorld;
 impl World for SimWorld {
     type Runtime = SimRuntime;
     type Images = SimImages;
+    type Handlers = SimHandlers;
     type Link = SimLink;
     type Disk = SimDisk;
     type Clock = SimClock;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use mote_protocol::status::ContainerRole;
 
 use super::facts::crash_hold;
-use super::{Ended, Machine, Record, Run, Sandbox, Slot, SlotRecord, Stage, Transitions, Verdict};
+use super::{
+    Ended, Machine, Record, Run, Running, Sandbox, Slot, SlotRecord, Stage, Transitions, Verdict,
+};
 use crate::image::ImageId;
 use crate::pod::backoff::CrashBackoff;
 use crate::pod::process::Tag;
@@ -77,6 +79,8 @@ impl Machine {
     fn recognize(&mut self, container: &ObservedContainer, now: Moment) {
         let Some(place) = self.place(&container.id.name) else { return };
         let accepted = self.accepted;
+        let pod = Rc::clone(&self.pod);
+        let checks = pod.containers.get(place).and_then(|container| container.checks.as_ref());
         let Some(slot) = self.slots.get_mut(place) else { return };
         if container.id.attempt < slot.newest() {
             return;
@@ -85,9 +89,11 @@ impl Machine {
         let run = match &container.state {
             // Starting the same attempt again finishes what was begun.
             ObservedState::Created => return,
-            ObservedState::Running { since, .. } => {
-                Run::Running { made_of: tag.clone(), since: Moment::from(*since), stop: None }
-            }
+            ObservedState::Running { since, .. } => Run::Running(Running::adopted(
+                tag.clone(),
+                Moment::from(*since),
+                checks.map(AsRef::as_ref),
+            )),
             ObservedState::Exited { since, exit } => {
                 Run::Ended(Ended::seen(since.map(Moment::from), *exit))
             }
@@ -128,7 +134,7 @@ impl Machine {
 
     fn last_change(&self) -> Moment {
         let of = |slot: &Slot| match &slot.run {
-            Run::Running { since, .. } => *since,
+            Run::Running(running) => running.since,
             Run::Ended(ended) => ended.finished,
             Run::Idle | Run::Starting { .. } => self.accepted,
         };

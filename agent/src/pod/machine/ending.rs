@@ -5,14 +5,14 @@ use std::time::Duration;
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::{ContainerRole, Phase};
 
-use super::{Ended, LEAST_GRACE, Machine, Note, Run, Sandbox, Slot, Stage, Stop, Verdict};
+use super::{Ended, Machine, Note, Renewal, Run, Running, Sandbox, Slot, Stage, Stop, Verdict};
 use crate::pod::Moment;
 
 /// `status.reason` and `status.message` of a pod that ran into its deadline.
 const DEADLINE: (&str, &str) =
     ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 
-fn seconds(seconds: u32) -> Duration {
+pub(super) fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
@@ -31,11 +31,8 @@ impl Machine {
             Stage::Active | Stage::Finished => {}
         }
         self.stage = Stage::Removing { grace_s, deadline };
-        let soonest = deadline.max(now.after(LEAST_GRACE));
-        for slot in &mut self.slots {
-            if let Run::Running { stop: Some(stop), .. } = &mut slot.run {
-                stop.kill_at = stop.kill_at.min(soonest);
-            }
+        for stop in self.slots.iter_mut().filter_map(Slot::stop_mut) {
+            stop.shorten(deadline, now);
         }
     }
 
@@ -109,19 +106,26 @@ impl Machine {
         }
     }
 
-    /// App and init containers end at once; a sidecar once those it serves are down: all app
-    /// containers, and the sidecars that started after it.
     fn end_all(&mut self, deadline: Moment, now: Moment, notes: &mut Vec<Note>) {
-        let mut later_live = self.slots.iter().any(|s| s.role == ContainerRole::App && s.is_live());
-        for place in (0..self.slots.len()).rev() {
-            let Some(slot) = self.slots.get(place) else { continue };
+        for place in 0..self.slots.len() {
+            let message = format!("Stopping container {}", self.container_name(place));
+            self.end(place, deadline, now, message, notes);
+        }
+    }
+
+    /// Lets those go on that are being ended. App and init containers are asked at once; when the
+    /// whole pod ends, a sidecar once those it serves are down: all app containers, and the
+    /// sidecars that started after it.
+    pub(super) fn advance_stops(&mut self, now: Moment) {
+        let ends = self.stage != Stage::Active;
+        let app_live = |slot: &Slot| slot.role == ContainerRole::App && slot.is_live();
+        let mut served = ends && self.slots.iter().any(app_live);
+        for slot in self.slots.iter_mut().rev() {
             let sidecar = slot.role == ContainerRole::Sidecar;
-            let live = slot.is_live();
-            if !sidecar || !later_live || deadline <= now {
-                let message = format!("Stopping container {}", self.container_name(place));
-                self.end(place, deadline, now, message, notes);
+            if let Some(stop) = slot.stop_mut() {
+                stop.advance(!(sidecar && served), now);
             }
-            later_live |= sidecar && live;
+            served |= ends && sidecar && slot.is_live();
         }
     }
 
@@ -138,12 +142,13 @@ impl Machine {
             let message = format!("Container {name} definition changed, will be restarted");
             self.end(place, deadline, now, message, notes);
             if let Some(slot) = self.slots.get_mut(place) {
-                slot.renew = true;
+                slot.renew = Some(Renewal::Image);
             }
         }
     }
 
-    fn end(
+    /// Begins to end an attempt that runs, unless that has begun already.
+    pub(super) fn end(
         &mut self,
         place: usize,
         deadline: Moment,
@@ -152,9 +157,11 @@ impl Machine {
         notes: &mut Vec<Note>,
     ) {
         let Some(slot) = self.slots.get_mut(place) else { return };
-        if let Run::Running { stop: stop @ None, .. } = &mut slot.run {
-            let kill_at = deadline.max(now.after(LEAST_GRACE));
-            *stop = Some(Stop { asked: false, kill_at, killed: None });
+        let checks = self.pod.containers.get(place).and_then(|c| c.checks.as_ref());
+        if let Run::Running(Running { stop: stop @ None, .. }) = &mut slot.run {
+            let hook = checks.is_some_and(|checks| checks.pre_stop.is_some());
+            // A container without any grace has no time for a hook.
+            *stop = Some(Stop::new(hook && deadline > now, deadline));
             notes.push(Note::normal(place, "Killing", message));
         }
     }

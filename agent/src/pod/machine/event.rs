@@ -4,10 +4,13 @@ use std::rc::Rc;
 
 use mote_protocol::event::EventType;
 
+use crate::handler::HookError;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
+use crate::pod::handler::ProbeKind;
 use crate::pod::process::{ConfigError, Tag};
 use crate::pod::spec::Pod;
+use crate::probes::Probed;
 use crate::runtime::{Exit, RuntimeError};
 
 /// A fact, or an order. Containers are named by their place in the pod.
@@ -102,6 +105,28 @@ pub enum Event {
         /// Why.
         failure: StartFailure,
     },
+    /// A probe of an attempt failed once, or has decided.
+    Probed {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Which of its probes.
+        kind: ProbeKind,
+        /// What it says.
+        probed: Probed,
+    },
+    /// A hook of an attempt returned.
+    Hooked {
+        /// Of which container.
+        place: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// Which of its hooks.
+        hook: Hook,
+        /// Whether it did what it should.
+        result: Result<(), HookError>,
+    },
     /// An attempt was asked to end.
     Asked {
         /// Of which container.
@@ -132,6 +157,15 @@ pub enum Event {
         /// Which attempt.
         attempt: u32,
     },
+}
+
+/// What a container wants to be done when it has started, and before it is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `lifecycle.postStart`.
+    PostStart,
+    /// `lifecycle.preStop`.
+    PreStop,
 }
 
 /// Why an attempt could not be started.

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use super::slot::{CODE_START_ERROR, EndReason, Ended, Run};
+use super::slot::{CODE_START_ERROR, EndReason, Ended, Renewal, Run, Running};
 use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Sandbox, Stage, StartFailure, Stop};
-use crate::image::{ImageError, ImageId, Source};
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
 use crate::pod::process::Tag;
 use crate::pod::{Moment, Pod};
@@ -49,6 +48,12 @@ impl Machine {
             }
             Event::StartFailed { place, attempt, failure } => {
                 self.start_failed(place, attempt, failure, now, notes);
+            }
+            Event::Probed { place, attempt, kind, probed } => {
+                self.probed(place, attempt, kind, probed, now, notes);
+            }
+            Event::Hooked { place, attempt, hook, result } => {
+                self.hooked(place, attempt, hook, result, now, notes);
             }
             Event::Asked { place, attempt } => self.asked(place, attempt),
             Event::Killed { place, attempt } => self.killed(place, attempt, now),
@@ -104,8 +109,8 @@ impl Machine {
         self.sandbox_retry = None;
         self.initialized = false;
         for slot in &mut self.slots {
-            if let Run::Running { since, .. } = slot.run {
-                slot.run = Run::Ended(Ended::unseen(since, now));
+            if let Some(running) = slot.running() {
+                slot.run = Run::Ended(Ended::unseen(running.since, now));
             }
             if self.stage == Stage::Active {
                 slot.forget_init();
@@ -114,80 +119,6 @@ impl Machine {
         if matches!(self.stage, Stage::Removing { .. }) {
             self.stage = Stage::Gone;
         }
-    }
-
-    fn pulled(
-        &mut self,
-        place: usize,
-        reference: &str,
-        image: ImageId,
-        source: &Source,
-        notes: &mut Vec<Note>,
-    ) {
-        if !self.is_current(place, reference) {
-            return;
-        }
-        let Some(slot) = self.slots.get_mut(place) else { return };
-        slot.image = Some(image);
-        slot.hold = None;
-        let (reason, message) = match source {
-            Source::Present => ("Pulled", already_present(reference)),
-            Source::Pulled { bytes, duration } => {
-                let took = duration.as_secs_f32();
-                let message = format!(
-                    "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {bytes} bytes."
-                );
-                ("Pulled", message)
-            }
-            Source::FallbackStale { reason } => {
-                let message = format!(
-                    "{} and used as it is, since the registry could not be asked: {reason}",
-                    already_present(reference).trim_end_matches('.')
-                );
-                notes.push(Note::warning(place, "ImageMayBeStale", message));
-                return;
-            }
-        };
-        notes.push(Note::normal(place, reason, message));
-    }
-
-    fn pull_failed(
-        &mut self,
-        place: usize,
-        reference: &str,
-        error: &ImageError,
-        now: Moment,
-        notes: &mut Vec<Note>,
-    ) {
-        if !self.is_current(place, reference) {
-            return;
-        }
-        let Some(slot) = self.slots.get_mut(place) else { return };
-        let first = slot.trouble.is_clear();
-        let (until, _) = slot.trouble.failed(now);
-        let (reason, message) = match error.reason() {
-            "ErrImagePull" if first => ("ErrImagePull", error.message()),
-            "ErrImagePull" => {
-                let cause = error.message();
-                let text = format!("Back-off pulling image \"{reference}\": ErrImagePull: {cause}");
-                ("ImagePullBackOff", text)
-            }
-            "ErrImageNeverPull" => {
-                let text = format!(
-                    "Container image \"{reference}\" is not present with pull policy of Never"
-                );
-                ("ErrImageNeverPull", text)
-            }
-            other => (other, error.message()),
-        };
-        let text = format!("Failed to pull image \"{reference}\": {}", error.message());
-        notes.push(Note::warning(place, "Failed", text));
-        notes.push(Note::warning(place, "Failed", format!("Error: {reason}")));
-        slot.hold = Some(Hold { reason, message, until });
-    }
-
-    fn is_current(&self, place: usize, reference: &str) -> bool {
-        self.pod.containers.get(place).is_some_and(|container| container.image == reference)
     }
 
     fn starting(&mut self, place: usize, made_of: Tag) {
@@ -205,14 +136,18 @@ impl Machine {
         now: Moment,
         notes: &mut Vec<Note>,
     ) {
-        let name = self.container_name(place).to_owned();
+        let pod = Rc::clone(&self.pod);
+        let Some(container) = pod.containers.get(place) else { return };
         let Some(slot) = self.slots.get_mut(place) else { return };
+        let name = &container.name;
+        notes.push(Note::normal(place, "Created", format!("Created container: {name}")));
         notes.push(Note::normal(place, "Started", format!("Started container {name}")));
         match &mut slot.run {
             Run::Starting { made_of, .. } if slot.attempts == attempt => {
                 let made_of = Some(made_of.clone());
                 self.attempt_begun(place, now);
-                self.set_run(place, Run::Running { made_of, since, stop: None });
+                let running = Running::new(made_of, since, container.checks.as_deref());
+                self.set_run(place, Run::Running(running));
             }
             // It ended before the runtime said that it had started.
             Run::Ended(ended) if slot.attempts == attempt + 1 => {
@@ -231,15 +166,20 @@ impl Machine {
     /// Counts an attempt whose entrypoint was executed, or tried to be.
     fn attempt_begun(&mut self, place: usize, now: Moment) {
         let Some(slot) = self.slots.get_mut(place) else { return };
-        if let Run::Starting { before: Some(before), .. } = &slot.run {
-            slot.last = Some(before.clone());
-        }
+        let older = match &slot.run {
+            Run::Starting { before: Some(before), .. } => slot.last.replace(before.clone()),
+            _ => None,
+        };
         slot.attempts = slot.attempts.saturating_add(1);
         slot.image = None;
         slot.hold = None;
         slot.trouble.clear();
-        let renewed = std::mem::take(&mut slot.renew);
-        if let (Some(before), false) = (&slot.last, renewed || slot.attempts == 1) {
+        let counted = match slot.renew.take() {
+            None => slot.last.as_ref().filter(|_| slot.attempts > 1),
+            Some(Renewal::Health) => older.as_ref(),
+            Some(Renewal::Image) => None,
+        };
+        if let Some(before) = counted {
             slot.crash.restarted(before.finished, now);
         }
         self.touch();
@@ -251,7 +191,8 @@ impl Machine {
             return;
         }
         slot.ran_image = made_of.as_ref().map(|tag| tag.image).or(slot.ran_image);
-        let running = Run::Running { made_of, since, stop: None };
+        let checks = self.pod.containers.get(place).and_then(|c| c.checks.as_deref());
+        let running = Run::Running(Running::adopted(made_of, since, checks));
         if let Run::Ended(ended) = std::mem::replace(&mut slot.run, running) {
             slot.last = Some(ended);
         }
@@ -300,8 +241,8 @@ impl Machine {
     }
 
     fn asked(&mut self, place: usize, attempt: u32) {
-        if let Some(Stop { asked, .. }) = self.stop_of(place, attempt) {
-            *asked = true;
+        if let Some(stop) = self.stop_of(place, attempt) {
+            stop.asked();
         }
     }
 
@@ -311,12 +252,8 @@ impl Machine {
         }
     }
 
-    fn stop_of(&mut self, place: usize, attempt: u32) -> Option<&mut Stop> {
-        let slot = self.slots.get_mut(place).filter(|slot| slot.newest() == attempt)?;
-        match &mut slot.run {
-            Run::Running { stop, .. } => stop.as_mut(),
-            _ => None,
-        }
+    pub(super) fn stop_of(&mut self, place: usize, attempt: u32) -> Option<&mut Stop> {
+        self.slots.get_mut(place).filter(|slot| slot.newest() == attempt)?.stop_mut()
     }
 
     fn exited(
@@ -329,7 +266,7 @@ impl Machine {
     ) {
         let Some(slot) = self.slots.get_mut(place) else { return };
         let since = match &slot.run {
-            Run::Running { since, .. } if slot.newest() == attempt => Some(*since),
+            Run::Running(running) if slot.newest() == attempt => Some(running.since),
             // It was so short that its end was told before its start.
             Run::Starting { .. } if slot.attempts == attempt => {
                 self.attempt_begun(place, now);
@@ -344,8 +281,8 @@ impl Machine {
         let Some(slot) = self.slots.get(place).filter(|slot| slot.newest() == attempt) else {
             return;
         };
-        if let Run::Running { since, .. } = slot.run {
-            self.ended(place, Ended::unseen(since, now), notes);
+        if let Some(running) = slot.running() {
+            self.ended(place, Ended::unseen(running.since, now), notes);
         }
     }
 
@@ -361,10 +298,15 @@ impl Machine {
             self.touch();
             return;
         }
-        if slot.renew {
-            return;
-        }
-        slot.hold = crash_hold(&slot.crash, finished, &name, &pod);
+        let counted = match slot.renew {
+            None => Some(finished),
+            // As the kubelet does: one that was ended for its health waits for the pause of the
+            // attempt before it, which is over unless it fails again and again.
+            Some(Renewal::Health) => slot.last.as_ref().map(|last| last.finished),
+            Some(Renewal::Image) => None,
+        };
+        let held = counted.and_then(|end| crash_hold(&slot.crash, end, &name, &pod));
+        slot.hold = held.filter(|hold| hold.until > finished);
         if slot.hold.is_some() {
             let note = format!("Back-off restarting failed container {name} in pod {pod}");
             notes.push(Note::warning(place, "BackOff", note));
@@ -383,10 +325,6 @@ pub(super) fn crash_hold(
     let pause = written(pause);
     let message = format!("back-off {pause} restarting failed container={container} pod={pod}");
     Some(Hold { reason: "CrashLoopBackOff", message, until })
-}
-
-fn already_present(reference: &str) -> String {
-    format!("Container image \"{reference}\" already present on machine")
 }
 
 /// An error with its causes.

@@ -8,7 +8,9 @@
 //!   Absent --> Ready --> Lost --> Absent        the sandbox; Lost ends by removing what is left
 //!
 //!   Idle --> Starting --> Running --> Ended     each container; Ended leads back to Starting
-//!                                               where the restart policy says so
+//!                            |                  where the restart policy says so
+//!                            v
+//!        PreStop --> Turn --> Ask --> Asked     how a running one is ended ([`StopStep`])
 //! ```
 //! Only [`Machine::step`] moves a pod along an arrow, so this folder is the whole truth about
 //! what a pod does next. It decides and does nothing: `reconciler::plan` reads from it what must
@@ -29,14 +31,16 @@ mod adopt;
 mod ending;
 mod event;
 mod facts;
+mod health;
+mod images;
 mod record;
 mod slot;
 mod transitions;
 
 pub use adopt::Remains;
-pub use event::{Event, Note, StartFailure};
+pub use event::{Event, Hook, Note, StartFailure};
 pub use record::{Record, SlotRecord};
-pub use slot::{EndReason, Ended, Hold, Run, Slot, Stop};
+pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot, Stop, StopStep};
 pub use transitions::Transitions;
 
 /// Pause before a sandbox that could not be made, or removed, is tried again.
@@ -163,6 +167,7 @@ impl Machine {
         self.advance_init();
         self.conclude(now, notes);
         self.end_running(now, notes);
+        self.advance_stops(now);
         let phase = self.phase_reached();
         if phase > self.peak {
             self.peak = phase;
@@ -245,18 +250,12 @@ impl Machine {
 
     /// The next instant at which the answer to "what now" may change by itself, after `now`.
     pub fn deadline(&self, now: Moment) -> Option<Moment> {
-        let stops = self.slots.iter().filter_map(|slot| match &slot.run {
-            Run::Running { stop: Some(stop), .. } => {
-                Some(stop.killed.map_or(stop.kill_at, |killed| killed.after(KILL_RETRY)))
-            }
-            _ => None,
-        });
+        let stop = |slot: &Slot| slot.running().and_then(|running| running.stop);
+        let stops = self.slots.iter().filter_map(stop).map(|stop| stop.due());
         let holds = self.slots.iter().filter_map(|slot| slot.hold.as_ref().map(|hold| hold.until));
         let active = match self.stage {
             Stage::Active => self.pod.active_deadline.map(|limit| self.accepted.after(limit)),
-            // Sidecars whose turn does not come are ended then.
-            Stage::Stopping { deadline } | Stage::Removing { deadline, .. } => Some(deadline),
-            Stage::Finished | Stage::Gone => None,
+            _ => None,
         };
         let single = [self.sandbox_retry, self.marks.retry, active];
         stops.chain(holds).chain(single.into_iter().flatten()).filter(|at| *at > now).min()
@@ -268,16 +267,15 @@ impl Machine {
             return Vec::new();
         }
         let policy = self.pod.restart_policy;
-        if self.initialized {
-            let wanted = |slot: &Slot| slot.role != ContainerRole::Init && slot.wants_start(policy);
-            return self.places(wanted).collect();
-        }
         let mut starts = Vec::new();
         for (place, slot) in self.slots.iter().enumerate() {
-            if slot.wants_start(policy) {
+            let done = self.initialized && slot.role == ContainerRole::Init;
+            if !done && slot.wants_start(policy) {
                 starts.push(place);
             }
-            if !init_done(slot) {
+            // Whatever comes after it in the spec waits until its postStart hook returned.
+            let hooked = slot.is_running() && !slot.is_up();
+            if hooked || !self.initialized && !init_done(slot) {
                 break;
             }
         }
@@ -288,9 +286,8 @@ impl Machine {
     pub fn outdated(&self) -> impl Iterator<Item = usize> {
         let active = self.stage == Stage::Active;
         let changed = move |(place, container, slot): (usize, &Container, &Slot)| {
-            let Run::Running { made_of: Some(tag), stop: None, .. } = &slot.run else {
-                return None;
-            };
+            let running = slot.running().filter(|running| running.stop.is_none())?;
+            let tag = running.made_of.as_ref()?;
             let changed = tag.reference != container.image && slot.role != ContainerRole::Init;
             (active && changed).then_some(place)
         };
@@ -300,11 +297,6 @@ impl Machine {
     /// The place of a container by name.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.pod.containers.iter().position(|container| container.name == name)
-    }
-
-    fn places(&self, wanted: impl Fn(&Slot) -> bool) -> impl Iterator<Item = usize> {
-        let matching = move |(place, slot): (usize, &Slot)| wanted(slot).then_some(place);
-        self.slots.iter().enumerate().filter_map(matching)
     }
 
     /// Notes that the record on flash is out of date.
@@ -334,7 +326,7 @@ impl Machine {
 fn init_done(slot: &Slot) -> bool {
     match slot.role {
         ContainerRole::Init => slot.ended().is_some_and(Ended::succeeded),
-        ContainerRole::Sidecar => slot.is_running(),
+        ContainerRole::Sidecar => slot.is_started(),
         ContainerRole::App => false,
     }
 }

@@ -3,9 +3,11 @@
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
+use super::{KILL_RETRY, LEAST_GRACE};
 use crate::image::ImageId;
 use crate::pod::Moment;
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff};
+use crate::pod::handler::{Checks, ProbeKind};
 use crate::pod::process::Tag;
 use crate::runtime::Exit;
 
@@ -81,15 +83,136 @@ impl Ended {
     }
 }
 
-/// How far the end of a running attempt has got.
+/// How a running attempt is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// It was asked to end.
-    pub asked: bool,
-    /// When it is killed.
+    /// How far that is.
+    pub step: StopStep,
+    /// When its grace is over. Its hook and the wait for its turn use it up, too.
+    pub deadline: Moment,
+    /// When it is killed, once it may be asked to end.
     pub kill_at: Moment,
     /// When it was killed last; a kill that did nothing is repeated.
     pub killed: Option<Moment>,
+}
+
+/// How far the end of a running attempt is, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopStep {
+    /// Its preStop hook is to be run, or runs.
+    PreStop,
+    /// Those that it serves have not ended yet.
+    Turn,
+    /// It is to be asked to end.
+    Ask,
+    /// It was asked.
+    Asked,
+}
+
+impl Stop {
+    /// The end of an attempt begins.
+    pub(super) fn new(hook: bool, deadline: Moment) -> Self {
+        let step = if hook { StopStep::PreStop } else { StopStep::Turn };
+        Self { step, deadline, kill_at: deadline, killed: None }
+    }
+
+    /// Goes on as far as it can. When grace is over nothing is waited for any more, but between
+    /// asking and killing there is always [`LEAST_GRACE`].
+    pub(super) fn advance(&mut self, turn: bool, now: Moment) {
+        let over = self.deadline <= now;
+        if self.step == StopStep::PreStop && over {
+            self.step = StopStep::Turn;
+        }
+        if self.step == StopStep::Turn && (turn || over) {
+            self.step = StopStep::Ask;
+            self.kill_at = self.deadline.max(now.after(LEAST_GRACE));
+        }
+    }
+
+    /// Its preStop hook returned.
+    pub(super) fn hooked(&mut self) {
+        self.step = self.step.max(StopStep::Turn);
+    }
+
+    /// The runtime asked it to end.
+    pub(super) fn asked(&mut self) {
+        self.step = StopStep::Asked;
+    }
+
+    /// Its grace ends then, if not sooner.
+    pub(super) fn shorten(&mut self, deadline: Moment, now: Moment) {
+        self.deadline = self.deadline.min(deadline);
+        self.kill_at = self.kill_at.min(self.deadline.max(now.after(LEAST_GRACE)));
+    }
+
+    /// When it must be looked at again.
+    pub(super) fn due(&self) -> Moment {
+        match (self.step, self.killed) {
+            (StopStep::PreStop | StopStep::Turn, _) => self.deadline,
+            (_, None) => self.kill_at,
+            (_, Some(killed)) => killed.after(KILL_RETRY),
+        }
+    }
+}
+
+/// Its postStart hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostStart {
+    /// It is to be run, or runs: until it returns, the container does not count as running.
+    Due,
+    /// There is none, or it returned.
+    Done,
+    /// It failed, for this reason: the attempt is being ended.
+    Failed(String),
+}
+
+/// An attempt whose first process lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// What it is made from, where that is known.
+    pub made_of: Option<Tag>,
+    /// Since when.
+    pub since: Moment,
+    /// Its postStart hook.
+    pub post_start: PostStart,
+    /// Its startup probe succeeded, or there is none.
+    pub started: bool,
+    /// Its readiness probe says so, or there is none.
+    pub ready: bool,
+    /// It is being ended.
+    pub stop: Option<Stop>,
+}
+
+impl Running {
+    /// An attempt that was started just now.
+    pub fn new(made_of: Option<Tag>, since: Moment, checks: Option<&Checks>) -> Self {
+        let hook = checks.is_some_and(|checks| checks.post_start.is_some());
+        let post_start = if hook { PostStart::Due } else { PostStart::Done };
+        Self { post_start, ..Self::adopted(made_of, since, checks) }
+    }
+
+    /// An attempt that an earlier agent started. Its hook was at least begun then; what its probes
+    /// said is not known any more.
+    pub fn adopted(made_of: Option<Tag>, since: Moment, checks: Option<&Checks>) -> Self {
+        let has = |kind| checks.is_some_and(|checks| checks.probe(kind).is_some());
+        Self {
+            made_of,
+            since,
+            post_start: PostStart::Done,
+            started: !has(ProbeKind::Startup),
+            ready: !has(ProbeKind::Readiness),
+            stop: None,
+        }
+    }
+}
+
+/// Why an attempt is ended so that another one follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// Its image was changed: that the restart policy would let it rest does not matter.
+    Image,
+    /// A probe says that it does not work.
+    Health,
 }
 
 /// What a container is doing.
@@ -105,14 +228,7 @@ pub enum Run {
         before: Option<Ended>,
     },
     /// Its first process lives.
-    Running {
-        /// What it is made from, where that is known.
-        made_of: Option<Tag>,
-        /// Since when.
-        since: Moment,
-        /// It is being ended.
-        stop: Option<Stop>,
-    },
+    Running(Running),
     /// Its last attempt ended.
     Ended(Ended),
 }
@@ -145,8 +261,8 @@ pub struct Slot {
     pub ran_image: Option<ImageId>,
     /// Why the next attempt waits.
     pub hold: Option<Hold>,
-    /// It was ended to run again from another image, whatever the restart policy says.
-    pub renew: bool,
+    /// It was ended so that it runs again.
+    pub renew: Option<Renewal>,
     /// Pauses between restarts.
     pub crash: CrashBackoff,
     /// Pauses between failures to start at all.
@@ -164,7 +280,7 @@ impl Slot {
             image: None,
             ran_image: None,
             hold: None,
-            renew: false,
+            renew: None,
             crash: CrashBackoff::default(),
             trouble: TroubleBackoff::default(),
         }
@@ -177,12 +293,48 @@ impl Slot {
 
     /// A process of it may exist.
     pub const fn is_live(&self) -> bool {
-        matches!(self.run, Run::Starting { .. } | Run::Running { .. })
+        matches!(self.run, Run::Starting { .. } | Run::Running(_))
     }
 
-    /// It runs.
+    /// The attempt whose first process lives.
+    pub const fn running(&self) -> Option<&Running> {
+        match &self.run {
+            Run::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// How it is being ended, where it is.
+    pub(super) const fn stop_mut(&mut self) -> Option<&mut Stop> {
+        match &mut self.run {
+            Run::Running(running) => running.stop.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// Its first process lives.
     pub const fn is_running(&self) -> bool {
-        matches!(self.run, Run::Running { .. })
+        self.running().is_some()
+    }
+
+    /// It runs, and its postStart hook returned.
+    pub fn is_up(&self) -> bool {
+        self.running().is_some_and(|running| running.post_start == PostStart::Done)
+    }
+
+    /// It is up and its startup probe succeeded.
+    pub fn is_started(&self) -> bool {
+        self.is_up() && self.running().is_some_and(|running| running.started)
+    }
+
+    /// It can serve; an init container, that it is done.
+    pub fn is_ready(&self) -> bool {
+        match self.role {
+            ContainerRole::Init => self.ended().is_some_and(Ended::succeeded),
+            ContainerRole::App | ContainerRole::Sidecar => {
+                self.is_started() && self.running().is_some_and(|running| running.ready)
+            }
+        }
     }
 
     /// How the last attempt that did anything ended.
@@ -214,8 +366,8 @@ impl Slot {
     pub fn wants_start(&self, policy: RestartPolicy) -> bool {
         match &self.run {
             Run::Idle => true,
-            Run::Starting { .. } | Run::Running { .. } => false,
-            Run::Ended(ended) => self.renew || runs_again(self.role, policy, ended),
+            Run::Starting { .. } | Run::Running(_) => false,
+            Run::Ended(ended) => self.renew.is_some() || runs_again(self.role, policy, ended),
         }
     }
 }

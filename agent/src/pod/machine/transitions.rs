@@ -41,7 +41,9 @@ impl Machine {
         let initialized =
             self.initialized || self.told == Phase::Succeeded || self.slots.iter().any(begun);
         let counts = |slot: &&Slot| slot.role != ContainerRole::Init;
-        let ready = !over && self.slots.iter().filter(counts).all(Slot::is_running);
+        // A pod that is not said to run yet cannot be said to serve.
+        let runs = self.told == Phase::Running;
+        let ready = runs && self.slots.iter().filter(counts).all(Slot::is_ready);
         let gated = !self.pod.readiness_gates.is_empty();
         let transitions = &mut self.transitions;
         transitions.set(PodCondition::PodScheduled, true, self.accepted);

@@ -3,14 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mote_protocol::pod::RestartPolicy;
-use mote_protocol::status::Phase;
+use mote_protocol::pod::{self as wire, RestartPolicy};
+use mote_protocol::status::{ContainerRole, Phase, PodCondition};
 use proptest::prelude::*;
 
 use super::*;
+use crate::handler::{HookError, Outcome};
 use crate::image::{Digest, ImageError, Source};
+use crate::pod::handler::{Checks, Handler, Probe};
 use crate::pod::machine::StartFailure;
 use crate::pod::tests::{container, pod_from, wire_pod};
+use crate::probes::Probed;
 use crate::runtime::{BootTime, Exit, Retry, RuntimeError};
 
 /// One pod and the world that it meets.
@@ -22,13 +25,20 @@ struct Life {
 }
 
 impl Life {
-    fn new(policy: RestartPolicy, init: bool) -> Self {
+    fn new(policy: RestartPolicy, shape: Shape) -> Self {
         let mut asked = wire_pod(vec![container("a"), container("b")]);
         asked.spec.restart_policy = policy;
-        if init {
+        if shape.init {
             asked.spec.init_containers.push(container("i"));
         }
-        let machine = Machine::new(Rc::new(pod_from(&asked)), Moment(0));
+        if shape.sidecar {
+            let sidecar = wire::Container { restart_always: true, ..container("s") };
+            asked.spec.init_containers.push(sidecar);
+        }
+        let mut pod = pod_from(&asked);
+        let checked = pod.containers.iter_mut().filter(|c| c.role != ContainerRole::Init);
+        checked.for_each(|container| container.checks = shape.checks());
+        let machine = Machine::new(Rc::new(pod), Moment(0));
         Self { machine, now: Moment(0), phase: Phase::Pending, finished: false }
     }
 
@@ -38,7 +48,50 @@ impl Life {
         assert!(phase >= self.phase, "{:?} after {:?}", phase, self.phase);
         assert!(!phase.is_terminal() || !self.machine.is_live(), "{phase:?} and alive");
         self.phase = phase;
+        self.check_order();
         self.finished |= self.machine.stage() == Stage::Finished;
+    }
+
+    /// What must not be asked before what.
+    fn check_order(&self) {
+        let slots = self.machine.slots();
+        let asked = |slot: &Slot| {
+            slot.running().and_then(|r| r.stop).is_some_and(|stop| stop.step >= StopStep::Ask)
+        };
+        for (place, container, slot) in self.machine.containers() {
+            let Some(running) = slot.running() else { continue };
+            let hook = container.checks.as_ref().is_some_and(|checks| checks.pre_stop.is_some());
+            if let Some(stop) = running.stop.filter(|stop| stop.step == StopStep::PreStop) {
+                assert!(hook && stop.deadline > self.now, "a hook without time: {slot:?}");
+            }
+            if asked(slot) {
+                let stop = running.stop.expect("it was asked");
+                let serves = slots.iter().enumerate().any(|(other, s)| {
+                    let later = s.role == ContainerRole::Sidecar && other > place;
+                    (s.role == ContainerRole::App || later) && s.is_live() && !asked(s)
+                });
+                let ends = self.machine.stage() != Stage::Active;
+                let early = slot.role == ContainerRole::Sidecar && serves && ends;
+                assert!(!early || stop.deadline <= self.now, "out of turn: {slots:?}");
+            }
+        }
+        let ready = self.machine.transitions().get(PodCondition::Ready).0;
+        assert!(!ready || self.phase == Phase::Running, "ready in {:?}", self.phase);
+    }
+
+    /// Lets a probe of a container decide, where it is one that is made.
+    fn probe(&mut self, place: usize, kind: ProbeKind, good: bool) {
+        let place = place % self.machine.slots().len();
+        let made = probes(&self.machine);
+        let Some((_, attempt, _)) = made.iter().find(|(p, _, k)| (*p, *k) == (place, kind)) else {
+            return;
+        };
+        let outcome = if good { Outcome::Success } else { Outcome::Failure("no".into()) };
+        let probed = Probed { outcome, decided: Some(good) };
+        self.step(Event::Probed { place, attempt: *attempt, kind, probed });
+        let slot = &self.machine.slots()[place];
+        let running = slot.running().expect("what was probed still runs");
+        assert!(good || kind == ProbeKind::Readiness || running.stop.is_some(), "{slot:?}");
     }
 
     /// Does the first thing that is planned, well or badly.
@@ -66,6 +119,11 @@ impl Life {
                 self.step(Event::SandboxFailed(error));
             }
             Action::Start { place, attempt, image } => self.start(place, attempt, image, well),
+            Action::RunHook { place, attempt, hook } => {
+                let failed = HookError::Invalid { handler: "sleep" };
+                let result = if well { Ok(()) } else { Err(failed) };
+                self.step(Event::Hooked { place, attempt, hook, result });
+            }
             Action::Ask { place, attempt, .. } => self.step(Event::Asked { place, attempt }),
             Action::Kill { place, attempt } if well => {
                 self.step(Event::Killed { place, attempt });
@@ -116,6 +174,18 @@ impl Life {
             if self.act(true) {
                 continue;
             }
+            let undecided = |(place, _, kind): &(usize, u32, ProbeKind)| {
+                let running = self.machine.slots()[*place].running();
+                running.is_some_and(|running| match kind {
+                    ProbeKind::Startup => !running.started,
+                    ProbeKind::Readiness => !running.ready,
+                    ProbeKind::Liveness => false,
+                })
+            };
+            if let Some((place, _, kind)) = probes(&self.machine).into_iter().find(undecided) {
+                self.probe(place, kind, true);
+                continue;
+            }
             let Some(deadline) = self.machine.deadline(self.now) else { return };
             self.now = deadline;
             self.step(Event::Tick);
@@ -123,10 +193,54 @@ impl Life {
     }
 }
 
+/// What a pod has beside its two app containers.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    init: bool,
+    sidecar: bool,
+    probes: bool,
+    hooks: bool,
+}
+
+impl Shape {
+    const PLAIN: Self = Self { init: false, sidecar: false, probes: false, hooks: false };
+
+    fn checks(self) -> Option<Box<Checks>> {
+        let sleep = || Handler::Sleep(Duration::from_secs(1));
+        let probe = || Probe {
+            handler: sleep(),
+            initial_delay: Duration::ZERO,
+            timeout: Duration::from_secs(1),
+            period: Duration::from_secs(10),
+            success_threshold: 1,
+            failure_threshold: 3,
+            grace_s: None,
+        };
+        let (probe, hook) = (self.probes.then(probe), self.hooks.then(sleep));
+        (self.probes || self.hooks).then(|| {
+            let (startup, liveness) = (probe.clone(), probe.clone());
+            let checks = Checks {
+                startup,
+                liveness,
+                readiness: probe,
+                post_start: hook.clone(),
+                pre_stop: hook,
+            };
+            Box::new(checks)
+        })
+    }
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(init, sidecar, probes, hooks)| Shape { init, sidecar, probes, hooks })
+}
+
 #[derive(Clone, Debug)]
 enum Turn {
     Act(bool),
     Exit(usize, i32),
+    Probe(usize, ProbeKind, bool),
     Pass(u32),
     SandboxDies,
     Delete(u32),
@@ -136,7 +250,9 @@ fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         12 => Just(Turn::Act(true)),
         2 => Just(Turn::Act(false)),
-        4 => (0..3_usize, 0..2_i32).prop_map(|(place, code)| Turn::Exit(place, code)),
+        4 => (0..4_usize, 0..2_i32).prop_map(|(place, code)| Turn::Exit(place, code)),
+        6 => (0..4_usize, prop::sample::select(&ProbeKind::ALL[..]), any::<bool>())
+            .prop_map(|(place, kind, good)| Turn::Probe(place, kind, good)),
         3 => (0..400_000_u32).prop_map(Turn::Pass),
         1 => Just(Turn::SandboxDies),
         1 => (0..40_u32).prop_map(Turn::Delete),
@@ -153,14 +269,15 @@ proptest! {
 
     #[test]
     fn every_life_keeps_the_rules_and_a_deleted_pod_ends(
-        policy in policy(), init in any::<bool>(),
+        policy in policy(), shape in shape(),
         turns in proptest::collection::vec(turn(), 0..60),
     ) {
-        let mut life = Life::new(policy, init);
+        let mut life = Life::new(policy, shape);
         for turn in turns {
             match turn {
                 Turn::Act(well) => drop(life.act(well)),
                 Turn::Exit(place, code) => life.exit(place, code),
+                Turn::Probe(place, kind, good) => life.probe(place, kind, good),
                 Turn::Pass(ms) => {
                     life.now = life.now.after(Duration::from_millis(ms.into()));
                     life.step(Event::Tick);
@@ -180,7 +297,7 @@ proptest! {
 
 #[test]
 fn a_settled_pod_plans_nothing() {
-    let mut life = Life::new(RestartPolicy::Always, false);
+    let mut life = Life::new(RestartPolicy::Always, Shape::PLAIN);
     life.settle();
     assert_eq!(life.machine.phase(), Phase::Running);
     assert_eq!(pod(&life.machine, life.now), []);
@@ -189,7 +306,7 @@ fn a_settled_pod_plans_nothing() {
 
 #[test]
 fn the_second_crash_waits_ten_seconds() {
-    let mut life = Life::new(RestartPolicy::Always, false);
+    let mut life = Life::new(RestartPolicy::Always, Shape::PLAIN);
     life.settle();
     life.exit(0, 1);
     while life.act(true) {}

@@ -1,0 +1,85 @@
+//! What becomes of images that containers wait for.
+
+use super::{Hold, Machine, Note};
+use crate::image::{ImageError, ImageId, Source};
+use crate::pod::Moment;
+
+impl Machine {
+    pub(super) fn pulled(
+        &mut self,
+        place: usize,
+        reference: &str,
+        image: ImageId,
+        source: &Source,
+        notes: &mut Vec<Note>,
+    ) {
+        if !self.is_current(place, reference) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.image = Some(image);
+        slot.hold = None;
+        let (reason, message) = match source {
+            Source::Present => ("Pulled", already_present(reference)),
+            Source::Pulled { bytes, duration } => {
+                let took = duration.as_secs_f32();
+                let message = format!(
+                    "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {bytes} bytes."
+                );
+                ("Pulled", message)
+            }
+            Source::FallbackStale { reason } => {
+                let message = format!(
+                    "{} and used as it is, since the registry could not be asked: {reason}",
+                    already_present(reference).trim_end_matches('.')
+                );
+                notes.push(Note::warning(place, "ImageMayBeStale", message));
+                return;
+            }
+        };
+        notes.push(Note::normal(place, reason, message));
+    }
+
+    pub(super) fn pull_failed(
+        &mut self,
+        place: usize,
+        reference: &str,
+        error: &ImageError,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        if !self.is_current(place, reference) {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        let first = slot.trouble.is_clear();
+        let (until, _) = slot.trouble.failed(now);
+        let (reason, message) = match error.reason() {
+            "ErrImagePull" if first => ("ErrImagePull", error.message()),
+            "ErrImagePull" => {
+                let cause = error.message();
+                let text = format!("Back-off pulling image \"{reference}\": ErrImagePull: {cause}");
+                ("ImagePullBackOff", text)
+            }
+            "ErrImageNeverPull" => {
+                let text = format!(
+                    "Container image \"{reference}\" is not present with pull policy of Never"
+                );
+                ("ErrImageNeverPull", text)
+            }
+            other => (other, error.message()),
+        };
+        let text = format!("Failed to pull image \"{reference}\": {}", error.message());
+        notes.push(Note::warning(place, "Failed", text));
+        notes.push(Note::warning(place, "Failed", format!("Error: {reason}")));
+        slot.hold = Some(Hold { reason, message, until });
+    }
+
+    fn is_current(&self, place: usize, reference: &str) -> bool {
+        self.pod.containers.get(place).is_some_and(|container| container.image == reference)
+    }
+}
+
+fn already_present(reference: &str) -> String {
+    format!("Container image \"{reference}\" already present on machine")
+}

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -240,6 +241,18 @@ impl Node {
         Ok(text)
     }
 
+    /// The logs of a pod's containers as they are now, to be read also after the pod is gone.
+    pub fn keep_logs(&self, pod: &Uid) -> Result<KeptLogs> {
+        let mut logs = Vec::new();
+        for path in files_below(&self.run()) {
+            let is_log = path.extension().is_some_and(|extension| extension == "log");
+            if is_log && path.display().to_string().contains(&pod.to_string()) {
+                logs.push((path.clone(), fs::File::open(&path)?));
+            }
+        }
+        Ok(KeptLogs(logs))
+    }
+
     fn configuration(&self, section: &str) -> Result<String> {
         let options = &self.options;
         let mut text = format!(
@@ -256,6 +269,28 @@ impl Node {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;
         }
         Ok(text)
+    }
+}
+
+/// Logs that stay readable when their pod is removed: they are open.
+#[derive(Debug)]
+pub struct KeptLogs(Vec<(PathBuf, fs::File)>);
+
+impl KeptLogs {
+    /// When a container wrote a line that ends with `word`: the log's own time, which sorts.
+    pub fn said_at(&self, container: &str, word: &str) -> Result<String> {
+        let mut all = String::new();
+        for (path, file) in &self.0 {
+            if path.display().to_string().contains(container) {
+                let mut file = file;
+                file.rewind()?;
+                file.read_to_string(&mut all)?;
+            }
+        }
+        let line = all.lines().find(|line| line.ends_with(word));
+        let line =
+            line.with_context(|| format!("no `{word}` in the log of {container}:\n{all}"))?;
+        Ok(line.split(' ').next().unwrap_or_default().to_owned())
     }
 }
 

@@ -116,6 +116,18 @@ pub(super) const GROUPS: &[Group] = &[
         owns: |program| program.package == "tests" && program.target == "foundation",
     },
     Group {
+        name: "lifecycle",
+        about: "how pods live and end: probes, hooks, restarts, init containers and sidecars",
+        part: END_TO_END,
+        root: true,
+        needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::DNSMASQ],
+        checks: &[],
+        // They wait far more than they work.
+        threads: Some(6),
+        ignored: false,
+        owns: |program| program.package == "tests" && program.target == "lifecycle",
+    },
+    Group {
         name: "images",
         about: "images from a real registry and from archives, honest and hostile",
         part: END_TO_END,
@@ -178,7 +190,8 @@ pub(super) const GROUPS: &[Group] = &[
 ];
 
 /// Targets that have a group of their own.
-const ELSEWHERE: &[&str] = &["simulator", "foundation", "images", "fuzz", "boards", "counted"];
+const ELSEWHERE: &[&str] =
+    &["simulator", "foundation", "lifecycle", "images", "fuzz", "boards", "counted"];
 
 fn is_unit(program: &Program) -> bool {
     matches!(program.package.as_str(), "agent" | "fleet" | "tests")
@@ -204,6 +217,7 @@ mod tests {
             ("protocol", "golden"),
             ("tests", "mote_tests"),
             ("tests", "foundation"),
+            ("tests", "lifecycle"),
             ("tests", "images"),
             ("tests", "fuzz"),
             ("tests", "boards"),

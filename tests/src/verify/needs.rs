@@ -22,6 +22,7 @@ impl Need {
     pub(super) const MOSQUITTO_SUB: Self = Self::Program("mosquitto_sub", "mosquitto-clients");
     pub(super) const REGISTRY: Self = Self::Program("docker-registry", "docker-registry");
     pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
+    pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");
     pub(super) const STRACE: Self = Self::Program("strace", "strace");
     pub(super) const VALGRIND: Self = Self::Program("valgrind", "valgrind");

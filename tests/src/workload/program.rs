@@ -1,14 +1,15 @@
 //! What runs in containers of ours. Compiled by itself, statically: it is no module of the crate
 //! beside it.
 //!
+//! `liveness` is an HTTP server that is well for ten seconds, as in Kubernetes' page about probes.
 //! `prepare` says so and ends. `serve` answers on localhost. `ask` asks there, once a second.
 //! `stamp` says when it ran, in nanoseconds of the wall clock. `rest` sleeps.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Only this pod's containers see it: they share a network namespace that nobody else has.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -18,11 +19,12 @@ fn main() -> io::Result<()> {
         Some("prepare") => say("prepared"),
         Some("serve") => serve(),
         Some("ask") => ask(),
+        Some("liveness") => liveness(),
         Some("stamp") => say(&now()),
         Some("rest") => loop {
             sleep(Duration::from_secs(1_000_000));
         },
-        _ => Err(io::Error::other("usage: workload prepare|serve|ask|stamp|rest")),
+        _ => Err(io::Error::other("usage: workload prepare|serve|ask|liveness|stamp|rest")),
     }
 }
 
@@ -46,6 +48,22 @@ fn serve() -> io::Result<()> {
         while let Some(Ok(line)) = lines.next() {
             writeln!(&stream, "{line}, answered")?;
         }
+    }
+    Ok(())
+}
+
+fn liveness() -> io::Result<()> {
+    let started = Instant::now();
+    for stream in TcpListener::bind("0.0.0.0:8080")?.incoming() {
+        let mut stream = stream?;
+        // What is asked does not matter, but a socket that is closed unread is reset.
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked)?;
+        let status = match started.elapsed() {
+            well if well < Duration::from_secs(10) => "200 OK",
+            _ => "500 Internal Server Error",
+        };
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     }
     Ok(())
 }

@@ -1,0 +1,22 @@
+//! The life of a pod as a kubelet would let it live, with real containers.
+//!
+//! | what must hold | test |
+//! |---|---|
+//! | init failing under Never, OnFailure, Always | `init::*` |
+//! | sidecars start in order, gated by their startup probes, and end in reverse order | `init::sidecars_start_in_order_and_end_in_reverse` |
+//! | each probe by exec, httpGet and tcpSocket, failing and recovering | `probes::*` |
+//! | readiness flips Ready | `probes::readiness_flips_ready_both_ways` |
+//! | crash-loop pauses | `restart::a_crash_loop_waits_ten_seconds_after_the_second_end` |
+//! | postStart failing, preStop longer than grace | `hooks::*` |
+//! | a container that ignores SIGTERM; a shorter second delete | `termination::*` |
+//! | delete during pull, init, back-off | `termination::a_pod_can_be_deleted_at_any_time` |
+//! | agent killed while a hook runs, while a pod ends | `resume::*` |
+//! | pods of Kubernetes' own pages | `documentation::*` |
+
+mod documentation;
+mod hooks;
+mod init;
+mod probes;
+mod restart;
+mod resume;
+mod termination;

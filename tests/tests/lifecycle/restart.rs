@@ -1,0 +1,56 @@
+//! Restart policies and the pauses between restarts.
+
+use anyhow::{Context, Result};
+use mote_protocol::status::{ContainerState, Phase};
+use mote_tests::manifest::pod;
+use mote_tests::world::{BUSYBOX, World, container, terminated};
+use serde_json::json;
+
+#[test]
+fn a_crash_loop_waits_ten_seconds_after_the_second_end() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let manifest = pod("web").container("main", BUSYBOX, &["sh", "-c", "exit 1"]);
+    world.operator.apply(&manifest, &node)?;
+    let held = world.wait_for(&node, "web", "CrashLoopBackOff", |status| {
+        container(status, "main").is_ok_and(|main| {
+            main.restarts == 1
+                && matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
+        })
+    })?;
+    let main = container(&held, "main")?;
+    let ContainerState::Waiting { message, .. } = &main.state else { anyhow::bail!("it waits") };
+    assert!(message.starts_with("back-off 10s restarting failed container=main"), "{message}");
+    assert_eq!(held.phase, Phase::Running, "a crash loop is a pod that runs");
+    let ended = main.last.clone().context("how it ended")?.finished;
+    let again = world.wait_for(&node, "web", "a third attempt", |status| {
+        container(status, "main").is_ok_and(|main| main.restarts == 2)
+    })?;
+    let next = match &container(&again, "main")?.state {
+        ContainerState::Running { since } => *since,
+        ContainerState::Terminated(end) => end.started,
+        ContainerState::Waiting { .. } => {
+            container(&again, "main")?.last.clone().context("how it ended")?.started
+        }
+    };
+    assert!((10..=12).contains(&(next - ended)), "ended at {ended} s, started at {next} s");
+    Ok(())
+}
+
+#[test]
+fn a_success_is_final_under_on_failure_and_a_failure_is_not() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let manifest = pod("job")
+        .container("good", BUSYBOX, &["true"])
+        .container("second", BUSYBOX, &["sh", "-c", "exit 3"])
+        .spec("restartPolicy", json!("OnFailure"));
+    world.operator.apply(&manifest, &node)?;
+    let status = world.wait_for(&node, "job", "a restart", |status| {
+        container(status, "second").is_ok_and(|second| second.restarts >= 1)
+    })?;
+    assert_eq!(terminated(&status, "good")?.exit_code, 0);
+    assert_eq!(container(&status, "good")?.restarts, 0);
+    assert_eq!(status.phase, Phase::Running);
+    Ok(())
+}

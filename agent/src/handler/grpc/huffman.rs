@@ -29,7 +29,7 @@ pub(super) fn decode(data: &[u8]) -> Option<Vec<u8>> {
     let mut walk = Walk::default();
     for byte in data {
         for bit in (0..8).rev() {
-            if let Some(place) = walk.step(byte >> bit & 1)? {
+            if let Some(place) = walk.step(byte >> bit & 1) {
                 let symbol = *order.get(place)?;
                 out.push(u8::try_from(symbol).ok()?);
                 walk = Walk::default();
@@ -52,28 +52,23 @@ struct Walk {
 }
 
 impl Walk {
-    /// Reads a bit; gives the place of a symbol whose code is complete. None where no code begins
-    /// like this.
-    fn step(&mut self, bit: u8) -> Option<Option<usize>> {
-        if self.bits == MAX_BITS {
-            return None;
-        }
+    /// Reads a bit; gives the place of the symbol whose code is complete with it. The code leaves no
+    /// gaps, so that the longest of them is always one.
+    fn step(&mut self, bit: u8) -> Option<usize> {
         let before = count(self.bits);
         self.place += before;
         self.first = (self.first + before) << 1;
         self.bits += 1;
         self.code = self.code << 1 | u32::from(bit);
         let among = self.code.checked_sub(self.first)?;
-        if among < count(self.bits) {
-            return Some(usize::try_from(self.place + among).ok());
-        }
-        Some(None)
+        let complete = among < count(self.bits);
+        complete.then(|| usize::try_from(self.place + among).ok())?
     }
 }
 
 /// Symbols whose codes have so many bits.
-const fn count(bits: u8) -> u32 {
-    COUNTS[bits as usize]
+fn count(bits: u8) -> u32 {
+    COUNTS.get(usize::from(bits)).copied().unwrap_or(0)
 }
 
 const COUNTS: [u32; MAX_BITS as usize + 1] = {
@@ -97,6 +92,7 @@ fn symbols_by_code() -> Vec<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fmt::Write;
 
     /// Codes as the standard defines them, to encode with.
     fn encode(text: &[u8]) -> Vec<u8> {
@@ -111,9 +107,9 @@ mod tests {
         let mut bits = String::new();
         for byte in text {
             let (code, len) = codes[usize::from(*byte)];
-            bits.push_str(&format!("{code:0len$b}", len = usize::from(len)));
+            write!(bits, "{code:0len$b}", len = usize::from(len)).unwrap();
         }
-        while bits.len() % 8 != 0 {
+        while !bits.len().is_multiple_of(8) {
             bits.push('1');
         }
         let octets = (0..bits.len()).step_by(8);

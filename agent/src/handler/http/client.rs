@@ -139,9 +139,12 @@ impl<S: PodSockets> Client<'_, S> {
         let name = ServerName::try_from(url.host_name().to_owned());
         let name = name.map_err(|error| failed(error.to_string()))?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        let stream = stream.map_err(|error| match is_plain(&error) {
-            true => HttpError::Plain { url: url.to_string() },
-            false => failed(reason(&error)),
+        let stream = stream.map_err(|error| {
+            if is_plain(&error) {
+                HttpError::Plain { url: url.to_string() }
+            } else {
+                failed(reason(&error))
+            }
         })?;
         exchange(stream, request, url, progress).await
     }

@@ -1,6 +1,6 @@
 //! Whom to ask and for what: the URL of a request, and where an answer redirects it to.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use hyper::Uri;
 
@@ -125,7 +125,6 @@ fn target(text: &str) -> String {
         if keep {
             out.push(char::from(byte));
         } else {
-            use std::fmt::Write;
             // Writing into a String cannot fail.
             let _ = write!(out, "%{byte:02X}");
         }

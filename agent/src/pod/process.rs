@@ -81,6 +81,7 @@ pub fn start_request(
         limits: container.limits,
         oom_score_adj: score(pod, container, memory_bytes),
         tty: container.tty,
+        termination_message: container.termination_message.clone(),
         tag,
     })
 }

@@ -13,7 +13,7 @@ use mote_protocol::status::ContainerRole;
 use super::handler::Checks;
 use super::qos::QosClass;
 use crate::image::PullPolicy;
-use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest};
+use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest, TerminationMessage};
 
 /// Which pod: a name, and one life of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub struct Container {
     pub tty: bool,
     /// Probes and hooks, where it has any. Most have none, and a pod must stay small.
     pub checks: Option<Box<Checks>>,
+    /// Where it says why it ended.
+    pub termination_message: TerminationMessage,
 }
 
 impl Pod {

@@ -6,7 +6,7 @@
 
 use mote_protocol::pod::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile, TerminationMessagePolicy,
+    SecurityContext, SecurityProfile,
 };
 
 /// A field that something is asked of.
@@ -69,11 +69,6 @@ impl Findings {
         self.amounts(&format!("{path}.resources.requests"), &container.requests);
         self.amounts(&format!("{path}.resources.limits"), &container.limits);
         self.ignored(container.stdin, path, "stdin");
-        let message_path = container.termination_message_path.is_some();
-        self.ignored(message_path, path, "terminationMessagePath");
-        let fallback = TerminationMessagePolicy::FallbackToLogsOnError;
-        let policy = container.termination_message_policy == fallback;
-        self.ignored(policy, path, "terminationMessagePolicy");
         self.container_security(&format!("{path}.securityContext"), &container.security_context);
     }
 

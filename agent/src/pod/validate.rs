@@ -7,7 +7,9 @@ use mote_protocol::extension::Extensions;
 use mote_protocol::limits::MAX_CONTAINERS;
 use mote_protocol::name::ContainerName;
 use mote_protocol::object;
-use mote_protocol::pod::{self as wire, EnvValue, ImagePullPolicy, SecurityProfile};
+use mote_protocol::pod::{
+    self as wire, EnvValue, ImagePullPolicy, SecurityProfile, TerminationMessagePolicy,
+};
 use mote_protocol::status::ContainerRole;
 
 use super::fault::{Fault, SpecError};
@@ -16,7 +18,7 @@ use super::resources;
 use super::spec::{Container, Pod, PodName};
 use super::unsupported::{self, Finding};
 use crate::image::PullPolicy;
-use crate::runtime::{HostNamespaces, Rights};
+use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
 mod checks;
 
@@ -31,6 +33,9 @@ const MAX_HOSTNAME: usize = 63;
 
 /// Longest image reference: name, tag and digest with room to spare.
 const MAX_IMAGE: usize = 1024;
+
+/// `terminationMessagePath` where unset.
+const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// A pod that may run, and what it asked for in vain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +162,8 @@ impl Check {
         self.require(container.command.iter().all(whole), format!("{path}.command"), rule);
         self.require(container.args.iter().all(whole), format!("{path}.args"), rule);
         self.require(whole(&container.working_dir), format!("{path}.workingDir"), rule);
+        let message = container.termination_message_path.iter().all(whole);
+        self.require(message, format!("{path}.terminationMessagePath"), rule);
         for (place, variable) in container.env.iter().enumerate() {
             let name = &variable.name;
             let valid = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'=';
@@ -282,6 +289,16 @@ fn build_container(
         stop_signal: container.stop_signal,
         tty: container.tty,
         checks: checks::build(container),
+        termination_message: termination_message(container),
+    }
+}
+
+fn termination_message(container: &wire::Container) -> TerminationMessage {
+    let path = container.termination_message_path.as_deref().unwrap_or(DEFAULT_MESSAGE_PATH);
+    let policy = container.termination_message_policy;
+    TerminationMessage {
+        path: path.to_owned(),
+        falls_back_to_log: policy == TerminationMessagePolicy::FallbackToLogsOnError,
     }
 }
 

@@ -224,7 +224,7 @@ fn heal_slot(place: usize, slot: &Slot, seen: Option<&ObservedContainer>) -> Opt
         return match same.map(|seen| &seen.state) {
             Some(ObservedState::Running { .. }) => None,
             Some(ObservedState::Exited { exit, .. }) => {
-                Some(Event::Exited { place, attempt, exit: *exit })
+                Some(Event::Exited { place, attempt, exit: exit.clone() })
             }
             Some(ObservedState::Created | ObservedState::Unknown) | None => {
                 Some(Event::Vanished { place, attempt })

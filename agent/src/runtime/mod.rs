@@ -47,7 +47,7 @@ pub struct ProcessId {
 pub struct BootTime(pub Duration);
 
 /// How a process ended, as `waitpid` told `mote-pause`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Exit status, or 128 + the signal's number.
     pub code: i32,
@@ -55,6 +55,9 @@ pub struct Exit {
     pub oom_killed: bool,
     /// When it was reaped.
     pub at: BootTime,
+    /// Why, in the container's own words, as its [`TerminationMessage`] says where to find them;
+    /// at most [`MAX_TERMINATION_MESSAGE`](mote_protocol::limits::MAX_TERMINATION_MESSAGE) bytes.
+    pub message: String,
 }
 
 /// What one attempt of a container is doing.
@@ -164,6 +167,16 @@ pub struct Rights {
     pub seccomp_unconfined: bool,
 }
 
+/// Where a container says why it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminationMessage {
+    /// `terminationMessagePath`: a file that it finds there, empty; none where this is empty.
+    pub path: String,
+    /// `terminationMessagePolicy: FallbackToLogsOnError`: the end of its log, where it failed and
+    /// wrote nothing to the file.
+    pub falls_back_to_log: bool,
+}
+
 /// Everything needed to start one attempt of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
@@ -187,6 +200,8 @@ pub struct StartRequest {
     pub oom_score_adj: i32,
     /// A terminal instead of pipes.
     pub tty: bool,
+    /// Where it says why it ended.
+    pub termination_message: TerminationMessage,
     /// Means nothing to the runtime, which keeps it beside the attempt and gives it back with
     /// [`ObservedContainer::tag`]: how the next agent knows what an attempt was made from.
     pub tag: String,

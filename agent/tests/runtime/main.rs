@@ -6,6 +6,7 @@ mod adopt;
 mod exec;
 mod handlers;
 mod life;
+mod message;
 mod network;
 mod node;
 mod refuse;

@@ -15,6 +15,7 @@ use mote_agent::runtime::oci::{OciConfig, OciRuntime};
 use mote_agent::runtime::{
     ContainerId, ExecOutcome, ExecRequest, Exit, HostNamespaces, Limits, ObservedPod,
     ObservedState, Rights, Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
+    TerminationMessage,
 };
 use mote_protocol::name::Uid;
 use rustix::fs::inotify;
@@ -30,10 +31,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A static busybox: all an image needs.
 const BUSYBOX: &str = "/usr/bin/busybox";
 
-const APPLETS: [&str; 25] = [
+const APPLETS: [&str; 29] = [
     "sh", "true", "false", "sleep", "cat", "echo", "id", "env", "pwd", "ls", "mount", "hostname",
     "kill", "wget", "httpd", "grep", "dd", "touch", "ps", "tr", "head", "wc", "mknod", "ip",
-    "stat",
+    "stat", "rm", "mv", "ln", "printf",
 ];
 
 pub struct Node {
@@ -94,6 +95,7 @@ impl Node {
             limits: Limits::default(),
             oom_score_adj: 100,
             tty: false,
+            termination_message: TerminationMessage::default(),
         }
     }
 

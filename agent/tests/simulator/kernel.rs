@@ -71,8 +71,8 @@ impl Universe {
         let at = BootTime(self.since_boot());
         let Some(container) = self.kernel.container(id) else { return };
         let State::Running { since } = container.state else { return };
-        let exit = Exit { code, oom_killed: false, at };
-        container.state = State::Exited { since, exit };
+        let exit = Exit { code, oom_killed: false, at, message: String::new() };
+        container.state = State::Exited { since, exit: exit.clone() };
         self.note(|| format!("kernel: {id} exits with {code}"));
         self.judge.exited(id, at);
         let lost = self.misfortune(16);
@@ -275,11 +275,14 @@ fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
     let one = |((name, attempt), container): (&(String, u32), &Container)| ObservedContainer {
         id: ContainerId { pod: uid, name: name.clone(), attempt: *attempt },
         tag: container.tag.clone(),
-        state: match container.state {
+        state: match &container.state {
             State::Running { since } => {
-                ObservedState::Running { process: ProcessId { pid: 2, start_ticks: 1 }, since }
+                let process = ProcessId { pid: 2, start_ticks: 1 };
+                ObservedState::Running { process, since: *since }
             }
-            State::Exited { since, exit } => ObservedState::Exited { since: Some(since), exit },
+            State::Exited { since, exit } => {
+                ObservedState::Exited { since: Some(*since), exit: exit.clone() }
+            }
         },
     };
     let mut containers: Vec<_> = pod.containers.iter().map(one).collect();

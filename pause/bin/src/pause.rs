@@ -56,7 +56,7 @@ impl Pause {
             self.deaf = false;
             for (place, _) in waiting.iter().enumerate().filter(|(_, waiting)| waiting.ready()) {
                 match place {
-                    SIGNALS => self.reap(),
+                    SIGNALS => self.reap(buffer),
                     LISTENER => self.accept(),
                     CLIENTS..STREAMS => self.hear(place - CLIENTS, buffer),
                     _ => self.pump(place - STREAMS, buffer),
@@ -86,7 +86,7 @@ impl Pause {
     }
 
     /// Takes leave of every child that has ended.
-    fn reap(&mut self) {
+    fn reap(&mut self, buffer: &mut [u8]) {
         // One signal may stand for many children: what it says is of no use.
         let _ = io::read(&self.signals, &mut [0_u8; 128]);
         while let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG) {
@@ -96,6 +96,11 @@ impl Pause {
                 boot_ns: now(Clock::Boot),
                 real_ns: now(Clock::Real),
             });
+            // What a container wrote before its end is in its log before that end is told: the
+            // agent may look there for why. It may be one that will still be claimed.
+            if matches!(exit.role, Role::Container | Role::Unclaimed) {
+                self.pump_all(buffer);
+            }
             if exit.role != Role::Unclaimed {
                 self.ended(exit);
             }
@@ -113,6 +118,12 @@ impl Pause {
     fn pump(&mut self, stream: usize, buffer: &mut [u8]) {
         if let Some(end) = self.logs.pump(stream, self.dir.as_fd(), buffer) {
             self.clients.tell(&Reply::LogEnded(end));
+        }
+    }
+
+    fn pump_all(&mut self, buffer: &mut [u8]) {
+        for stream in 0..MAX_STREAMS {
+            self.pump(stream, buffer);
         }
     }
 
@@ -206,9 +217,7 @@ impl Pause {
 
     /// Writes what is left to write, and leaves nothing behind.
     fn end(&mut self, buffer: &mut [u8]) {
-        for stream in 0..MAX_STREAMS {
-            self.pump(stream, buffer);
-        }
+        self.pump_all(buffer);
         let _ = rustix::fs::unlinkat(&self.dir, crate::start::SOCKET, rustix::fs::AtFlags::empty());
         if let Some(init) = pid(self.init) {
             let _ = process::kill_process(init, Signal::KILL);

@@ -95,7 +95,7 @@ impl Machine {
                 checks.map(AsRef::as_ref),
             )),
             ObservedState::Exited { since, exit } => {
-                Run::Ended(Ended::seen(since.map(Moment::from), *exit))
+                Run::Ended(Ended::seen(since.map(Moment::from), exit.clone()))
             }
             ObservedState::Unknown => Run::Ended(Ended::unseen(accepted.min(now), now)),
         };

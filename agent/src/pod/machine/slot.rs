@@ -52,7 +52,7 @@ impl Ended {
         let reason = if exit.oom_killed { EndReason::OomKilled } else { EndReason::Exited };
         // A process cannot end before it started; an unknown start is at its end.
         let started = started.unwrap_or(finished).min(finished);
-        Self { code: exit.code, reason, message: String::new(), started, finished }
+        Self { code: exit.code, reason, message: exit.message, started, finished }
     }
 
     /// An attempt that was lost with its sandbox, with the machine, or out of sight.

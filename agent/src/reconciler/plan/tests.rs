@@ -164,7 +164,7 @@ impl Life {
         let place = place % places;
         let attempt = self.machine.slots()[place].newest();
         let at = BootTime(Duration::from_millis(self.now.0.unsigned_abs()));
-        let exit = Exit { code, oom_killed: false, at };
+        let exit = Exit { code, oom_killed: false, at, message: String::new() };
         self.step(Event::Exited { place, attempt, exit });
     }
 

@@ -11,7 +11,8 @@
 //!    `- containers/CONTAINER.ATTEMPT/
 //!       |- config.json, rootfs/, cgroup/, state/    the helper's and libcontainer's
 //!       |- process, started       its first process, and when it was started
-//!       `- tag                    what the reconciler started it with
+//!       |- attempt                what later agents must know of it
+//!       `- message                why it ended, as it says itself
 //! STATE/pods/UID/layers/CONTAINER.ATTEMPT/{upper,work}
 //! ```
 
@@ -71,6 +72,11 @@ impl Layout {
     /// Directory of a container's logs.
     pub(super) fn logs(&self, id: &ContainerId) -> PathBuf {
         self.pod(&id.pod).join(format!("logs/{}", id.name))
+    }
+
+    /// The current file of an attempt's log.
+    pub(super) fn log_file(&self, id: &ContainerId) -> PathBuf {
+        self.logs(id).join(format!("{}.log", id.attempt))
     }
 
     /// The log of an attempt as `mote-pause` wants it: relative to the pod's directory.

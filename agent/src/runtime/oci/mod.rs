@@ -13,6 +13,7 @@ pub mod bundle;
 pub mod cgroup;
 mod exec;
 mod layout;
+mod message;
 mod observe;
 mod pod;
 pub mod process;
@@ -165,7 +166,7 @@ impl OciRuntime {
         if slot.leaving.load(Ordering::Relaxed) {
             return None;
         }
-        let ears = Ears::new(*uid, &self.tree, &self.events);
+        let ears = Ears::new(*uid, &self.tree, &self.layout, &self.events);
         let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
         *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
         known.clone()

@@ -6,6 +6,7 @@ use mote_pause::wire::{Exit as Ended, Key, Role};
 use mote_protocol::name::Uid;
 
 use super::pod::{Pod, exit, key};
+use super::record::AttemptRecord;
 use super::sandbox::{Listing, kept_exits};
 use super::{OciRuntime, process, record};
 use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedState, RuntimeError};
@@ -25,7 +26,7 @@ impl OciRuntime {
         let mut containers = Vec::new();
         for id in self.layout.list_attempts(&uid) {
             if let Some(state) = self.observe_attempt(&id, pod.as_deref(), &mut known).await {
-                let tag = record::tag(&self.layout.attempt(&id));
+                let tag = AttemptRecord::read(&self.layout.attempt(&id)).tag;
                 containers.push(ObservedContainer { id, tag, state });
             }
         }
@@ -43,7 +44,10 @@ impl OciRuntime {
         let attempt = self.layout.attempt(id);
         let since = record::started(&attempt);
         if let Some(ended) = known.exit(key) {
-            return Some(ObservedState::Exited { since, exit: exit(&self.tree, id, &ended) });
+            return Some(ObservedState::Exited {
+                since,
+                exit: exit(&self.tree, &self.layout, id, &ended),
+            });
         }
         let starting = since.is_none() && known.is_alive(key, Role::Helper);
         if starting {
@@ -55,7 +59,10 @@ impl OciRuntime {
         if !known.is_alive(key, Role::Container) {
             // Created by a helper whose agent died before it could say so.
             if let Some(ended) = known.claim(key, pid, pod).await {
-                return Some(ObservedState::Exited { since, exit: exit(&self.tree, id, &ended) });
+                return Some(ObservedState::Exited {
+                    since,
+                    exit: exit(&self.tree, &self.layout, id, &ended),
+                });
             }
         }
         Some(match since {

@@ -10,6 +10,8 @@ use mote_protocol::name::Uid;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cgroup::Tree;
+use super::layout::Layout;
+use super::message;
 use super::sandbox::{Sandbox, SandboxEvent};
 use crate::runtime::{BootTime, ContainerId, Exit, RuntimeEvent};
 
@@ -51,6 +53,7 @@ impl Pod {
 pub(super) struct Ears {
     uid: Uid,
     tree: Tree,
+    layout: Layout,
     events: mpsc::Sender<RuntimeEvent>,
     execs: Mutex<BTreeMap<u32, oneshot::Sender<Ended>>>,
     over: AtomicBool,
@@ -58,10 +61,16 @@ pub(super) struct Ears {
 }
 
 impl Ears {
-    pub(super) fn new(uid: Uid, tree: &Tree, events: &mpsc::Sender<RuntimeEvent>) -> Arc<Self> {
+    pub(super) fn new(
+        uid: Uid,
+        tree: &Tree,
+        layout: &Layout,
+        events: &mpsc::Sender<RuntimeEvent>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             uid,
             tree: tree.clone(),
+            layout: layout.clone(),
             events: events.clone(),
             execs: Mutex::default(),
             over: AtomicBool::new(false),
@@ -93,7 +102,7 @@ impl Ears {
         match (ended.role, &ended.key) {
             (Role::Container, Some(key)) => {
                 let id = container(self.uid, key);
-                let exit = exit(&self.tree, &id, ended);
+                let exit = exit(&self.tree, &self.layout, &id, ended);
                 self.tell(RuntimeEvent::Exited { id, exit });
             }
             (Role::Exec, _) => {
@@ -131,12 +140,14 @@ fn container(pod: Uid, key: &Key) -> ContainerId {
     ContainerId { pod, name: key.name.as_str().to_owned(), attempt: key.attempt }
 }
 
-/// What `mote-pause` says of an end, and what the cgroup knows.
-pub(super) fn exit(tree: &Tree, id: &ContainerId, ended: &Ended) -> Exit {
+/// What `mote-pause` says of an end, what the cgroup knows, and what the container itself said.
+pub(super) fn exit(tree: &Tree, layout: &Layout, id: &ContainerId, ended: &Ended) -> Exit {
+    let code = code(ended);
     Exit {
-        code: code(ended),
+        code,
         oom_killed: tree.container(id).oom_kills() > 0,
         at: BootTime(Duration::from_nanos(ended.boot_ns)),
+        message: message::of(layout, id, code),
     }
 }
 

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::op::order::{PROCESS, STARTED};
-use crate::runtime::{BootTime, HostNamespaces, ProcessId, SandboxRequest};
+use crate::runtime::{
+    BootTime, HostNamespaces, ProcessId, SandboxRequest, StartRequest, TerminationMessage,
+};
 
 /// What the containers of a pod share, as long as its sandbox lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,17 +37,33 @@ impl SandboxRecord {
     }
 }
 
-/// The file in an attempt's directory with its tag.
-const TAG: &str = "tag";
+/// The file in an attempt's directory with its record.
+const ATTEMPT: &str = "attempt";
 
-/// Keeps what an attempt was started with, for the next agent.
-pub(super) fn write_tag(attempt: &Path, tag: &str) -> io::Result<()> {
-    fs::write(attempt.join(TAG), tag)
+/// What an agent must know of an attempt that another one started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AttemptRecord {
+    /// Its tag, as it was given.
+    pub(super) tag: String,
+    /// Where it says why it ended.
+    pub(super) termination_message: TerminationMessage,
 }
 
-/// What an attempt was started with; nothing if its agent died before it could be kept.
-pub(super) fn tag(attempt: &Path) -> String {
-    fs::read_to_string(attempt.join(TAG)).unwrap_or_default()
+impl AttemptRecord {
+    pub(super) fn of(request: &StartRequest) -> Self {
+        let termination_message = request.termination_message.clone();
+        Self { tag: request.tag.clone(), termination_message }
+    }
+
+    pub(super) fn write(&self, attempt: &Path) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;
+        fs::write(attempt.join(ATTEMPT), bytes)
+    }
+
+    /// Empty if the agent died before it could be kept.
+    pub(super) fn read(attempt: &Path) -> Self {
+        read(&attempt.join(ATTEMPT)).ok().flatten().unwrap_or_default()
+    }
 }
 
 /// The first process of an attempt, once there is one.

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use super::cgroup::{Group, Level};
 use super::layout::Layout;
 use super::pod::{Pod, key};
-use super::record::SandboxRecord;
+use super::record::{AttemptRecord, SandboxRecord};
 use super::sandbox::Helper;
-use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, process, record};
+use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, message, process, record};
 use crate::runtime::op::order::{self, ORDER_FD, Order, REPORT_FD};
 use crate::runtime::op::report::{Phase, Report};
 use crate::runtime::{BootTime, ContainerId, ProcessId, Retry, RuntimeError, StartRequest};
@@ -102,8 +102,14 @@ impl OciRuntime {
         for directory in [self.layout.attempt(id), self.layout.logs(id), self.layout.layer(id)] {
             make_directory(&directory)?;
         }
-        record::write_tag(&self.layout.attempt(id), &request.tag)
-            .map_err(io_error(format!("keep the tag of {id}")))
+        let attempt = self.layout.attempt(id);
+        if !request.termination_message.path.is_empty() {
+            message::make(&attempt)
+                .map_err(io_error(format!("make the termination message of {id}")))?;
+        }
+        AttemptRecord::of(request)
+            .write(&attempt)
+            .map_err(io_error(format!("keep what {id} was started with")))
     }
 
     fn order(
@@ -144,6 +150,7 @@ impl OciRuntime {
             image_user: request.image_user.clone(),
             rights: request.rights.clone(),
             oom_score_adj: request.oom_score_adj,
+            termination_message: request.termination_message.path.clone(),
         })
     }
 

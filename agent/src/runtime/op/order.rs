@@ -33,6 +33,9 @@ pub const PROCESS: &str = "process";
 /// The file in an attempt's directory that tells when that process executed its program.
 pub const STARTED: &str = "started";
 
+/// The file in an attempt's directory in which its container says why it ended.
+pub const MESSAGE: &str = "message";
+
 /// libcontainer's id of the container, which is its directory's name below the attempt's.
 pub const STATE: &str = "state";
 
@@ -84,6 +87,8 @@ pub struct Start {
     pub rights: Rights,
     /// Of all its processes.
     pub oom_score_adj: i32,
+    /// Where it finds the file [`MESSAGE`]; nowhere if empty.
+    pub termination_message: String,
 }
 
 /// What the containers of a pod share.

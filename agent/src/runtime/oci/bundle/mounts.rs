@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::Mount;
 
 use super::CgroupView;
-use crate::runtime::op::order::Start;
+use crate::runtime::op::order::{MESSAGE, Start};
 
 /// Where programs look for their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -33,6 +33,12 @@ pub(super) fn all(order: &Start, cgroups: &[CgroupView]) -> Vec<Mount> {
     } else {
         mounts.extend(v1_cgroups(cgroups, access));
     }
+    if !order.termination_message.is_empty() {
+        // As elsewhere, a path that is not absolute begins at the root.
+        let target = Path::new("/").join(&order.termination_message);
+        let options = ["bind", "rw", "nosuid", "noexec", "nodev"];
+        mounts.push(mount(target, "bind", order.attempt.join(MESSAGE), &options));
+    }
     mounts
 }
 
@@ -45,15 +51,20 @@ fn v1_cgroups(cgroups: &[CgroupView], access: &str) -> Vec<Mount> {
         for name in &cgroup.names {
             let target = format!("{CGROUPS}/{name}");
             let options = ["bind", "nosuid", "noexec", "nodev", access];
-            mounts.push(mount(&target, "bind", &cgroup.source, &options));
+            mounts.push(mount(target, "bind", &cgroup.source, &options));
         }
     }
     mounts
 }
 
-fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Mount {
+fn mount(
+    target: impl Into<PathBuf>,
+    kind: &str,
+    source: impl Into<PathBuf>,
+    options: &[&str],
+) -> Mount {
     let mut mount = Mount::default();
-    mount.set_destination(PathBuf::from(target));
+    mount.set_destination(target.into());
     mount.set_typ(Some(kind.into()));
     mount.set_source(Some(source.into()));
     mount.set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));

@@ -2,7 +2,7 @@ use super::*;
 use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
 use crate::runtime::op::order::{Cgroup, Pod};
 use crate::runtime::{HostNamespaces, Rights};
-use libcontainer::oci_spec::runtime::Capability;
+use libcontainer::oci_spec::runtime::{Capability, Mount};
 
 fn order() -> Start {
     Start {
@@ -22,6 +22,7 @@ fn order() -> Start {
         image_user: String::new(),
         rights: Rights::default(),
         oom_score_adj: 1000,
+        termination_message: String::new(),
     }
 }
 
@@ -48,6 +49,22 @@ fn options(spec: &Spec, target: &str) -> Vec<String> {
 fn kinds(spec: &Spec) -> Vec<LinuxNamespaceType> {
     let namespaces = spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap();
     namespaces.iter().map(LinuxNamespace::typ).collect()
+}
+
+#[test]
+fn the_termination_message_is_mounted_where_it_is_expected() {
+    let target = |spec: &Spec| {
+        let mounts = spec.mounts().as_ref().unwrap().iter();
+        let source = |mount: &&Mount| {
+            mount.source().as_ref().is_some_and(|source| source.ends_with("web.0/message"))
+        };
+        mounts.clone().find(source).map(|mount| mount.destination().clone())
+    };
+    assert_eq!(target(&built(&order())), None);
+    for path in ["/var/why", "var/why"] {
+        let order = Start { termination_message: path.into(), ..order() };
+        assert_eq!(target(&built(&order)), Some("/var/why".into()));
+    }
 }
 
 #[test]

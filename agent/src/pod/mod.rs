@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod fault;
 pub mod handler;
 pub mod machine;
+mod messages;
 mod moment;
 pub mod phase;
 pub mod process;

@@ -72,6 +72,7 @@ fn containers(machine: &Machine) -> Vec<ContainerStatus> {
         (_, ContainerRole::App) => std::cmp::Ordering::Less,
         (_, _) => std::cmp::Ordering::Equal,
     });
+    super::messages::bound(&mut list);
     list
 }
 

@@ -9,9 +9,14 @@ use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
 /// Replaces the process; returns only the reason why that was impossible.
+///
+/// Programs expect to be ended by a pipe that nobody reads: `std` ignores `SIGPIPE`, and what is
+/// ignored stays so.
 pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
     let args = pointers(args);
     let env = pointers(env);
+    // SAFETY: no handler is installed, only the default restored.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     // SAFETY: the path is a C string, both arrays end in a null pointer and point to C strings
     // that live until the call returns.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
@@ -20,6 +25,33 @@ pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Which of two processes one is after [`fork_beside`].
+pub enum Forked {
+    /// The new one.
+    Child,
+    /// The old one; the new one has this id.
+    Parent(i32),
+}
+
+/// Copies this process, which must have one thread; the copy is a child of this one's parent.
+pub fn fork_beside() -> io::Result<Forked> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has its own copy of everything, like after fork(2). With
+    // one thread no lock is held by somebody who does not exist in the copy. A stack of 0 is the
+    // caller's; the other arguments are not used with these flags.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => i32::try_from(pid).map(Forked::Parent).map_err(io::Error::other),
+    }
+}
+
+/// Ends this process without anything that a program does at its end.
+pub fn end(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
 }
 
 /// Takes over a descriptor that this process was started with.

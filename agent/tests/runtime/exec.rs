@@ -34,7 +34,7 @@ async fn output_and_code_come_back() {
         entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
     };
     let left = [names(&attempt), names(&attempt.join("state"))].concat();
-    let litter = left.iter().filter(|name| name.contains("tenant") || name.contains("exec"));
+    let litter = left.iter().filter(|name| name.contains("tenant-") || name.contains("exec"));
     assert_eq!(litter.count(), 0, "files of commands are left: {left:?}");
     node.finish().await;
 }
@@ -73,6 +73,56 @@ async fn a_command_that_takes_too_long_is_killed() {
     node.runtime.kill(&node.id("main")).await.expect("kill");
     let id = node.id("main");
     node.exit(&id).await;
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_takes_all_it_started_with_it_and_nothing_else() {
+    let node = started(|request| {
+        request.args = ["sh", "-c", "sleep 4713 & sleep 4713"].map(str::to_owned).into();
+    })
+    .await;
+    let script = "(sleep 4714 & sleep 4714) & setsid sleep 4714 & sleep 4714 & echo begun; wait";
+    let mut request = node.exec_request("main", &["sh", "-c", script]);
+    request.timeout = Some(Duration::from_millis(700));
+    let outcome = node.runtime.exec(&request).await.expect("exec");
+    assert_eq!(outcome, ExecOutcome { code: None, output: b"begun\n".into() });
+    let script = "while ps -o args | grep -q '[4]714'; do :; done; \
+                  [ $(ps -o args | grep -c '[4]713') -ge 2 ] && echo alive";
+    assert_eq!(node.exec("main", script).await.output, b"alive\n");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn many_commands_leave_nothing_behind() {
+    let node = started(|_| {}).await;
+    node.exec("main", "true").await;
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let attempt = node.pod_dir().join("containers/main.0");
+    let files = || fs::read_dir(&attempt).unwrap().count();
+    let (fds, names) = (open(), files());
+    for _ in 0..30 {
+        assert_eq!(node.exec("main", "exit 1").await.code, Some(1));
+    }
+    // Other tests of this program open and close files meanwhile.
+    assert!(open() < fds + 30, "open files are left");
+    assert_eq!(files(), names, "files are left");
+    let group = node.tree().container(&node.id("main"));
+    assert_eq!(group.processes().unwrap().len(), 1, "processes are left");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn what_nobody_keeps_does_not_hold_a_command_up() {
+    let node = started(|_| {}).await;
+    let script = "head -c 3000000 /dev/zero; echo end >&2; exit 5";
+    let mut request = node.exec_request("main", &["sh", "-c", script]);
+    request.output_limit = 10;
+    let outcome = node.runtime.exec(&request).await.expect("exec");
+    assert_eq!(outcome, ExecOutcome { code: Some(5), output: vec![0; 10] });
+    // A pipe that nobody reads ends whoever writes to it.
+    let outcome = node.exec("main", "(sleep 0; while echo x; do :; done) | true; echo done").await;
+    assert_eq!(outcome.output, b"done\n");
     node.finish().await;
 }
 

@@ -31,10 +31,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A static busybox: all an image needs.
 const BUSYBOX: &str = "/usr/bin/busybox";
 
-const APPLETS: [&str; 29] = [
+const APPLETS: [&str; 30] = [
     "sh", "true", "false", "sleep", "cat", "echo", "id", "env", "pwd", "ls", "mount", "hostname",
     "kill", "wget", "httpd", "grep", "dd", "touch", "ps", "tr", "head", "wc", "mknod", "ip",
-    "stat", "rm", "mv", "ln", "printf",
+    "stat", "rm", "mv", "ln", "printf", "setsid",
 ];
 
 pub struct Node {

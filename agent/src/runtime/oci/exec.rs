@@ -5,18 +5,22 @@ use std::os::fd::AsFd;
 
 use mote_pause::wire::{Exit as Ended, Role};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::cgroup::Group;
 use super::pod::{Pod, code, key};
 use super::start::{last, running};
 use super::{OciRuntime, cause, io_error, process};
 use crate::runtime::op::order::{self, Order};
 use crate::runtime::op::report::Report;
-use crate::runtime::{ContainerId, ExecOutcome, ExecRequest, ProcessId, Retry, RuntimeError};
+use crate::runtime::{ContainerId, ExecOutcome, ExecRequest, Retry, RuntimeError};
+
+/// How often a family that grows while it is killed is gone through: each round leaves fewer.
+const KILL_ROUNDS: usize = 16;
 
 impl OciRuntime {
     pub(super) async fn execute(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
@@ -30,7 +34,7 @@ impl OciRuntime {
             },
         };
         if code.is_none() {
-            command.stop();
+            command.stop(&self.tree.container(&request.id));
         }
         Ok(ExecOutcome { code, output: command.output })
     }
@@ -42,7 +46,7 @@ impl OciRuntime {
     ) -> Result<i32, RuntimeError> {
         let id = &request.id;
         let missing = || RuntimeError::NotRunning { id: id.clone() };
-        running(&self.layout, id).ok_or_else(missing)?;
+        let container = running(&self.layout, id).ok_or_else(missing)?;
         let pod = self.pod(&id.pod).await.ok_or(RuntimeError::NoSandbox { uid: id.pod })?;
         let key = key(id).ok_or_else(missing)?;
         let failed = |error: io::Error| failure(id, cause(&error), Retry::Soon);
@@ -50,6 +54,7 @@ impl OciRuntime {
             .map_err(|error| io_error("create a pipe")(error.into()))?;
         let order = Order::Exec(order::Exec {
             attempt: self.layout.attempt(id),
+            container,
             args: request.args.clone(),
         });
         let group = self.tree.container(id);
@@ -60,13 +65,15 @@ impl OciRuntime {
         let mut output = Receiver::from_owned_fd(reader).map_err(failed)?;
         let process = match last(&mut reports).await.map_err(failed)? {
             Report::Started { process, .. } => process,
+            // It ended while it was being entered.
+            Report::Failed { .. } if running(&self.layout, id).is_none() => return Err(missing()),
             Report::Failed { cause, permanent, .. } => {
                 let retry = if permanent { Retry::Never } else { Retry::Soon };
                 return Err(failure(id, cause, retry));
             }
             Report::Created { .. } => return Err(failed(io::Error::other("helper was killed"))),
         };
-        command.pid = Some(process);
+        command.pid = Some(process.pid);
         let pid = process.pid.unsigned_abs();
         let exit = Claim { pod: &pod, pid, told: pod.exit_of(pid) };
         let watched = pod.sandbox.watch(key, Role::Exec, pid).await;
@@ -92,7 +99,7 @@ impl Drop for Claim<'_> {
 struct Command {
     output: Vec<u8>,
     limit: usize,
-    pid: Option<ProcessId>,
+    pid: Option<i32>,
 }
 
 impl Command {
@@ -121,14 +128,24 @@ impl Command {
         self.output.extend_from_slice(printed.get(..room).unwrap_or(printed));
     }
 
-    /// Kills the command and what it started in its session.
-    fn stop(&self) {
-        let Some(process) = self.pid.filter(|process| process::is_running(*process)) else {
-            return;
-        };
-        if let Some(pid) = Pid::from_raw(process.pid) {
-            // It may just have ended by itself.
-            let _ = kill_process_group(pid, Signal::KILL);
+    /// Kills the command and all that it started, also what is being forked meanwhile.
+    ///
+    /// They are looked for in the container's cgroup only: whatever the command's number means by
+    /// now, nothing outside of its container is hit.
+    fn stop(&self, container: &Group) {
+        let Some(leader) = self.pid else { return };
+        let mut killed = Vec::new();
+        for _ in 0..KILL_ROUNDS {
+            let family = process::family(leader, &container.processes().unwrap_or_default());
+            let fresh: Vec<_> = family.into_iter().filter(|pid| !killed.contains(pid)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for pid in fresh.iter().copied().filter_map(Pid::from_raw) {
+                // The only failure is that it has just ended by itself.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            killed.extend(fresh);
         }
     }
 }

@@ -10,6 +10,7 @@
 //!    |- logs/CONTAINER/ATTEMPT.log
 //!    `- containers/CONTAINER.ATTEMPT/
 //!       |- config.json, rootfs/, cgroup/, state/    the helper's and libcontainer's
+//!       |- tenant                 with what commands in it begin
 //!       |- process, started       its first process, and when it was started
 //!       |- attempt                what later agents must know of it
 //!       `- message                why it ended, as it says itself

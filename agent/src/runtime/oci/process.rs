@@ -30,6 +30,40 @@ pub fn started_at(process: ProcessId) -> BootTime {
     BootTime(Duration::from_millis(process.start_ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// Those of `among` that are in the session of `leader` or descend from a process that is.
+///
+/// A daemon of two forks with a session of its own has left the family.
+pub fn family(leader: i32, among: &[i32]) -> Vec<i32> {
+    let kin = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        parse_kin(&stat).map(|(parent, session)| (pid, parent, session))
+    };
+    let all: Vec<_> = among.iter().copied().filter_map(kin).collect();
+    let mut family = vec![leader];
+    loop {
+        let known = family.len();
+        for (pid, parent, session) in &all {
+            let related = *session == leader || family.contains(parent);
+            if related && !family.contains(pid) {
+                family.push(*pid);
+            }
+        }
+        if family.len() == known {
+            family.retain(|pid| among.contains(pid));
+            return family;
+        }
+    }
+}
+
+/// Parent and session, fields 4 and 6 of proc(5).
+fn parse_kin(stat: &str) -> Option<(i32, i32)> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some((parent, session))
+}
+
 /// State and start time out of `/proc/PID/stat`. The name in parentheses is the process's own and
 /// may hold anything, parentheses too: the fields begin after the last one.
 fn parse(stat: &str) -> Option<(&str, u64)> {
@@ -55,8 +89,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_forge_the_fields() {
-        let stat = "7 (a) R 0 0) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2 3\n";
+        let stat = "7 (a) R 0 0) S 1 7 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 2 3\n";
         assert_eq!(parse(stat), Some(("S", 4711)));
+        assert_eq!(parse_kin(stat), Some((1, 9)));
         assert_eq!(parse("7 (x"), None);
+        assert_eq!(parse_kin("7 (x) S 1"), None);
     }
 }

@@ -1,90 +1,159 @@
 //! `runtime exec`: a command beside a container's first process, with exactly its rights.
 //!
-//! libcontainer would run it as root, in `/`, without limits and without a filter. So it gets the
-//! whole process of the container's own configuration, only with other arguments.
+//! libcontainer would run it as root, in `/`, without limits and without a filter unless it is
+//! given a whole configuration, which it parses several times, and it starts three processes for
+//! one. A probe runs for years. So this is done here, in the order in which libcontainer sets a
+//! container's own process up:
+//!
+//! ```text
+//! helper    join the namespaces, directory, groups, user, capabilities, filter, then fork
+//! child     new session, execute
+//! ```
+//! Everything is given up before the fork: the child is the first process that the container can
+//! see, and has no right by then that the container has not.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::{Process, Spec};
-use libcontainer::syscall::syscall::SyscallType;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{
+    DumpableBehavior, Gid, Pid, PidfdFlags, Signal, Uid, kill_process_group, pidfd_open,
+    set_dumpable_behavior, setsid,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, ThreadNameSpaceType, clear_ambient_capability_set,
+    move_into_thread_name_spaces, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
 
-use super::order::{CONFIG, Exec, STATE};
+use super::executor::Program;
+use super::order::Exec;
 use super::report::Phase;
-use super::start::executor;
-use super::{Failure, Reporter, now, process_id, rootfs};
+use super::start::outcome;
+use super::tenant::Tenant;
+use super::{Failure, Reporter, now};
 use crate::runtime::ProcessId;
+use crate::runtime::oci::process;
+use crate::sys;
+use crate::sys::process::Forked;
 
-/// The file in a container's state directory that says which process it is.
-const CONTAINER: &str = "state.json";
+/// Exit status of a child that could not become the command: nobody sees it but `mote-pause`.
+const NOT_EXECUTED: i32 = 127;
 
 pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
-    let failed = |doing| move |error: io::Error| Failure::of(doing, &error);
-    rootfs::unshare().map_err(failed("create a mount namespace"))?;
-    rootfs::hide_cgroups().map_err(failed("hide the machine's cgroups"))?;
-    let spec = Spec::load(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
-    let desk = Desk::new(order, &spec).map_err(failed("describe the command"))?;
-    let (mut outcome, executor) = executor(&spec)?;
-    let built = ContainerBuilder::new(STATE.to_owned(), SyscallType::default())
-        .with_executor(executor)
-        .with_root_path(&desk.0)
-        .map_err(|error| Failure::chain(&error))?
-        .as_tenant()
-        .with_detach(true)
-        .as_sibling(true)
-        .with_process(Some(desk.process()))
-        .build();
-    drop(desk);
-    let cause = if built.is_ok() { outcome.wait() } else { outcome.so_far() };
-    if let Some(cause) = cause {
-        return Err(Failure { phase: Phase::Start, cause, permanent: true });
+    let failed = |doing: &'static str| move |error: io::Error| Failure::of(doing, &error);
+    let tenant = Tenant::read(&order.attempt)
+        .map_err(failed("read with what the container's processes begin"))?;
+    join(order.container, &tenant).map_err(failed("enter the container"))?;
+    // Before the user's rights are given up, as for the container's own process: who asks for a
+    // directory may name one that the user cannot enter.
+    let entered = std::env::set_current_dir(&tenant.cwd);
+    confine(&tenant).map_err(failed("give up the agent's rights"))?;
+    entered
+        .or_else(|_| std::env::set_current_dir(&tenant.cwd))
+        .and_then(|()| is_inside())
+        .map_err(failed("change to the container's working directory"))?;
+    let refused = |phase| move |cause| Failure { phase, cause, permanent: true };
+    let program = Program::find(&order.args, &tenant.env).map_err(refused(Phase::Create))?;
+    let (mut outcome, broken) = outcome()?;
+    if let Some(filter) = tenant.filter() {
+        sys::seccomp::install(&filter).map_err(failed("install the filter of system calls"))?;
     }
-    let pid = built.map_err(|error| Failure::chain(&error))?.as_raw();
-    // A short command is over already: then nobody will look for it by its start time.
-    let process = process_id(pid).unwrap_or(ProcessId { pid, start_ticks: 0 });
-    if reporter.started(process, now()).is_err() {
-        stop(process);
+    let pid = match sys::process::fork_beside().map_err(failed("fork"))? {
+        Forked::Child => execute(&program, &broken),
+        Forked::Parent(pid) => pid,
+    };
+    drop(broken);
+    if let Some(cause) = outcome.wait() {
+        return Err(refused(Phase::Start)(cause));
+    }
+    // When it was started is told by a /proc that is out of reach by now.
+    if reporter.started(ProcessId { pid, start_ticks: 0 }, now()).is_err() {
+        stop(pid);
     }
     Ok(())
 }
 
+/// Enters the container's namespaces; that of process ids is entered by the next fork.
+fn join(container: ProcessId, tenant: &Tenant) -> io::Result<()> {
+    let pid = Pid::from_raw(container.pid).ok_or(io::ErrorKind::NotFound)?;
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    // Checked after the handle was opened: from then on the number cannot change its meaning.
+    if !process::is_running(container) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if let Some(score) = tenant.oom_score_adj {
+        fs::write("/proc/self/oom_score_adj", score.to_string())?;
+    }
+    // A container in the host's namespace of process ids sees this process.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let mut kinds = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    if tenant.user_namespace {
+        kinds |= ThreadNameSpaceType::USER;
+    }
+    Ok(move_into_thread_name_spaces(handle.as_fd(), kinds)?)
+}
+
+/// Gives up what the container's processes have not.
+fn confine(tenant: &Tenant) -> io::Result<()> {
+    if tenant.no_new_privileges {
+        set_no_new_privs(true)?;
+    }
+    let groups: Vec<_> = tenant.groups.iter().copied().map(Gid::from_raw).collect();
+    set_thread_groups(&groups)?;
+    bound(tenant.bounding)?;
+    set_keep_capabilities(true)?;
+    let (uid, gid) = (Uid::from_raw(tenant.uid), Gid::from_raw(tenant.gid));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    set_keep_capabilities(false)?;
+    let permitted = CapabilitySet::from_bits_retain(tenant.permitted);
+    let inheritable = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;
+    Ok(clear_ambient_capability_set()?)
+}
+
+/// Takes every capability that this kernel knows from the bounding set, but for `kept`.
+fn bound(kept: u64) -> io::Result<()> {
+    for number in 0..u64::BITS {
+        let bit = 1 << number;
+        if kept & bit == 0 {
+            let capability = CapabilitySet::from_bits_retain(bit);
+            match remove_capability_from_bounding_set(capability) {
+                Ok(()) => {}
+                // Beyond the last one.
+                Err(rustix::io::Errno::INVAL) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A working directory that is not below the root leads out of the container.
+fn is_inside() -> io::Result<()> {
+    std::env::current_dir().map(drop)
+}
+
+/// The child's part.
+fn execute(program: &Program, broken: &OwnedFd) -> ! {
+    // It has just been born and leads no group, so this cannot fail.
+    let _ = setsid();
+    let cause = program.execute();
+    let _ = rustix::io::write(broken, cause.as_bytes());
+    sys::process::end(NOT_EXECUTED)
+}
+
 /// Ends a command that nobody waits for any more: its time was over before it began.
-fn stop(process: ProcessId) {
-    let pid = Pid::from_raw(process.pid).filter(|_| process.start_ticks > 0);
-    if let Some(pid) = pid {
+fn stop(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
         // It leads a session of its own, and may have ended by itself.
         let _ = kill_process_group(pid, Signal::KILL);
-    }
-}
-
-/// A directory of this command's own, removed with it. To libcontainer it is where the container's
-/// state is: the sockets it forgets there never meet those of another command.
-struct Desk(PathBuf);
-
-impl Desk {
-    fn new(order: &Exec, spec: &Spec) -> io::Result<Self> {
-        let desk = Self(order.attempt.join(format!("exec-{}", std::process::id())));
-        let state = desk.0.join(STATE);
-        fs::create_dir_all(&state)?;
-        fs::copy(order.attempt.join(STATE).join(CONTAINER), state.join(CONTAINER))?;
-        let mut process: Process = spec.process().clone().unwrap_or_default();
-        process.set_args(Some(order.args.clone()));
-        fs::write(desk.process(), serde_json::to_vec(&process)?)?;
-        Ok(desk)
-    }
-
-    /// Describes the command's process.
-    fn process(&self) -> PathBuf {
-        self.0.join("process.json")
-    }
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        // Goes with the attempt's directory otherwise.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -40,21 +40,41 @@ impl Confined {
         let process = spec.process().as_ref();
         let args = process.and_then(|process| process.args().as_deref()).unwrap_or_default();
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
-        let (path, args, env) = match (find(args, env), strings(args), strings(env)) {
-            (Ok(path), Ok(args), Ok(env)) => (path, args, env),
-            (Err(missing), ..) => return missing,
-            _ => return "a NUL byte in the command line or the environment".into(),
-        };
-        let Ok(program) = CString::new(path.as_os_str().as_bytes()) else {
-            return "a NUL byte in the path of the program".into();
+        let program = match Program::find(args, env) {
+            Ok(program) => program,
+            Err(missing) => return missing,
         };
         if let Some(filter) = &self.filter
             && let Err(error) = sys::seccomp::install(filter)
         {
             return format!("install the filter of system calls: {error}");
         }
-        let error = sys::process::execute(&program, &args, &env);
-        format!("execute `{}`: {}", shown(&path), explain(&error))
+        program.execute()
+    }
+}
+
+/// A program that can be executed, with all that it gets.
+pub(super) struct Program {
+    path: PathBuf,
+    name: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    /// The one that a command line means, in this root and for this user.
+    pub(super) fn find(args: &[String], env: &[String]) -> Result<Self, String> {
+        let path = find(args, env)?;
+        let nul = |_| "a NUL byte in the command line or the environment";
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(nul)?;
+        let (args, env) = (strings(args).map_err(nul)?, strings(env).map_err(nul)?);
+        Ok(Self { path, name, args, env })
+    }
+
+    /// Becomes it. Returns only why it cannot.
+    pub(super) fn execute(&self) -> String {
+        let error = sys::process::execute(&self.name, &self.args, &self.env);
+        format!("execute `{}`: {}", shown(&self.path), explain(&error))
     }
 }
 

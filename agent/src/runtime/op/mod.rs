@@ -8,7 +8,7 @@
 //! | op | what it does |
 //! |---|---|
 //! | `start` | root file system, configuration, create, start: one process instead of two |
-//! | `exec` | a command in a running container |
+//! | `exec` | a command in a running container, without libcontainer (`exec` says why) |
 //!
 //! Killing and removing need no libcontainer: a container's processes are its cgroup, its mounts
 //! go with its mount namespace, its files are in the attempt's directory. The agent does that.
@@ -21,6 +21,7 @@ pub mod report;
 mod rootfs;
 pub mod seccomp;
 mod start;
+mod tenant;
 mod trace;
 
 use std::error::Error;
@@ -67,12 +68,12 @@ fn run(order: OwnedFd, reporter: &Reporter) -> Result<(), Failure> {
     rustix::thread::set_thread_groups(&[])
         .map_err(|error| Failure::of("leave the agent's groups", &error))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let causes = trace::install().map_err(|error| Failure::of("install a subscriber", &error))?;
-    let done = match order {
-        Order::Start(order) => start::run(&order, reporter),
-        Order::Exec(order) => exec::run(&order, reporter),
+    let order = match order {
+        Order::Start(order) => order,
+        Order::Exec(order) => return exec::run(&order, reporter),
     };
-    done.map_err(|failure| match causes.first() {
+    let causes = trace::install().map_err(|error| Failure::of("install a subscriber", &error))?;
+    start::run(&order, reporter).map_err(|failure| match causes.first() {
         Some(first) if failure.phase == Phase::Create => {
             Failure { cause: first.text, permanent: first.permanent, ..failure }
         }

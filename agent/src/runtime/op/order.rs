@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::oci::cgroup::Hierarchies;
-use crate::runtime::{HostNamespaces, Rights};
+use crate::runtime::{HostNamespaces, ProcessId, Rights};
 
 /// The descriptor on which a helper finds its order.
 pub const ORDER_FD: u8 = 3;
@@ -32,6 +32,9 @@ pub const PROCESS: &str = "process";
 
 /// The file in an attempt's directory that tells when that process executed its program.
 pub const STARTED: &str = "started";
+
+/// The file in an attempt's directory that says with what a process in its container begins.
+pub const TENANT: &str = "tenant";
 
 /// The file in an attempt's directory in which its container says why it ended.
 pub const MESSAGE: &str = "message";
@@ -133,6 +136,8 @@ pub struct Cgroup {
 pub struct Exec {
     /// Directory of the attempt.
     pub attempt: PathBuf,
+    /// The container's first process.
+    pub container: ProcessId,
     /// Command line.
     pub args: Vec<String>,
 }

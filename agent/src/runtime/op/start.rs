@@ -9,14 +9,14 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
-use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
 use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
-use super::{Failure, Reporter, devices, now, process_id, rootfs, seccomp};
+use super::tenant::Tenant;
+use super::{Failure, Reporter, devices, now, process_id, rootfs};
 use crate::runtime::oci::bundle;
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
@@ -26,7 +26,11 @@ pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let root = order.attempt.join(ROOT);
     mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
     let spec = configure(order, &root)?;
-    let (mut outcome, mut container) = create(order, &spec)?;
+    let tenant = Tenant::of(&spec)?;
+    tenant
+        .write(&order.attempt)
+        .map_err(|error| Failure::of("record what commands begin with", &error))?;
+    let (mut outcome, mut container) = create(order, &tenant)?;
     let pid = container.state.pid.unwrap_or(0);
     let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;
     record(order, PROCESS, &process)?;
@@ -90,8 +94,9 @@ fn prepare_cgroups(order: &Start) -> io::Result<Vec<bundle::CgroupView>> {
     Ok(views)
 }
 
-fn create(order: &Start, spec: &Spec) -> Result<(Outcome, Container), Failure> {
-    let (outcome, executor) = executor(spec)?;
+fn create(order: &Start, tenant: &Tenant) -> Result<(Outcome, Container), Failure> {
+    let (outcome, failed) = outcome()?;
+    let executor = Confined::new(tenant.filter(), failed);
     let container = ContainerBuilder::new(STATE.to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(&order.attempt)
@@ -105,15 +110,11 @@ fn create(order: &Start, spec: &Spec) -> Result<(Outcome, Container), Failure> {
     Ok((outcome, container))
 }
 
-/// The executor for a configuration, and what will become of it.
-pub(super) fn executor(spec: &Spec) -> Result<(Outcome, Confined), Failure> {
-    let bounding = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
-    let bounding = bounding.and_then(|sets| sets.bounding().clone()).unwrap_or_default();
-    let filter = (!bundle::is_unconfined(spec)).then(|| seccomp::default_profile(&bounding));
-    let filter = filter.transpose().map_err(|error| Failure::permanent(&error))?;
+/// What will become of a program, and where to say why it could not be executed.
+pub(super) fn outcome() -> Result<(Outcome, OwnedFd), Failure> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| Failure::of("create a pipe", &error))?;
-    Ok((Outcome { reader }, Confined::new(filter, writer)))
+    Ok((Outcome { reader }, writer))
 }
 
 /// Tells whether the program was executed.
@@ -129,11 +130,5 @@ impl Outcome {
         let reader = self.reader.try_clone().map(File::from).ok()?;
         let _ = reader.take(MAX_CAUSE as u64).read_to_end(&mut cause);
         (!cause.is_empty()).then(|| String::from_utf8_lossy(&cause).into_owned())
-    }
-
-    /// The same without waiting: what was said so far.
-    pub(super) fn so_far(&mut self) -> Option<String> {
-        fcntl_setfl(&self.reader, OFlags::NONBLOCK).ok()?;
-        self.wait()
     }
 }

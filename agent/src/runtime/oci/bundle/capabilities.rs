@@ -119,6 +119,12 @@ fn has(permitted: u64, capability: Capability) -> bool {
     number.is_some_and(|number| permitted >> number & 1 == 1)
 }
 
+/// A set as the kernel has it: one bit for each.
+pub fn bits(set: &Capabilities) -> u64 {
+    let all = ALL.iter().enumerate().filter(|(_, one)| set.contains(one));
+    all.fold(0, |bits, (number, _)| bits | 1 << number)
+}
+
 /// The permitted set of a process, out of `/proc/PID/status`.
 pub fn permitted(status: &str) -> u64 {
     let bits = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));

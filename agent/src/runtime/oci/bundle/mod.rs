@@ -16,7 +16,7 @@ use libcontainer::oci_spec::runtime::{
     LinuxNamespaceType, Process, Root, Spec, User,
 };
 
-pub use capabilities::{CapabilityError, permitted};
+pub use capabilities::{CapabilityError, bits, permitted};
 pub use user::{Identity, UserError, resolve};
 
 use crate::runtime::op::order::{Namespace, Start};

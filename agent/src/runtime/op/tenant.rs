@@ -1,0 +1,89 @@
+//! With what a process in a container begins, beside its command line.
+//!
+//! Kept beside the attempt in a form that costs little to read: a command that a probe runs every
+//! second cannot parse a whole configuration, or compile its filter, each time.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use libcontainer::oci_spec::runtime::{Capabilities, LinuxNamespaceType, Spec};
+use seccompiler::sock_filter;
+use serde::{Deserialize, Serialize};
+
+use super::order::TENANT;
+use super::{Failure, seccomp};
+use crate::runtime::oci::bundle;
+
+/// Longest record: an environment, which the kernel bounds to a quarter of the stack's limit.
+const MAX_TENANT: u64 = 4 << 20;
+
+/// What the container's own configuration says of its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tenant {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+    /// Capabilities that it and its descendants can ever have, as a set of bits.
+    pub(super) bounding: u64,
+    /// Capabilities it has until its program is executed.
+    pub(super) permitted: u64,
+    pub(super) no_new_privileges: bool,
+    pub(super) env: Vec<String>,
+    pub(super) cwd: PathBuf,
+    pub(super) oom_score_adj: Option<i32>,
+    /// The container has a user namespace of its own.
+    pub(super) user_namespace: bool,
+    /// The filter of its system calls, instruction by instruction, unless it is unconfined.
+    filter: Option<Vec<(u16, u8, u8, u32)>>,
+}
+
+impl Tenant {
+    pub(super) fn of(spec: &Spec) -> Result<Self, Failure> {
+        let process = spec.process().clone().unwrap_or_default();
+        let sets = process.capabilities().clone().unwrap_or_default();
+        let set = |set: &Option<Capabilities>| set.clone().unwrap_or_default();
+        let bounding = set(sets.bounding());
+        let filter = (!bundle::is_unconfined(spec)).then(|| seccomp::default_profile(&bounding));
+        let filter = filter.transpose().map_err(|error| Failure::permanent(&error))?;
+        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let users = LinuxNamespaceType::User;
+        Ok(Self {
+            uid: process.user().uid(),
+            gid: process.user().gid(),
+            groups: process.user().additional_gids().clone().unwrap_or_default(),
+            bounding: bundle::bits(&bounding),
+            permitted: bundle::bits(&set(sets.permitted())),
+            no_new_privileges: process.no_new_privileges() == Some(true),
+            env: process.env().clone().unwrap_or_default(),
+            cwd: process.cwd().clone(),
+            oom_score_adj: process.oom_score_adj(),
+            user_namespace: namespaces
+                .is_some_and(|all| all.iter().any(|namespace| namespace.typ() == users)),
+            filter: filter.map(|filter| {
+                filter.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect()
+            }),
+        })
+    }
+
+    /// The filter of its system calls.
+    pub(super) fn filter(&self) -> Option<Vec<sock_filter>> {
+        let step = |(code, jt, jf, k): &(u16, u8, u8, u32)| sock_filter {
+            code: *code,
+            jt: *jt,
+            jf: *jf,
+            k: *k,
+        };
+        self.filter.as_ref().map(|steps| steps.iter().map(step).collect())
+    }
+
+    pub(super) fn write(&self, attempt: &Path) -> io::Result<()> {
+        fs::write(attempt.join(TENANT), postcard::to_allocvec(self).map_err(io::Error::other)?)
+    }
+
+    pub(super) fn read(attempt: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(attempt.join(TENANT))?.take(MAX_TENANT).read_to_end(&mut bytes)?;
+        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    }
+}

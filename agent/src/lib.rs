@@ -13,6 +13,7 @@ pub mod handler;
 pub mod image;
 pub mod link;
 pub mod log;
+pub mod logs;
 pub mod node;
 pub mod pod;
 pub mod ports;

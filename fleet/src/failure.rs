@@ -48,6 +48,14 @@ pub enum ServerError {
         /// Field and message.
         problem: String,
     },
+    /// A node was asked, and answered so.
+    #[error("Error from server ({reason}): {message}")]
+    Answered {
+        /// The node's word.
+        reason: String,
+        /// Why, for a person.
+        message: String,
+    },
     /// It may not be changed so.
     #[error("The Pod \"{name}\" is invalid: {problem}")]
     Immutable {

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
 use crate::limits;
-use crate::name::Uid;
+use crate::name::{ContainerName, Namespace, ObjectName, Uid};
 use crate::node::Session;
 use crate::status::{BootSeconds, Message, Reason};
 
@@ -40,6 +40,54 @@ pub enum Request {
     Events {
         /// Only those about this object.
         about: Option<Uid>,
+    },
+    /// The log of a container, as a stream that has the command's id.
+    Logs(LogRequest),
+}
+
+/// Which log, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The pod's namespace.
+    pub namespace: Namespace,
+    /// The pod's name.
+    pub pod: ObjectName,
+    /// The container's name.
+    pub container: ContainerName,
+    /// What of its log.
+    pub selection: LogSelection,
+    /// What may be sent before more is granted: [`crate::stream::StreamPart::Credit`].
+    pub credit: u64,
+}
+
+/// What of a log is wanted: `PodLogOptions` of Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSelection {
+    /// Go on with what is written, until the container no longer runs.
+    pub follow: bool,
+    /// Of the attempt that ended last, not of the one that runs.
+    pub previous: bool,
+    /// Each line behind its time.
+    pub timestamps: bool,
+    /// Only the last lines.
+    pub tail: Option<u32>,
+    /// Only lines that were written then or later.
+    pub since: Option<Since>,
+    /// No more than so many bytes, times included.
+    pub limit_bytes: Option<u64>,
+}
+
+/// When a log begins to be of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Since {
+    /// So many seconds ago, by the node's clock.
+    Seconds(u64),
+    /// At this moment of Unix time.
+    Time {
+        /// Whole seconds.
+        seconds: i64,
+        /// And nanoseconds.
+        nanos: u32,
     },
 }
 
@@ -73,6 +121,8 @@ pub enum Answer {
     },
     /// Events, at most [`limits::MAX_REPLY_ITEMS`].
     Events(Vec<Event>),
+    /// It has begun to send on the stream that has the command's id.
+    Streaming,
 }
 
 impl Body for Reply {

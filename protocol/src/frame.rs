@@ -54,6 +54,8 @@ pub enum FrameKind {
     Reply = 10,
     /// [`crate::status::ObjectStatus`].
     ObjectStatus = 11,
+    /// [`crate::stream::StreamFrame`].
+    Stream = 12,
 }
 
 /// A type that travels in a frame of its own.

@@ -15,6 +15,7 @@
 //! | [`node`] | a node's status, birth, will, heartbeat |
 //! | [`event`] | events |
 //! | [`command`] | one-shot requests and their answers |
+//! | [`stream`] | what is too long for an answer: logs |
 //! | [`extension`] | fields of the future |
 //! | [`text`] | bounded strings that truncate visibly |
 //! | [`limits`] | every capacity, with its reason |
@@ -36,5 +37,6 @@ pub mod node;
 pub mod object;
 pub mod pod;
 pub mod status;
+pub mod stream;
 pub mod text;
 pub mod topic;

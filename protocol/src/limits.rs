@@ -54,3 +54,17 @@ pub const MAX_DEVICES: usize = 16;
 
 /// Objects listed or events told in one part of an answer.
 pub const MAX_REPLY_ITEMS: usize = 32;
+
+/// Bytes of data in one frame of a stream: a node that sends eight of them at a time holds 64 KiB.
+pub const MAX_STREAM_DATA: usize = 8 * 1024;
+
+/// What a frame of a stream costs of the credit beside its bytes: a credit then also bounds how
+/// many short frames a broker may have to keep for a reader that is slow.
+pub const STREAM_FRAME_COST: u64 = 256;
+
+/// Credit that a reader keeps open: eight long frames are on the way, or 250 short ones.
+pub const STREAM_WINDOW: u64 = 64 * 1024;
+
+/// Seconds without a word after which one side of a stream takes the other for gone. Whoever reads
+/// says something at a third of it.
+pub const STREAM_IDLE_S: u64 = 90;

@@ -201,6 +201,15 @@ pub mod filter {
         format!("{ROOT}/{fleet}/{scope}/command/+")
     }
 
+    /// One direction of every stream of a scope.
+    pub fn streams(fleet: &FleetName, scope: &Scope, direction: super::Direction) -> String {
+        let direction = match direction {
+            super::Direction::In => "in",
+            super::Direction::Out => "out",
+        };
+        format!("{ROOT}/{fleet}/{scope}/stream/+/{direction}")
+    }
+
     /// The statuses of one kind on all nodes, or on one.
     pub fn statuses(fleet: &FleetName, node: Option<&str>, kind: super::Kind) -> String {
         format!("{ROOT}/{fleet}/{}/status/{kind}/+/+", node.unwrap_or("+"))

@@ -11,15 +11,16 @@ use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::path::PathBuf;
 
-use mote_protocol::command::{Answer, Command, Reply, Request};
+use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{GroupName, Kind, Uid};
+use mote_protocol::name::{ContainerName, GroupName, Kind, Namespace, ObjectName, Uid};
 use mote_protocol::node::*;
 use mote_protocol::object::*;
 use mote_protocol::pod::*;
 use mote_protocol::status::*;
+use mote_protocol::stream::{StreamFrame, StreamPart};
 
 const NOW_MS: u64 = 1_795_000_000_000;
 const UID: Uid = Uid([0x11; 16]);
@@ -530,4 +531,51 @@ fn command_and_replies() {
     frozen("reply-events", &reply(Answer::Events(vec![event(), Event::default()])));
     let refused = Answer::Refused { reason: "Expired".into(), message: "too late".into() };
     frozen("reply-refused", &reply(refused));
+}
+
+/// A command about the log of the container `main` of the pod `web`.
+fn log_command(selection: LogSelection) -> Command {
+    let request = LogRequest {
+        namespace: Namespace::new("default").expect("a label"),
+        pod: ObjectName::new("web").expect("a name"),
+        container: ContainerName::new("main").expect("a label"),
+        selection,
+        credit: 65_536,
+    };
+    Command {
+        boot_id: [0x55; 16],
+        session: SESSION,
+        counter: NOW_MS,
+        expires: 1800,
+        request: Request::Logs(request),
+        extensions: Extensions::default(),
+    }
+}
+
+#[test]
+fn a_log_is_asked_for() {
+    frozen("command-logs", &log_command(LogSelection::default()));
+    let everything = LogSelection {
+        follow: true,
+        previous: true,
+        timestamps: true,
+        tail: Some(20),
+        since: Some(Since::Time { seconds: 1_795_000_000, nanos: 5 }),
+        limit_bytes: Some(4096),
+    };
+    frozen("command-logs-full", &log_command(everything));
+    let ago = LogSelection { since: Some(Since::Seconds(300)), ..LogSelection::default() };
+    frozen("command-logs-ago", &log_command(ago));
+    let answer = Answer::Streaming;
+    let reply = Reply { part: 0, last: true, answer, extensions: Extensions::default() };
+    frozen("reply-streaming", &reply);
+}
+
+#[test]
+fn frames_of_a_stream() {
+    let frame = |sequence, part| StreamFrame { sequence, part, extensions: Extensions::default() };
+    frozen("stream-data", &frame(0, StreamPart::Data(b"a line\n".to_vec())));
+    frozen("stream-credit", &frame(1, StreamPart::Credit(131_072)));
+    let end = StreamPart::End { reason: "IdleTimeout".into(), message: "nobody reads".into() };
+    frozen("stream-end", &frame(300, end));
 }

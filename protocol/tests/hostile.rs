@@ -18,6 +18,7 @@ use mote_protocol::name::Kind;
 use mote_protocol::node::{Birth, Heartbeat, NodeStatus, Usage, Will};
 use mote_protocol::object::{Object, Pod, max_body};
 use mote_protocol::status::{ObjectStatus, PodStatus};
+use mote_protocol::stream::StreamFrame;
 use mote_protocol::topic::Address;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -113,6 +114,7 @@ fn read_all(bytes: &[u8]) {
     read::<Usage>(bytes);
     read::<Command>(bytes);
     read::<Reply>(bytes);
+    read::<StreamFrame>(bytes);
     let _ = Pod::decode(1, bytes);
     let _ = std::str::from_utf8(bytes).map(Address::parse);
 }

@@ -51,6 +51,7 @@ every_type_reads_back!(
     usage,
     command,
     reply,
+    stream_frame,
 );
 
 proptest! {

@@ -193,12 +193,17 @@ impl Node {
 
     /// Asks the running agent over its local socket.
     pub fn ctl(&self, words: &[&str]) -> Result<String> {
-        let mut ask = Command::new(&self.program);
-        ask.env("MOTE_CONFIG", self.config()).arg("ctl").args(words);
-        let answer = ask.output().context("start mote-agent ctl")?;
+        let answer = self.ctl_command(words).output().context("start mote-agent ctl")?;
         let error = String::from_utf8_lossy(&answer.stderr);
         ensure!(answer.status.success(), "mote-agent ctl {}: {error}", words.join(" "));
         Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+    }
+
+    /// The same, not started yet.
+    pub fn ctl_command(&self, words: &[&str]) -> Command {
+        let mut ask = command(&self.program);
+        ask.env("MOTE_CONFIG", self.config()).arg("ctl").args(words);
+        ask
     }
 
     /// The one process of its pods whose command line ends so.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -65,9 +65,8 @@ impl Operator {
 
     /// Runs a command that reads `input`.
     pub fn run_with(&self, words: &[&str], input: &str) -> Result<Answer> {
-        let mut child = command(&self.program)
-            .args(words)
-            .env("MOTE_CONFIG", &self.config)
+        let mut child = self
+            .command(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -81,6 +80,13 @@ impl Operator {
             output: String::from_utf8_lossy(&output.stdout).into_owned(),
             error: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// A command that was not started yet.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = command(&self.program);
+        command.args(words).env("MOTE_CONFIG", &self.config);
+        command
     }
 
     /// Applies a manifest to a node and is told that it worked.

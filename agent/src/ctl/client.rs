@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, MAX_ANSWER, Question, describe, encode, length, pods, socket};
+use super::{Answer, MAX_ANSWER, Question, describe, encode, length, logs, pods, socket};
 use crate::exit::Exit;
 use crate::log::Chain;
 use crate::pod::Moment;
@@ -20,6 +20,9 @@ Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl describe pod [NAMESPACE/]NAME
        mote-agent ctl images
        mote-agent ctl events
+       mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
+                      [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
+                      [--prefix]
 
 Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
 a pod (default: default). Exit codes: 0 answered, 1 no such pod or no answer, 64 command line.
@@ -33,11 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 enum Wanted {
     Help,
     Ask { question: Question, wide: bool },
+    Logs(logs::Wanted),
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum AskError {
+pub(super) enum AskError {
     #[error("no agent answers on {}", path.display())]
     Connect {
         path: PathBuf,
@@ -57,6 +61,7 @@ pub fn main(run_dir: &Path, arguments: Vec<OsString>) -> Exit {
     let (question, wide) = match parse(arguments) {
         Ok(Wanted::Ask { question, wide }) => (question, wide),
         Ok(Wanted::Help) => return print(HELP),
+        Ok(Wanted::Logs(wanted)) => return logs::run(&socket(run_dir), &wanted),
         Err(error) => {
             complain(&format!("{error}; see `mote-agent ctl --help`"));
             return Exit::Usage;
@@ -83,6 +88,9 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
                 other => return Err(format!("output `{other}` is not known: wide is").into()),
             },
             Short('n') | Long("namespace") => namespace = Some(parser.value()?.string()?),
+            Value(word) if words.is_empty() && word == "logs" => {
+                return logs::parse(&mut parser, namespace).map(Wanted::Logs);
+            }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),
         }
@@ -106,13 +114,21 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
     Ok(Wanted::Ask { question, wide })
 }
 
-fn ask(path: &Path, question: &Question) -> Result<Answer, AskError> {
-    let connect = |source| AskError::Connect { path: path.to_owned(), source };
-    let stream = UnixStream::connect(path).map_err(connect)?;
-    talk(stream, question).map_err(|source| AskError::Talk { path: path.to_owned(), source })
+/// Asks, and gives the answer.
+pub(super) fn ask(path: &Path, question: &Question) -> Result<Answer, AskError> {
+    begin(path, question).map(|(_, answer)| answer)
 }
 
-fn talk(mut stream: UnixStream, question: &Question) -> io::Result<Answer> {
+/// Asks, and gives the answer with what may follow on it.
+pub(super) fn begin(path: &Path, question: &Question) -> Result<(UnixStream, Answer), AskError> {
+    let connect = |source| AskError::Connect { path: path.to_owned(), source };
+    let stream = UnixStream::connect(path).map_err(connect)?;
+    let talk = |source| AskError::Talk { path: path.to_owned(), source };
+    let answer = exchange(&stream, question).map_err(talk)?;
+    Ok((stream, answer))
+}
+
+fn exchange(mut stream: &UnixStream, question: &Question) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(&encode(question).map_err(io::Error::other)?)?;
@@ -133,6 +149,8 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
         Answer::Pod(Some(found)) => print(&describe::pod(found, now)),
         Answer::Images(found) => print(&describe::images(found)),
         Answer::Events(found) => print(&describe::events(found, now, "")),
+        // Not to what is asked here.
+        Answer::Log => Exit::Failed,
         Answer::Pod(None) => {
             if let Question::Pod { namespace, name } = question {
                 complain(&format!("pod \"{namespace}/{name}\" not found"));
@@ -152,7 +170,7 @@ fn print(text: &str) -> Exit {
     Exit::Done
 }
 
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "mote-agent ctl: {text}");
 }
 
@@ -163,7 +181,7 @@ mod tests {
     fn question(line: &str) -> Result<Question, String> {
         match parse(line.split_whitespace().map(OsString::from).collect()) {
             Ok(Wanted::Ask { question, .. }) => Ok(question),
-            Ok(Wanted::Help) => Err("help".to_owned()),
+            Ok(Wanted::Help | Wanted::Logs(_)) => Err("no question".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -1,13 +1,14 @@
 //! `mote-agent ctl`: what the node knows, for people at the machine, with no network at all.
 //!
 //! One question and one answer over a unix socket that only root can use; each is a length of four
-//! bytes and that many bytes of postcard. Both ends are one program, so there are no versions: an
+//! bytes and that many bytes of postcard. A log comes behind its answer, piece by piece. Both ends are one program, so there are no versions: an
 //! agent that was replaced on disk and not restarted may not understand its newer half, and that
 //! one says so. The agent sends facts; tables are made where they are read.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mote_protocol::command::LogSelection;
 use mote_protocol::event::Event;
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 mod age;
 pub mod client;
 mod describe;
+mod logs;
 mod pods;
 pub mod server;
 mod table;
@@ -29,6 +31,9 @@ const MAX_QUESTION: usize = 1024;
 /// Longest answer: a hundred pods with every field full, or every event with a long message.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
+/// Longest piece of a log.
+const MAX_PART: usize = 64 * 1024;
+
 /// The socket below a run directory.
 pub fn socket(run_dir: &Path) -> PathBuf {
     run_dir.join("ctl.sock")
@@ -41,6 +46,7 @@ enum Question {
     Pod { namespace: String, name: String },
     Images,
     Events,
+    Log { namespace: String, pod: String, container: String, selection: LogSelection },
 }
 
 /// What is answered.
@@ -50,8 +56,18 @@ enum Answer {
     Pod(Option<Box<PodDescription>>),
     Images(Vec<ImageFacts>),
     Events(Vec<Event>),
+    /// The log comes behind this, in [`Part`]s.
+    Log,
     /// It could not be found out.
     Failed(String),
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Part {
+    Text(Vec<u8>),
+    /// Nothing follows; why, where it ended early.
+    End(Option<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

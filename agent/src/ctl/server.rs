@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mote_protocol::name::{Namespace, ObjectName};
+use mote_protocol::command::LogSelection;
+use mote_protocol::name::{ContainerName, Namespace, ObjectName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -20,10 +21,11 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, PodDescription, PodFacts, Question, encode,
+    Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, Part, PodDescription, PodFacts, Question, encode,
     length,
 };
 use crate::log::Chain;
+use crate::logs::LogReader;
 use crate::steward::{LocalRequest, PodDetail, PodView};
 
 /// Questions at the same time.
@@ -31,6 +33,9 @@ const CONNECTIONS: usize = 4;
 
 /// Time for one question and its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said where nobody answers any more.
+const ENDING: &str = "the agent is ending";
 
 /// Why the socket cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +80,16 @@ impl Server {
                     let requests = self.requests.clone();
                     spawn_local(async move {
                         let served = timeout(PATIENCE, serve(stream, &requests)).await;
-                        if let Ok(Err(error)) = served {
+                        // A log takes as long as it is read; how many are is bounded elsewhere.
+                        drop(place);
+                        let served = match served {
+                            Ok(Ok(Some((stream, log)))) => pour(stream, log).await,
+                            Ok(Err(error)) => Err(error),
+                            Ok(Ok(None)) | Err(_) => Ok(()),
+                        };
+                        if let Err(error) = served {
                             debug!(error = %Chain(&error), "question on the local socket");
                         }
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -91,10 +102,11 @@ impl Server {
     }
 }
 
+/// Answers a question; gives the log that is to follow on the answer.
 async fn serve(
     mut stream: UnixStream,
     requests: &mpsc::UnboundedSender<LocalRequest>,
-) -> io::Result<()> {
+) -> io::Result<Option<(UnixStream, LogReader)>> {
     let asker = stream.peer_cred()?.uid();
     if asker != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only root may ask"));
@@ -103,7 +115,18 @@ async fn serve(
     stream.read_exact(&mut head).await?;
     let mut bytes = vec![0; length(head, MAX_QUESTION)?];
     stream.read_exact(&mut bytes).await?;
+    let mut log = None;
     let answer = match postcard::from_bytes(&bytes) {
+        Ok(Question::Log { namespace, pod, container, selection }) => {
+            let names = (namespace.as_str(), pod.as_str(), container.as_str());
+            match open(names, selection, requests).await {
+                Ok(opened) => {
+                    log = Some(opened);
+                    Answer::Log
+                }
+                Err(why) => Answer::Failed(why),
+            }
+        }
         Ok(question) => answer(question, requests).await,
         Err(_) => Answer::Failed("the agent does not understand the question".to_owned()),
     };
@@ -113,7 +136,48 @@ async fn serve(
         Some(bytes) => bytes,
         None => encode(&too_long()).map_err(io::Error::other)?,
     };
-    stream.write_all(&bytes).await
+    stream.write_all(&bytes).await?;
+    Ok(log.map(|log| (stream, log)))
+}
+
+/// Opens a log; why not, where it cannot be read.
+async fn open(
+    (namespace, pod, container): (&str, &str, &str),
+    selection: LogSelection,
+    requests: &mpsc::UnboundedSender<LocalRequest>,
+) -> Result<LogReader, String> {
+    let namespace = Namespace::new(namespace).map_err(|error| error.to_string())?;
+    let name = ObjectName::new(pod).map_err(|error| error.to_string())?;
+    let container = ContainerName::new(container).map_err(|error| error.to_string())?;
+    let request = |answer| LocalRequest::Log { namespace, name, container, selection, answer };
+    match ask(requests, request).await {
+        Some(Ok(log)) => Ok(log),
+        Some(Err(refused)) => Err(refused.to_string()),
+        None => Err(ENDING.to_owned()),
+    }
+}
+
+/// Sends a log as it is read, until its end or until nobody reads it. A reader that is slow holds
+/// up the reading of the file: nothing grows here.
+async fn pour(mut stream: UnixStream, mut log: LogReader) -> io::Result<()> {
+    let (mut from, mut to) = stream.split();
+    loop {
+        let mut nothing = [0];
+        let part = tokio::select! {
+            biased;
+            // Whoever asked says nothing more but that it is gone.
+            _ = from.read(&mut nothing) => return Ok(()),
+            text = log.next() => match text {
+                Ok(Some(text)) => Part::Text(text),
+                Ok(None) => Part::End(None),
+                Err(error) => Part::End(Some(Chain(&error).to_string())),
+            },
+        };
+        to.write_all(&encode(&part).map_err(io::Error::other)?).await?;
+        if matches!(part, Part::End(_)) {
+            return Ok(());
+        }
+    }
 }
 
 async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalRequest>) -> Answer {
@@ -139,8 +203,10 @@ async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalReques
             let request = |answer| LocalRequest::Events { about: None, answer };
             ask(requests, request).await.map(Answer::Events)
         }
+        // Answered where the log is opened.
+        Question::Log { .. } => None,
     };
-    answered.unwrap_or_else(|| Answer::Failed("the agent is ending".to_owned()))
+    answered.unwrap_or_else(|| Answer::Failed(ENDING.to_owned()))
 }
 
 /// None where the agent ends.

@@ -68,6 +68,10 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
             }
             LocalRequest::Images(answer) => drop(answer.send(Ok(Vec::new()))),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
+            LocalRequest::Log { answer, .. } => {
+                let why = "no such container".to_owned();
+                drop(answer.send(Err(crate::logs::Refused::bad_request(why))));
+            }
         }
     }
 }
@@ -112,6 +116,17 @@ fn every_question_has_its_answer() {
         assert_eq!(ask(&path, &asked).await, Some(Answer::Images(Vec::new())));
         let asked = encode(&Question::Events).expect("encodes");
         assert_eq!(ask(&path, &asked).await, Some(Answer::Events(Vec::new())));
+        let log = |container: &str| Question::Log {
+            namespace: "default".to_owned(),
+            pod: "web".to_owned(),
+            container: container.to_owned(),
+            selection: LogSelection::default(),
+        };
+        let asked = encode(&log("main")).expect("encodes");
+        let refused = Answer::Failed("no such container".to_owned());
+        assert_eq!(ask(&path, &asked).await, Some(refused));
+        let asked = encode(&log("../main")).expect("encodes");
+        assert!(matches!(ask(&path, &asked).await, Some(Answer::Failed(_))));
     });
 }
 

@@ -27,6 +27,8 @@ pub enum Class {
     Status,
     /// An event.
     Event,
+    /// Part of a stream.
+    Stream,
 }
 
 /// A message without its topic.
@@ -132,6 +134,11 @@ impl Outbox {
             queue.pop_front();
         }
         queue.push_back((topic, message));
+    }
+
+    /// Nobody waits any more for the messages of a class.
+    pub fn forget(&mut self, class: Class) {
+        self.queues.remove(&class);
     }
 
     /// Messages of a class that wait in its queue.

@@ -358,6 +358,10 @@ pub trait Runtime {
         request: &ExecRequest,
     ) -> impl Future<Output = Result<ExecOutcome, RuntimeError>>;
 
+    /// The file that an attempt's log is written to, now or before it ended; those that were put
+    /// aside are beside it, with `.1`, `.2` ... behind its name. None where none is kept.
+    fn log(&self, id: &ContainerId) -> Option<PathBuf>;
+
     /// Removes an attempt that does not run: cgroup, mounts, writable layer, state. Its log stays
     /// until its pod is removed.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;

@@ -3,7 +3,7 @@
 use mote_protocol::event::EventType;
 use mote_protocol::frame::Body;
 use mote_protocol::name::ObjectKey;
-use mote_protocol::topic::{Address, Scope, Topic, TopicError};
+use mote_protocol::topic::{Address, Direction, Scope, Topic, TopicError};
 
 use super::{FromPresence, Steward, ToPresence, World};
 use crate::events::{About, Report as EventReport};
@@ -31,6 +31,8 @@ impl<W: World> Steward<W> {
                 self.books.session = None;
                 self.books.receipts.clear();
                 self.books.outbox.lost();
+                self.books.streams.lost();
+                self.books.outbox.forget(Class::Stream);
                 self.order(Order::LinkLost);
                 self.tell_presence(ToPresence::Lost { taken_over });
             }
@@ -69,6 +71,7 @@ impl<W: World> Steward<W> {
                 return self.order(Order::Receive(Arrival { scope, key, payload, receipt }));
             }
             Topic::Command(id) if self.listens(&address.scope) => self.command(&id, &payload),
+            Topic::Stream(id, Direction::In) if own => self.stream_heard(&id, &payload),
             Topic::Birth | Topic::Will | Topic::NodeStatus | Topic::Heartbeat | Topic::Usage
                 if own =>
             {

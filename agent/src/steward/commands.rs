@@ -23,12 +23,12 @@ impl<W: World> Steward<W> {
             self.books.commands.pop_front();
         }
         self.books.commands.push_back(id.clone());
-        for answer in self.carry_out(payload) {
+        for answer in self.carry_out(id, payload) {
             self.queue(Class::Reply, Topic::Reply(id.clone()), &answer);
         }
     }
 
-    fn carry_out(&self, payload: &[u8]) -> Vec<Reply> {
+    fn carry_out(&mut self, id: &RequestId, payload: &[u8]) -> Vec<Reply> {
         let command = match frame::decode::<Command>(payload) {
             Ok(command) => command,
             Err(error) => return refused(error.reason(), &error.to_string()),
@@ -48,6 +48,10 @@ impl<W: World> Steward<W> {
                 let events = self.books.events.about(about);
                 parts(events, MAX_REPLY_ITEMS, Answer::Events)
             }
+            Request::Logs(asked) => match self.stream_log(id, asked) {
+                Ok(()) => vec![reply(0, true, Answer::Streaming)],
+                Err(why) => refused(why.reason, &why.message),
+            },
         }
     }
 }
@@ -83,7 +87,7 @@ mod tests {
             let replies = parts(vec![Event::default(); count], 32, Answer::Events);
             let len = |reply: &Reply| match &reply.answer {
                 Answer::Events(events) => events.len(),
-                Answer::Refused { .. } => usize::MAX,
+                Answer::Refused { .. } | Answer::Streaming => usize::MAX,
             };
             replies.iter().map(|r| (r.part, r.last, len(r))).collect::<Vec<_>>()
         };

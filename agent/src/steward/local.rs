@@ -2,15 +2,18 @@
 
 use std::rc::Rc;
 
+use mote_protocol::command::LogSelection;
 use mote_protocol::event::Event;
-use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
+use mote_protocol::name::{ContainerName, Kind, Namespace, ObjectKey, ObjectName, Uid};
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use super::streams::Reader;
 use super::{Steward, World};
 use crate::image::{ImageError, ImageSummary, Images};
+use crate::logs::{LogReader, Refused};
 use crate::store::Order;
 
 /// A question, and where its answer goes. One that is dropped unanswered means that the agent ends.
@@ -35,6 +38,19 @@ pub enum LocalRequest {
         about: Option<Uid>,
         /// The answer.
         answer: oneshot::Sender<Vec<Event>>,
+    },
+    /// The log of a container.
+    Log {
+        /// Its pod's namespace.
+        namespace: Namespace,
+        /// Its pod's name.
+        name: ObjectName,
+        /// Its name.
+        container: ContainerName,
+        /// What of its log.
+        selection: LogSelection,
+        /// The log as it is read.
+        answer: oneshot::Sender<Result<LogReader, Refused>>,
     },
 }
 
@@ -75,6 +91,11 @@ impl<W: World> Steward<W> {
             }
             LocalRequest::Events { about, answer } => {
                 let _ = answer.send(self.books.events.about(about));
+            }
+            LocalRequest::Log { namespace, name, container, selection, answer } => {
+                let key = ObjectKey { kind: Kind::Pod, namespace, name };
+                let log = self.open_log(&key, container.as_str(), selection, Reader::Local);
+                let _ = answer.send(log);
             }
         }
     }

@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::events::{Events, Report as EventReport};
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
+use crate::logs::remote::Outgoing;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report};
@@ -44,10 +45,12 @@ mod local;
 mod objects;
 mod presence;
 mod statuses;
+mod streams;
 
 pub use crate::world::{Edges, SharedEdges, World};
 pub use local::{LocalRequest, PodDetail, PodView};
 pub use presence::{FromPresence, ToPresence};
+use streams::Streams;
 
 /// How often the node is looked at without a reason: what was missed heals itself. Rare, since
 /// nothing should be missed.
@@ -116,6 +119,7 @@ pub struct Steward<W: World> {
     orders: mpsc::UnboundedSender<Order>,
     told: mpsc::UnboundedReceiver<Told>,
     reports: mpsc::UnboundedReceiver<Report>,
+    frames: mpsc::Receiver<Outgoing>,
     books: Books<W>,
 }
 
@@ -123,6 +127,7 @@ pub struct Steward<W: World> {
 struct Books<W: World> {
     reconciler: Reconciler<W>,
     outbox: Outbox,
+    streams: Streams,
     events: Events,
     desired: BTreeMap<ObjectKey, Desired>,
     /// The last refusal of each name.
@@ -166,6 +171,7 @@ impl<W: World> Steward<W> {
         spawn_local(store::serve(opened.store, inbox, outbox));
         let (reporter, reports) = mpsc::unbounded_channel();
         let reconciler = Reconciler::new(Rc::clone(&edges), identity.memory_bytes, reporter);
+        let (streams, frames) = Streams::new();
         let mut events = Events::new(opened.start);
         for report in opened.reports {
             events.record(report, now);
@@ -177,6 +183,7 @@ impl<W: World> Steward<W> {
         let books = Books {
             reconciler,
             outbox: Outbox::new(),
+            streams,
             events,
             desired: desired.collect(),
             refusals: BTreeMap::new(),
@@ -194,7 +201,7 @@ impl<W: World> Steward<W> {
             clock: now,
             buffer: Vec::new(),
         };
-        Self { identity, edges, link, channels, orders, told, reports, books }
+        Self { identity, edges, link, channels, orders, told, reports, frames, books }
     }
 
     /// Is the node, for ever. Dropped when the agent is asked to stop: what must survive is on
@@ -203,7 +210,7 @@ impl<W: World> Steward<W> {
         self.books.reconciler.list();
         self.objects_changed();
         loop {
-            let wake = self.wake();
+            let (wake, room) = (self.wake(), self.has_stream_room());
             tokio::select! {
                 // In this order: what the node did comes before what it is asked to do, and a
                 // fixed order makes a simulated history repeat.
@@ -214,8 +221,10 @@ impl<W: World> Steward<W> {
                 () = sleep_until(wake) => self.time_passed(),
                 Some(told) = self.channels.from_presence.recv() => self.presence_told(told),
                 Some(request) = self.channels.local.recv() => self.answer_local(request),
+                Some(frame) = self.frames.recv(), if room => self.stream_told(frame),
                 heard = self.link.next() => self.heard(heard),
             }
+            self.look_at_followed();
             self.send();
         }
     }

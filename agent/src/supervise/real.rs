@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mote_protocol::topic::{Scope, Topic, filter};
+use mote_protocol::topic::{Direction, Scope, Topic, filter};
 use tokio::sync::mpsc;
 
 use super::SuperviseError;
@@ -110,6 +110,8 @@ pub(super) fn link_options(config: &Config, machine: &Machine) -> LinkOptions {
     let mut subscriptions: Vec<_> =
         scopes.map(|scope| once(filter::specs(fleet, &scope))).collect();
     subscriptions.push(once(filter::commands(fleet, &own)));
+    // What operators say to streams they opened: nobody says anything while there is none.
+    subscriptions.push(once(filter::streams(fleet, &own, Direction::In)));
     subscriptions.extend([always(Topic::Birth), always(Topic::Will)]);
     LinkOptions {
         broker: config.broker.clone(),

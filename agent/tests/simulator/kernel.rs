@@ -197,6 +197,10 @@ impl Runtime for SimRuntime {
         Err(RuntimeError::NotRunning { id: request.id.clone() })
     }
 
+    fn log(&self, _: &ContainerId) -> Option<std::path::PathBuf> {
+        None
+    }
+
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.0.pause(16).await;
         let mut universe = self.0.get();

@@ -147,6 +147,12 @@ impl Session {
         }
     }
 
+    /// Gets what comes to these topics from now on, each message for sure: see [`Session::next`].
+    /// For topics on which no more comes than was asked for, so that no broker has to drop any.
+    pub async fn watch(&mut self, topics: &[String]) -> Result<(), BrokerError> {
+        self.subscribe(topics, QoS::AtLeastOnce).await
+    }
+
     /// Every retained message that matches, and from now on also what is new: see
     /// [`Session::next`].
     pub async fn list(&mut self, filters: &[String]) -> Result<Vec<Message>, BrokerError> {

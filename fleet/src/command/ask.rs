@@ -96,11 +96,11 @@ pub(super) async fn events(
 }
 
 /// When the node was heard last, in its own seconds.
-fn last_heard(node: &Node) -> i64 {
+pub(super) fn last_heard(node: &Node) -> i64 {
     node.heartbeat.as_ref().map_or(0, |beat| beat.at)
 }
 
-fn command(birth: &Birth, last_heard: i64, request: Request) -> Command {
+pub(super) fn command(birth: &Birth, last_heard: i64, request: Request) -> Command {
     // By our clock the node has been up for this long; by its own at least until the heartbeat.
     let now = now_s().saturating_sub(birth.boot_epoch).max(last_heard);
     let useful = i64::try_from(USEFUL.as_secs()).unwrap_or(i64::MAX);
@@ -130,6 +130,8 @@ fn collect(name: &NodeName, node: Option<&Node>, mut parts: Vec<Reply>, answers:
             Answer::Events(events) => {
                 answers.events.extend(events.into_iter().map(|event| Told::new(name, node, event)));
             }
+            // No answer to this question.
+            Answer::Streaming => {}
             Answer::Refused { reason, message } => {
                 answers.failed.push((name.clone(), format!("{reason}: {message}")));
             }

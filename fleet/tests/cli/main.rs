@@ -8,6 +8,7 @@ mod errors;
 mod events;
 mod fleet;
 mod get;
+mod logs;
 mod node;
 mod scale;
 mod tls;

@@ -5,8 +5,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mote_protocol::command::{Answer, Command, Reply};
+use mote_protocol::command::{Answer, Command, LogRequest, Reply, Request};
 use mote_protocol::event::{Event, EventType, Involved};
+use mote_protocol::extension::Extensions;
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
@@ -17,7 +18,8 @@ use mote_protocol::status::{
     Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
     Refusal,
 };
-use mote_protocol::topic::{Address, Scope, Topic};
+use mote_protocol::stream::{StreamFrame, StreamPart, cost};
+use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event as Turn, EventLoop, MqttOptions};
@@ -40,6 +42,7 @@ pub(crate) struct FakeNode {
     orders: tokio::sync::mpsc::UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
     address: Address,
+    ended: mpsc::Receiver<String>,
 }
 
 /// What a test makes a node do.
@@ -57,6 +60,22 @@ struct Life {
     /// Its groups; none where it does not say.
     groups: Option<Vec<GroupName>>,
     uids: BTreeMap<ObjectKey, Uid>,
+    streams: BTreeMap<RequestId, Log>,
+    /// Streams that their reader ended, and the reasons.
+    ended: mpsc::Sender<String>,
+}
+
+/// The log that a node sends: numbered lines, as far as they are granted.
+#[derive(Default)]
+struct Log {
+    container: String,
+    follow: bool,
+    /// The next line, of so many.
+    line: usize,
+    lines: usize,
+    sequence: u64,
+    sent: u64,
+    credit: u64,
 }
 
 /// Boot of every node: ten minutes ago.
@@ -85,16 +104,18 @@ impl FakeNode {
             Address { fleet: fleet.clone(), scope: Scope::Node(name.clone()), topic: Topic::Will };
         let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
         let (ready, is_ready) = mpsc::channel();
+        let (tell_ended, ended) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("runtime").block_on(async {
-                let mut life = Life::begin(port, fleet, name, groups, behaviour).await;
+                let mut life =
+                    Life::begin(port, fleet, name, groups, behaviour, tell_ended).await;
                 ready.send(()).expect("the test waits");
                 life.live(inbox).await;
             });
         });
         is_ready.recv_timeout(Duration::from_secs(10)).expect("the node is up");
-        Self { orders, thread: Some(thread), address }
+        Self { orders, thread: Some(thread), address, ended }
     }
 
     /// Says something on one of its topics.
@@ -103,6 +124,11 @@ impl FakeNode {
         let order =
             Order::Publish(address.to_string(), frame::encode(body).expect("encodes"), true);
         self.orders.send(order).expect("the node lives");
+    }
+
+    /// Why a reader ended a stream; waits until one does.
+    pub(crate) fn stream_ended(&self) -> String {
+        self.ended.recv_timeout(Duration::from_secs(10)).expect("a reader ends its stream")
     }
 
     fn end(&mut self) {
@@ -138,6 +164,7 @@ impl Life {
         name: NodeName,
         groups: Option<Vec<GroupName>>,
         behaviour: Behaviour,
+        ended: mpsc::Sender<String>,
     ) -> Self {
         let mut options = MqttOptions::new(format!("node-{name}"), "127.0.0.1", port);
         let scope = Scope::Node(name.clone());
@@ -153,8 +180,9 @@ impl Life {
         ));
         options.set_max_packet_size(Some(2 * 1024 * 1024));
         let (client, events) = AsyncClient::new(options, 8192);
-        let uids = BTreeMap::new();
-        let mut life = Self { client, events, fleet, name, behaviour, groups, uids };
+        let (uids, streams) = (BTreeMap::new(), BTreeMap::new());
+        let mut life =
+            Self { client, events, fleet, name, behaviour, groups, uids, streams, ended };
         life.introduce().await;
         life
     }
@@ -215,13 +243,13 @@ impl Life {
         let scopes: Vec<_> =
             [Scope::Node(self.name.clone()), Scope::All].into_iter().chain(groups).collect();
         for scope in &scopes {
-            for below in ["spec/#", "command/+"] {
+            for below in ["spec/#", "command/+", "stream/+/in"] {
                 let filter = format!("mote/v1/{}/{scope}/{below}", self.fleet);
                 self.client.try_subscribe(filter, QoS::AtLeastOnce).expect("room");
             }
         }
         // Everything it said was taken when the last of its subscriptions and two messages is.
-        let mut pending = 2 * scopes.len() + 2;
+        let mut pending = 3 * scopes.len() + 2;
         while pending > 0 {
             match self.events.poll().await.expect("the broker is there") {
                 Turn::Incoming(Packet::SubAck(_) | Packet::PubAck(_)) => pending -= 1,
@@ -256,6 +284,7 @@ impl Life {
         let key = match Address::parse(topic).map(|address| address.topic) {
             Ok(Topic::Spec(key)) => key,
             Ok(Topic::Command(id)) => return self.answer(&id, &publish.payload),
+            Ok(Topic::Stream(id, Direction::In)) => return self.granted(&id, &publish.payload),
             _ => return,
         };
         if publish.payload.is_empty() || self.behaviour == Behaviour::Ignores {
@@ -277,7 +306,7 @@ impl Life {
     }
 
     /// Answers a command as a node would: in parts, which may overtake each other.
-    fn answer(&self, id: &RequestId, payload: &[u8]) {
+    fn answer(&mut self, id: &RequestId, payload: &[u8]) {
         if self.behaviour == Behaviour::Ignores {
             return;
         }
@@ -288,6 +317,13 @@ impl Life {
             answer,
             extensions: command.extensions.clone(),
         };
+        if let (Request::Logs(asked), Behaviour::Obeys) = (&command.request, self.behaviour) {
+            let reply = part(0, true, self.open(id, asked));
+            let payload = frame::encode(&reply).expect("encodes");
+            let topic = self.topic(Topic::Reply(id.clone()));
+            self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
+            return self.stream(id);
+        }
         let parts = if self.behaviour == Behaviour::Refuses || command.session != SESSION {
             let (reason, message) = ("Forbidden".into(), "not today".into());
             vec![part(0, true, Answer::Refused { reason, message })]
@@ -300,6 +336,69 @@ impl Life {
             let topic = self.topic(Topic::Reply(id.clone()));
             self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
         }
+    }
+
+    /// A pod's containers print as many lines as it has of `--tail`, else a thousand.
+    fn open(&mut self, id: &RequestId, asked: &LogRequest) -> Answer {
+        if asked.selection.previous {
+            let message = format!(
+                "previous terminated container \"{}\" in pod \"{}\" not found",
+                asked.container, asked.pod
+            );
+            return Answer::Refused {
+                reason: "BadRequest".into(),
+                message: message.as_str().into(),
+            };
+        }
+        let lines = asked.selection.tail.map_or(1000, |tail| tail as usize);
+        let (container, credit) = (asked.container.to_string(), asked.credit);
+        let follow = asked.selection.follow;
+        self.streams.insert(id.clone(), Log { container, follow, lines, credit, ..Log::default() });
+        Answer::Streaming
+    }
+
+    fn granted(&mut self, id: &RequestId, payload: &[u8]) {
+        let frame: StreamFrame = frame::decode(payload).expect("a frame");
+        match frame.part {
+            StreamPart::Credit(credit) => {
+                if let Some(log) = self.streams.get_mut(id) {
+                    log.credit = log.credit.max(credit);
+                }
+                self.stream(id);
+            }
+            StreamPart::End { reason, .. } => {
+                self.streams.remove(id);
+                // A test that does not care has dropped the other end.
+                let _ = self.ended.send(reason.to_string());
+            }
+            StreamPart::Data(_) => panic!("nothing is said to a log"),
+        }
+    }
+
+    fn stream(&mut self, id: &RequestId) {
+        let topic = self.topic(Topic::Stream(id.clone(), Direction::Out));
+        let Some(log) = self.streams.get_mut(id) else { return };
+        loop {
+            let text = format!("{} {}\n", log.container, log.line);
+            let price = cost(text.len());
+            let part = if log.line == log.lines && !log.follow {
+                StreamPart::End { reason: "Completed".into(), message: "".into() }
+            } else if log.line == log.lines || log.sent + price > log.credit {
+                return;
+            } else {
+                StreamPart::Data(text.into_bytes())
+            };
+            let ended = matches!(part, StreamPart::End { .. });
+            let (sequence, extensions) = (log.sequence, Extensions::default());
+            let payload = frame::encode(&StreamFrame { sequence, part, extensions });
+            let payload = payload.expect("encodes");
+            self.client.try_publish(&topic, QoS::AtLeastOnce, false, payload).expect("room");
+            (log.sequence, log.line, log.sent) = (log.sequence + 1, log.line + 1, log.sent + price);
+            if ended {
+                break;
+            }
+        }
+        self.streams.remove(id);
     }
 
     fn status(&mut self, key: &ObjectKey, object: &Object, pod: &Pod) -> PodStatus {

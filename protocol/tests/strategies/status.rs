@@ -1,16 +1,18 @@
 //! Anything that a node says, and what it is asked at once.
 
-use mote_protocol::command::{Answer, Command, Reply, Request};
+use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
 use mote_protocol::event::{Event, EventType, Involved};
+use mote_protocol::name::{ContainerName, Namespace, ObjectName};
 use mote_protocol::node::*;
 use mote_protocol::status::*;
+use mote_protocol::stream::{StreamFrame, StreamPart};
 use mote_protocol::text::Short;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{extensions, kind, revision, text, uid};
+use super::{extensions, kind, name, revision, text, uid};
 
 fn reason() -> impl Strategy<Value = Reason> {
     text().prop_map(|text| Reason::new(&text))
@@ -260,8 +262,54 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     )
 }
 
+fn log_request() -> impl Strategy<Value = LogRequest> {
+    let since = prop_oneof![
+        any::<u64>().prop_map(Since::Seconds),
+        (any::<i64>(), any::<u32>()).prop_map(|(seconds, nanos)| Since::Time { seconds, nanos }),
+    ];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let amounts = (option::of(any::<u32>()), option::of(since), option::of(any::<u64>()));
+    ((name(), name(), name()), flags, amounts, any::<u64>()).prop_map(
+        |(
+            (namespace, pod, container),
+            (follow, previous, timestamps),
+            (tail, since, limit),
+            credit,
+        )| LogRequest {
+            namespace: Namespace::new(&namespace).expect("a label"),
+            pod: ObjectName::new(&pod).expect("a name"),
+            container: ContainerName::new(&container).expect("a label"),
+            selection: LogSelection {
+                follow,
+                previous,
+                timestamps,
+                tail,
+                since,
+                limit_bytes: limit,
+            },
+            credit,
+        },
+    )
+}
+
+pub(crate) fn stream_frame() -> impl Strategy<Value = StreamFrame> {
+    let part = prop_oneof![
+        vec(any::<u8>(), 0..64).prop_map(StreamPart::Data),
+        any::<u64>().prop_map(StreamPart::Credit),
+        (reason(), message()).prop_map(|(reason, message)| StreamPart::End { reason, message }),
+    ];
+    (any::<u64>(), part, extensions()).prop_map(|(sequence, part, extensions)| StreamFrame {
+        sequence,
+        part,
+        extensions,
+    })
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
-    let request = option::of(uid()).prop_map(|about| Request::Events { about });
+    let request = prop_oneof![
+        option::of(uid()).prop_map(|about| Request::Events { about }),
+        log_request().prop_map(Request::Logs),
+    ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
         |((boot_id, session, counter, expires), request, extensions)| Command {
@@ -279,6 +327,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     let answer = prop_oneof![
         (reason(), message()).prop_map(|(reason, message)| Answer::Refused { reason, message }),
         vec(event(), 0..3).prop_map(Answer::Events),
+        Just(Answer::Streaming),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

@@ -19,6 +19,7 @@ use mote_protocol::node::{Birth, Heartbeat, NodeStatus, Usage, Will};
 use mote_protocol::object::{Intent, Meta, Object, Pod, Revision};
 use mote_protocol::pod::{Container, EnvValue, EnvVar, PodSpec};
 use mote_protocol::status::{ConditionCause, ContainerStatus, ObjectStatus, PodStatus};
+use mote_protocol::stream::StreamFrame;
 use mote_protocol::topic::Address;
 use mote_tests::image::{Builder, Layer};
 use serde::Serialize;
@@ -50,6 +51,7 @@ fn frames() {
         round_trip::<Usage>(bytes);
         round_trip::<Command>(bytes);
         round_trip::<CommandReply>(bytes);
+        round_trip::<StreamFrame>(bytes);
     });
 }
 

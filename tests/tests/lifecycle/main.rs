@@ -11,11 +11,18 @@
 //! | a container that ignores SIGTERM; a shorter second delete | `termination::*` |
 //! | delete during pull, init, back-off | `termination::a_pod_can_be_deleted_at_any_time` |
 //! | agent killed while a hook runs, while a pod ends | `resume::*` |
+//! | logs of a container that runs and of one that has ended; tail, limit, times | `logs::of_a_finished_container` |
+//! | the attempt before, after a crash; what is not there is said in kubelet's words | `logs::of_the_attempt_before` |
+//! | follow: through rotations, to the container's end | `logs::followed_through_rotations_to_the_end` |
+//! | two containers, one by one and together | `logs::of_two_containers` |
+//! | the same without a broker | `logs::without_a_broker` |
+//! | a reader that does not read costs the agent nothing | `logs::a_reader_that_is_slow_does_not_grow_the_agent` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod documentation;
 mod hooks;
 mod init;
+mod logs;
 mod probes;
 mod restart;
 mod resume;

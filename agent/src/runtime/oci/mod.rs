@@ -217,6 +217,10 @@ impl Runtime for OciRuntime {
         self.execute(request).await
     }
 
+    fn log(&self, id: &ContainerId) -> Option<PathBuf> {
+        Some(self.layout.log_file(id))
+    }
+
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.remove_attempt(id).await
     }

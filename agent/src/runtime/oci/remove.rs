@@ -57,6 +57,19 @@ impl OciRuntime {
     }
 }
 
+/// Removes the logs of attempts before the last one: they lie in memory, and a container may crash
+/// for a year. The kubelet keeps as many.
+pub(super) fn remove_old_logs(directory: &Path, attempt: u32) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.split('.').next()?.parse::<u32>().ok());
+        if number.is_some_and(|number| number.saturating_add(1) < attempt) {
+            // One that stays is tried again with the next attempt.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Kills what is in a group and removes it.
 async fn empty(group: &Group) -> Result<(), RuntimeError> {
     if !group.processes().map_err(cgroup_error)?.is_empty() {
@@ -89,5 +102,23 @@ fn removed(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(gone) if gone.kind() == ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_the_attempt_before_is_kept_and_older_ones_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["8.log", "8.log.1", "9.log", "9.log.1", "10.log", "other"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        remove_old_logs(directory.path(), 10);
+        let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, ["10.log", "9.log", "9.log.1", "other"]);
     }
 }

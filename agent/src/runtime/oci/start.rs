@@ -15,6 +15,7 @@ use super::cgroup::{Group, Level};
 use super::layout::Layout;
 use super::pod::{Pod, key};
 use super::record::{AttemptRecord, SandboxRecord};
+use super::remove::remove_old_logs;
 use super::sandbox::Helper;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, message, process, record};
 use crate::runtime::op::order::{self, ORDER_FD, Order, REPORT_FD};
@@ -102,6 +103,7 @@ impl OciRuntime {
         for directory in [self.layout.attempt(id), self.layout.logs(id), self.layout.layer(id)] {
             make_directory(&directory)?;
         }
+        remove_old_logs(&self.layout.logs(id), id.attempt);
         let attempt = self.layout.attempt(id);
         if !request.termination_message.path.is_empty() {
             message::make(&attempt)

@@ -62,10 +62,8 @@ impl LogReader {
         let files = Files::new(path);
         let snapshot = !selection.follow && over.borrow().is_none();
         // Before anything is read, so that nothing is written unseen.
-        let watch = match snapshot {
-            true => None,
-            false => Some(Watch::new(files.path()).map_err(LogError::Watch)?),
-        };
+        let watch = (!snapshot).then(|| Watch::new(files.path()));
+        let watch = watch.transpose().map_err(LogError::Watch)?;
         let opened = files.open().map_err(LogError::Open)?;
         let end = opened.last().filter(|_| snapshot).map(Bytes::len);
         let end = end.transpose().map_err(LogError::Read)?;

@@ -2,6 +2,7 @@
 
 mod config;
 mod duration;
+mod logs;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
 pub use duration::{DurationError, duration};
+pub use logs::LogsArgs;
 
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
@@ -319,56 +321,6 @@ pub struct EventsArgs {
     /// Go on to show what happens
     #[arg(short, long)]
     pub watch: bool,
-}
-
-/// `mote logs`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The node reads the log and sends it as fast as it is read here; a container that has ended keeps \
-its log until its pod is deleted, the last attempt before it as well (-p).
-
-Examples:
-  mote logs web
-  mote logs -f web -c main --tail 20
-  mote logs -p web
-  mote logs web --all-containers --prefix --since 10m")]
-pub struct LogsArgs {
-    /// The pod: NAME or pod/NAME
-    #[arg(value_name = "POD")]
-    pub pod: String,
-    /// The container; else the pod's default or first one
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_containers")]
-    pub container: Option<String>,
-    /// Go on with what it prints, until it ends
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Of the attempt before, where it was started again
-    #[arg(short, long)]
-    pub previous: bool,
-    /// Only so many of the last lines; -1 is all
-    #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
-    pub tail: i64,
-    /// Only lines that are newer than this long
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "since_time")]
-    pub since: Option<Duration>,
-    /// Only lines that are newer than this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub since_time: Option<String>,
-    /// Each line behind its time
-    #[arg(long)]
-    pub timestamps: bool,
-    /// Of all containers of the pod
-    #[arg(long)]
-    pub all_containers: bool,
-    /// No more than so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit_bytes: Option<u64>,
-    /// Each line behind its pod and container
-    #[arg(long)]
-    pub prefix: bool,
-    /// The pod on this node
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<NodeName>,
 }
 
 /// `mote wait`.

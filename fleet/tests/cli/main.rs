@@ -11,4 +11,5 @@ mod get;
 mod logs;
 mod node;
 mod scale;
+mod streams;
 mod tls;

@@ -5,9 +5,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mote_protocol::command::{Answer, Command, LogRequest, Reply, Request};
+use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::event::{Event, EventType, Involved};
-use mote_protocol::extension::Extensions;
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
@@ -18,11 +17,12 @@ use mote_protocol::status::{
     Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
     Refusal,
 };
-use mote_protocol::stream::{StreamFrame, StreamPart, cost};
 use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event as Turn, EventLoop, MqttOptions};
+
+use crate::streams::Streams;
 
 /// What a node makes of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +60,7 @@ struct Life {
     /// Its groups; none where it does not say.
     groups: Option<Vec<GroupName>>,
     uids: BTreeMap<ObjectKey, Uid>,
-    streams: BTreeMap<RequestId, Log>,
-    /// Streams that their reader ended, and the reasons.
-    ended: mpsc::Sender<String>,
-}
-
-/// The log that a node sends: numbered lines, as far as they are granted.
-#[derive(Default)]
-struct Log {
-    container: String,
-    follow: bool,
-    /// The next line, of so many.
-    line: usize,
-    lines: usize,
-    sequence: u64,
-    sent: u64,
-    credit: u64,
+    streams: Streams,
 }
 
 /// Boot of every node: ten minutes ago.
@@ -180,9 +165,8 @@ impl Life {
         ));
         options.set_max_packet_size(Some(2 * 1024 * 1024));
         let (client, events) = AsyncClient::new(options, 8192);
-        let (uids, streams) = (BTreeMap::new(), BTreeMap::new());
-        let mut life =
-            Self { client, events, fleet, name, behaviour, groups, uids, streams, ended };
+        let (uids, streams) = (BTreeMap::new(), Streams::new(ended));
+        let mut life = Self { client, events, fleet, name, behaviour, groups, uids, streams };
         life.introduce().await;
         life
     }
@@ -284,7 +268,10 @@ impl Life {
         let key = match Address::parse(topic).map(|address| address.topic) {
             Ok(Topic::Spec(key)) => key,
             Ok(Topic::Command(id)) => return self.answer(&id, &publish.payload),
-            Ok(Topic::Stream(id, Direction::In)) => return self.granted(&id, &publish.payload),
+            Ok(Topic::Stream(id, Direction::In)) => {
+                self.streams.hear(&id, &publish.payload);
+                return self.stream(&id);
+            }
             _ => return,
         };
         if publish.payload.is_empty() || self.behaviour == Behaviour::Ignores {
@@ -318,7 +305,7 @@ impl Life {
             extensions: command.extensions.clone(),
         };
         if let (Request::Logs(asked), Behaviour::Obeys) = (&command.request, self.behaviour) {
-            let reply = part(0, true, self.open(id, asked));
+            let reply = part(0, true, self.streams.open(id, asked));
             let payload = frame::encode(&reply).expect("encodes");
             let topic = self.topic(Topic::Reply(id.clone()));
             self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
@@ -338,67 +325,12 @@ impl Life {
         }
     }
 
-    /// A pod's containers print as many lines as it has of `--tail`, else a thousand.
-    fn open(&mut self, id: &RequestId, asked: &LogRequest) -> Answer {
-        if asked.selection.previous {
-            let message = format!(
-                "previous terminated container \"{}\" in pod \"{}\" not found",
-                asked.container, asked.pod
-            );
-            return Answer::Refused {
-                reason: "BadRequest".into(),
-                message: message.as_str().into(),
-            };
-        }
-        let lines = asked.selection.tail.map_or(1000, |tail| tail as usize);
-        let (container, credit) = (asked.container.to_string(), asked.credit);
-        let follow = asked.selection.follow;
-        self.streams.insert(id.clone(), Log { container, follow, lines, credit, ..Log::default() });
-        Answer::Streaming
-    }
-
-    fn granted(&mut self, id: &RequestId, payload: &[u8]) {
-        let frame: StreamFrame = frame::decode(payload).expect("a frame");
-        match frame.part {
-            StreamPart::Credit(credit) => {
-                if let Some(log) = self.streams.get_mut(id) {
-                    log.credit = log.credit.max(credit);
-                }
-                self.stream(id);
-            }
-            StreamPart::End { reason, .. } => {
-                self.streams.remove(id);
-                // A test that does not care has dropped the other end.
-                let _ = self.ended.send(reason.to_string());
-            }
-            StreamPart::Data(_) => panic!("nothing is said to a log"),
-        }
-    }
-
     fn stream(&mut self, id: &RequestId) {
         let topic = self.topic(Topic::Stream(id.clone(), Direction::Out));
-        let Some(log) = self.streams.get_mut(id) else { return };
-        loop {
-            let text = format!("{} {}\n", log.container, log.line);
-            let price = cost(text.len());
-            let part = if log.line == log.lines && !log.follow {
-                StreamPart::End { reason: "Completed".into(), message: "".into() }
-            } else if log.line == log.lines || log.sent + price > log.credit {
-                return;
-            } else {
-                StreamPart::Data(text.into_bytes())
-            };
-            let ended = matches!(part, StreamPart::End { .. });
-            let (sequence, extensions) = (log.sequence, Extensions::default());
-            let payload = frame::encode(&StreamFrame { sequence, part, extensions });
-            let payload = payload.expect("encodes");
+        for frame in self.streams.due(id) {
+            let payload = frame::encode(&frame).expect("encodes");
             self.client.try_publish(&topic, QoS::AtLeastOnce, false, payload).expect("room");
-            (log.sequence, log.line, log.sent) = (log.sequence + 1, log.line + 1, log.sent + price);
-            if ended {
-                break;
-            }
         }
-        self.streams.remove(id);
     }
 
     fn status(&mut self, key: &ObjectKey, object: &Object, pod: &Pod) -> PodStatus {

@@ -81,7 +81,9 @@ pub async fn run(
 
 /// What of the log is wanted.
 fn selection(args: &LogsArgs) -> anyhow::Result<LogSelection> {
-    let ago = args.since.map(|since| Since::Seconds(since.as_millis().div_ceil(1000) as u64));
+    // Of a second that has begun, all is wanted.
+    let seconds = |since: Duration| since.as_secs() + u64::from(since.subsec_nanos() > 0);
+    let ago = args.since.map(|since| Since::Seconds(seconds(since)));
     let since = match &args.since_time {
         None => ago,
         Some(text) => {

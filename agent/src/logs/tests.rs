@@ -110,7 +110,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .expect("runtime")
-        .block_on(async { timeout(Duration::from_secs(60), work).await.expect("it ends") })
+        .block_on(async { timeout(Duration::from_mins(1), work).await.expect("it ends") })
 }
 
 async fn all(mut log: LogReader) -> String {

@@ -19,10 +19,10 @@ enum Shown<'a> {
 fn shown(slot: &Slot) -> Shown<'_> {
     match &slot.run {
         Run::Running(running) if slot.is_up() => Shown::Running { started: running.started },
-        Run::Running(_) => Shown::Waiting(slot.last_end()),
         Run::Ended(ended) if slot.hold.is_none() => Shown::Terminated(ended),
         Run::Ended(ended) => Shown::Waiting(Some(ended)),
-        Run::Idle | Run::Starting { .. } => Shown::Waiting(slot.last_end()),
+        // Until its postStart hook returned it waits.
+        Run::Idle | Run::Starting { .. } | Run::Running(_) => Shown::Waiting(slot.last_end()),
     }
 }
 

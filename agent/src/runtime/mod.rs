@@ -397,6 +397,10 @@ impl<R: Runtime> Runtime for Rc<R> {
         R::exec(self, request).await
     }
 
+    fn log(&self, id: &ContainerId) -> Option<PathBuf> {
+        R::log(self, id)
+    }
+
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         R::remove_container(self, id).await
     }

@@ -93,8 +93,7 @@ impl FakeNode {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("runtime").block_on(async {
-                let mut life =
-                    Life::begin(port, fleet, name, groups, behaviour, tell_ended).await;
+                let mut life = Life::begin(port, fleet, name, groups, behaviour, tell_ended).await;
                 ready.send(()).expect("the test waits");
                 life.live(inbox).await;
             });

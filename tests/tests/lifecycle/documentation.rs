@@ -11,7 +11,7 @@ use mote_tests::process::Process;
 use mote_tests::workload;
 use mote_tests::world::{World, container};
 
-const EXEC_LIVENESS: &str = r#"
+const EXEC_LIVENESS: &str = r"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -33,9 +33,9 @@ spec:
         - /tmp/healthy
       initialDelaySeconds: 5
       periodSeconds: 5
-"#;
+";
 
-const HTTP_LIVENESS: &str = r#"
+const HTTP_LIVENESS: &str = r"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -57,9 +57,9 @@ spec:
           value: Awesome
       initialDelaySeconds: 3
       periodSeconds: 3
-"#;
+";
 
-const TCP_LIVENESS_READINESS: &str = r#"
+const TCP_LIVENESS_READINESS: &str = r"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -82,7 +82,7 @@ spec:
         port: 8080
       initialDelaySeconds: 15
       periodSeconds: 10
-"#;
+";
 
 const LIFECYCLE_EVENTS: &str = r#"
 apiVersion: v1

@@ -45,7 +45,7 @@ fn a_second_delete_can_only_shorten_the_grace() -> Result<()> {
     let begun = Instant::now();
     delete(&["--grace-period=3"])?;
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(60), "{took:?}");
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_mins(1), "{took:?}");
     world.wait_until_gone(&node, "deaf")
 }
 

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn only_the_last_lines_and_bytes_of_the_log_count() {
         let attempt = Attempt::new(true);
-        let lines: String = (0..100).map(|number| format!("t stdout F {number}\n")).collect();
+        let lines: Vec<_> = (0..100).map(|number| format!("t stdout F {number}\n")).collect();
+        let lines = lines.concat();
         attempt.log("", &lines);
         let message = attempt.message(1);
         assert_eq!((message.lines().count(), message.lines().next()), (80, Some("20")));

@@ -132,10 +132,9 @@ fn find(
     let (Some(node), Some(facts)) = (view.node_name(), view.node) else {
         bail!("no node is known that has pod {}", key.name);
     };
-    let session = facts.session();
-    let session = match (facts.presence(now_s()), session) {
-        (Presence::Online | Presence::Silent { .. }, Some(session)) => session,
-        _ => bail!("node {node} is offline: its logs can be read when it is back"),
+    let heard = (facts.presence(now_s()), facts.session());
+    let (Presence::Online | Presence::Silent { .. }, Some(session)) = heard else {
+        bail!("node {node} is offline: its logs can be read when it is back");
     };
     let chosen = select::choose(view, args.container.as_deref(), args.all_containers)?;
     Ok(Some((Place { node: node.clone(), session }, chosen)))

@@ -3,7 +3,8 @@
 //! A container's exit may be reaped before anybody said which process the container is: the
 //! helper that created it reports the process id to the agent, the agent claims it here, and a
 //! short container is over by then. So an end is recorded for every child, and a claim looks
-//! among the ends too. What is remembered is bounded; ends nobody claimed are forgotten first.
+//! among the ends too. What is remembered is bounded; ends that nobody can ask for any more are
+//! forgotten first.
 
 use crate::wire::{Exit, Key, Role};
 
@@ -127,13 +128,14 @@ impl Children {
     }
 }
 
-/// What is least is forgotten first: free slots, then unclaimed ends, then helpers and execs (who
-/// asked for them hears of them or is gone), then containers; among equals the oldest.
+/// What is least is forgotten first: free slots, then helpers and execs (who asked for them has
+/// heard of them or is gone), then ends that may still be claimed, then containers; among equals
+/// the oldest. A command is often over before its helper: the helper's end must not push it out.
 fn worth(exit: &Exit) -> (u8, u64) {
     let role = match exit.role {
         Role::Unclaimed if exit.pid == 0 => 0,
-        Role::Unclaimed => 1,
-        Role::Helper | Role::Exec => 2,
+        Role::Helper | Role::Exec => 1,
+        Role::Unclaimed => 2,
         Role::Container => 3,
     };
     (role, exit.boot_ns)
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn orphans_cannot_displace_what_was_claimed() {
+    fn orphans_cannot_displace_containers() {
         let mut children = Children::NONE;
         for pid in 1..=10 {
             children.claim(child("web", Role::Container, pid)).expect("room");
@@ -203,9 +205,21 @@ mod tests {
         }
         assert_eq!(children.ended().count(), MAX_ENDED);
         let of = |role| children.ended().filter(|exit| exit.role == role).count();
-        assert_eq!((of(Role::Container), of(Role::Exec)), (10, 10));
+        assert_eq!((of(Role::Container), of(Role::Exec)), (10, 0));
         let oldest = children.ended().filter(|exit| exit.pid >= 1000).map(|exit| exit.pid).min();
-        assert_eq!(oldest, Some(9000 - 44), "the oldest orphan goes first");
+        assert_eq!(oldest, Some(9000 - 54), "the oldest orphan goes first");
+    }
+
+    #[test]
+    fn a_command_that_ended_before_its_helper_is_found_however_many_came_before() {
+        let mut children = Children::NONE;
+        for pid in (2..1000).step_by(2) {
+            children.claim(child("web", Role::Helper, pid)).expect("room");
+            children.end(end(pid + 1));
+            children.end(end(pid));
+            let exit = children.claim_ended(child("web", Role::Exec, pid + 1));
+            assert_eq!(exit.map(|exit| exit.boot_ns), Some(u64::from(pid + 1)));
+        }
     }
 
     #[test]

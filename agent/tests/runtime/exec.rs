@@ -101,14 +101,18 @@ async fn many_commands_leave_nothing_behind() {
     let attempt = node.pod_dir().join("containers/main.0");
     let files = || fs::read_dir(&attempt).unwrap().count();
     let (fds, names) = (open(), files());
-    for _ in 0..30 {
+    // More than mote-pause remembers.
+    for _ in 0..100 {
         assert_eq!(node.exec("main", "exit 1").await.code, Some(1));
     }
     // Other tests of this program open and close files meanwhile.
-    assert!(open() < fds + 30, "open files are left");
+    assert!(open() < fds + 100, "open files are left");
     assert_eq!(files(), names, "files are left");
     let group = node.tree().container(&node.id("main"));
-    assert_eq!(group.processes().unwrap().len(), 1, "processes are left");
+    // The last helper may still be on its way out.
+    while group.processes().unwrap().len() > 1 {
+        tokio::task::yield_now().await;
+    }
     node.finish().await;
 }
 

@@ -2,13 +2,23 @@
 //!
 //! `MOTE_TEST_AGENT` names the program that helpers are; a release build tells more than a test's.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mote_agent::runtime::Runtime;
+use mote_agent::runtime::oci::cgroup::Group;
+use serde_json::{Value, json};
 
 use crate::node::Node;
 
 const ROUNDS: usize = 20;
+
+/// Commands on either side. Clocks of processes count hundredths of a second.
+const COMMANDS: u32 = 200;
 
 #[tokio::test]
 #[ignore = "measures, and asserts nothing"]
@@ -38,5 +48,117 @@ async fn of_each_step_of_a_pod() {
     for (name, mut step) in names.into_iter().zip(steps) {
         step.sort();
         println!("{name:15} min {:6.2?}  median {:6.2?}", step[0], step[ROUNDS / 2]);
+    }
+}
+
+/// CPU time of a command, beside `crun exec` of the same program in the same kind of container.
+/// crun has no cgroups to look after.
+#[tokio::test]
+#[ignore = "measures, and asserts nothing"]
+async fn of_a_command() {
+    let node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    node.runtime.start(&node.request("main", &["sleep", "1000"])).await.expect("start");
+    let mut crun = Crun::new(node.path());
+    let request = node.exec_request("main", &["true"]);
+    let pods = node.tree().root();
+    for round in ["cold", "warm"] {
+        let (before, own) = (used(&pods), time_of("self").0);
+        for _ in 0..COMMANDS {
+            node.runtime.exec(&request).await.expect("exec");
+        }
+        let ours = (used(&pods) - before, time_of("self").0 - own);
+        let before = crun.used();
+        for _ in 0..COMMANDS {
+            crun.run("$CRUN exec floor true");
+        }
+        let theirs = crun.used() - before;
+        println!(
+            "{round}: exec_cpu {:.2?} and {:.2?} of the agent, crun_exec_cpu {:.2?}",
+            ours.0 / COMMANDS,
+            ours.1 / COMMANDS,
+            theirs / COMMANDS,
+        );
+    }
+    drop(crun);
+    node.finish().await;
+}
+
+/// CPU time of all processes below a group since it was made.
+fn used(group: &Group) -> Duration {
+    let read = |file: &str| {
+        group.directories().find_map(|(_, path)| fs::read_to_string(path.join(file)).ok())
+    };
+    if let Some(nanos) = read("cpuacct.usage") {
+        return Duration::from_nanos(nanos.trim().parse().unwrap());
+    }
+    let stat = read("cpu.stat").expect("a cgroup that counts");
+    let micros = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    Duration::from_micros(micros.parse().unwrap())
+}
+
+/// CPU time of a process, and of its children that ended: fields 14 to 17 of proc(5).
+fn time_of(process: &str) -> (Duration, Duration) {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: Vec<u64> =
+        fields.split_whitespace().skip(12).take(4).map(|field| field.parse().unwrap()).collect();
+    let time = |ticks: &[u64]| Duration::from_millis(10 * ticks.iter().sum::<u64>());
+    (time(&ticks[..2]), time(&ticks[2..]))
+}
+
+/// A container of crun's, under a shell in a mount namespace: crun refuses a hybrid cgroup tree
+/// whose v2 half has controllers.
+struct Crun {
+    shell: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Crun {
+    fn new(directory: &Path) -> Self {
+        let bundle = directory.join("crun");
+        fs::create_dir(&bundle).unwrap();
+        symlink(directory.join("layers/base"), bundle.join("rootfs")).unwrap();
+        let spec = Command::new("crun").arg("spec").current_dir(&bundle).status();
+        assert!(spec.expect("crun is installed").success());
+        let path = bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["root"]["readonly"] = json!(false);
+        fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+        let crun =
+            format!("crun --root {}/crun-state --cgroup-manager=disabled", directory.display());
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh"]).env("CRUN", crun).current_dir(&bundle);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = shell.stdin.take().unwrap();
+        let output = BufReader::new(shell.stdout.take().unwrap());
+        let mut crun = Self { shell, input, output };
+        let half = "/sys/fs/cgroup/unified";
+        crun.run(&format!("! test -d {half} || umount -l {half}"));
+        crun.run("$CRUN run --detach --bundle . floor");
+        crun
+    }
+
+    fn run(&mut self, line: &str) {
+        writeln!(self.input, "{{ {line}; }} < /dev/null > /dev/null; echo $?").unwrap();
+        let mut status = String::new();
+        self.output.read_line(&mut status).unwrap();
+        assert_eq!(status, "0\n", "{line}");
+    }
+
+    /// CPU time of all that the shell has run.
+    fn used(&self) -> Duration {
+        time_of(&self.shell.id().to_string()).1
+    }
+}
+
+impl Drop for Crun {
+    fn drop(&mut self) {
+        self.run("$CRUN delete --force floor");
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
     }
 }

@@ -67,12 +67,12 @@ async fn of_a_command() {
         for _ in 0..COMMANDS {
             node.runtime.exec(&request).await.expect("exec");
         }
-        let ours = (used(&pods) - before, time_of("self").0 - own);
+        let ours = (used(&pods).saturating_sub(before), time_of("self").0.saturating_sub(own));
         let before = crun.used();
         for _ in 0..COMMANDS {
             crun.run("$CRUN exec floor true");
         }
-        let theirs = crun.used() - before;
+        let theirs = crun.used().saturating_sub(before);
         println!(
             "{round}: exec_cpu {:.2?} and {:.2?} of the agent, crun_exec_cpu {:.2?}",
             ours.0 / COMMANDS,

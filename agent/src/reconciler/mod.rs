@@ -252,6 +252,8 @@ impl<W: World> Reconciler<W> {
             let Some(reference) = reference(entry.machine.pod()) else { return };
             let made_of = Tag { image, reference };
             entry.machine.step(Event::Starting { place, made_of }, now, &mut outcome.notes);
+        } else if action == Action::CreateSandbox {
+            entry.machine.step(Event::SandboxBegun, now, &mut outcome.notes);
         }
         self.numbers += 1;
         let number = self.numbers;

@@ -32,6 +32,8 @@ pub enum Event {
     SaveFailed,
     /// Time passed.
     Tick,
+    /// The runtime was told to make the sandbox.
+    SandboxBegun,
     /// The sandbox stands.
     SandboxReady,
     /// The sandbox could not be made.

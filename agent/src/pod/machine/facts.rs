@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::slot::{CODE_START_ERROR, EndReason, Ended, Renewal, Run, Running};
-use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Sandbox, Stage, StartFailure, Stop};
+use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Stage, StartFailure, Stop};
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
 use crate::pod::process::Tag;
 use crate::pod::{Moment, Pod};
@@ -17,6 +17,7 @@ impl Machine {
             Event::Saved { mark } => self.saved(mark),
             Event::SaveFailed => self.save_failed(now),
             Event::Tick => {}
+            Event::SandboxBegun => self.sandbox_begun(),
             Event::SandboxReady => self.sandbox_ready(),
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::SandboxDied => self.sandbox_died(notes),
@@ -76,49 +77,6 @@ impl Machine {
             }
         }
         self.pod = pod;
-    }
-
-    fn sandbox_ready(&mut self) {
-        self.sandbox = Sandbox::Ready;
-        self.sandbox_retry = None;
-        if !self.begun {
-            self.begun = true;
-            // Only for a pod that runs once does it matter that it has begun.
-            if !self.may_begin() {
-                self.touch();
-            }
-        }
-    }
-
-    fn sandbox_failed(&mut self, error: &RuntimeError, now: Moment, notes: &mut Vec<Note>) {
-        let message = format!("Failed to create pod sandbox: {}", chain(error));
-        notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
-        self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
-    }
-
-    fn sandbox_died(&mut self, notes: &mut Vec<Note>) {
-        if self.sandbox == Sandbox::Ready {
-            self.sandbox = Sandbox::Lost;
-            let message = "Pod sandbox changed, it will be killed and re-created.";
-            notes.push(Note::normal(None, "SandboxChanged", message.to_owned()));
-        }
-    }
-
-    fn sandbox_removed(&mut self, now: Moment) {
-        self.sandbox = Sandbox::Absent;
-        self.sandbox_retry = None;
-        self.initialized = false;
-        for slot in &mut self.slots {
-            if let Some(running) = slot.running() {
-                slot.run = Run::Ended(Ended::unseen(running.since, now));
-            }
-            if self.stage == Stage::Active {
-                slot.forget_init();
-            }
-        }
-        if matches!(self.stage, Stage::Removing { .. }) {
-            self.stage = Stage::Gone;
-        }
     }
 
     fn starting(&mut self, place: usize, made_of: Tag) {
@@ -328,7 +286,7 @@ pub(super) fn crash_hold(
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -34,6 +34,7 @@ mod facts;
 mod health;
 mod images;
 mod record;
+mod sandbox;
 mod slot;
 mod transitions;
 
@@ -115,6 +116,9 @@ pub struct Machine {
     /// Containers may have been started. On flash before that is so, where it matters.
     begun: bool,
     begun_saved: bool,
+    /// Its first sandbox is being made, and flash is told meanwhile that the pod has begun: then
+    /// nobody waits for flash afterwards. Taken back where the sandbox cannot be made.
+    begins: bool,
     /// Init containers are done in this sandbox.
     initialized: bool,
     slots: Vec<Slot>,
@@ -142,6 +146,7 @@ impl Machine {
             sandbox_retry: None,
             begun: false,
             begun_saved: false,
+            begins: false,
             initialized: false,
             slots,
             exceeded: false,

@@ -115,7 +115,7 @@ impl Machine {
             name: self.pod.name.name.clone(),
             boot,
             accepted_ms: self.accepted.0,
-            begun: self.begun,
+            begun: self.begun || self.begins,
             peak: self.peak,
             verdict: self.verdict.as_ref().map(|verdict| {
                 let cause = verdict.cause.as_ref();
@@ -139,7 +139,7 @@ impl Machine {
         if mark == self.marks.changed {
             self.told = self.peak;
             self.unsure = false;
-            self.begun_saved = self.begun;
+            self.begun_saved = self.begun || self.begins;
         }
     }
 

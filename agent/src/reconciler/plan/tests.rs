@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::handler::{HookError, Outcome};
 use crate::image::{Digest, ImageError, Source};
+use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
 use crate::pod::machine::StartFailure;
 use crate::pod::tests::{container, pod_from, wire_pod};
@@ -112,8 +113,12 @@ impl Life {
                     Event::PullFailed { place, reference, error }
                 });
             }
-            Action::CreateSandbox if well => self.step(Event::SandboxReady),
+            Action::CreateSandbox if well => {
+                self.step(Event::SandboxBegun);
+                self.step(Event::SandboxReady);
+            }
             Action::CreateSandbox => {
+                self.step(Event::SandboxBegun);
                 let (uid, cause) = (self.machine.pod().name.uid, String::new());
                 let error = RuntimeError::Sandbox { uid, cause, retry: Retry::Soon };
                 self.step(Event::SandboxFailed(error));
@@ -166,6 +171,11 @@ impl Life {
         let at = BootTime(Duration::from_millis(self.now.0.unsigned_abs()));
         let exit = Exit { code, oom_killed: false, at, message: String::new() };
         self.step(Event::Exited { place, attempt, exit });
+    }
+
+    fn may_start(&self) -> bool {
+        let actions = pod(&self.machine, self.now);
+        actions.iter().any(|action| matches!(action, Action::Start { .. }))
     }
 
     /// Goes on without any misfortune until nothing is left to do.
@@ -315,4 +325,39 @@ fn the_second_crash_waits_ten_seconds() {
     while life.act(true) {}
     let hold = life.machine.slots()[0].hold.clone().expect("a back-off");
     assert_eq!((hold.reason, hold.until), ("CrashLoopBackOff", Moment(life.now.0 + 10_000)));
+}
+
+#[test]
+fn a_pod_that_runs_once_is_written_down_while_its_sandbox_is_made() {
+    let mut life = Life::new(RestartPolicy::Never, Shape::PLAIN);
+    while pod(&life.machine, life.now).first() != Some(&Action::CreateSandbox) {
+        assert!(life.act(true));
+    }
+    life.step(Event::SandboxBegun);
+    let mark = life.machine.unsaved(life.now).expect("flash must know");
+    assert!(life.machine.record(Boot::default()).begun);
+    life.step(Event::SandboxReady);
+    assert!(!life.may_start(), "not before flash knows");
+    assert_eq!(life.machine.unsaved(life.now), Some(mark), "nothing to write beside that");
+    life.step(Event::Saved { mark });
+    assert!(life.may_start());
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_made_is_no_beginning() {
+    let mut life = Life::new(RestartPolicy::Never, Shape::PLAIN);
+    while pod(&life.machine, life.now).first() != Some(&Action::CreateSandbox) {
+        assert!(life.act(true));
+    }
+    for _ in 0..3 {
+        life.act(false);
+        while life.machine.unsaved(life.now).is_some() {
+            life.act(true);
+        }
+        assert!(!life.machine.record(Boot::default()).begun);
+        assert_eq!(life.machine.stage(), Stage::Active);
+        life.now = life.machine.deadline(life.now).expect("another try");
+    }
+    life.settle();
+    assert_eq!(life.machine.phase(), Phase::Running);
 }

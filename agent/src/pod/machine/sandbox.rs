@@ -1,0 +1,69 @@
+//! What happens to a pod's sandbox, and what flash must know of it.
+
+use super::facts::chain;
+use super::{Ended, Machine, Note, Run, SANDBOX_RETRY, Sandbox, Stage};
+use crate::pod::Moment;
+use crate::runtime::RuntimeError;
+
+impl Machine {
+    /// Only for a pod that runs once does it matter that it has begun. After a failure flash is
+    /// not told in advance any more: a node that never can would write for ever.
+    pub(super) fn sandbox_begun(&mut self) {
+        if !self.begun && !self.may_begin() && self.sandbox_retry.is_none() {
+            self.begins = true;
+            self.touch();
+        }
+    }
+
+    pub(super) fn sandbox_ready(&mut self) {
+        self.sandbox = Sandbox::Ready;
+        self.sandbox_retry = None;
+        let told = std::mem::take(&mut self.begins);
+        if !self.begun {
+            self.begun = true;
+            if !told && !self.may_begin() {
+                self.touch();
+            }
+        }
+    }
+
+    pub(super) fn sandbox_failed(
+        &mut self,
+        error: &RuntimeError,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        let message = format!("Failed to create pod sandbox: {}", chain(error));
+        notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
+        self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+        if std::mem::take(&mut self.begins) {
+            self.begun_saved = false;
+            self.touch();
+        }
+    }
+
+    pub(super) fn sandbox_died(&mut self, notes: &mut Vec<Note>) {
+        if self.sandbox == Sandbox::Ready {
+            self.sandbox = Sandbox::Lost;
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            notes.push(Note::normal(None, "SandboxChanged", message.to_owned()));
+        }
+    }
+
+    pub(super) fn sandbox_removed(&mut self, now: Moment) {
+        self.sandbox = Sandbox::Absent;
+        self.sandbox_retry = None;
+        self.initialized = false;
+        for slot in &mut self.slots {
+            if let Some(running) = slot.running() {
+                slot.run = Run::Ended(Ended::unseen(running.since, now));
+            }
+            if self.stage == Stage::Active {
+                slot.forget_init();
+            }
+        }
+        if matches!(self.stage, Stage::Removing { .. }) {
+            self.stage = Stage::Gone;
+        }
+    }
+}

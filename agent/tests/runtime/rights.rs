@@ -52,6 +52,23 @@ async fn an_ordinary_container_is_confined() {
 }
 
 #[tokio::test]
+async fn a_container_reads_its_limits_and_cannot_change_them() {
+    let mut node = node().await;
+    // Where a hybrid machine shows its v2 half alone, that half has no controllers.
+    let (file, limit) = if node.runtime.facts().cgroup_v2 {
+        ("/sys/fs/cgroup/cgroup.max.depth", "max\n")
+    } else {
+        ("/sys/fs/cgroup/pids/pids.max", "77\n")
+    };
+    let probe = format!("cat {file}; (echo 9 > {file}) 2> /dev/null; echo $?");
+    let mut request = node.script("limits", &probe);
+    request.limits.pids = Some(77);
+    let (_, log) = node.run(&request).await;
+    assert_eq!(log, format!("{limit}1\n"));
+    node.finish().await;
+}
+
+#[tokio::test]
 async fn rights_are_added_and_taken() {
     let mut node = node().await;
     let mut request = node.script("strict", STATUS);

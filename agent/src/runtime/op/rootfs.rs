@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -12,7 +13,6 @@ use rustix::mount::{
     mount_bind, mount_change, move_mount, unmount,
 };
 
-use crate::runtime::oci::bundle::CgroupView;
 use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
 use crate::sys;
 
@@ -160,29 +160,35 @@ pub(super) fn hide_cgroups() -> io::Result<()> {
 /// the others.
 const SHOWN: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
 
-/// Mounts the v1 cgroups at `path` once more, each below `stage`, and returns where, with the names
-/// under which a container expects it.
+/// Mounts the v1 cgroups at `path` once more, in a file system of its own at `stage`, where a
+/// container finds each under the names it expects.
 ///
-/// The places are numbered: by a mount point that ends in `memory` libcontainer would recognize
-/// the controller.
-pub(super) fn stage_cgroups(
-    hierarchies: &Hierarchies,
-    path: &str,
-    stage: &Path,
-) -> io::Result<Vec<CgroupView>> {
-    let mut views = Vec::new();
+/// The names are links: by a mount point that is called `memory` libcontainer would recognize the
+/// controller.
+pub(super) fn stage_cgroups(hierarchies: &Hierarchies, path: &str, stage: &Path) -> io::Result<()> {
+    fs::create_dir(stage)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let options = c"size=4k,nr_inodes=64,mode=755";
+    mount("tmpfs", stage, "tmpfs", flags, Some(options))?;
     let shown = |one: &&Hierarchy| SHOWN.iter().any(|controller| one.has(controller));
-    for (number, hierarchy) in hierarchies.0.iter().filter(shown).enumerate() {
-        let source = stage.join(number.to_string());
-        fs::create_dir_all(&source)?;
+    for hierarchy in hierarchies.0.iter().filter(shown) {
+        let place = format!("v1-{}", hierarchy.subsystems.join(","));
+        let source = stage.join(&place);
+        fs::create_dir(&source)?;
         mount_bind(hierarchy.mount.join(path), &source)?;
-        let place = hierarchy.mount.file_name().map(|name| name.to_string_lossy().into_owned());
-        // `cpu,cpuacct` is also found as `cpu` and as `cpuacct`.
-        let mut names = hierarchy.subsystems.clone();
-        names.extend(place.filter(|place| !hierarchy.has(place)));
-        views.push(CgroupView { source, names });
+        for name in names_of(hierarchy) {
+            symlink(&place, stage.join(name))?;
+        }
     }
-    Ok(views)
+    Ok(())
+}
+
+/// `cpu,cpuacct` is also found as `cpu` and as `cpuacct`.
+fn names_of(hierarchy: &Hierarchy) -> Vec<String> {
+    let place = hierarchy.mount.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut names = hierarchy.subsystems.clone();
+    names.extend(place.filter(|place| !hierarchy.has(place)));
+    names
 }
 
 #[cfg(test)]
@@ -203,12 +209,23 @@ mod tests {
     }
 
     #[test]
+    fn a_v1_hierarchy_is_found_by_each_of_its_names() {
+        let subsystems = vec!["cpu".into(), "cpuacct".into()];
+        let mount = "/sys/fs/cgroup/cpu,cpuacct".into();
+        let hierarchy = Hierarchy { mount, subsystems, unified: false };
+        assert_eq!(names_of(&hierarchy), ["cpu", "cpuacct", "cpu,cpuacct"]);
+        let mount = "/sys/fs/cgroup/memory".into();
+        let hierarchy = Hierarchy { mount, subsystems: vec!["memory".into()], unified: false };
+        assert_eq!(names_of(&hierarchy), ["memory"]);
+    }
+
+    #[test]
     fn a_file_is_read_inside_its_root_only() {
         let root = tempfile::tempdir().unwrap();
         let etc = root.path().join("etc");
         fs::create_dir(&etc).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", etc.join("passwd")).unwrap();
-        std::os::unix::fs::symlink("../../../../etc/hostname", etc.join("group")).unwrap();
+        symlink("/etc/hostname", etc.join("passwd")).unwrap();
+        symlink("../../../../etc/hostname", etc.join("group")).unwrap();
         assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "");
         fs::write(etc.join("hostname"), "inside").unwrap();
         assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "inside");

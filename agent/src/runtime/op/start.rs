@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
@@ -83,15 +83,14 @@ fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
     Ok(spec)
 }
 
-fn prepare_cgroups(order: &Start) -> io::Result<Vec<bundle::CgroupView>> {
+fn prepare_cgroups(order: &Start) -> io::Result<Option<PathBuf>> {
     let hierarchies = &order.cgroup.hierarchies;
-    let mut views = Vec::new();
-    if !hierarchies.is_v2() {
-        let stage = order.attempt.join(CGROUP_STAGE);
-        views = rootfs::stage_cgroups(hierarchies, &order.cgroup.path, &stage)?;
+    let stage = (!hierarchies.is_v2()).then(|| order.attempt.join(CGROUP_STAGE));
+    if let Some(stage) = &stage {
+        rootfs::stage_cgroups(hierarchies, &order.cgroup.path, stage)?;
     }
     rootfs::hide_cgroups()?;
-    Ok(views)
+    Ok(stage)
 }
 
 fn create(order: &Start, tenant: &Tenant) -> Result<(Outcome, Container), Failure> {

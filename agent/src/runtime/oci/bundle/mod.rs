@@ -67,21 +67,12 @@ pub struct Found {
     pub root: PathBuf,
     /// Who its processes are.
     pub identity: Identity,
-    /// Its v1 cgroups; on v2 it mounts its own.
-    pub cgroups: Vec<CgroupView>,
+    /// A directory with its v1 cgroups mounted in it; on v2 it mounts its own.
+    pub cgroups: Option<PathBuf>,
     /// The host's devices, for a privileged container.
     pub devices: Vec<LinuxDevice>,
     /// Capabilities that can be granted, as [`permitted`] reads them.
     pub permitted: u64,
-}
-
-/// One v1 cgroup, mounted where the container's mounts can take it from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CgroupView {
-    /// Where it is now.
-    pub source: PathBuf,
-    /// The names it gets below `/sys/fs/cgroup`.
-    pub names: Vec<String>,
 }
 
 /// The whole configuration of a container.
@@ -93,7 +84,7 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_version("1.0.2".into());
     spec.set_root(Some(root));
     spec.set_hostname(None);
-    spec.set_mounts(Some(mounts::all(order, &found.cgroups)));
+    spec.set_mounts(Some(mounts::all(order, found.cgroups.as_deref())));
     spec.set_process(Some(process(order, &found.identity, found.permitted)?));
     spec.set_linux(Some(linux(order, found.devices)?));
     let annotations =

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Mount;
 
-use super::CgroupView;
 use crate::runtime::op::order::{MESSAGE, Start};
 
 /// Where programs look for their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// All mounts below the root, in the order in which they are made.
-pub(super) fn all(order: &Start, cgroups: &[CgroupView]) -> Vec<Mount> {
+pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
     let access = if order.rights.privileged { "rw" } else { "ro" };
     let shm = if order.pod.host.ipc { Path::new("/dev/shm") } else { &order.pod.shm };
     let mut mounts = vec![
@@ -27,12 +26,10 @@ pub(super) fn all(order: &Start, cgroups: &[CgroupView]) -> Vec<Mount> {
         mount("/dev/shm", "bind", shm, &["bind", "rw", "nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
     ];
-    if order.cgroup.hierarchies.is_v2() {
-        let options = ["nosuid", "noexec", "nodev", access];
-        mounts.push(mount(CGROUPS, "cgroup2", "cgroup", &options));
-    } else {
-        mounts.extend(v1_cgroups(cgroups, access));
-    }
+    mounts.push(cgroups.map_or_else(
+        || mount(CGROUPS, "cgroup2", "cgroup", &["nosuid", "noexec", "nodev", access]),
+        |staged| v1_cgroups(staged, order.rights.privileged),
+    ));
     if !order.termination_message.is_empty() {
         // As elsewhere, a path that is not absolute begins at the root.
         let target = Path::new("/").join(&order.termination_message);
@@ -42,19 +39,13 @@ pub(super) fn all(order: &Start, cgroups: &[CgroupView]) -> Vec<Mount> {
     mounts
 }
 
-/// A directory with one mount per controller. It stays writable, as the mount points are made in
-/// it, but has room for nothing else.
-fn v1_cgroups(cgroups: &[CgroupView], access: &str) -> Vec<Mount> {
-    let options = ["nosuid", "noexec", "nodev", "mode=755", "size=4k", "nr_inodes=64"];
-    let mut mounts = vec![mount(CGROUPS, "tmpfs", "cgroup", &options)];
-    for cgroup in cgroups {
-        for name in &cgroup.names {
-            let target = format!("{CGROUPS}/{name}");
-            let options = ["bind", "nosuid", "noexec", "nodev", access];
-            mounts.push(mount(target, "bind", &cgroup.source, &options));
-        }
-    }
-    mounts
+/// The directory that the helper has prepared, with the mounts in it: libcontainer needs eighty
+/// system calls for a mount of its own.
+fn v1_cgroups(staged: &Path, privileged: bool) -> Mount {
+    let access: &[&str] = if privileged { &["rw"] } else { &["ro", "rro"] };
+    let mut options = vec!["rbind", "nosuid", "noexec", "nodev", "rnosuid", "rnoexec", "rnodev"];
+    options.extend(access);
+    mount(CGROUPS, "bind", staged, &options)
 }
 
 fn mount(

@@ -124,15 +124,15 @@ fn namespaces_are_the_pods_and_a_few_of_its_own() {
 }
 
 #[test]
-fn on_v1_every_controller_is_found_by_its_name() {
+fn on_v1_the_prepared_cgroups_come_with_all_that_is_mounted_in_them() {
     let mut order = order();
     order.cgroup.hierarchies = v1();
-    let names = vec!["cpu".into(), "cpuacct".into(), "cpu,cpuacct".into()];
-    let cgroups = vec![CgroupView { source: "/stage/0".into(), names }];
+    let cgroups = Some("/stage".into());
     let found = Found { root: "/root".into(), cgroups, permitted: u64::MAX, ..Found::default() };
     let spec = spec(&order, found).unwrap();
-    for name in ["cpu", "cpuacct", "cpu,cpuacct"] {
-        assert!(options(&spec, &format!("/sys/fs/cgroup/{name}")).contains(&"ro".into()));
+    let options = options(&spec, "/sys/fs/cgroup");
+    for option in ["rbind", "ro", "rro", "rnosuid"] {
+        assert!(options.iter().any(|other| other == option), "{option}");
     }
     let process = spec.process().as_ref().unwrap();
     let bounding = process.capabilities().as_ref().unwrap().bounding().clone().unwrap();

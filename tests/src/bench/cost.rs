@@ -7,25 +7,32 @@ use mote_protocol::status::Phase;
 
 use super::Subject;
 use super::figures::Figures;
-use crate::host::{memory, voluntary_switches};
+use crate::host::{Memory, memory, voluntary_switches};
 use crate::manifest::pod;
 use crate::wait::let_pass;
 
-/// After the last change, until what was needed for it has been given back.
-const SETTLE: Duration = Duration::from_secs(3);
+/// After the last change, until what was needed for it has been given back: the agent does that
+/// once a minute.
+const SETTLE: Duration = Duration::from_secs(70);
 
-/// How long a node at rest is watched.
-const REST: Duration = Duration::from_secs(30);
+/// How long a node at rest is watched: longer than anything that it does by itself takes to come
+/// again, but for the heartbeat.
+const REST: Duration = Duration::from_mins(2);
+
+/// How often its memory is looked at meanwhile.
+const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn measure(subject: &Subject, pods: u32, figures: &mut Figures) -> Result<()> {
     let Subject { world, node, image, .. } = subject;
-    let agent = node.pid()?;
+    // The pull and the first pod are just over: the most that the agent ever has.
+    figures.add("agent_pss_busy_kib", memory(node.pid()?)?.pss_kib as f64);
     let_pass(SETTLE);
-    let empty = memory(agent)?;
-    figures.add("agent_pss_kib", empty.pss_kib as f64);
-    figures.add("agent_private_kib", empty.private_kib as f64);
-    figures.add("agent_rss_kib", empty.rss_kib as f64);
-    figures.add("agent_wakeups_per_minute", wakeups(subject)?);
+    let (empty, awoke) = rest(subject)?;
+    figures.add("agent_pss_kib", median(&empty, |memory| memory.pss_kib));
+    figures.add("agent_pss_max_kib", greatest(&empty, |memory| memory.pss_kib));
+    figures.add("agent_private_kib", median(&empty, |memory| memory.private_kib));
+    figures.add("agent_rss_kib", median(&empty, |memory| memory.rss_kib));
+    figures.add("agent_wakeups_per_minute", awoke);
 
     for number in 0..pods {
         let name = format!("m{number}");
@@ -34,17 +41,18 @@ pub(super) fn measure(subject: &Subject, pods: u32, figures: &mut Figures) -> Re
         world.wait_for_phase(node, &name, Phase::Running)?;
     }
     let_pass(SETTLE);
-    let pauses = node.pauses()?;
-    let held: Result<Vec<u64>> = pauses.iter().map(|pid| Ok(memory(*pid)?.pss_kib)).collect();
-    let pause_kib: u64 = held?.iter().sum();
-    let full = memory(agent)?;
-    let growth = (full.pss_kib + pause_kib).saturating_sub(empty.pss_kib);
+    let (full, awoke) = rest(subject)?;
+    let held: Result<Vec<u64>> =
+        node.pauses()?.iter().map(|pid| Ok(memory(*pid)?.pss_kib)).collect();
+    let pause_kib = held?.iter().sum::<u64>() as f64;
+    let full_kib = median(&full, |memory| memory.pss_kib);
+    let growth = (full_kib + pause_kib - median(&empty, |memory| memory.pss_kib)).max(0.0);
     let each = f64::from(pods.max(1));
     figures.add("pods_running", f64::from(pods));
-    figures.add("agent_pss_with_pods_kib", full.pss_kib as f64);
-    figures.add("pause_pss_kib", pause_kib as f64 / each);
-    figures.add("pod_user_memory_kib", growth as f64 / each);
-    figures.add("wakeups_with_pods_per_minute", wakeups(subject)?);
+    figures.add("agent_pss_with_pods_kib", full_kib);
+    figures.add("pause_pss_kib", pause_kib / each);
+    figures.add("pod_user_memory_kib", growth / each);
+    figures.add("wakeups_with_pods_per_minute", awoke);
 
     for number in 0..pods {
         world.operator.delete(&format!("m{number}"), node)?;
@@ -52,12 +60,28 @@ pub(super) fn measure(subject: &Subject, pods: u32, figures: &mut Figures) -> Re
     Ok(())
 }
 
-/// Wakeups of agent and pauses per minute, at rest.
-fn wakeups(subject: &Subject) -> Result<f64> {
+/// What the agent has in memory while nothing happens, from time to time, and how often it and the
+/// pauses wake up per minute.
+fn rest(subject: &Subject) -> Result<(Vec<Memory>, f64)> {
+    let agent = subject.node.pid()?;
     let before = switches(subject)?;
-    let_pass(REST);
+    let mut seen = Vec::new();
+    for _ in 0..REST.as_secs() / LOOK.as_secs() {
+        let_pass(LOOK);
+        seen.push(memory(agent)?);
+    }
     let during = switches(subject)? - before;
-    Ok(during as f64 * 60.0 / REST.as_secs_f64())
+    Ok((seen, during as f64 * 60.0 / REST.as_secs_f64()))
+}
+
+fn median(seen: &[Memory], part: impl Fn(&Memory) -> u64) -> f64 {
+    let mut parts: Vec<_> = seen.iter().map(part).collect();
+    parts.sort_unstable();
+    parts.get(parts.len() / 2).copied().unwrap_or_default() as f64
+}
+
+fn greatest(seen: &[Memory], part: impl Fn(&Memory) -> u64) -> f64 {
+    seen.iter().map(part).max().unwrap_or_default() as f64
 }
 
 fn switches(subject: &Subject) -> Result<u64> {

@@ -246,7 +246,7 @@ fn dns(node: &Node, name: &str) -> Result<Process> {
         .args(["--target", &pid.as_raw_nonzero().to_string(), "--net", "dnsmasq"])
         .args(["--keep-in-foreground", "--no-resolv", "--no-hosts", "--pid-file", "--conf-file"])
         .args(["--listen-address=127.0.0.1", "--bind-interfaces", "--user=root"])
-        .args([&format!("--address=/{name}/192.0.2.7"), "--local-ttl=1"]);
+        .args([&format!("--address=/{name}/192.0.2.7"), &format!("--local=/{name}/")]);
     Process::spawn(&format!("dnsmasq for {name}"), &mut server)
 }
 

@@ -10,10 +10,9 @@ use mote_tests::node::Node;
 use mote_tests::world::{BUSYBOX, World, container};
 use serde_json::{Value, json};
 
-/// Serves files of `/www` and holds port 8081 open; both only while `/serve` is there.
-const SERVER: &str = "mkdir -p /www; echo ok > /www/health; touch /serve; \
-    (while :; do if [ -e /serve ]; then nc -l -p 8081 < /dev/null > /dev/null; else sleep 0.1; fi; done) & \
-    exec httpd -f -p 8080 -h /www";
+/// Serves the files of `/www`.
+const SERVER: &str =
+    "mkdir -p /www; echo ok > /www/health; touch /serve; exec httpd -f -p 8080 -h /www";
 
 fn server(probe: &str, handler: &Value) -> Manifest {
     let mut probe_spec = json!({"periodSeconds": 1, "failureThreshold": 2});

@@ -14,6 +14,9 @@ use crate::pod::process::Tag;
 use crate::pod::{Boot, Moment, Pod};
 use crate::runtime::{ObservedContainer, ObservedPod, ObservedState};
 
+/// Restarts after which a pause does not grow any more.
+const MOST_DOUBLED: usize = 6;
+
 /// What is known of a pod that an earlier agent looked after.
 #[derive(Debug, Default)]
 pub struct Remains<'a> {
@@ -100,6 +103,14 @@ impl Machine {
             ObservedState::Unknown => Run::Ended(Ended::unseen(accepted.min(now), now)),
         };
         let again = container.id.attempt == slot.newest() && slot.attempts > 0;
+        if !again {
+            // Flash did not hear of these attempts: their pauses are counted all the same.
+            let since = begun(&run).unwrap_or(now);
+            let ended = slot.ended().map_or(since, |before| before.finished);
+            for _ in (slot.newest()..container.id.attempt).take(MOST_DOUBLED) {
+                slot.crash.restarted(ended, since);
+            }
+        }
         if let (Run::Ended(before), false) = (&slot.run, again) {
             slot.last = Some(before.clone());
         }
@@ -139,6 +150,15 @@ impl Machine {
             Run::Idle | Run::Starting { .. } => self.accepted,
         };
         self.slots.iter().map(of).max().unwrap_or(self.accepted)
+    }
+}
+
+/// When an attempt was started, where that is known.
+const fn begun(run: &Run) -> Option<Moment> {
+    match run {
+        Run::Running(running) => Some(running.since),
+        Run::Ended(ended) => Some(ended.started),
+        Run::Idle | Run::Starting { .. } => None,
     }
 }
 

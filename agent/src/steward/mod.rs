@@ -43,6 +43,7 @@ mod broker;
 mod commands;
 mod local;
 mod objects;
+mod orphans;
 mod presence;
 mod statuses;
 mod streams;
@@ -58,6 +59,9 @@ const TICK: Duration = Duration::from_mins(5);
 
 /// Pause before looking at the node again, where the first look failed.
 const FIRST_LOOK_RETRY: Duration = Duration::from_secs(2);
+
+/// Pause before a pod that belongs to nobody is looked for again, where it could not be removed.
+const ORPHAN_RETRY: Duration = Duration::from_secs(10);
 
 /// Who this node is, for as long as the agent runs.
 #[derive(Clone, Debug)]
@@ -139,6 +143,8 @@ struct Books<W: World> {
     /// What was found running, until it is taken on.
     found: BTreeMap<Uid, ObservedPod>,
     kept: Kept,
+    /// Names whose next life waits for the end of a pod that lost its object.
+    heirs: BTreeMap<Uid, ObjectKey>,
     /// The node was looked at: what runs is known.
     looked: bool,
     /// Records that are being written.
@@ -191,6 +197,7 @@ impl<W: World> Steward<W> {
             records: opened.records,
             found: BTreeMap::new(),
             kept: opened.kept,
+            heirs: BTreeMap::new(),
             looked: false,
             saving: BTreeSet::new(),
             session: None,
@@ -274,10 +281,7 @@ impl<W: World> Steward<W> {
                 self.after(uid, outcome, now);
             }
             Report::OrphanRemoved { uid, result } => {
-                self.books.reconciler.orphan_removed(&uid);
-                if let Err(error) = result {
-                    self.node_event("FailedKillPod", format!("remove orphan {uid}: {error}"));
-                }
+                self.orphan_removed(uid, result, now);
             }
             Report::Listed { since, result: Ok(observed) } => self.looked(since, observed, now),
             Report::Listed { result: Err(error), .. } => {
@@ -294,13 +298,20 @@ impl<W: World> Steward<W> {
             self.step(uid, event, now);
         }
         let first = !std::mem::replace(&mut self.books.looked, true);
+        let wanted = self.wanted_uids();
+        let machine = |uid: &Uid| self.books.reconciler.machine(uid).is_some();
+        let found = observed.into_iter().filter(|pod| !machine(&pod.uid));
+        // Later, what is wanted and was not there at first is none of ours to adopt.
+        let found = found.filter(|pod| first || !wanted.contains(&pod.uid));
+        let found: Vec<_> = found.map(|pod| (pod.uid, pod)).collect();
+        self.books.found.extend(found);
+        self.remove_orphans(&wanted);
         if first {
-            self.books.found = observed.into_iter().map(|pod| (pod.uid, pod)).collect();
+            self.drop_records();
             let keys: Vec<_> = self.books.desired.keys().cloned().collect();
             for key in keys {
                 self.pursue(&key);
             }
-            self.remove_orphans();
         }
     }
 

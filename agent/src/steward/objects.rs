@@ -90,10 +90,10 @@ impl<W: World> Steward<W> {
             }
             Admission::DeletedUnknown { lost } => {
                 self.books.refusals.remove(key);
-                if let Some(uid) = lost.filter(|uid| self.books.kept.uids.remove(uid)) {
-                    self.books.found.remove(&uid);
-                    self.books.reconciler.remove_orphan(uid);
+                if let Some(uid) = lost {
+                    self.disown(uid);
                 }
+                self.heard_again(key);
                 self.clear_status(key);
             }
         }
@@ -124,8 +124,19 @@ impl<W: World> Steward<W> {
             (Change::Update, Some(before)) => before.previous,
             (Change::New, _) | (_, None) => None,
         };
+        let uid = life.pod.name.uid;
         let desired = Desired { revision, life, previous, gone: Gone::No };
         self.books.desired.insert(key.clone(), desired);
+        // The life that lost its object goes on as this one, or ends before it.
+        let names = &self.books.kept.names;
+        let lost = names.iter().filter(|(of, name)| **of != uid && *name == key);
+        let lost: Vec<_> = lost.map(|(uid, _)| *uid).collect();
+        for uid in lost {
+            self.disown(uid);
+        }
+        self.books.kept.names.remove(&uid);
+        self.books.kept.uids.remove(&uid);
+        self.heard_again(key);
         self.pursue(key);
         self.refresh(key);
         self.objects_changed();
@@ -134,7 +145,7 @@ impl<W: World> Steward<W> {
     /// Makes the reconciler want for a name what is desired of it.
     pub(super) fn pursue(&mut self, key: &ObjectKey) {
         let now = self.now();
-        if !self.books.looked {
+        if !self.books.looked || self.books.heirs.values().any(|waits| waits == key) {
             return;
         }
         let Some(desired) = self.books.desired.get(key) else { return };
@@ -177,22 +188,6 @@ impl<W: World> Steward<W> {
             self.step(uid, Event::Delete { grace_s }, now);
         }
         true
-    }
-
-    /// Removes what runs and belongs to nobody, unless it may belong to an object that was lost.
-    pub(super) fn remove_orphans(&mut self) {
-        if self.books.kept.any {
-            return;
-        }
-        let found = std::mem::take(&mut self.books.found);
-        for (uid, pod) in found {
-            if self.books.kept.uids.contains(&uid) {
-                self.books.found.insert(uid, pod);
-            } else {
-                self.node_event("OrphanedPod", format!("pod {uid} belongs to nobody: removing it"));
-                self.books.reconciler.remove_orphan(uid);
-            }
-        }
     }
 
     /// Tells a pod what happened, and does what follows.

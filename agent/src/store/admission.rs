@@ -10,7 +10,7 @@ use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
 use mote_protocol::topic::Scope;
 
-use super::judgement::{Held, Judgement, judge};
+use super::judgement::{Held, Judgement, Objection, judge};
 use super::seal::{seal, short_hash};
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
@@ -85,9 +85,21 @@ impl<W: World> Store<W> {
         };
         let held = self.entries.get(key).map(|entry| &entry.held);
         let seen = object.revision;
+        let ends = matches!(object.intent, Intent::Delete { .. });
         match judge(held, self.ledger.get(scope, key), scope, &object) {
+            // Its end is known; whoever says it again may have lost that. What is lost to damage may be
+            // later than this, and of another scope.
+            Judgement::Same if ends && held.is_none() && !self.damaged.contains(key) => {
+                self.delete_unknown(scope, key, seen).await
+            }
             Judgement::Same => Ok(Admission::Same),
-            Judgement::Refused(no) => Ok(refuse(seen, no.reason(), "", &no.to_string())),
+            Judgement::Refused(no) => {
+                // What it ended must not come once the nearer object is gone.
+                if let (Objection::Shadowed { .. }, true) = (&no, ends) {
+                    self.remember(scope, key, seen).await?;
+                }
+                Ok(refuse(seen, no.reason(), "", &no.to_string()))
+            }
             Judgement::New(uid) => {
                 let uid = uid.or_else(|| self.lost.get(key).copied());
                 self.begin(scope, key, &object, uid, payload, Change::New).await
@@ -97,13 +109,25 @@ impl<W: World> Store<W> {
             }
             Judgement::Update => self.change(scope, key, &object, payload).await,
             Judgement::Delete => self.delete(scope, key, &object).await,
-            Judgement::DeleteUnknown => {
-                let lost = self.lost.get(key).copied();
-                self.remember(scope, key, seen).await?;
-                self.repaired(key).await;
-                Ok(Admission::DeletedUnknown { lost })
-            }
+            Judgement::DeleteUnknown => self.delete_unknown(scope, key, seen).await,
         }
+    }
+
+    /// The end of what this node does not have, or has lost.
+    async fn delete_unknown(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        seen: Revision,
+    ) -> io::Result<Admission> {
+        let lost = self.lost.get(key).copied();
+        self.remember(scope, key, seen).await?;
+        if self.damaged.contains(key) {
+            // Also one that could not be set aside, or that a newer agent wrote.
+            self.edges.disk.remove(&spec_file(key)).await?;
+        }
+        self.repaired(key).await;
+        Ok(Admission::DeletedUnknown { lost })
     }
 
     /// A new life, of a new name or of one that is taken.
@@ -155,6 +179,11 @@ impl<W: World> Store<W> {
         let before = stored.clone();
         let asked_before = stored.current.pod().map_err(io::Error::other)?;
         if let Some(field) = forbidden_change(&asked_before, &body.asked) {
+            // Two scopes mean two pods where they do not say otherwise. Were it refused, the order of
+            // arrival would decide which of them a node runs.
+            if object.uid.is_none() && stored.current.scope != scope.to_string() {
+                return self.begin(scope, key, object, None, payload, Change::Replace).await;
+            }
             let message = "may not change while the pod lives: delete it first, or replace it \
                            under a new uid (`apply --force`)";
             return Ok(refuse(object.revision, "Forbidden", &field, message));
@@ -185,6 +214,9 @@ impl<W: World> Store<W> {
         stored.current.ending = Some(Ending { revision: object.revision, grace_s });
         stored.previous = stored.previous.filter(|_| self.has_previous(key));
         self.write(scope, key, object.revision, Some(before), stored).await?;
+        // Should its file be damaged, nothing older brings it back. Insisted on where the name is
+        // forgotten.
+        let _ = self.remember(scope, key, object.revision).await;
         Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
     }
 

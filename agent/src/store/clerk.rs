@@ -65,6 +65,11 @@ pub enum Order {
         /// That life.
         uid: Uid,
     },
+    /// Drop the record of a pod that belonged to nobody.
+    DropRecord {
+        /// Which.
+        uid: Uid,
+    },
     /// Read what was asked for a pod.
     Read {
         /// Which.
@@ -164,6 +169,7 @@ async fn carry_out<W: World>(
         Order::PreviousEnded { key, uid } => {
             store.previous_ended(&key, uid).await;
         }
+        Order::DropRecord { uid } => store.drop_record(uid).await,
         Order::Read { key, answer } => {
             let _ = answer.send(store.read_pod(&key).await);
         }

@@ -33,6 +33,14 @@ impl Ledger {
         self.revisions.get(&hashed(scope, key)).copied()
     }
 
+    /// Takes in what another copy knows.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (name, revision) in other.revisions {
+            let known = self.revisions.entry(name).or_default();
+            *known = revision.max(*known);
+        }
+    }
+
     /// Remembers the last revision of a name, where it is later than what is known.
     pub fn remember(&mut self, scope: &Scope, key: &ObjectKey, revision: Revision) {
         let known = self.revisions.entry(hashed(scope, key)).or_default();

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! session                    how often this agent was started
-//! ledger                     last revisions of forgotten names
+//! ledger, ledger-copy        last revisions of forgotten names, twice: nothing else could give
+//!                            them back
 //! spec/KIND/NAMESPACE/NAME   one object
 //! record/UID                 how far a pod got
 //! damaged/...                files that were set aside
@@ -134,8 +135,10 @@ pub struct Opened<W: World> {
 pub struct Kept {
     /// Those known by their record.
     pub uids: BTreeSet<Uid>,
-    /// An object was lost that has no record: any pod that nobody wants may be its.
-    pub any: bool,
+    /// Lost objects that have no record: any pod that nobody wants may be theirs.
+    pub keys: BTreeSet<ObjectKey>,
+    /// The names of pods that no object is for, by their records.
+    pub names: BTreeMap<Uid, ObjectKey>,
 }
 
 #[derive(Clone, Debug)]
@@ -168,7 +171,8 @@ fn record_file(uid: Uid) -> String {
     format!("record/{uid}")
 }
 
-const LEDGER: &str = "ledger";
+/// The same content in each: whichever is read last wins nothing, both count.
+const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 const SESSION: &str = "session";
 const DAMAGED: &str = "damaged";
 
@@ -206,6 +210,12 @@ impl<W: World> Store<W> {
         let _ = self.edges.disk.remove(&record_file(uid)).await;
     }
 
+    /// Forgets how far a pod got that belonged to nobody.
+    pub async fn drop_record(&self, uid: Uid) {
+        // One that stays is dropped after the next start.
+        let _ = self.edges.disk.remove(&record_file(uid)).await;
+    }
+
     /// What was asked for a pod, in full.
     pub async fn read_pod(&self, key: &ObjectKey) -> Option<object::Pod> {
         self.read(key).await.ok()?.current.pod().ok()
@@ -229,7 +239,9 @@ impl<W: World> Store<W> {
         ledger.remember(scope, key, revision);
         if ledger != self.ledger {
             let file = seal::seal(&ledger).map_err(std::io::Error::other)?;
-            self.edges.disk.write(LEDGER, &file).await?;
+            for name in LEDGERS {
+                self.edges.disk.write(name, &file).await?;
+            }
             self.ledger = ledger;
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::judgement::Held;
 use super::ledger::Ledger;
 use super::seal::{SealError, seal, unseal};
 use super::stored::{Stored, StoredLife};
-use super::{DAMAGED, Entry, Kept, LEDGER, Life, Loaded, Opened, SESSION, Store};
+use super::{DAMAGED, Entry, Kept, LEDGERS, Life, Loaded, Opened, SESSION, Store};
 use crate::events::{About, Report};
 use crate::pod::PodName;
 use crate::pod::machine::Record;
@@ -27,20 +27,25 @@ const MAX_DAMAGED: usize = 16;
 pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, String>) -> Opened<W> {
     let mut opening = Opening { edges, reports: Vec::new(), kept_keys: BTreeSet::new() };
     let start = opening.session().await;
-    let ledger = opening.file::<Ledger>(LEDGER).await.unwrap_or_default();
-    let damaged = opening.damaged().await;
-    opening.kept_keys.extend(damaged.iter().cloned());
+    let mut ledger = opening.ledger().await;
+    opening.kept_keys = opening.damaged().await;
     let mut objects = opening.objects(&labels).await;
     opening.drop_ghosts(&mut objects, &ledger).await;
-    let mut records = opening.records().await;
+    opening.keep_ledger(&mut ledger, &objects).await;
+    let records = opening.records().await;
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let entries: BTreeMap<_, _> = entries.collect();
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
+    // Also those that were damaged just now, and those whose file is left in its place.
+    let damaged = opening.kept_keys.clone();
     opening.kept_keys.retain(|key| !entries.contains_key(key));
-    let lost = opening.sort_records(&mut records, &objects).await;
+    let names = names_of_unwanted(&records, &objects);
+    let lost = names.iter().filter(|(_, key)| opening.kept_keys.contains(key));
+    let lost: BTreeMap<_, _> = lost.map(|(uid, key)| (key.clone(), *uid)).collect();
     let kept = Kept {
         uids: lost.values().copied().collect(),
-        any: opening.kept_keys.iter().any(|key| !lost.contains_key(key)),
+        keys: opening.kept_keys.iter().filter(|key| !lost.contains_key(key)).cloned().collect(),
+        names,
     };
     let Opening { edges, reports, .. } = opening;
     let unsure = BTreeMap::new();
@@ -70,6 +75,34 @@ impl<W: World> Opening<W> {
             self.report("StorageErrors", format!("count this start of the agent: {error}"));
         }
         start
+    }
+
+    /// Everything that any copy knows: revisions only grow.
+    async fn ledger(&mut self) -> Ledger {
+        let mut ledger = Ledger::default();
+        for name in LEDGERS {
+            ledger.merge(self.file(name).await.unwrap_or_default());
+        }
+        ledger
+    }
+
+    /// Adds what power or the card cut short, and makes both copies whole again.
+    async fn keep_ledger(&mut self, ledger: &mut Ledger, objects: &[(Loaded, Entry)]) {
+        for (loaded, entry) in objects.iter().filter(|(_, entry)| entry.held.deleting) {
+            ledger.remember(&entry.held.scope, &loaded.key, loaded.revision);
+        }
+        if *ledger == Ledger::default() {
+            return;
+        }
+        let Ok(file) = seal(ledger) else { return };
+        for name in LEDGERS {
+            if self.edges.disk.read(name).await.is_ok_and(|bytes| bytes == file) {
+                continue;
+            }
+            if let Err(error) = self.edges.disk.write(name, &file).await {
+                self.report("StorageErrors", format!("write {name}: {error}"));
+            }
+        }
     }
 
     /// A file's content; none where there is no such file, or it was set aside.
@@ -155,7 +188,9 @@ impl<W: World> Opening<W> {
     /// written all the same, and power may fail between the ledger and the removal of the file.
     async fn drop_ghosts(&mut self, objects: &mut Vec<(Loaded, Entry)>, ledger: &Ledger) {
         let gone = |(loaded, entry): &(Loaded, Entry)| {
-            ledger.get(&entry.held.scope, &loaded.key) >= Some(loaded.revision)
+            // An equal revision is known of a tombstone before its pod is gone, and of an object before
+            // a nearer one takes its place: power may fail before it does.
+            ledger.get(&entry.held.scope, &loaded.key) > Some(loaded.revision)
         };
         let ghosts: Vec<_> = objects.extract_if(.., |object| gone(object)).collect();
         for (loaded, _) in ghosts {
@@ -176,33 +211,6 @@ impl<W: World> Opening<W> {
         records
     }
 
-    /// Finds the pods of lost objects, and drops the records of what is gone.
-    async fn sort_records(
-        &mut self,
-        records: &mut BTreeMap<Uid, Record>,
-        objects: &[Loaded],
-    ) -> BTreeMap<ObjectKey, Uid> {
-        let lives = objects.iter().flat_map(|o| std::iter::once(&o.current).chain(&o.previous));
-        let wanted: BTreeSet<Uid> = lives.map(|life| life.pod.name.uid).collect();
-        let mut lost = BTreeMap::new();
-        let mut useless = Vec::new();
-        for (uid, record) in records.iter().filter(|(uid, _)| !wanted.contains(uid)) {
-            let (namespace, name) = (record.namespace.clone(), record.name.clone());
-            let key = ObjectKey { kind: Kind::Pod, namespace, name };
-            if self.kept_keys.contains(&key) {
-                lost.insert(key, *uid);
-            } else {
-                useless.push(*uid);
-            }
-        }
-        for uid in useless {
-            records.remove(&uid);
-            // One that stays is dropped at the next start.
-            let _ = self.edges.disk.remove(&super::record_file(uid)).await;
-        }
-        lost
-    }
-
     fn report(&mut self, reason: &'static str, message: String) {
         self.reports.push(Report {
             event_type: EventType::Warning,
@@ -211,6 +219,21 @@ impl<W: World> Opening<W> {
             message,
         });
     }
+}
+
+/// Whose records are of no life that an object is for. They are dropped once nothing of it is left.
+fn names_of_unwanted(
+    records: &BTreeMap<Uid, Record>,
+    objects: &[Loaded],
+) -> BTreeMap<Uid, ObjectKey> {
+    let lives = objects.iter().flat_map(|o| std::iter::once(&o.current).chain(&o.previous));
+    let wanted: BTreeSet<Uid> = lives.map(|life| life.pod.name.uid).collect();
+    let unwanted = records.iter().filter(|(uid, _)| !wanted.contains(uid));
+    let name = |(uid, record): (&Uid, &Record)| {
+        let (namespace, name) = (record.namespace.clone(), record.name.clone());
+        (*uid, ObjectKey { kind: Kind::Pod, namespace, name })
+    };
+    unwanted.map(name).collect()
 }
 
 fn key_of(name: &str) -> Option<ObjectKey> {

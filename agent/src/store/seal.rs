@@ -3,11 +3,11 @@
 //! ```text
 //! bytes 0..4   "mote"
 //! byte 4       version of the envelope and of what it holds (1)
-//! bytes 5..13  first eight bytes of the SHA-256 of what follows
+//! bytes 5..13  first eight bytes of the SHA-256 of version and content
 //! bytes 13..   content (postcard)
 //! ```
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, Digest, SHA256, digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,8 +36,21 @@ pub(super) enum SealError {
 
 /// First eight bytes of the SHA-256.
 pub(super) fn short_hash(bytes: &[u8]) -> [u8; 8] {
+    shortened(digest(&SHA256, bytes))
+}
+
+/// The version counts too: one that rotted would make an old file look like a newer agent's, which
+/// nobody sets aside.
+fn checksum(version: u8, content: &[u8]) -> [u8; 8] {
+    let mut context = Context::new(&SHA256);
+    context.update(&[version]);
+    context.update(content);
+    shortened(context.finish())
+}
+
+fn shortened(digest: Digest) -> [u8; 8] {
     let mut short = [0; 8];
-    for (to, from) in short.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+    for (to, from) in short.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
     short
@@ -49,7 +62,7 @@ pub(super) fn seal<T: Serialize>(content: &T) -> Result<Vec<u8>, SealError> {
     let mut file = Vec::with_capacity(content.len() + 13);
     file.extend_from_slice(MAGIC);
     file.push(VERSION);
-    file.extend_from_slice(&short_hash(&content));
+    file.extend_from_slice(&checksum(VERSION, &content));
     file.extend_from_slice(&content);
     Ok(file)
 }
@@ -58,12 +71,12 @@ pub(super) fn seal<T: Serialize>(content: &T) -> Result<Vec<u8>, SealError> {
 pub(super) fn unseal<T: DeserializeOwned>(file: &[u8]) -> Result<T, SealError> {
     let rest = file.strip_prefix(MAGIC).ok_or(SealError::Foreign)?;
     let (version, rest) = rest.split_first().ok_or(SealError::Foreign)?;
+    let (hash, content) = rest.split_first_chunk::<8>().ok_or(SealError::Foreign)?;
+    if *hash != checksum(*version, content) {
+        return Err(SealError::Damaged);
+    }
     if *version != VERSION {
         return Err(SealError::Version { found: *version });
-    }
-    let (hash, content) = rest.split_first_chunk::<8>().ok_or(SealError::Foreign)?;
-    if *hash != short_hash(content) {
-        return Err(SealError::Damaged);
     }
     Ok(postcard::from_bytes(content)?)
 }
@@ -79,7 +92,9 @@ mod tests {
         for place in 0..file.len() {
             let mut changed = file.clone();
             changed[place] ^= 1;
-            assert!(unseal::<(String, u32)>(&changed).is_err(), "byte {place}");
+            let newer = |error: &SealError| matches!(error, SealError::Version { .. });
+            let error = unseal::<(String, u32)>(&changed).expect_err("it was changed");
+            assert!(!newer(&error), "byte {place}: {error}");
         }
         for len in 0..file.len() {
             assert!(unseal::<(String, u32)>(&file[..len]).is_err(), "{len} bytes");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mote_protocol::topic::{Direction, Scope, Topic, filter};
+use mote_protocol::topic::{Topic, filter};
 use tokio::sync::mpsc;
 
 use super::SuperviseError;
@@ -99,25 +99,11 @@ pub(super) fn labels(config: &Config, machine: &Machine) -> BTreeMap<String, Str
 /// What all connections have in common.
 pub(super) fn link_options(config: &Config, machine: &Machine) -> LinkOptions {
     let (fleet, node) = (&config.fleet, &config.node);
-    let own = Scope::Node(node.clone());
-    let groups = config.groups.iter().cloned().map(Scope::Group);
-    let once = |filter| Subscription { filter, every_time: false };
-    let always = |topic| Subscription {
-        filter: filter::of_nodes(fleet, Some(node.as_str()), &topic),
-        every_time: true,
-    };
-    let scopes = [own.clone(), Scope::All].into_iter().chain(groups);
-    let mut subscriptions: Vec<_> =
-        scopes.map(|scope| once(filter::specs(fleet, &scope))).collect();
-    subscriptions.push(once(filter::commands(fleet, &own)));
-    // What operators say to streams they opened: nobody says anything while there is none.
-    subscriptions.push(once(filter::streams(fleet, &own, Direction::In)));
-    subscriptions.extend([always(Topic::Birth), always(Topic::Will)]);
     LinkOptions {
         broker: config.broker.clone(),
         client_id: client_id(node, &machine.board),
         identity: machine.board.identity,
         will_topic: filter::of_nodes(fleet, Some(node.as_str()), &Topic::Will),
-        subscriptions,
+        subscriptions: Subscription::of_node(fleet, node, &config.groups),
     }
 }

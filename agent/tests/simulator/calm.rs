@@ -3,19 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mote_protocol::frame;
+use mote_protocol::frame::{self, Body};
 use mote_protocol::name::Uid;
+use mote_protocol::node::{Birth, NodeStatus, Will};
 use mote_protocol::object::Revision;
 use mote_protocol::status::{ContainerState, PodStatus};
 
-use crate::judge::Said;
+use crate::broker::node_topic;
+use crate::judge::{Said, comes_before};
 use crate::kernel::{Container, State};
 use crate::node::Agent;
-use crate::operator::{KEYS, spec_topic, status_topic};
+use crate::operator::KEYS;
+use crate::scope::{Place, SCOPES};
 use crate::universe::{Shared, Universe};
 
 /// Long enough for the longest back-off, a look at the node, and what follows from either.
 const CALM: Duration = Duration::from_mins(25);
+
+/// Seconds that something which just happened may take to be told.
+const SETTLING: u32 = 5;
 
 pub(crate) async fn check(shared: &Shared, agent: Agent) {
     {
@@ -25,9 +31,19 @@ pub(crate) async fn check(shared: &Shared, agent: Agent) {
         universe.card.failing = false;
         universe.images_failing = false;
         universe.broker.network = true;
+        universe.broker.rules.allow_everything();
+        universe.say_wills(|_| true);
+        // What was denied is asked for again with the next connection.
+        universe.cut();
     }
     shared.stirred.notify_one();
     tokio::time::sleep(CALM).await;
+    for _ in 0..SETTLING {
+        if shared.get().link_is_quiet() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     if agent.ended() {
         shared.get().judge.violation("the agent ended by itself".into());
     }
@@ -46,52 +62,112 @@ fn judge(shared: &Shared) {
             universe.judge.violation(format!("in the end: {key}: {violation}"));
         }
     }
-    let left = universe.kernel.pods.keys().find(|uid| !wanted.contains(uid)).copied();
+    if let Err(violation) = check_presence(&universe) {
+        universe.judge.violation(format!("in the end: {violation}"));
+    }
+    // What belongs to an object that was lost goes on until something is said of it.
+    let kept = |uid: &Uid| universe.judge.key_of(*uid).is_some_and(|k| universe.judge.is_lost(k));
+    let left = universe.kernel.pods.keys().find(|uid| !wanted.contains(uid) && !kept(uid)).copied();
     if let Some(uid) = left {
         universe.judge.violation(format!("in the end: {uid} is left and nobody wants it"));
     }
 }
 
-/// The last word on a name that the node must have heard.
-fn last_word<'a>(universe: &'a Universe, key: &str) -> Option<&'a Said> {
-    let said = |place: &usize| universe.judge.said.get(*place).filter(|said| !said.invalid);
-    let kept = universe.broker.retained.get(&spec_topic(key)).and_then(|(_, said)| *said);
-    let acknowledged = universe.judge.acknowledged.get(key).and_then(said);
+/// The last word on a name in one scope that the node must have heard.
+fn last_word(universe: &Universe, place: Place) -> Option<&Said> {
+    let said = |number: &usize| universe.judge.said.get(*number).filter(|said| !said.invalid);
+    let kept = universe.broker.retained.get(&place.spec_topic()).and_then(|(_, said)| *said);
+    let acknowledged = universe.judge.acknowledged.get(&place).and_then(said);
     acknowledged.into_iter().chain(kept.as_ref().and_then(said)).max_by_key(|said| said.revision)
 }
 
-fn status(universe: &Universe, key: &str) -> Option<PodStatus> {
-    let (payload, _) = universe.broker.retained.get(&status_topic(key))?;
+/// What the node must run of a name: of all scopes that want something of it, the nearest has it.
+fn best_word<'a>(universe: &'a Universe, key: &'static str) -> Option<&'a Said> {
+    let words = SCOPES.iter().filter_map(|scope| last_word(universe, Place { scope, key }));
+    let live = words.filter(|word| word.life.is_some() && !universe.judge.heard_of_its_end(word));
+    live.reduce(|one, other| if comes_before(one, other) { one } else { other })
+}
+
+/// Whether the node has no excuse for not having a word.
+fn must_have(universe: &Universe, word: &Said) -> bool {
+    // It asks for everything anew when it starts, so that what was lost comes back, unless the
+    // broker has lost it too. What another scope had said of it may be lost as well.
+    let kept = universe.broker.retained.contains_key(&word.place.spec_topic());
+    let lost = universe.judge.is_lost(word.place.key);
+    let excused = lost && (!kept || universe.judge.heard_elsewhere(word.place));
+    !excused && !universe.judge.may_be_ended(word)
+}
+
+fn kept<B: Body>(universe: &Universe, of: &str) -> Option<B> {
+    let (payload, _) = universe.broker.retained.get(&node_topic(of))?;
     frame::decode(payload).ok()
 }
 
-fn check_name(universe: &Universe, key: &str, wanted: &mut BTreeSet<Uid>) -> Result<(), String> {
-    let word = last_word(universe, key);
-    let ended = word.is_some_and(|word| universe.judge.heard_of_its_end(word));
-    let word = word.filter(|_| !ended);
-    let status = status(universe, key);
-    let accepted = status.as_ref().map(|status| status.accepted).unwrap_or_default();
-    if word.is_some_and(|word| word.life.is_some() && accepted < word.revision) {
-        return Err(format!("{:?} is lost, the node has {accepted:?}", word.map(|w| w.revision)));
+fn status(universe: &Universe, key: &str) -> Option<PodStatus> {
+    // The node was not allowed to clear it.
+    let told = !universe.broker.uncleared.contains(key);
+    told.then(|| kept(universe, &format!("status/{key}"))).flatten()
+}
+
+/// Everybody sees the node online, and with what it has.
+fn check_presence(universe: &Universe) -> Result<(), String> {
+    let Some(session) = universe.broker.connected else { return Err("it is not connected".into()) };
+    let birth: Birth = kept(universe, "birth").ok_or("it has no birth")?;
+    if birth.session != session {
+        return Err(format!("its birth is of {:?}, its session {session:?}", birth.session));
     }
+    let will = kept::<Will>(universe, "will");
+    if let Some(will) = will.filter(|will| will.session >= session) {
+        return Err(format!("{will:?} says that {session:?} is offline"));
+    }
+    let told: NodeStatus = kept(universe, "status/node").ok_or("it has no status")?;
+    let accepted = |key: &&&str| {
+        status(universe, key).is_some_and(|status| status.accepted != Revision::default())
+    };
+    let objects = KEYS.iter().filter(accepted).count();
+    // The status of an object that was lost stays until something is said of it.
+    let counted = !universe.judge.nothing_lost() || told.objects.count as usize == objects;
+    if told.session != session || !counted {
+        return Err(format!("{told:?} for {objects} objects in {session:?}"));
+    }
+    Ok(())
+}
+
+fn check_name(
+    universe: &Universe,
+    key: &'static str,
+    wanted: &mut BTreeSet<Uid>,
+) -> Result<(), String> {
+    let best = best_word(universe, key).filter(|word| must_have(universe, word));
+    let status = status(universe, key).unwrap_or_default();
+    let accepted = status.accepted;
     if accepted == Revision::default() {
-        let word = word.filter(|word| word.life.is_some());
-        return word.map_or(Ok(()), |word| Err(format!("{word:?} is not there")));
+        return best.map_or(Ok(()), |best| Err(format!("{best:?} is not there")));
     }
-    let of = |said: &&Said| said.key == key && said.revision == accepted && !said.invalid;
+    let of = |said: &&Said| said.place.key == key && said.revision == accepted && !said.invalid;
     let Some(said) = universe.judge.said.iter().find(of) else {
         return Err(format!("nobody ever said {accepted:?}"));
     };
     // Deleted and not gone: its end takes its grace, not 25 minutes.
     let Some((life, image)) = &said.life else {
-        return Err("it is deleted and still there".into());
+        let kept = universe.judge.is_lost(key);
+        return if kept { Ok(()) } else { Err("it is deleted and still there".into()) };
     };
-    if word.is_some_and(|word| accepted < word.revision) {
-        return Err(format!("{accepted:?} is older than {word:?}"));
+    // A word that a nearer scope kept out is not remembered, nor is what damage took.
+    let newer = |word: &&Said| word.revision > accepted && !universe.judge.may_be_ended(word);
+    let newer = last_word(universe, said.place).filter(newer);
+    if let Some(word) = newer.filter(|_| !universe.judge.is_lost(key)) {
+        return Err(format!("{said:?} is older than {word:?}"));
     }
-    let status = status.unwrap_or_default();
+    if let Some(best) = best.filter(|best| comes_before(best, said)) {
+        return Err(format!("{best:?} comes before {said:?}"));
+    }
     let uid = status.uid.ok_or("its status has no uid")?;
     wanted.insert(uid);
+    if universe.judge.is_lost(key) && best.is_none() {
+        // What is still told of it may be from before.
+        return Ok(());
+    }
     check_pod(universe, &status, uid, *life, image)
 }
 
@@ -117,6 +193,7 @@ fn check_pod(
         // It is tried again for ever, and nothing starts before it succeeds.
         return Ok(());
     }
+    let app_runs = containers.iter().any(|((name, _), c)| name != "init" && running(c));
     for told in &status.containers {
         if matches!(told.state, ContainerState::Terminated(_)) {
             // By its policy; that nothing runs that should is checked where it waits.
@@ -126,6 +203,10 @@ fn check_pod(
             .iter()
             .filter(|((name, _), _)| **name == *told.name)
             .max_by_key(|((_, attempt), _)| *attempt);
+        if newest.is_none() && *told.name == *"init" && app_runs {
+            // Its part was done before its sandbox was lost.
+            continue;
+        }
         let Some((_, container)) = newest else {
             return Err(format!("container {} was never started: {told:?}", told.name));
         };

@@ -21,23 +21,31 @@ const LONGEST: u64 = 60;
 
 impl History {
     pub(crate) fn run(seed: u64, trace: bool) -> Self {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.expect("a runtime without I/O");
-        LocalSet::new().block_on(&runtime, async {
-            let shared = Shared::new(seed, trace);
-            let universe = spawn_local(shared.clone().go_on());
+        simulate(seed, trace, async |shared| {
             let agent = storm(&shared).await;
             calm::check(&shared, agent).await;
-            assert!(!universe.is_finished(), "the universe ended");
-            universe.abort();
             let universe = shared.get();
             Self { violation: universe.judge.verdict().cloned(), trace: universe.trace() }
         })
     }
 }
 
+/// Lets something happen in a universe of its own.
+pub(crate) fn simulate<T>(seed: u64, trace: bool, what: impl AsyncFnOnce(Shared) -> T) -> T {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O");
+    LocalSet::new().block_on(&runtime, async {
+        let shared = Shared::new(seed, trace);
+        let universe = spawn_local(shared.clone().go_on());
+        let result = what(shared).await;
+        assert!(!universe.is_finished(), "the universe ended");
+        universe.abort();
+        result
+    })
+}
+
 async fn storm(shared: &Shared) -> Agent {
-    let mut operator = Operator::default();
+    let mut operator = Operator::new(&mut shared.get());
     let mut agent = Agent::start(shared);
     let steps = 8 + shared.get().chance.below(LONGEST);
     for _ in 0..steps {
@@ -71,6 +79,7 @@ async fn step(shared: &Shared, operator: &mut Operator, agent: Agent) -> Agent {
             let error = universe.chance.below(1 << 33).cast_signed() - (1 << 32);
             universe.wall_error_ms = error;
         }
+        12 => shared.get().rules_change(),
         _ => {
             operator.act(&mut shared.get());
             shared.stirred.notify_one();
@@ -100,6 +109,9 @@ async fn restart(shared: &Shared, agent: Agent, reboot: bool) -> Agent {
     agent.crash(shared).await;
     if reboot {
         shared.get().reboot();
+    }
+    if shared.get().misfortune(4) {
+        shared.get().spoil_a_file();
     }
     let pause = Duration::from_millis(shared.get().chance.below(4000));
     tokio::time::sleep(pause).await;

@@ -13,6 +13,7 @@ use mote_protocol::status::{Phase, PodStatus};
 use tokio::time::Instant;
 
 use crate::marker::Marker;
+use crate::scope::Place;
 
 /// Between the decision to start a container and the call of the runtime, at most.
 const UNDER_WAY: Duration = Duration::from_millis(32);
@@ -20,7 +21,7 @@ const UNDER_WAY: Duration = Duration::from_millis(32);
 /// An object that operators published.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    pub(crate) key: String,
+    pub(crate) place: Place,
     pub(crate) revision: Revision,
     /// The life it asks for, and the image; none for a tombstone.
     pub(crate) life: Option<(u64, String)>,
@@ -61,15 +62,29 @@ impl Pauses {
     }
 }
 
+/// Whether one word comes before another of the same name, whatever was said first.
+pub(crate) fn comes_before(one: &Said, other: &Said) -> bool {
+    let (near, far) = (one.place.distance(), other.place.distance());
+    near < far || near == far && one.revision > other.revision
+}
+
 #[derive(Default)]
 pub(crate) struct Judge {
     pub(crate) said: Vec<Said>,
     /// The greatest valid object of each name that the node was given, or acknowledged.
-    delivered: BTreeMap<String, usize>,
+    delivered: BTreeMap<Place, usize>,
     heard: BTreeSet<usize>,
-    pub(crate) acknowledged: BTreeMap<String, usize>,
+    pub(crate) acknowledged: BTreeMap<Place, usize>,
     /// When that was, for each name.
-    since: BTreeMap<String, Instant>,
+    since: BTreeMap<Place, Instant>,
+    /// The greatest tombstone of each name that was acknowledged.
+    ended: BTreeMap<Place, usize>,
+    /// Names whose file was damaged, and whether something was said of them since.
+    lost: BTreeMap<String, bool>,
+    /// Whose status each name shows.
+    shown: BTreeMap<String, Uid>,
+    /// Lives that are said to be gone, with the last revision of theirs that was heard before.
+    over: BTreeMap<Uid, Revision>,
     lives: BTreeMap<Uid, (String, u64)>,
     ran: BTreeSet<(Uid, String)>,
     phases: BTreeMap<Uid, Phase>,
@@ -88,50 +103,114 @@ impl Judge {
         self.violation.as_ref()
     }
 
-    fn greater(&self, of: &BTreeMap<String, usize>, said: usize) -> bool {
-        let (Some(new), Some(key)) = (self.said.get(said), self.said.get(said).map(|s| &s.key))
-        else {
-            return false;
-        };
-        let before = of.get(key).and_then(|before| self.said.get(*before));
+    fn greater(&self, of: &BTreeMap<Place, usize>, said: usize) -> bool {
+        let Some(new) = self.said.get(said) else { return false };
+        let before = of.get(&new.place).and_then(|before| self.said.get(*before));
         !new.invalid && before.is_none_or(|before| before.revision < new.revision)
     }
 
     pub(crate) fn delivered(&mut self, said: usize) {
         self.heard.insert(said);
+        if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
+            *since = true;
+        }
         if self.greater(&self.delivered, said) {
-            self.delivered.insert(self.said[said].key.clone(), said);
+            self.delivered.insert(self.said[said].place, said);
         }
     }
 
     pub(crate) fn acknowledged(&mut self, said: usize) {
         if self.greater(&self.acknowledged, said) {
-            let key = self.said[said].key.clone();
-            self.since.insert(key.clone(), Instant::now());
-            self.acknowledged.insert(key, said);
+            let place = self.said[said].place;
+            self.since.insert(place, Instant::now());
+            self.acknowledged.insert(place, said);
         }
+        if self.said[said].life.is_none() && self.greater(&self.ended, said) {
+            self.ended.insert(self.said[said].place, said);
+        }
+    }
+
+    /// The file of a name is damaged: the node cannot know any more what it was told of it, except
+    /// what ended.
+    pub(crate) fn object_lost(&mut self, key: &str) {
+        self.lost.insert(key.to_owned(), false);
+        self.acknowledged.retain(|place, _| place.key != key);
+        let ended = self.ended.iter().filter(|(place, _)| place.key == key);
+        self.acknowledged.extend(ended.map(|(place, said)| (*place, *said)));
+    }
+
+    pub(crate) fn nothing_lost(&self) -> bool {
+        self.lost.is_empty()
+    }
+
+    pub(crate) fn is_lost(&self, key: &str) -> bool {
+        self.lost.contains_key(key)
+    }
+
+    /// The record of a pod is damaged: how far it got is not known any more.
+    pub(crate) fn record_lost(&mut self, uid: Uid) {
+        self.phases.remove(&uid);
+        self.ran.retain(|(of, _)| *of != uid);
+        self.pauses.retain(|(of, _), _| *of != uid);
+    }
+
+    /// The name of a pod that was started.
+    pub(crate) fn key_of(&self, uid: Uid) -> Option<&str> {
+        self.lives.get(&uid).map(|(key, _)| key.as_str())
+    }
+
+    /// Where a life was asked for.
+    fn place_of(&self, key: &str, life: u64) -> Option<Place> {
+        let of = |said: &&Said| said.place.key == key && said.revision.number == life;
+        self.said.iter().find(of).map(|said| said.place)
+    }
+
+    fn heard(&self, key: &str) -> impl Iterator<Item = &Said> {
+        let heard = self.heard.iter().filter_map(|said| self.said.get(*said));
+        heard.filter(move |said| said.place.key == key && !said.invalid)
+    }
+
+    /// Whether another scope's tombstone may have ended what a word asks for.
+    pub(crate) fn may_be_ended(&self, word: &Said) -> bool {
+        let others = self.heard(word.place.key).filter(|said| said.life.is_none());
+        let mut others = others.filter(|said| said.place.scope != word.place.scope);
+        others.any(|said| comes_before(said, word))
+    }
+
+    /// Whether the node ever heard of a name in another scope.
+    pub(crate) fn heard_elsewhere(&self, place: Place) -> bool {
+        self.heard(place.key).any(|said| said.place.scope != place.scope)
     }
 
     /// Whether the node heard that a name should go after this was said. It may have written that
     /// down and died before it could say so.
     pub(crate) fn heard_of_its_end(&self, word: &Said) -> bool {
-        let heard = self.heard.iter().filter_map(|said| self.said.get(*said));
-        let end = |said: &Said| said.life.is_none() && !said.invalid;
-        heard.filter(|said| said.key == word.key && end(said)).any(|s| s.revision > word.revision)
+        let said = self.heard(word.place.key).filter(|said| said.place == word.place);
+        said.filter(|said| said.life.is_none()).any(|said| said.revision > word.revision)
+    }
+
+    /// Whether scopes that are equally near may take turns: a life whose scope has the last word again
+    /// begins anew, under the uid that its object has.
+    fn comes_and_goes(&self, place: Place) -> bool {
+        place.distance() > 0 && self.heard_elsewhere(place)
     }
 
     /// Whether images of this life were changed: its containers may run again then.
     fn updated(&self, marker: &Marker) -> bool {
-        let of = |said: &&Said| said.key == marker.key;
+        let of = |said: &&Said| said.place.key == marker.key;
         let lives = self.said.iter().filter(of).filter_map(|said| said.life.as_ref());
         lives.filter(|(life, _)| *life == marker.life).count() > 1
     }
 
     pub(crate) fn start(&mut self, id: &ContainerId, marker: &Marker, now: BootTime) {
         self.lives.insert(id.pod, (marker.key.clone(), marker.life));
-        let newest = self.acknowledged.get(&marker.key).and_then(|said| self.said.get(*said));
+        let Some(place) = self.place_of(&marker.key, marker.life) else {
+            return self.violation(format!("nobody asked for {marker:?}"));
+        };
+        self.check_over(id, place, marker.life);
+        let newest = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
         // A start that was under way when the object arrived is brought to its end.
-        let since = self.since.get(&marker.key).map_or(Duration::ZERO, Instant::elapsed);
+        let since = self.since.get(&place).map_or(Duration::ZERO, Instant::elapsed);
         if let Some(newest) = newest
             && since > UNDER_WAY
             && newest.revision.number > marker.life
@@ -140,17 +219,29 @@ impl Judge {
             let text = format!("{id} of {marker:?} starts after {newest:?} was acknowledged");
             self.violation(text);
         }
-        if self.phases.get(&id.pod).is_some_and(|phase| phase.is_terminal()) {
+        let again = self.comes_and_goes(place);
+        if self.phases.get(&id.pod).is_some_and(|phase| phase.is_terminal()) && !again {
             self.violation(format!("{id} starts although its pod is said to be over"));
         }
         let name = (id.pod, id.name.clone());
-        let once = marker.policy == RestartPolicy::Never && !self.updated(marker);
+        let once = marker.policy == RestartPolicy::Never && !self.updated(marker) && !again;
         if once && self.ran.contains(&name) {
             self.violation(format!("{id} of a pod that runs once starts again"));
         }
         let earliest = self.pauses.get(&name).map(Pauses::earliest).unwrap_or_default();
         if now < earliest && !self.updated(marker) {
             self.violation(format!("{id} starts at {now:?}, before {earliest:?}"));
+        }
+    }
+
+    /// Who is gone comes back only where somebody asked for it later.
+    fn check_over(&mut self, id: &ContainerId, place: Place, life: u64) {
+        let Some(limit) = self.over.get(&id.pod) else { return };
+        let later = |said: &Said| said.place == place && said.revision > *limit;
+        let asked = |said: &Said| said.life.as_ref().is_some_and(|(of, _)| *of == life);
+        if !self.heard(place.key).any(|said| later(said) && asked(said)) && !self.is_lost(place.key)
+        {
+            self.violation(format!("{id} of {place:?} is said to be gone and comes back"));
         }
     }
 
@@ -193,7 +284,15 @@ impl Judge {
 
     pub(crate) fn remove(&mut self, uid: Uid, sandbox_alive: bool) {
         let Some((key, life)) = self.lives.get(&uid) else { return };
-        let newest = self.delivered.get(key).and_then(|said| self.said.get(*said));
+        let Some(place) = self.place_of(key, *life) else { return };
+        // Another scope that is as near may have said something else; so may anybody, where what was
+        // said before is lost.
+        let other = |p: &Place| p.key == place.key && p.scope != place.scope;
+        let nearer = |p: &Place| other(p) && p.distance() <= place.distance();
+        if self.delivered.keys().any(nearer) || self.lost.get(key).is_some_and(|since| *since) {
+            return;
+        }
+        let newest = self.delivered.get(&place).and_then(|said| self.said.get(*said));
         let wanted = newest
             .is_some_and(|newest| newest.life.as_ref().is_some_and(|(wanted, _)| wanted == life));
         if wanted && sandbox_alive {
@@ -201,13 +300,29 @@ impl Judge {
         }
     }
 
-    pub(crate) fn status(&mut self, status: &PodStatus, running: bool) {
-        let Some(uid) = status.uid else { return };
+    /// The status of a name is cleared: what lived under it is gone.
+    pub(crate) fn cleared(&mut self, key: &str) {
+        let Some(uid) = self.shown.remove(key) else { return };
+        let Some((_, life)) = self.lives.get(&uid) else { return };
+        let Some(place) = self.place_of(key, *life) else { return };
+        let heard = self.heard(key).filter(|said| said.place == place);
+        let last = heard.map(|said| said.revision).max().unwrap_or_default();
+        self.over.insert(uid, last);
+    }
+
+    pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
+        let Some(uid) = status.uid else {
+            self.shown.remove(key);
+            return;
+        };
+        self.shown.insert(key.to_owned(), uid);
         if status.phase.is_terminal() && running {
             self.violation(format!("{uid} is said to be {:?} and runs", status.phase));
         }
         let before = self.phases.insert(uid, status.phase).unwrap_or_default();
-        if before > status.phase {
+        let place = self.lives.get(&uid).and_then(|(key, life)| self.place_of(key, *life));
+        let again = place.is_some_and(|place| self.comes_and_goes(place));
+        if before > status.phase && !again {
             self.violation(format!("phase of {uid} goes from {before:?} to {:?}", status.phase));
         }
     }

@@ -2,19 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use mote_agent::steward::{Channels, Edges, FromPresence, Identity, Steward, ToPresence};
+use mote_agent::node::machine::Machine;
+use mote_agent::node::presence::Board;
+use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
+use mote_agent::ports::{Clock, WallClock};
+use mote_agent::steward::{self, Edges, Identity, SharedEdges, Steward};
 use mote_agent::store;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
-use tokio::sync::mpsc;
+use mote_protocol::node::{NodeInfo, Resources};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
-use tokio::time::Instant;
 
 use crate::broker::SimLink;
+use crate::card::SimDisk;
 use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
-use crate::ports::{SimClock, SimDisk, SimImages, SimWorld};
+use crate::ports::{SimClock, SimImages, SimWorld};
 use crate::universe::Shared;
+
+/// What tells this board from others.
+pub(crate) const IDENTITY: [u8; 8] = [7; 8];
+
+/// Fleet, node and groups. The groups are equally near: the later word counts.
+pub(crate) fn names() -> (FleetName, NodeName, Vec<GroupName>) {
+    let groups = ["blue", "red"].map(|group| GroupName::new(group).expect("a name"));
+    let fleet = FleetName::new("f").expect("a name");
+    (fleet, NodeName::new("n").expect("a name"), groups.to_vec())
+}
 
 /// An agent that runs; a crash is to drop everything that it has in memory.
 pub(crate) struct Agent {
@@ -40,7 +56,7 @@ impl Agent {
         let mut universe = shared.get();
         universe.note(|| "agent: dies".into());
         universe.kernel.listener(None);
-        universe.agent_disconnects();
+        universe.node_disconnects();
         universe.judge.agent_died();
     }
 
@@ -51,51 +67,75 @@ impl Agent {
 }
 
 async fn agent(shared: Shared) {
+    let clock = || SimClock(shared.clone());
     let edges = Rc::new(Edges::<SimWorld> {
         runtime: SimRuntime(shared.clone()),
         images: SimImages(shared.clone()),
         handlers: SimHandlers(shared.clone()),
         disk: SimDisk(shared.clone()),
-        clock: SimClock(shared.clone()),
-        wall: SimClock(shared.clone()),
-        random: SimClock(shared.clone()),
+        clock: clock(),
+        wall: clock(),
+        random: clock(),
     });
+    let spoiled = shared.get().card.found_spoiled();
     let opened = store::open(Rc::clone(&edges), BTreeMap::new()).await;
     shared.get().note(|| format!("agent: start {} {:?}", opened.start, opened.reports));
+    for name in spoiled {
+        if !opened.reports.iter().any(|report| report.message.contains(&name)) {
+            shared.get().judge.violation(format!("{name} is damaged, which nobody says"));
+        }
+    }
     let (events, runtime) = mpsc::unbounded_channel();
     shared.get().kernel.listener(Some(events));
-    let (to_presence, heard) = mpsc::unbounded_channel();
-    let (say, from_presence) = mpsc::unbounded_channel();
-    spawn_local(presence(shared.clone(), heard, say));
+    let (to_presence, inbox) = mpsc::unbounded_channel();
+    let (outbox, from_presence) = mpsc::unbounded_channel();
+    let (start, changes) = watch::channel(opened.start);
+    let link = SimLink::new(shared.clone(), start.subscribe());
+    let machine = machine(&shared);
+    let identity = identity(&machine);
+    let channels = reporter::Channels { inbox, outbox, start };
+    spawn_presence(machine, clock, channels);
+    spawn_local(keep_start(Rc::clone(&edges), changes));
     let (_ask, local) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, local };
-    let link = SimLink { shared: shared.clone(), start: opened.start, next: Instant::now() };
-    Steward::new(identity(&shared), edges, link, opened, channels).run().await;
+    let channels = steward::Channels { runtime, from_presence, to_presence, local };
+    Steward::new(identity, edges, link, opened, channels).run().await;
 }
 
-fn identity(shared: &Shared) -> Identity {
+fn machine(shared: &Shared) -> Machine {
     let mut boot_id = [0; 16];
     boot_id[..4].copy_from_slice(&shared.get().kernel.boot.to_le_bytes());
-    Identity {
-        fleet: FleetName::new("f").expect("a name"),
-        node: NodeName::new("n").expect("a name"),
-        groups: vec![GroupName::new("blue").expect("a name")],
-        labels: BTreeMap::new(),
-        boot_id,
-        memory_bytes: 1 << 30,
-    }
+    Machine { info: NodeInfo::default(), board: Board { identity: IDENTITY, boot_id } }
 }
 
-/// What of presence concerns the rest of the node: it finds out that the broker has forgotten.
-async fn presence(
-    shared: Shared,
-    mut heard: mpsc::UnboundedReceiver<ToPresence>,
-    say: mpsc::UnboundedSender<FromPresence>,
-) {
-    while let Some(told) = heard.recv().await {
-        let connected = matches!(told, ToPresence::Connected { .. });
-        if connected && std::mem::take(&mut shared.get().broker.forgot) {
-            let _ = say.send(FromPresence::BrokerForgot);
-        }
+fn identity(machine: &Machine) -> Identity {
+    let (fleet, node, groups) = names();
+    let (labels, boot_id) = (BTreeMap::new(), machine.board.boot_id);
+    Identity { fleet, node, groups, labels, boot_id, memory_bytes: 1 << 30 }
+}
+
+fn spawn_presence<C>(machine: Machine, clock: impl Fn() -> C, channels: reporter::Channels)
+where
+    C: Clock + WallClock + 'static,
+{
+    let facts = Facts {
+        machine,
+        hostname: "n".into(),
+        labels: BTreeMap::new(),
+        groups: names().2,
+        heartbeat: Duration::from_mins(5),
+        capacity: Resources::default(),
+        allocatable: Resources::default(),
+        cgroup_memory: true,
+    };
+    let reporter = Reporter::new(facts, clock(), clock(), Sight::default, channels);
+    spawn_local(reporter.run());
+}
+
+/// As the real agent does where the broker keeps a greater session.
+async fn keep_start(edges: SharedEdges<SimWorld>, mut start: watch::Receiver<u32>) {
+    while start.changed().await.is_ok() {
+        let number = *start.borrow_and_update();
+        // One that is not written is asked for again by the next start.
+        let _ = store::count_from(&edges, number).await;
     }
 }

@@ -11,6 +11,7 @@ use mote_protocol::pod::{Container, Handler, PodSpec, Probe, RestartPolicy};
 use crate::chance::Chance;
 use crate::judge::Said;
 use crate::marker::{Behaviour, Marker};
+use crate::scope::{Place, SCOPES};
 use crate::universe::Universe;
 
 /// Names that people use; few, so that they meet.
@@ -29,137 +30,147 @@ struct Life {
 /// What people know of what they said.
 #[derive(Default)]
 pub(crate) struct Operator {
+    /// They also talk to groups and to all.
+    wide: bool,
     /// The life of each name that people mean.
-    last: BTreeMap<&'static str, Life>,
+    last: BTreeMap<Place, Life>,
+    /// The last revision of each name, in whatever scope: a life has one number.
     revisions: BTreeMap<&'static str, u64>,
+    /// The last that was said of each name in each scope.
+    latest: BTreeMap<Place, u64>,
     /// All that was ever said, to be said again.
-    frames: Vec<(&'static str, Vec<u8>, usize)>,
-}
-
-pub(crate) fn spec_topic(key: &str) -> String {
-    format!("mote/v1/f/n/spec/{key}")
-}
-
-pub(crate) fn status_topic(key: &str) -> String {
-    format!("mote/v1/f/n/status/{key}")
+    frames: Vec<(Place, Vec<u8>, usize)>,
 }
 
 impl Operator {
+    pub(crate) fn new(universe: &mut Universe) -> Self {
+        Self { wide: universe.chance.one_in(2), ..Self::default() }
+    }
+
+    fn place(&self, universe: &mut Universe) -> Place {
+        let chance = &mut universe.chance;
+        let key = *chance.pick(&KEYS).expect("not empty");
+        let wide = self.wide && chance.one_in(2);
+        let scope = if wide { *chance.pick(&SCOPES).expect("not empty") } else { "n" };
+        Place { scope, key }
+    }
+
     pub(crate) fn act(&mut self, universe: &mut Universe) {
-        let Some(key) = universe.chance.pick(&KEYS).copied() else { return };
+        let place = self.place(universe);
         match universe.chance.below(16) {
-            0..=4 => self.apply(universe, key),
-            5..=6 => self.update(universe, key),
-            7..=9 => self.delete(universe, key),
-            10 => self.replace(universe, key),
+            0..=4 => self.apply(universe, place),
+            5..=6 => self.update(universe, place),
+            7..=9 => self.delete(universe, place),
+            10 => self.replace(universe, place),
             11 => self.say_again(universe),
-            12 => self.conflict(universe, key),
-            13 => Self::garbage(universe, key),
-            14 => self.invalid(universe, key),
+            12 => self.conflict(universe, place),
+            13 => Self::garbage(universe, place),
+            14 => self.invalid(universe, place),
             // Clearing a topic says nothing.
-            _ => universe.publish(&spec_topic(key), Vec::new(), None),
+            _ => universe.publish(&place.spec_topic(), Vec::new(), None),
         }
     }
 
     /// A new pod, or a change of one.
-    fn apply(&mut self, universe: &mut Universe, key: &'static str) {
-        if self.last.contains_key(key) {
-            return self.update(universe, key);
+    fn apply(&mut self, universe: &mut Universe, place: Place) {
+        if self.last.contains_key(&place) {
+            return self.update(universe, place);
         }
-        // Without a uid it means whatever life the node has: that is a new one only where the node
-        // is known to have none.
-        let known = self.revisions.get(key).copied().unwrap_or(0);
-        let acknowledged = universe.judge.acknowledged.get(key).copied();
+        // Without a uid it means whatever life the node has of this scope: that is a new one only
+        // where the node is known to have none.
+        let known = self.latest.get(&place).copied().unwrap_or(0);
+        let acknowledged = universe.judge.acknowledged.get(&place).copied();
         let acknowledged = acknowledged.and_then(|said| universe.judge.said.get(said));
         let none = acknowledged.is_some_and(|said| said.revision.number == known) || known == 0;
-        self.begin(universe, key, !none);
+        self.begin(universe, place, !none);
     }
 
-    fn begin(&mut self, universe: &mut Universe, key: &'static str, with_uid: bool) {
-        let number = self.next(key);
-        let pod = random_pod(universe, key, number);
+    fn begin(&mut self, universe: &mut Universe, place: Place, with_uid: bool) {
+        let number = self.next(place);
+        let pod = random_pod(universe, place.key, number);
         let uid = with_uid.then(|| {
             let mut bits = [0; 16];
             bits[..8].copy_from_slice(&universe.chance.bits().to_le_bytes());
             Uid::from_random(bits)
         });
         let life = Life { pod, number, uid };
-        self.last.insert(key, life.clone());
-        self.say(universe, key, number, &life, false);
+        self.last.insert(place, life.clone());
+        self.say(universe, place, number, &life, false);
     }
 
-    fn next(&mut self, key: &'static str) -> u64 {
-        let revision = self.revisions.entry(key).or_insert(0);
+    fn next(&mut self, place: Place) -> u64 {
+        let revision = self.revisions.entry(place.key).or_insert(0);
         *revision += 1;
+        self.latest.insert(place, *revision);
         *revision
     }
 
-    fn update(&mut self, universe: &mut Universe, key: &'static str) {
-        let Some(mut life) = self.last.get(key).cloned() else { return };
+    fn update(&mut self, universe: &mut Universe, place: Place) {
+        let Some(mut life) = self.last.get(&place).cloned() else { return };
         life.set_image(&format!("img:{}", universe.chance.below(3)));
-        let number = self.next(key);
-        self.last.insert(key, life.clone());
-        self.say(universe, key, number, &life, false);
+        let number = self.next(place);
+        self.last.insert(place, life.clone());
+        self.say(universe, place, number, &life, false);
     }
 
-    fn replace(&mut self, universe: &mut Universe, key: &'static str) {
-        self.begin(universe, key, true);
+    fn replace(&mut self, universe: &mut Universe, place: Place) {
+        self.begin(universe, place, true);
     }
 
-    fn delete(&mut self, universe: &mut Universe, key: &'static str) {
-        let number = self.next(key);
-        self.last.remove(key);
+    fn delete(&mut self, universe: &mut Universe, place: Place) {
+        let number = self.next(place);
+        self.last.remove(&place);
         let grace_s = universe.chance.one_in(2).then(|| universe.chance.small(8));
         let object = object(number, None, Intent::Delete { grace_s });
-        self.publish(universe, key, &object, None, false);
+        self.publish(universe, place, &object, None, false);
     }
 
     /// Two people at the same time: one of them loses.
-    fn conflict(&mut self, universe: &mut Universe, key: &'static str) {
-        let Some(mut life) = self.last.get(key).cloned() else { return };
-        let number = self.next(key);
+    fn conflict(&mut self, universe: &mut Universe, place: Place) {
+        let Some(mut life) = self.last.get(&place).cloned() else { return };
+        let number = self.next(place);
         for image in ["img:0", "img:2"] {
             life.set_image(image);
-            self.say(universe, key, number, &life, false);
+            self.say(universe, place, number, &life, false);
         }
     }
 
     fn say_again(&mut self, universe: &mut Universe) {
-        if let Some((key, frame, said)) = universe.chance.pick(&self.frames).cloned() {
-            universe.publish(&spec_topic(key), frame, Some(said));
+        if let Some((place, frame, said)) = universe.chance.pick(&self.frames).cloned() {
+            universe.publish(&place.spec_topic(), frame, Some(said));
         }
     }
 
-    fn garbage(universe: &mut Universe, key: &str) {
+    fn garbage(universe: &mut Universe, place: Place) {
         let bytes = universe.chance.bits().to_le_bytes();
-        universe.publish(&spec_topic(key), bytes.to_vec(), None);
+        universe.publish(&place.spec_topic(), bytes.to_vec(), None);
     }
 
-    fn invalid(&mut self, universe: &mut Universe, key: &'static str) {
-        let number = self.next(key);
-        let mut pod = random_pod(universe, key, number);
+    fn invalid(&mut self, universe: &mut Universe, place: Place) {
+        let number = self.next(place);
+        let mut pod = random_pod(universe, place.key, number);
         let twin = pod.spec.containers[0].clone();
         pod.spec.containers.push(twin);
-        self.say(universe, key, number, &Life { pod, number, uid: None }, true);
+        self.say(universe, place, number, &Life { pod, number, uid: None }, true);
     }
 
     fn say(
         &mut self,
         universe: &mut Universe,
-        key: &'static str,
+        place: Place,
         number: u64,
         life: &Life,
         invalid: bool,
     ) {
         let object = object(number, life.uid, life.pod.to_intent().expect("encodes"));
         let image = life.pod.spec.containers[0].image.clone();
-        self.publish(universe, key, &object, Some((life.number, image)), invalid);
+        self.publish(universe, place, &object, Some((life.number, image)), invalid);
     }
 
     fn publish(
         &mut self,
         universe: &mut Universe,
-        key: &'static str,
+        place: Place,
         object: &Object,
         life: Option<(u64, String)>,
         invalid: bool,
@@ -167,10 +178,11 @@ impl Operator {
         let frame = frame::encode(object).expect("encodes");
         let said = universe.judge.said.len();
         let revision = object.revision;
-        universe.note(|| format!("operator: said {said} is {key} {revision:?} {life:?} {invalid}"));
-        universe.judge.said.push(Said { key: key.into(), revision, life, invalid });
-        self.frames.push((key, frame.clone(), said));
-        universe.publish(&spec_topic(key), frame, Some(said));
+        universe
+            .note(|| format!("operator: said {said} is {place:?} {revision:?} {life:?} {invalid}"));
+        universe.judge.said.push(Said { place, revision, life, invalid });
+        self.frames.push((place, frame.clone(), said));
+        universe.publish(&place.spec_topic(), frame, Some(said));
     }
 }
 
@@ -180,6 +192,23 @@ impl Life {
             container.image = image.into();
         }
     }
+}
+
+/// A pod that runs for ever, as it is published.
+pub(crate) fn forever(key: &str, number: u64, uid: Option<Uid>) -> Vec<u8> {
+    let policy = RestartPolicy::Always;
+    let marker = Marker { key: key.into(), life: number, policy, behaviour: Behaviour::Forever };
+    let (name, image) = ("main".into(), "img:0".into());
+    let container = Container { name, image, command: marker.args(), ..Container::default() };
+    let spec = PodSpec { containers: vec![container], ..PodSpec::default() };
+    let pod = Pod { meta: Meta::default(), spec, extensions: Extensions::default() };
+    let intent = pod.to_intent().expect("encodes");
+    frame::encode(&object(number, uid, intent)).expect("encodes")
+}
+
+/// The end of whatever was before, as it is published.
+pub(crate) fn tombstone(number: u64) -> Vec<u8> {
+    frame::encode(&object(number, None, Intent::Delete { grace_s: None })).expect("encodes")
 }
 
 fn object(number: u64, uid: Option<Uid>, intent: Intent) -> Object {

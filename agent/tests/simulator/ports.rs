@@ -1,6 +1,5 @@
 //! The node's ports into the universe.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -8,11 +7,12 @@ use mote_agent::image::{
     Digest, Ensured, Image, ImageConfig, ImageError, ImageId, ImageRequest, ImageSummary, Images,
     Source,
 };
-use mote_agent::ports::{Clock, Disk, Random, WallClock};
+use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
 use mote_agent::steward::World;
 
 use crate::broker::SimLink;
+use crate::card::SimDisk;
 use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
 use crate::universe::Shared;
@@ -53,63 +53,6 @@ impl WallClock for SimClock {
 impl Random for SimClock {
     fn next(&self) -> u64 {
         self.0.get().chance.bits()
-    }
-}
-
-/// A card that keeps what was synced: a write that is cut short happened, or did not.
-#[derive(Clone)]
-pub(crate) struct SimDisk(pub(crate) Shared);
-
-impl SimDisk {
-    async fn change(
-        &self,
-        change: impl FnOnce(&mut std::collections::BTreeMap<String, Vec<u8>>),
-    ) -> io::Result<()> {
-        let early = self.0.get().chance.one_in(2);
-        let mut change = Some(change);
-        let mut apply = |shared: &Shared| {
-            if let Some(change) = change.take() {
-                change(&mut shared.get().card.files);
-            }
-        };
-        if self.0.get().card.failing {
-            self.0.get().judge.card_failed = true;
-            // An error says nothing about what is on the card.
-            if early {
-                apply(&self.0);
-            }
-            self.0.pause(16).await;
-            return Err(io::Error::other("the card does not answer"));
-        }
-        if early {
-            apply(&self.0);
-        }
-        self.0.pause(32).await;
-        apply(&self.0);
-        Ok(())
-    }
-}
-
-impl Disk for SimDisk {
-    async fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.0.pause(1).await;
-        self.0.get().card.files.get(name).cloned().ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    async fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (name, bytes) = (name.to_owned(), bytes.to_vec());
-        self.change(|files| drop(files.insert(name, bytes))).await
-    }
-
-    async fn remove(&self, name: &str) -> io::Result<()> {
-        let name = name.to_owned();
-        self.change(move |files| drop(files.remove(&name))).await
-    }
-
-    async fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let below = format!("{directory}/");
-        let universe = self.0.get();
-        Ok(universe.card.files.keys().filter(|name| name.starts_with(&below)).cloned().collect())
     }
 }
 

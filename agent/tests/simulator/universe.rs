@@ -9,17 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::card::Card;
 use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::kernel::Kernel;
-
-/// The flash card: what was synced.
-#[derive(Debug, Default)]
-pub(crate) struct Card {
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
-    /// Every write fails.
-    pub(crate) failing: bool,
-}
 
 pub(crate) struct Universe {
     pub(crate) chance: Chance,

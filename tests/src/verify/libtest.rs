@@ -10,10 +10,15 @@ pub(super) struct Outcome {
     pub(super) failed: u64,
     /// Names of those that failed, or what was wrong with the program as a whole.
     pub(super) failures: Vec<String>,
+    /// What it measured: lines that begin with [`FIGURE`].
+    pub(super) figures: Vec<String>,
     /// Everything it printed, where something failed.
     pub(super) output: String,
     pub(super) time: Duration,
 }
+
+/// A test says so what it measured, past the capture of its output.
+const FIGURE: &str = "figure: ";
 
 impl Outcome {
     /// Reads the output of a program that ended with `status`, or was ended for its time (`None`).
@@ -25,6 +30,8 @@ impl Outcome {
                 outcome.failed += count(counts, "failed");
             } else if let Some(name) = failed_test(line) {
                 outcome.failures.push(name.to_owned());
+            } else if let Some(figure) = line.strip_prefix(FIGURE) {
+                outcome.figures.push(figure.to_owned());
             }
         }
         let whole = match status {
@@ -73,6 +80,13 @@ mod tests {
         let outcome = Outcome::read(OUTPUT, Some(status), Duration::ZERO);
         assert_eq!((outcome.passed, outcome.failed), (1, 1));
         assert_eq!(outcome.failures, ["a::c"]);
+    }
+
+    #[test]
+    fn figures_are_read() {
+        let output = "running 1 test\n\nfigure: 3 ms each\ntest a ... ok\n";
+        let outcome = Outcome::read(output, Some(ExitStatus::from_raw(0)), Duration::ZERO);
+        assert_eq!(outcome.figures, ["3 ms each"]);
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Report {
                 outcome.time.as_secs_f64()
             );
         }
+        for figure in &outcome.figures {
+            println!("    {figure}");
+        }
         self.passed += outcome.passed;
         self.failed += outcome.failed;
         let named = outcome.failures.iter().map(|name| format!("{group}: {program} {name}"));

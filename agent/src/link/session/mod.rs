@@ -16,7 +16,9 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::time::Duration;
 
+use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::Session;
+use mote_protocol::topic::{Direction, Scope, Topic, filter};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
 use rumqttc::v5::{ClientError, Request};
@@ -54,6 +56,26 @@ pub struct Subscription {
     pub filter: String,
     /// Retained messages come with every connection, not only where the broker forgot us.
     pub every_time: bool,
+}
+
+impl Subscription {
+    /// Everything that concerns a node.
+    pub fn of_node(fleet: &FleetName, node: &NodeName, groups: &[GroupName]) -> Vec<Self> {
+        let own = Scope::Node(node.clone());
+        let once = |filter| Self { filter, every_time: false };
+        let always = |topic| Self {
+            filter: filter::of_nodes(fleet, Some(node.as_str()), &topic),
+            every_time: true,
+        };
+        let groups = groups.iter().cloned().map(Scope::Group);
+        let scopes = [own.clone(), Scope::All].into_iter().chain(groups);
+        let mut all: Vec<_> = scopes.map(|scope| once(filter::specs(fleet, &scope))).collect();
+        all.push(once(filter::commands(fleet, &own)));
+        // What operators say to streams they opened: nobody says anything while there is none.
+        all.push(once(filter::streams(fleet, &own, Direction::In)));
+        all.extend([always(Topic::Birth), always(Topic::Will)]);
+        all
+    }
 }
 
 /// Everything that connections of one start of the agent have in common.

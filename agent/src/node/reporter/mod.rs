@@ -143,6 +143,8 @@ where
             self.tell_status();
             let wait = self.next_wake().since(self.now());
             tokio::select! {
+                // A fixed order makes a simulated history repeat.
+                biased;
                 message = self.channels.inbox.recv() => match message {
                     Some(message) => self.hear(message),
                     None => return,

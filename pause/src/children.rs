@@ -95,7 +95,22 @@ impl Children {
         let same = self.ended.iter_mut().filter(|exit| exit.pid == child.pid && exit.pid != 0);
         let exit = same.max_by_key(|exit| exit.boot_ns)?;
         (exit.key, exit.role) = (Some(child.key), child.role);
-        Some(*exit)
+        let exit = *exit;
+        self.forget_before(&exit);
+        Some(exit)
+    }
+
+    /// Of one container only the last two ends can be asked for. The others must not take the room
+    /// of commands: a pod that crashes for hours would lose theirs.
+    fn forget_before(&mut self, last: &Exit) {
+        let (Some(key), Role::Container) = (&last.key, last.role) else { return };
+        for exit in &mut self.ended {
+            let of = exit.key.as_ref().filter(|of| of.name == key.name);
+            let old = of.is_some_and(|of| of.attempt.saturating_add(1) < key.attempt);
+            if old && exit.role == Role::Container {
+                *exit = NO_EXIT;
+            }
+        }
     }
 
     /// Records an end and tells whose it was.
@@ -111,7 +126,10 @@ impl Children {
             (exit.key, exit.role) = (slot.key, slot.role);
             *slot = Slot::FREE;
         }
-        if let Some(least) = self.ended.iter_mut().min_by_key(|exit| worth(exit)) {
+        self.forget_before(&exit);
+        let least = self.ended.iter_mut().min_by_key(|exit| worth(exit));
+        // What is worth less than everything that is remembered is not remembered.
+        if let Some(least) = least.filter(|least| worth(least) <= worth(&exit)) {
             *least = exit;
         }
         exit
@@ -220,6 +238,27 @@ mod tests {
             let exit = children.claim_ended(child("web", Role::Exec, pid + 1));
             assert_eq!(exit.map(|exit| exit.boot_ns), Some(u64::from(pid + 1)));
         }
+    }
+
+    #[test]
+    fn a_pod_that_crashes_for_hours_does_not_lose_the_ends_of_commands() {
+        let mut children = Children::NONE;
+        let attempt = |attempt, pid| {
+            let key = Key { attempt, ..child("web", Role::Container, pid).key };
+            Alive { key, role: Role::Container, pid }
+        };
+        for number in 0..200 {
+            children.claim(attempt(number, number + 1)).expect("room");
+            children.end(end(number + 1));
+        }
+        let kept = children.ended().filter_map(|exit| exit.key).map(|key| key.attempt);
+        let mut kept: Vec<_> = kept.collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [198, 199], "the last two are enough");
+        children.claim(child("web", Role::Helper, 1000)).expect("room");
+        children.end(end(1001));
+        children.end(end(1000));
+        assert!(children.claim_ended(child("web", Role::Exec, 1001)).is_some());
     }
 
     #[test]

@@ -29,10 +29,18 @@ fn put_number(block: &mut Vec<u8>, number: usize) {
     block.push(u8::try_from(rest).unwrap_or(0));
 }
 
+/// Fields of one list; an answer has about ten.
+const MAX_FIELDS: usize = 100;
+
 /// Reads a header list and gives each field that has a literal name, and the status.
 pub(super) fn read(block: &[u8], mut field: impl FnMut(&[u8], &[u8])) -> Option<()> {
     let mut rest = Rest(block);
+    let mut count = 0;
     while let Some(first) = rest.byte() {
+        count += 1;
+        if count > MAX_FIELDS {
+            return None;
+        }
         if first & 0x80 != 0 {
             let (name, value) = static_field(rest.number(first, 7)?)?;
             field(name, value);

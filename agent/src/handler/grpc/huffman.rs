@@ -17,21 +17,17 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-const END: usize = 256;
-
 /// Longest code.
 const MAX_BITS: u8 = 30;
 
 /// Decodes a string; none where it is none.
 pub(super) fn decode(data: &[u8]) -> Option<Vec<u8>> {
-    let order = symbols_by_code();
     let mut out = Vec::with_capacity(data.len() * 8 / 5);
     let mut walk = Walk::default();
     for byte in data {
         for bit in (0..8).rev() {
             if let Some(place) = walk.step(byte >> bit & 1) {
-                let symbol = *order.get(place)?;
-                out.push(u8::try_from(symbol).ok()?);
+                out.push(u8::try_from(*ORDER.get(place)?).ok()?);
                 walk = Walk::default();
             }
         }
@@ -81,12 +77,24 @@ const COUNTS: [u32; MAX_BITS as usize + 1] = {
     counts
 };
 
-fn symbols_by_code() -> Vec<usize> {
-    let mut order: Vec<usize> = (0..=END).collect();
-    // Stable, so that symbols of one length keep their order.
-    order.sort_by_key(|symbol| LENGTHS.get(*symbol));
+/// Symbols in the order of their codes: by length, and among one length by themselves. Made once,
+/// by the compiler: whoever is probed decides how many strings there are to be decoded.
+const ORDER: [u16; LENGTHS.len()] = {
+    let mut order = [0; LENGTHS.len()];
+    let (mut bits, mut place) = (1, 0);
+    while bits <= MAX_BITS {
+        let mut symbol: u16 = 0;
+        while (symbol as usize) < LENGTHS.len() {
+            if LENGTHS[symbol as usize] == bits {
+                order[place] = symbol;
+                place += 1;
+            }
+            symbol += 1;
+        }
+        bits += 1;
+    }
     order
-}
+};
 
 #[cfg(test)]
 mod tests {
@@ -94,11 +102,13 @@ mod tests {
     use proptest::prelude::*;
     use std::fmt::Write;
 
+    const END: usize = 256;
+
     /// Codes as the standard defines them, to encode with.
     fn encode(text: &[u8]) -> Vec<u8> {
         let mut codes = [(0_u32, 0_u8); END + 1];
         let (mut code, mut last) = (0_u32, 0);
-        for symbol in symbols_by_code() {
+        for symbol in ORDER.map(usize::from) {
             let bits = LENGTHS[symbol];
             code <<= bits - last;
             codes[symbol] = (code, bits);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use self::health::Status;
@@ -22,7 +23,7 @@ use super::{Outcome, Target};
 /// Servers know probes by this name.
 const AGENT: &str = "kube-probe/1.32";
 /// Frames read for one answer; it has about ten.
-const MAX_FRAMES: usize = 1000;
+const MAX_FRAMES: usize = 64;
 
 /// Asks for the health of `service` within `limit`.
 pub(super) async fn probe<S: PodSockets>(
@@ -97,6 +98,8 @@ async fn call(
     stream.write_all(&request).await.map_err(CallError::Io)?;
     let mut payload = Vec::new();
     for _ in 0..MAX_FRAMES {
+        // A server that has always more to say must not keep the agent's only thread.
+        yield_now().await;
         let mut head = [0; Head::LENGTH];
         stream.read_exact(&mut head).await.map_err(CallError::Io)?;
         let head = Head::read(head)

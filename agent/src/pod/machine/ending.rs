@@ -40,11 +40,13 @@ impl Machine {
     pub(super) fn conclude(&mut self, now: Moment, notes: &mut Vec<Note>) {
         if self.stage == Stage::Active {
             let limit = self.pod.active_deadline.map(|limit| self.accepted.after(limit));
-            if limit.is_some_and(|limit| limit <= now) {
-                self.exceeded = true;
+            // A pod that was over in time has not run into its deadline, however late it is seen.
+            let over = self.is_over();
+            self.exceeded = !over && limit.is_some_and(|limit| limit <= now);
+            if self.exceeded {
                 notes.push(Note::normal(None, DEADLINE.0, DEADLINE.1.to_owned()));
-                self.stage = Stage::Stopping { deadline: now.after(seconds(self.pod.grace_s)) };
-            } else if self.is_over() {
+            }
+            if over || self.exceeded {
                 self.stage = Stage::Stopping { deadline: now.after(seconds(self.pod.grace_s)) };
             }
         }

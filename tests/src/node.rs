@@ -206,9 +206,12 @@ impl Node {
         ask
     }
 
-    /// The one process of its pods whose command line ends so.
+    /// The one process of its pods whose command line ends so; what it forked to serve somebody bears
+    /// the same line for a moment and is not meant.
     pub fn process(&self, command_line: &str) -> Result<Pid> {
-        let found = self.processes(command_line)?;
+        let all = self.processes(command_line)?;
+        let mut found = all.clone();
+        found.retain(|pid| crate::host::parent(*pid).is_none_or(|parent| !all.contains(&parent)));
         ensure!(found.len() == 1, "{} processes run `{command_line}`", found.len());
         found.first().copied().context("one was found")
     }

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
@@ -75,6 +76,12 @@ impl Footprint {
             collect_directories(&hierarchy.join(&self.cgroup), &mut found);
         }
         Ok(found)
+    }
+
+    /// The uppermost of them: one per hierarchy that has any.
+    pub fn tops(&self) -> Result<Vec<PathBuf>> {
+        let tops = hierarchies()?.into_iter().map(|root| root.join(&self.cgroup));
+        Ok(tops.filter(|top| top.is_dir()).collect())
     }
 
     /// Ends and removes all of it: what a test does when it is over, however it ended.
@@ -161,6 +168,31 @@ pub fn memory(pid: Pid) -> Result<Memory> {
         private_kib: field("Private_Clean:")? + field("Private_Dirty:")?,
         rss_kib: field("Rss:")?,
     })
+}
+
+/// Processor time of all that ran in a cgroup of this name and below since it was made.
+pub fn cgroup_time(name: &str) -> Result<Duration> {
+    for hierarchy in hierarchies()? {
+        let group = hierarchy.join(name);
+        if let Ok(nanoseconds) = fs::read_to_string(group.join("cpuacct.usage")) {
+            return Ok(Duration::from_nanos(nanoseconds.trim().parse()?));
+        }
+        if let Ok(text) = fs::read_to_string(group.join("cpu.stat"))
+            && let Ok(microseconds) = number_after(&text, "usage_usec")
+        {
+            return Ok(Duration::from_micros(microseconds));
+        }
+    }
+    bail!("no cgroup {name} counts processor time")
+}
+
+/// Processor time of a process: fields 14 and 15 of proc(5), in hundredths of a second.
+pub fn process_time(pid: Pid) -> Result<Duration> {
+    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let (_, fields) = text.rsplit_once(')').context("a name in brackets")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
 }
 
 /// How often a process gave up the processor by itself: its wakeups.

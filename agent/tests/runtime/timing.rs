@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mote_agent::runtime::{Limits, Runtime};
 use mote_agent::runtime::oci::cgroup::{Group, Level};
+use mote_agent::runtime::{Limits, Runtime};
 use mote_protocol::name::Uid;
 use serde_json::{Value, json};
 
@@ -103,7 +103,8 @@ fn used(group: &Group) -> Duration {
 fn own_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks = fields.split_whitespace().skip(12).take(2).map(|field| field.parse::<u64>().unwrap());
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 

@@ -14,11 +14,15 @@ use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::latency::elapsed_ms;
+use crate::host::Footprint;
 use crate::process::{command, wait_for_exit};
 use crate::wait::Deadline;
 
 /// Where a hybrid tree has its v2 half.
 const HALF: &str = "/sys/fs/cgroup/unified";
+
+/// The container that stays.
+const RESIDENT: &str = "resident";
 
 /// A bundle that crun starts again and again.
 pub(super) struct Crun {
@@ -27,25 +31,12 @@ pub(super) struct Crun {
 }
 
 impl Crun {
-    /// Writes the bundle: what `crun spec` gives, which has a network namespace of its own, with
-    /// our program.
+    /// Writes the bundle, with a program that says when it runs.
     pub(super) fn new(directory: &Path, program: &Path) -> Result<Self> {
-        let (bundle, state) = (directory.join("crun"), directory.join("crun-state"));
-        let root = bundle.join("rootfs");
-        for name in ["", "dev", "proc", "sys", "tmp", "etc"] {
-            fs::create_dir_all(root.join(name))?;
-        }
-        fs::copy(program, root.join("workload"))?;
-        let made = Command::new("crun").arg("spec").current_dir(&bundle).status();
-        ensure!(made.context("start crun (package crun)")?.success(), "crun spec failed");
-        let path = bundle.join("config.json");
-        let mut config: Value = serde_json::from_slice(&fs::read(&path)?)?;
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(["/workload", "stamp"]);
-        config["root"]["readonly"] = json!(false);
-        fs::write(&path, serde_json::to_vec(&config)?)?;
-        let mut shell = Shell::new(&state)?;
-        shell.run(&format!("! test -d {HALF} || umount -l {HALF}"))?;
+        let bundle = bundle(&directory.join("crun"), program, |config| {
+            config["process"]["args"] = json!(["/workload", "stamp"]);
+        })?;
+        let shell = Shell::new(&directory.join("crun-state"))?;
         Ok(Self { bundle, shell })
     }
 
@@ -67,6 +58,75 @@ impl Crun {
     }
 }
 
+/// A container of crun's that rests, with all that belongs to it in one cgroup.
+pub(super) struct Resident {
+    shell: Shell,
+    all: Footprint,
+}
+
+impl Resident {
+    /// Starts it, without the filter of system calls that a pod's containers have.
+    pub(super) fn new(directory: &Path, program: &Path) -> Result<Self> {
+        let cgroup = format!("mote-bench-{}", std::process::id());
+        let bundle = bundle(&directory.join("crun-exec"), program, |config| {
+            config["process"]["args"] = json!(["/workload", "rest"]);
+            config["linux"]["cgroupsPath"] = json!(format!("/{cgroup}/{RESIDENT}"));
+        })?;
+        let all = Footprint { directory: bundle.clone(), cgroup };
+        let shell = Shell::new(&directory.join("crun-exec-state"))?;
+        let mut resident = Self { shell, all };
+        resident.shell.run(&format!(
+            "$CRUN run --detach --bundle {} {RESIDENT} > /dev/null 2>&1",
+            bundle.display()
+        ))?;
+        // What the shell starts from now on is counted where the container is.
+        let pid = resident.shell.child.id().to_string();
+        for cgroup in resident.all.tops()? {
+            fs::write(cgroup.join("cgroup.procs"), &pid)?;
+        }
+        Ok(resident)
+    }
+
+    /// The cgroup's name.
+    pub(super) fn cgroup(&self) -> &str {
+        &self.all.cgroup
+    }
+
+    /// Runs a command in the container and waits for its end.
+    pub(super) fn exec(&mut self, command: &[&str]) -> Result<()> {
+        self.shell.run(&format!("$CRUN exec {RESIDENT} {}", command.join(" ")))
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // The shell is in the cgroup, and is ended with it. Nobody is left to hear of an error.
+        let _ = self.shell.run(&format!("$CRUN delete --force {RESIDENT}"));
+        let _ = self.shell.child.kill();
+        let _ = self.shell.child.wait();
+        let _ = self.all.sweep();
+    }
+}
+
+/// Writes a bundle: what `crun spec` gives, which has a network namespace of its own, with our
+/// program.
+fn bundle(bundle: &Path, program: &Path, change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+    let root = bundle.join("rootfs");
+    for name in ["", "dev", "proc", "sys", "tmp", "etc"] {
+        fs::create_dir_all(root.join(name))?;
+    }
+    fs::copy(program, root.join("workload"))?;
+    let made = Command::new("crun").arg("spec").current_dir(bundle).status();
+    ensure!(made.context("start crun (package crun)")?.success(), "crun spec failed");
+    let path = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    config["process"]["terminal"] = json!(false);
+    config["root"]["readonly"] = json!(false);
+    change(&mut config);
+    fs::write(&path, serde_json::to_vec(&config)?)?;
+    Ok(bundle.to_path_buf())
+}
+
 /// A shell that is told one line after the other.
 struct Shell {
     child: Child,
@@ -86,7 +146,9 @@ impl Shell {
             .context("start a shell")?;
         let input = child.stdin.take().context("input is piped")?;
         let output = BufReader::new(child.stdout.take().context("output is piped")?);
-        Ok(Self { child, input, output })
+        let mut shell = Self { child, input, output };
+        shell.run(&format!("! test -d {HALF} || umount -l {HALF}"))?;
+        Ok(shell)
     }
 
     /// Runs a line and waits for its end.

@@ -40,6 +40,8 @@ const ROWS: &[Row] = &[
     },
     Row { name: "crun_start_ms_median", goal: "the floor", peers: "runc 35.7" },
     Row { name: "start_to_crun_ratio", goal: "<= 1.5", peers: "kubelet 22; podman 9.6" },
+    Row { name: "exec_probe_cpu_ms", goal: "< crun's", peers: "" },
+    Row { name: "crun_exec_cpu_ms", goal: "the bound", peers: "" },
     Row {
         name: "wakeups_with_pods_per_minute",
         goal: "",

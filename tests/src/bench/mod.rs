@@ -11,6 +11,7 @@
 
 mod cost;
 mod crun;
+pub mod exec;
 mod figures;
 mod latency;
 
@@ -70,6 +71,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let (subject, _registry) = Subject::new(&agent, &mote)?;
     cost::measure(&subject, options.pods, &mut figures)?;
     latency::measure(&subject, options.starts, &mut figures)?;
+    let Subject { world, node, image, program } = &subject;
+    let commands = exec::cost(world, node, image, program)?;
+    figures.add("exec_probe_cpu_ms", commands.probe_ms);
+    figures.add("crun_exec_cpu_ms", commands.crun_ms);
     figures.print();
     let path = options.record.clone().unwrap_or_else(|| {
         let name = format!("{}.json", std::env::consts::ARCH);

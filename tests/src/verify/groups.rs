@@ -176,6 +176,7 @@ pub(super) const GROUPS: &[Group] = &[
         needs: &[
             Need::MOSQUITTO,
             Need::BUSYBOX,
+            Need::CRUN,
             Need::STRACE,
             Need::VALGRIND,
             Need::MUSL,

@@ -3,9 +3,11 @@
 //!
 //! `liveness` is an HTTP server that is well for ten seconds, as in Kubernetes' page about probes.
 //! `prepare` says so and ends. `serve` answers on localhost. `ask` asks there, once a second.
-//! `stamp` says when it ran, in nanoseconds of the wall clock. `rest` sleeps.
+//! `stamp` says when it ran, in nanoseconds of the wall clock. `rest` sleeps. `mark` makes the file
+//! `/mark` one byte longer.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::sleep;
@@ -24,7 +26,8 @@ fn main() -> io::Result<()> {
         Some("rest") => loop {
             sleep(Duration::from_secs(1_000_000));
         },
-        _ => Err(io::Error::other("usage: workload prepare|serve|ask|liveness|stamp|rest")),
+        Some("mark") => mark(),
+        _ => Err(io::Error::other("usage: workload prepare|serve|ask|liveness|stamp|rest|mark")),
     }
 }
 
@@ -37,6 +40,10 @@ fn say(line: &str) -> io::Result<()> {
     let mut output = io::stdout();
     writeln!(output, "{line}")?;
     output.flush()
+}
+
+fn mark() -> io::Result<()> {
+    File::options().create(true).append(true).open("/mark")?.write_all(b".")
 }
 
 fn serve() -> io::Result<()> {

@@ -42,6 +42,7 @@ fn one_pod(machine: Machine) -> Result<()> {
     node.start()?;
     node.apply(&pair())?;
     one_container_runs_out_of_memory_and_the_other_stays(&mut node)?;
+    the_kernel_holds_the_limits(&mut node)?;
     the_next_agent_adopts_what_runs(&mut node)?;
     nothing_is_left_of_a_deleted_pod(&mut node)?;
     let peak = node.guest.peak_memory_kib()? / 1024;
@@ -56,6 +57,7 @@ fn pair() -> Manifest {
     pod("pair")
         .once()
         .container("steady", BUSYBOX, &["sh", "-c", &format!("trap 'exit 7' TERM; {STEADY}")])
+        .with("resources", json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}}))
         .container("greedy", BUSYBOX, &["sh", "-c", &greedy])
         .with("resources", json!({"limits": {"memory": LIMIT.to_string()}}))
 }
@@ -78,6 +80,25 @@ fn one_container_runs_out_of_memory_and_the_other_stays(node: &mut BoardNode) ->
     ensure!(status.phase == Phase::Running, "the pod is {:?}", status.phase);
     let shown = node.field("pair", ".status.phase")?;
     ensure!(shown == "Running", "mote get shows {shown}");
+    Ok(())
+}
+
+/// What cgroup v2 calls the requests and limits, read back from the kernel.
+fn the_kernel_holds_the_limits(node: &mut BoardNode) -> Result<()> {
+    let steady = node.process(STEADY)?;
+    let group = node.guest.run(&format!("cut -d: -f3 /proc/{}/cgroup", steady.pid))?;
+    let container = format!("/sys/fs/cgroup{}", group.trim());
+    for (file, wanted) in [
+        // Half a processor, in microseconds of each 100,000.
+        ("cpu.max", "50000 100000"),
+        // 102 shares of 1024, on v2's scale.
+        ("cpu.weight", "17"),
+        // The pod's: what the node's configuration allows by default.
+        ("../pids.max", "1024"),
+    ] {
+        let found = node.guest.run(&format!("cat {container}/{file}"))?;
+        ensure!(found.trim() == wanted, "{file} is {found}, not {wanted}");
+    }
     Ok(())
 }
 

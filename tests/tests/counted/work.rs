@@ -5,16 +5,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mote_protocol::status::Phase;
 use mote_tests::artifact::{self, StaticTarget};
+use mote_tests::bench::exec;
 use mote_tests::host::voluntary_switches;
 use mote_tests::manifest::pod;
 use mote_tests::node::Node;
 use mote_tests::process::{Process, command};
 use mote_tests::verify;
 use mote_tests::wait::let_pass;
+use mote_tests::workload;
 use mote_tests::world::{BUSYBOX, World};
 use rustix::process::Signal;
 
 use crate::budget;
+
+/// An image that is only here.
+const WORKLOAD: &str = "test.local/workload:1";
 
 /// Pods that are started while something counts.
 const PODS: u64 = 5;
@@ -68,6 +73,22 @@ fn system_calls_per_pod_start() -> Result<()> {
     let total = text.lines().rev().find_map(|line| line.trim().strip_suffix(" total"));
     let total: u64 = total.context("strace gives a total")?.trim().parse()?;
     budget::check("system_calls_per_pod_start", total / PODS);
+    Ok(())
+}
+
+#[test]
+fn a_probe_costs_less_than_crun_exec() -> Result<()> {
+    let world = World::new()?;
+    let node = warm(&world)?;
+    let program = world.directory().join("workload");
+    workload::compile(&program)?;
+    node.import(&workload::image(&program)?, WORKLOAD)?;
+    let cost = exec::cost(&world, &node, WORKLOAD, &program)?;
+    println!(
+        "an exec probe takes {:.2} ms of processor time, crun exec {:.2}",
+        cost.probe_ms, cost.crun_ms
+    );
+    ensure!(cost.probe_ms < cost.crun_ms, "{cost:?}");
     Ok(())
 }
 

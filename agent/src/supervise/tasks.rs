@@ -1,10 +1,9 @@
 //! The tasks of an agent, and the channels between them.
 
-use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
@@ -28,6 +27,9 @@ use crate::world::SharedEdges;
 
 /// When starting is over: connected, everything adopted.
 const STARTED: Duration = Duration::from_secs(5);
+
+/// When a look at the node is over: told to the broker, the pods gone through, the link kept alive.
+const LOOKED: Duration = Duration::from_secs(1);
 
 /// Builds everything and starts every task. Each returns its name, should it ever end.
 pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, SuperviseError> {
@@ -53,9 +55,11 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
         steward::Channels { runtime: runtime_inbox, from_presence, to_presence, local: questions };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox: presence_inbox, outbox: presence_outbox, start };
+    let settled = Rc::new(Notify::new());
+    let looked = Rc::clone(&settled);
     let look = move || {
         let sight = Sight { reading: instruments.read(), addresses: addresses() };
-        give_back();
+        looked.notify_one();
         sight
     };
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
@@ -74,21 +78,24 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
             }
         }
     }));
-    tasks.spawn_local(named("memory", async {
-        sleep(STARTED).await;
-        give_back();
-        pending::<()>().await;
-    }));
+    tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local)));
     }
     Ok(tasks)
 }
 
-/// Lets go of the code that is not needed at rest.
-fn give_back() {
-    if let Err(error) = memory::give_back_program() {
-        debug!(error = %Chain(&error), "give the program's pages back");
+/// Lets go of the code that is not needed at rest: after the start, and each time that what a look at
+/// the node set in motion is over.
+async fn give_back(looked: Rc<Notify>) {
+    let mut busy = STARTED;
+    loop {
+        sleep(busy).await;
+        if let Err(error) = memory::give_back_program() {
+            debug!(error = %Chain(&error), "give the program's pages back");
+        }
+        looked.notified().await;
+        busy = LOOKED;
     }
 }
 

@@ -75,6 +75,10 @@ impl Streams {
 impl<W: World> Steward<W> {
     /// Opens a stream for an operator.
     pub(super) fn stream_log(&mut self, id: &RequestId, asked: LogRequest) -> Result<(), Refused> {
+        // Two texts under one name would be none.
+        if self.books.streams.open.contains_key(id) {
+            return Err(Refused::bad_request(format!("stream {id} is open already")));
+        }
         let LogRequest { namespace, pod, container, selection, credit } = asked;
         let key = ObjectKey { kind: Kind::Pod, namespace, name: pod };
         let log = self.open_log(&key, container.as_str(), selection, Reader::Operator)?;

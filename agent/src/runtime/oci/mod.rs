@@ -169,6 +169,9 @@ impl OciRuntime {
         }
         let ears = Ears::new(*uid, &self.tree, &self.layout, &self.news);
         let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
+        if let Some(sandbox) = &adopted {
+            self.end_commands(*uid, sandbox).await;
+        }
         *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
         known.clone()
     }

@@ -99,6 +99,9 @@ impl Ears {
             (Role::Container, Some(key)) => {
                 let id = container(self.uid, key);
                 let exit = exit(&self.tree, &self.layout, &id, ended);
+                // Without a namespace of process ids of its own, what it started would live on.
+                // Where that cannot be killed now, it is when the attempt is removed.
+                let _ = self.tree.container(&id).kill();
                 self.news.tell(RuntimeEvent::Exited { id, exit });
             }
             (Role::Exec, _) => {
@@ -127,7 +130,8 @@ pub(super) fn key(id: &ContainerId) -> Option<Key> {
     Some(Key { name: Name::new(&id.name)?, attempt: id.attempt })
 }
 
-fn container(pod: Uid, key: &Key) -> ContainerId {
+/// The attempt that `mote-pause` calls so.
+pub(super) fn container(pod: Uid, key: &Key) -> ContainerId {
     ContainerId { pod, name: key.name.as_str().to_owned(), attempt: key.attempt }
 }
 

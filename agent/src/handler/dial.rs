@@ -101,15 +101,23 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let host = host.to_owned();
-    let place = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-    // In a task of its own: the thread goes on when nobody waits for it any more, and so does its
-    // place.
-    let found = tokio::spawn(async move {
-        let found = lookup_host((host, port)).await;
+    let found = in_turn(&LOOKUPS, async move { lookup_host((host, port)).await });
+    Ok(found.await??.take(MAX_ADDRESSES).collect())
+}
+
+/// Works in a task of its own, which keeps its place to the end: the thread behind it goes on when
+/// nobody waits for it any more.
+async fn in_turn<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl Future<Output = T> + Send + 'static,
+) -> io::Result<T> {
+    let place = places.acquire().await.map_err(io::Error::other)?;
+    let done = tokio::spawn(async move {
+        let done = work.await;
         drop(place);
-        found.map(|found| found.take(MAX_ADDRESSES).collect())
+        done
     });
-    found.await.map_err(io::Error::other)?
+    done.await.map_err(io::Error::other)
 }
 
 /// Where nobody listened the kernel may connect a socket with itself, if it chose the very port
@@ -160,4 +168,24 @@ pub(super) fn reason(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_leaves_no_place_before_the_work_is_done() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let limit = std::time::Duration::from_secs(1);
+        let (finish, finished) = oneshot::channel::<()>();
+        let first = in_turn(&ONE, finished);
+        assert!(timeout(limit, first).await.is_err(), "it goes on");
+        let mut second = Box::pin(in_turn(&ONE, async { 2 }));
+        assert!(timeout(limit, &mut second).await.is_err(), "it waits");
+        finish.send(()).expect("it goes on without anybody");
+        assert_eq!(second.await.expect("a place"), 2);
+    }
 }

@@ -94,6 +94,9 @@ async fn a_command_that_takes_too_long_takes_all_it_started_with_it_and_nothing_
     node.finish().await;
 }
 
+/// Nothing takes this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Waits until of a container's processes only so many are left.
 async fn left(node: &Node, name: &str, number: usize) {
     let group = node.tree().container(&node.id(name));
@@ -102,7 +105,7 @@ async fn left(node: &Node, name: &str, number: usize) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), few).await.expect("processes are left");
+    tokio::time::timeout(PATIENCE, few).await.expect("processes are left");
 }
 
 #[tokio::test]
@@ -164,7 +167,9 @@ async fn what_a_container_leaves_in_shared_processes_ends_with_it() {
     node.runtime.start(&request).await.expect("start");
     let command = node.exec_request("main", &["sh", "-c", "touch /dev/shm/end; sleep 4718"]);
     let runtime = Rc::clone(&node.runtime);
-    let (outcome, exit) = tokio::join!(runtime.exec(&command), node.exit(&request.id));
+    let both = async { tokio::join!(runtime.exec(&command), node.exit(&request.id)) };
+    let both = tokio::time::timeout(PATIENCE, both).await;
+    let (outcome, exit) = both.expect("the command lives on");
     drop(runtime);
     assert_eq!((outcome.expect("exec").code, exit.code), (Some(137), 0));
     left(&node, "main", 0).await;

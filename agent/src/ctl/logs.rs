@@ -25,6 +25,9 @@ pub(super) struct Wanted {
     selection: LogSelection,
 }
 
+/// Longest line that is held back to be printed as a whole.
+const MAX_LINE: usize = 64 * 1024;
+
 /// The annotation with which a pod names its most interesting container.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -233,6 +236,9 @@ impl Lines {
             lines.extend_from_slice(line);
         }
         self.held.drain(..end);
+        if self.held.len() > MAX_LINE {
+            lines.extend(self.rest());
+        }
         lines
     }
 
@@ -243,5 +249,24 @@ impl Lines {
             line.push(b'\n');
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_however_they_come_and_what_is_held_back_is_bounded() {
+        let mut lines = Lines { prefix: "[a] ".into(), whole: true, held: Vec::new() };
+        assert_eq!(lines.take(b"on"), b"");
+        assert_eq!(lines.take(b"e\ntw"), b"[a] one\n");
+        assert_eq!(lines.rest(), b"[a] tw\n");
+        let mut printed = 0;
+        for _ in 0..1000 {
+            printed += lines.take(&[b'x'; 1000]).len();
+            assert!(lines.held.len() <= MAX_LINE);
+        }
+        assert!(printed + lines.held.len() > 1_000_000);
     }
 }

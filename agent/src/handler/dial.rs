@@ -9,6 +9,7 @@ use mote_protocol::name::Uid;
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 
 use super::Target;
 use crate::log::Chain;
@@ -16,6 +17,12 @@ use crate::runtime::RuntimeError;
 
 /// Addresses tried per name.
 const MAX_ADDRESSES: usize = 8;
+
+/// Names looked up at one time: each takes a thread, and a resolver that does not answer keeps it
+/// long after whoever asked has gone.
+const MAX_LOOKUPS: usize = 4;
+
+static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
 /// Where a pod is asked: it has no address but its own loopback.
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -77,9 +84,10 @@ pub(super) async fn dial<S: PodSockets>(
         return connect(sockets, target, SocketAddr::new(POD, port)).await;
     }
     let unknown = |cause| DialError::Resolve { host: host.to_owned(), cause };
-    let found = lookup_host((host, port)).await.map_err(|error| unknown(error.to_string()))?;
+    let found = lookup(host, port).await.map_err(|error| unknown(error.to_string()))?;
     let mut last = unknown("no such host".to_owned());
-    for address in found.take(MAX_ADDRESSES) {
+    for address in found {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         match connect(sockets, target, address).await {
             Err(error @ DialError::Connect { .. }) => last = error,
             result => return result,
@@ -88,14 +96,45 @@ pub(super) async fn dial<S: PodSockets>(
     Err(last)
 }
 
-/// A loopback is the pod's own; everything else is reached as the node reaches it, because a
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let host = host.to_owned();
+    let found = in_turn(&LOOKUPS, async move { lookup_host((host, port)).await });
+    Ok(found.await??.take(MAX_ADDRESSES).collect())
+}
+
+/// Works in a task of its own, which keeps its place to the end: the thread behind it goes on when
+/// nobody waits for it any more.
+async fn in_turn<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl Future<Output = T> + Send + 'static,
+) -> io::Result<T> {
+    let place = places.acquire().await.map_err(io::Error::other)?;
+    let done = tokio::spawn(async move {
+        let done = work.await;
+        drop(place);
+        done
+    });
+    done.await.map_err(io::Error::other)
+}
+
+/// Where nobody listened the kernel may connect a socket with itself, if it chose the very port
+/// that was asked for.
+fn is_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+/// A loopback is the pod's own, and so is no address at all; everything else is reached as the node reaches it, because a
 /// pod's network may lead nowhere.
 async fn connect<S: PodSockets>(
     sockets: &S,
     target: &Target,
     address: SocketAddr,
 ) -> Result<TcpStream, DialError> {
-    let inside = address.ip().is_loopback() && !target.host_network;
+    let own = address.ip().is_loopback() || address.ip().is_unspecified();
+    let inside = own && !target.host_network;
     let network = |cause| DialError::Network { cause };
     let socket = if inside {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -110,7 +149,10 @@ async fn connect<S: PodSockets>(
     let socket = socket.map_err(|error| network(error.to_string()))?;
     // The kubelet lets close wait a second for the other side (SO_LINGER). That would stop our
     // only thread, and a socket per period in TIME_WAIT hurts nobody.
-    let connected = socket.connect(address).await;
+    let connected = match socket.connect(address).await {
+        Ok(stream) if is_itself(&stream) => Err(Errno::CONNREFUSED.into()),
+        connected => connected,
+    };
     connected.map_err(|error| DialError::Connect { address, cause: reason(&error) })
 }
 
@@ -126,4 +168,24 @@ pub(super) fn reason(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_leaves_no_place_before_the_work_is_done() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let limit = std::time::Duration::from_secs(1);
+        let (finish, finished) = oneshot::channel::<()>();
+        let first = in_turn(&ONE, finished);
+        assert!(timeout(limit, first).await.is_err(), "it goes on");
+        let mut second = Box::pin(in_turn(&ONE, async { 2 }));
+        assert!(timeout(limit, &mut second).await.is_err(), "it waits");
+        finish.send(()).expect("it goes on without anybody");
+        assert_eq!(second.await.expect("a place"), 2);
+    }
 }

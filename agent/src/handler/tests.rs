@@ -1,7 +1,7 @@
 //! Servers for the tests of handlers, and a pod whose network is the test's own.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use mote_protocol::name::Uid;
@@ -89,6 +89,39 @@ async fn whoever_accepts_a_connection_is_well() {
     assert_eq!(probe("127.0.0.1").await, Outcome::Success);
     assert_eq!(probe("localhost").await, Outcome::Success);
     assert!(pod.sockets.get() >= 3);
+}
+
+#[tokio::test]
+async fn the_pods_own_addresses_have_many_forms() {
+    let (pod, target, (_listener, port)) = (Pod::default(), target(), listen().await);
+    for host in ["0.0.0.0", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+        let outcome = tcp::probe(&pod, &target, (host, port), LIMIT).await;
+        assert_eq!((outcome, pod.sockets.take()), (Outcome::Success, 1), "{host}");
+    }
+    let outcome = tcp::probe(&pod, &target, ("::", closed_port().await), LIMIT).await;
+    assert!(matches!(outcome, Outcome::Failure(_)), "{outcome:?}");
+    assert_eq!(pod.sockets.get(), 1);
+}
+
+/// A pod whose sockets have the port already that they are to reach.
+struct Mirror(u16);
+
+impl PodSockets for Mirror {
+    async fn pod_socket(&self, _: &Uid, family: AddressFamily) -> Result<OwnedFd, RuntimeError> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None).unwrap();
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, self.0));
+        rustix::net::bind(&socket, &own).unwrap();
+        Ok(socket)
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_reaches_itself_has_reached_nobody() {
+    let port = closed_port().await;
+    let outcome = tcp::probe(&Mirror(port), &target(), ("", port), LIMIT).await;
+    let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
+    assert_eq!(outcome, Outcome::Failure(refused));
 }
 
 #[tokio::test]

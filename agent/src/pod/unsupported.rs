@@ -69,6 +69,7 @@ impl Findings {
         self.amounts(&format!("{path}.resources.requests"), &container.requests);
         self.amounts(&format!("{path}.resources.limits"), &container.limits);
         self.ignored(container.stdin, path, "stdin");
+        self.refused(container.tty, path, "tty");
         self.container_security(&format!("{path}.securityContext"), &container.security_context);
     }
 
@@ -148,6 +149,7 @@ mod tests {
                 ..SecurityContext::default()
             },
             stdin: true,
+            tty: true,
             ..Container::default()
         };
         let refused = |field: &str| Finding::Refused(format!("spec.containers[0].{field}"));
@@ -158,6 +160,7 @@ mod tests {
                 refused("env[0].valueFrom"),
                 refused("ports[0].hostPort"),
                 Finding::Ignored("spec.containers[0].stdin".into()),
+                refused("tty"),
                 refused("securityContext.seccompProfile.localhostProfile"),
             ]
         );

@@ -66,6 +66,13 @@ struct Entry {
     touched: u64,
 }
 
+impl Entry {
+    /// Nothing that says what exists in the kernel is under way, or was learned after `since`.
+    fn is_idle(&self, since: u64) -> bool {
+        self.touched <= since && self.work.keys().all(|lane| lane.can_be_cut())
+    }
+}
+
 /// What the reconciler tells of a pod after a fact was taken in.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -154,6 +161,7 @@ impl<W: World> Reconciler<W> {
     /// What the runtime told by itself, as an event of the pod that it is about.
     pub fn translate(&self, event: RuntimeEvent) -> Option<(Uid, Event)> {
         match event {
+            RuntimeEvent::Missed => None,
             RuntimeEvent::SandboxDied { uid } => Some((uid, Event::SandboxDied)),
             RuntimeEvent::Exited { id, exit } => {
                 let place = self.entries.get(&id.pod)?.machine.place(&id.name)?;
@@ -166,14 +174,17 @@ impl<W: World> Reconciler<W> {
     /// of which something was learned meanwhile, is left alone: that is newer.
     pub fn missed(&self, since: u64, observed: &[ObservedPod]) -> Vec<(Uid, Event)> {
         let by_uid: BTreeMap<_, _> = observed.iter().map(|pod| (pod.uid, pod)).collect();
-        let still = |entry: &Entry| entry.work.keys().all(|lane| lane.can_be_cut());
-        let known = |entry: &Entry| entry.touched <= since && still(entry);
-        let idle = self.entries.iter().filter(|(_, entry)| known(entry));
+        let idle = self.entries.iter().filter(|(_, entry)| entry.is_idle(since));
         idle.flat_map(|(uid, entry)| {
             let events = plan::heal(&entry.machine, by_uid.get(uid).copied());
             events.into_iter().map(|event| (*uid, event))
         })
         .collect()
+    }
+
+    /// Whether [`Self::missed`] leaves some pod alone.
+    pub fn leaves_some(&self, since: u64) -> bool {
+        self.entries.values().any(|entry| !entry.is_idle(since))
     }
 
     /// Begins to look what exists on this node.

@@ -4,6 +4,7 @@
 //! `mote-pause` to run short-lived helpers, the only callers of libcontainer; the simulated one
 //! lives with the simulator. Nothing here decides: it does what it is told, once, and reports.
 
+mod error;
 pub mod oci;
 pub mod op;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use mote_protocol::name::Uid;
 use serde::{Deserialize, Serialize};
+
+pub use error::{Retry, RuntimeError};
 
 /// One run of one container of one pod: a restart is another attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -244,89 +247,15 @@ pub enum RuntimeEvent {
         /// Which pod.
         uid: Uid,
     },
-}
-
-/// What to do after an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// The same request may succeed in a while.
-    Soon,
-    /// Only another request can succeed (a bad command, a missing user, ...).
-    Never,
-    /// Ours to mend: an invariant does not hold.
-    Bug,
-}
-
-/// Why the runtime could not do what it was told.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// The pod has no live sandbox.
-    #[error("pod {uid} has no sandbox")]
-    NoSandbox {
-        /// Which pod.
-        uid: Uid,
-    },
-    /// The sandbox could not be set up.
-    #[error("create sandbox of pod {uid}: {cause}")]
-    Sandbox {
-        /// Which pod.
-        uid: Uid,
-        /// First cause, as text a person can act on.
-        cause: String,
-        /// Whether trying again can help.
-        retry: Retry,
-    },
-    /// The container could not be created; its entrypoint never ran.
-    #[error("create container `{}`: {cause}", id.name)]
-    Create {
-        /// Which attempt.
-        id: ContainerId,
-        /// First cause, as text a person can act on.
-        cause: String,
-        /// Whether trying again can help.
-        retry: Retry,
-    },
-    /// The entrypoint could not be executed.
-    #[error("start container `{}`: {cause}", id.name)]
-    Start {
-        /// Which attempt.
-        id: ContainerId,
-        /// First cause, as text a person can act on.
-        cause: String,
-    },
-    /// No such container, or it does not run.
-    #[error("container `{}` is not running", id.name)]
-    NotRunning {
-        /// Which attempt.
-        id: ContainerId,
-    },
-    /// Anything else the kernel refused.
-    #[error("{doing}")]
-    Io {
-        /// What was being done to what.
-        doing: String,
-        /// The kernel's answer.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl RuntimeError {
-    /// Whether trying again can help. Nobody else classifies.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Sandbox { retry, .. } | Self::Create { retry, .. } => *retry,
-            Self::Start { .. } | Self::NotRunning { .. } => Retry::Never,
-            Self::NoSandbox { .. } | Self::Io { .. } => Retry::Soon,
-        }
-    }
+    /// There were more events than had room: what they told is found by [`Runtime::list`] only.
+    Missed,
 }
 
 /// Sandboxes and containers of this node.
 ///
 /// Every call is idempotent: repeating it after a crash of the agent ends in the same state.
-/// Events come through the channel given at construction; an event that nobody received is
-/// found again by [`Runtime::list`].
+/// Events come through the channel given at construction. Where it has no room for one,
+/// [`RuntimeEvent::Missed`] follows as soon as it has: then [`Runtime::list`] tells the rest.
 pub trait Runtime {
     /// Everything of ours that exists now: from the kernel and each pod's directory, never from a
     /// cache of ours.

@@ -60,6 +60,9 @@ const TICK: Duration = Duration::from_mins(5);
 /// Pause before looking at the node again, where the first look failed.
 const FIRST_LOOK_RETRY: Duration = Duration::from_secs(2);
 
+/// Pause before looking at the node again, where events were missed and a pod was busy meanwhile.
+const MISSED_RETRY: Duration = Duration::from_secs(2);
+
 /// Pause before a pod that belongs to nobody is looked for again, where it could not be removed.
 const ORPHAN_RETRY: Duration = Duration::from_secs(10);
 
@@ -147,6 +150,8 @@ struct Books<W: World> {
     heirs: BTreeMap<Uid, ObjectKey>,
     /// The node was looked at: what runs is known.
     looked: bool,
+    /// The runtime had more to tell than had room, and not all pods were looked at since.
+    missed: bool,
     /// Records that are being written.
     saving: BTreeSet<Uid>,
     session: Option<Session>,
@@ -199,6 +204,7 @@ impl<W: World> Steward<W> {
             kept: opened.kept,
             heirs: BTreeMap::new(),
             looked: false,
+            missed: false,
             saving: BTreeSet::new(),
             session: None,
             receipts: BTreeSet::new(),
@@ -294,9 +300,14 @@ impl<W: World> Steward<W> {
     }
 
     fn looked(&mut self, since: u64, observed: Vec<ObservedPod>, now: Moment) {
+        let unseen = self.books.reconciler.leaves_some(since);
         for (uid, event) in self.books.reconciler.missed(since, &observed) {
             self.step(uid, event, now);
         }
+        if self.books.missed && unseen {
+            self.books.next_look = self.books.next_look.min(now.after(MISSED_RETRY));
+        }
+        self.books.missed &= unseen;
         let first = !std::mem::replace(&mut self.books.looked, true);
         let wanted = self.wanted_uids();
         let machine = |uid: &Uid| self.books.reconciler.machine(uid).is_some();
@@ -317,7 +328,10 @@ impl<W: World> Steward<W> {
 
     fn runtime_told(&mut self, event: RuntimeEvent) {
         let now = self.now();
-        if let Some((uid, event)) = self.books.reconciler.translate(event) {
+        if event == RuntimeEvent::Missed {
+            self.books.missed = true;
+            self.look_again(now, TICK);
+        } else if let Some((uid, event)) = self.books.reconciler.translate(event) {
             self.step(uid, event, now);
         }
     }

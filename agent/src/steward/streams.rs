@@ -66,6 +66,14 @@ impl Streams {
         (Self { open: BTreeMap::new(), frames, followed: Vec::new(), remote, local }, outgoing)
     }
 
+    /// Two texts under one name would be none.
+    fn is_free(&self, id: &RequestId) -> Result<(), Refused> {
+        if self.open.contains_key(id) {
+            return Err(Refused::bad_request(format!("stream {id} is open already")));
+        }
+        Ok(())
+    }
+
     /// The connection is gone, and with it everybody behind it.
     pub(super) fn lost(&mut self) {
         self.open.clear();
@@ -75,6 +83,7 @@ impl Streams {
 impl<W: World> Steward<W> {
     /// Opens a stream for an operator.
     pub(super) fn stream_log(&mut self, id: &RequestId, asked: LogRequest) -> Result<(), Refused> {
+        self.books.streams.is_free(id)?;
         let LogRequest { namespace, pod, container, selection, credit } = asked;
         let key = ObjectKey { kind: Kind::Pod, namespace, name: pod };
         let log = self.open_log(&key, container.as_str(), selection, Reader::Operator)?;
@@ -195,4 +204,20 @@ impl<W: World> Steward<W> {
 fn last_words(ago: i64) -> Instant {
     let left = LAST_WORDS.as_secs().saturating_sub(u64::try_from(ago).unwrap_or(0));
     Instant::now() + Duration::from_secs(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_is_used_twice_at_one_time() {
+        let (mut streams, _outgoing) = Streams::new();
+        let id = RequestId::new("a").expect("an id");
+        assert_eq!(streams.is_free(&id), Ok(()));
+        streams.open.insert(id.clone(), watch::channel(Granted::default()).0);
+        assert_eq!(streams.is_free(&id).map_err(|why| why.reason), Err("BadRequest"));
+        streams.lost();
+        assert_eq!(streams.is_free(&id), Ok(()));
+    }
 }

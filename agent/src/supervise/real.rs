@@ -23,7 +23,7 @@ use crate::world::{Edges, SharedEdges, World};
 /// This program, also after its file was replaced.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// Events of containers on their way to the steward. What finds no room is found again by looking.
+/// Events of containers on their way to the steward. If some find no room, it looks at them all.
 const RUNTIME_EVENTS: usize = 64;
 
 /// The ports of a real node.

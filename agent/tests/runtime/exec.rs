@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use mote_agent::runtime::{ExecOutcome, Runtime, RuntimeError, StartRequest};
+use mote_agent::runtime::{ExecOutcome, Runtime, RuntimeError, SandboxRequest, StartRequest};
 
 use crate::node::Node;
 
@@ -90,6 +91,88 @@ async fn a_command_that_takes_too_long_takes_all_it_started_with_it_and_nothing_
     let script = "while ps -o args | grep -q '[4]714'; do :; done; \
                   [ $(ps -o args | grep -c '[4]713') -ge 2 ] && echo alive";
     assert_eq!(node.exec("main", script).await.output, b"alive\n");
+    node.finish().await;
+}
+
+/// Nothing takes this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until of a container's processes only so many are left.
+async fn left(node: &Node, name: &str, number: usize) {
+    let group = node.tree().container(&node.id(name));
+    let few = async {
+        while group.processes().unwrap().len() > number {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, few).await.expect("processes are left");
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_any_more_is_killed() {
+    let node = started(|_| {}).await;
+    let request = node.exec_request("main", &["sh", "-c", "setsid sleep 4716 & sleep 4716"]);
+    // At any moment of its life.
+    for wanted in [1, 2, 3] {
+        let group = node.tree().container(&node.id("main"));
+        let seen = async {
+            while group.processes().unwrap().len() < wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = node.runtime.exec(&request) => panic!("it does not end by itself"),
+            () = seen => {}
+        }
+        left(&node, "main", 1).await;
+    }
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_agent_died_is_killed_by_the_next() {
+    let mut node = started(|_| {}).await;
+    let before = Rc::clone(&node.runtime);
+    let request = node.exec_request("main", &["sh", "-c", "echo begun > /dev/shm/a; sleep 4717"]);
+    let begun = node.pod_dir().join("shm/a");
+    let mut executed = Box::pin(before.exec(&request));
+    let claimed = async {
+        while !begun.exists() {
+            tokio::task::yield_now().await;
+        }
+        // Meanwhile the agent has told `mote-pause` whose process that is.
+        node.exec("main", "true").await;
+        node.exec("main", "true").await;
+    };
+    tokio::select! {
+        _ = &mut executed => panic!("it does not end by itself"),
+        () = claimed => {}
+    }
+    // Until the next one has looked, the first does nothing any more, as if it were dead.
+    node.reborn();
+    node.pods().await;
+    left(&node, "main", 1).await;
+    drop(executed);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_container_leaves_in_shared_processes_ends_with_it() {
+    let mut node = Node::new();
+    let sandbox = SandboxRequest { share_process_namespace: true, ..node.sandbox() };
+    node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
+    let script = "setsid sleep 4718 & while ! test -e /dev/shm/end; do sleep 0.01; done";
+    let request = node.script("main", script);
+    node.runtime.start(&request).await.expect("start");
+    let command = node.exec_request("main", &["sh", "-c", "touch /dev/shm/end; sleep 4718"]);
+    let runtime = Rc::clone(&node.runtime);
+    let both = async { tokio::join!(runtime.exec(&command), node.exit(&request.id)) };
+    let both = tokio::time::timeout(PATIENCE, both).await;
+    let (outcome, exit) = both.expect("the command lives on");
+    drop(runtime);
+    assert_eq!((outcome.expect("exec").code, exit.code), (Some(137), 0));
+    left(&node, "main", 0).await;
     node.finish().await;
 }
 

@@ -130,7 +130,7 @@ impl Node {
         loop {
             match self.event().await {
                 RuntimeEvent::Exited { id: other, exit } if other == *id => return exit,
-                RuntimeEvent::Exited { .. } => {}
+                RuntimeEvent::Exited { .. } | RuntimeEvent::Missed => {}
                 RuntimeEvent::SandboxDied { .. } => panic!("the sandbox died"),
             }
         }

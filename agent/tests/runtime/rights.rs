@@ -32,6 +32,37 @@ async fn user_groups_directory_and_environment_are_those_asked_for() {
     node.finish().await;
 }
 
+#[tokio::test]
+async fn whoever_a_container_is_it_can_open_its_output() {
+    let mut node = node().await;
+    let script = "echo hello > /dev/stdout; echo oops > /dev/stderr";
+    let mut request = node.script("first", script);
+    request.rights.user = Some(1000);
+    let (exit, log) = node.run(&request).await;
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((exit.code, &lines[..]), (0, &["hello", "oops"][..]));
+
+    let mut request = node.request("main", &["sleep", "1000"]);
+    request.rights.user = Some(1000);
+    node.runtime.start(&request).await.expect("start");
+    let outcome = node.exec("main", script).await;
+    assert_eq!((outcome.code, &outcome.output[..]), (Some(0), &b"hello\noops\n"[..]));
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_working_directory_that_is_not_in_the_image_is_made() {
+    let mut node = node().await;
+    let mut request = node.script("main", "pwd; stat -c '%a %u' . ..");
+    request.cwd = "/srv/app/data".into();
+    request.rights.user = Some(1000);
+    request.rights.read_only_root = true;
+    let (_, log) = node.run(&request).await;
+    assert_eq!(log, "/srv/app/data\n755 0\n755 0\n");
+    node.finish().await;
+}
+
 const STATUS: &str = "grep -e CapBnd -e CapEff -e NoNewPrivs -e Seccomp: /proc/self/status \
                       | tr -d '\\t'; cat /proc/self/oom_score_adj";
 

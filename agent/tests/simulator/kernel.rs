@@ -83,6 +83,19 @@ impl Universe {
         }
     }
 
+    /// Ends everything at once: more than an agent has room to hear.
+    pub(crate) fn end_all_unheard(&mut self, code: i32) {
+        let events = self.kernel.events.take();
+        let ids: Vec<_> = self.kernel.running().map(|(pod, id, _)| (pod, id.clone())).collect();
+        for (pod, (name, attempt)) in ids {
+            self.end(&ContainerId { pod, name, attempt }, code);
+        }
+        self.kernel.events = events;
+        if let Some(events) = &self.kernel.events {
+            let _ = events.send(RuntimeEvent::Missed);
+        }
+    }
+
     /// A pod's `mote-pause` dies.
     pub(crate) fn kill_sandbox(&mut self, uid: Uid) {
         let Some(pod) = self.kernel.pods.get_mut(&uid) else { return };

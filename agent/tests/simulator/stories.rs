@@ -92,6 +92,20 @@ fn a_nearer_scope_wins_in_either_order() {
 }
 
 #[test]
+fn ends_that_found_no_room_are_looked_for_at_once() {
+    simulate(0, false, async |shared| {
+        let story = Story::begin(shared);
+        story.say("n", 1).await;
+        assert_eq!(story.running(), [1]);
+        story.shared.get().end_all_unheard(1);
+        assert_eq!(story.running(), [0; 0]);
+        // Much less than the time after which the node is looked at without a reason.
+        story.settle().await;
+        assert_eq!(story.running(), [1], "it runs again");
+    });
+}
+
+#[test]
 fn of_equally_near_scopes_the_later_word_counts() {
     simulate(0, false, async |shared| {
         let story = Story::begin(shared);

@@ -90,8 +90,12 @@ impl Machine {
         }
         let tag = Tag::parse(&container.tag);
         let run = match &container.state {
-            // Starting the same attempt again finishes what was begun.
-            ObservedState::Created => return,
+            // Starting the same attempt again finishes what was begun, also where flash did not
+            // hear of it: an earlier number was used before.
+            ObservedState::Created => {
+                slot.attempts = slot.attempts.max(container.id.attempt);
+                return;
+            }
             ObservedState::Running { since, .. } => Run::Running(Running::adopted(
                 tag.clone(),
                 Moment::from(*since),

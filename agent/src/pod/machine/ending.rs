@@ -112,6 +112,10 @@ impl Machine {
         for place in 0..self.slots.len() {
             let message = format!("Stopping container {}", self.container_name(place));
             self.end(place, deadline, now, message, notes);
+            // One that was being ended for another reason may have been given longer.
+            if let Some(stop) = self.slots.get_mut(place).and_then(Slot::stop_mut) {
+                stop.shorten(deadline, now);
+            }
         }
     }
 

@@ -36,6 +36,8 @@ mod images;
 mod record;
 mod sandbox;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod transitions;
 
 pub use adopt::Remains;

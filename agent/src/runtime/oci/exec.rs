@@ -1,21 +1,25 @@
 //! Runs a command beside a container's first process, and keeps what it prints.
 
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 
 use mote_pause::wire::{Exit as Ended, Role};
+use mote_protocol::name::Uid;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::cgroup::Group;
-use super::pod::{Pod, code, key};
-use super::start::{last, running};
-use super::{OciRuntime, cause, io_error, process};
-use crate::runtime::op::order::{self, Order};
+use super::pod::{Pod, code, container, key};
+use super::sandbox::Sandbox;
+use super::start::{last, reports, running};
+use super::{OciRuntime, cause, cgroup_error, io_error, process};
+use crate::runtime::op::order::{self, Order, REPORT_FD};
 use crate::runtime::op::report::Report;
 use crate::runtime::{ContainerId, ExecOutcome, ExecRequest, Retry, RuntimeError};
 
@@ -24,7 +28,8 @@ const KILL_ROUNDS: usize = 16;
 
 impl OciRuntime {
     pub(super) async fn execute(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
-        let mut command = Command { output: Vec::new(), limit: request.output_limit, pid: None };
+        let group = self.tree.container(&request.id);
+        let mut command = Command::new(group, request.output_limit);
         let executed = self.converse(request, &mut command);
         let code = match request.timeout {
             None => Some(executed.await?),
@@ -33,10 +38,7 @@ impl OciRuntime {
                 Err(_) => None,
             },
         };
-        if code.is_none() {
-            command.stop(&self.tree.container(&request.id));
-        }
-        Ok(ExecOutcome { code, output: command.output })
+        Ok(ExecOutcome { code, output: mem::take(&mut command.output) })
     }
 
     async fn converse(
@@ -57,13 +59,17 @@ impl OciRuntime {
             container,
             args: request.args.clone(),
         });
-        let group = self.tree.container(id);
-        let output = [(1, writer.as_fd()), (2, writer.as_fd())];
-        let mut reports =
-            self.run(&pod, key, &group, &order, None, &output).await.map_err(failed)?;
-        drop(writer);
+        let entrances = command.group.entrances_beside(container.pid);
+        let entrances = entrances.map_err(cgroup_error)?;
+        let (reports, report) = reports().map_err(failed)?;
+        let reports = command.reports.insert(reports);
+        let fds = [(REPORT_FD, report.as_fd()), (1, writer.as_fd()), (2, writer.as_fd())];
+        self.run(&pod, key, &entrances, &order, None, &fds).await.map_err(failed)?;
+        drop((writer, report));
         let mut output = Receiver::from_owned_fd(reader).map_err(failed)?;
-        let process = match last(&mut reports).await.map_err(failed)? {
+        let reported = last(reports).await.map_err(failed)?;
+        command.reports = None;
+        let process = match reported {
             Report::Started { process, .. } => process,
             // It ended while it was being entered.
             Report::Failed { .. } if running(&self.layout, id).is_none() => return Err(missing()),
@@ -73,12 +79,21 @@ impl OciRuntime {
             }
             Report::Created { .. } => return Err(failed(io::Error::other("helper was killed"))),
         };
-        command.pid = Some(process.pid);
+        command.leader = Some(process.pid);
         let pid = process.pid.unsigned_abs();
         let exit = Claim { pod: &pod, pid, told: pod.exit_of(pid) };
         let watched = pod.sandbox.watch(key, Role::Exec, pid).await;
         watched.map_err(|error| failure(id, cause(&error), Retry::Soon))?;
         command.listen(&mut output, exit).await.ok_or_else(missing)
+    }
+
+    /// Ends the commands that an earlier agent, or an earlier conversation, waited for.
+    pub(super) async fn end_commands(&self, uid: Uid, sandbox: &Sandbox) {
+        let Ok(listing) = sandbox.list().await else { return };
+        let commands = listing.alive.iter().filter(|(_, role, _)| *role == Role::Exec);
+        for (key, _, pid) in commands {
+            kill(pid.cast_signed(), &self.tree.container(&container(uid, key)));
+        }
     }
 }
 
@@ -95,14 +110,23 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// A command and what it printed so far.
+/// A command and what it printed so far. Nobody waits for it once this is dropped, and it ends.
 struct Command {
     output: Vec<u8>,
     limit: usize,
-    pid: Option<i32>,
+    /// Of its container.
+    group: Group,
+    /// Where its helper will say what became of it.
+    reports: Option<Receiver>,
+    /// It runs, as the leader of a session.
+    leader: Option<i32>,
 }
 
 impl Command {
+    fn new(group: Group, limit: usize) -> Self {
+        Self { output: Vec::new(), limit, group, reports: None, leader: None }
+    }
+
     /// Reads until the command has ended. What others it left behind print later is theirs.
     async fn listen(&mut self, output: &mut Receiver, mut exit: Claim<'_>) -> Option<i32> {
         let mut buffer = [0; 4096];
@@ -117,6 +141,7 @@ impl Command {
                 ended = &mut exit.told => break ended.ok()?,
             }
         };
+        self.leader = None;
         while let Ok(len @ 1..) = output.try_read(&mut buffer) {
             self.keep(buffer.get(..len).unwrap_or_default());
         }
@@ -127,26 +152,44 @@ impl Command {
         let room = self.limit.saturating_sub(self.output.len());
         self.output.extend_from_slice(printed.get(..room).unwrap_or(printed));
     }
+}
 
-    /// Kills the command and all that it started, also what is being forked meanwhile.
-    ///
-    /// They are looked for in the container's cgroup only: whatever the command's number means by
-    /// now, nothing outside of its container is hit.
-    fn stop(&self, container: &Group) {
-        let Some(leader) = self.pid else { return };
-        let mut killed = Vec::new();
-        for _ in 0..KILL_ROUNDS {
-            let family = process::family(leader, &container.processes().unwrap_or_default());
-            let fresh: Vec<_> = family.into_iter().filter(|pid| !killed.contains(pid)).collect();
-            if fresh.is_empty() {
-                break;
-            }
-            for pid in fresh.iter().copied().filter_map(Pid::from_raw) {
-                // The only failure is that it has just ended by itself.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            killed.extend(fresh);
+impl Drop for Command {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader {
+            return kill(leader, &self.group);
         }
+        // What the helper says may be on its way: it ends a command by itself only where nobody
+        // can hear it any more.
+        let (Some(mut reports), Ok(runtime)) = (self.reports.take(), Handle::try_current()) else {
+            return;
+        };
+        let group = self.group.clone();
+        runtime.spawn(async move {
+            if let Ok(Report::Started { process, .. }) = last(&mut reports).await {
+                kill(process.pid, &group);
+            }
+        });
+    }
+}
+
+/// Kills a command and all that it started, also what is being forked meanwhile.
+///
+/// They are looked for in the container's cgroup only: whatever the command's number means by
+/// now, nothing outside of its container is hit.
+fn kill(leader: i32, container: &Group) {
+    let mut killed = Vec::new();
+    for _ in 0..KILL_ROUNDS {
+        let family = process::family(leader, &container.processes().unwrap_or_default());
+        let fresh: Vec<_> = family.into_iter().filter(|pid| !killed.contains(pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh.iter().copied().filter_map(Pid::from_raw) {
+            // The only failure is that it has just ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        killed.extend(fresh);
     }
 }
 

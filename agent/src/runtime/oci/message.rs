@@ -68,9 +68,14 @@ fn said(path: &Path) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(len.saturating_sub(most)))?;
     (&file).take(most).read_to_end(&mut end)?;
     if len > most {
-        // Read again, it is the same message; only memory it takes no more.
-        file.write_all_at(&end, 0)?;
-        file.set_len(end.len() as u64)?;
+        // Read again, it is the same message; only memory it takes no more. The file may have
+        // holes and the memory may be used up: then what it holds must go first.
+        if file.write_all_at(&end, 0).is_err() {
+            file.set_len(0)?;
+            // Whoever reads it again finds less; the message of this end is known.
+            let _ = file.write_all_at(&end, 0);
+        }
+        file.set_len(file.metadata()?.len().min(most))?;
     }
     Ok(end)
 }

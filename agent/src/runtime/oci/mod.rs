@@ -14,6 +14,7 @@ pub mod cgroup;
 mod exec;
 mod layout;
 mod message;
+mod news;
 mod observe;
 mod pod;
 pub mod process;
@@ -40,6 +41,7 @@ use tokio::sync::mpsc;
 
 use self::cgroup::{Controller, Tree};
 use self::layout::Layout;
+use self::news::News;
 use self::pod::{Ears, Pod};
 use self::sandbox::{Program, Sandbox};
 use crate::runtime::{
@@ -100,7 +102,7 @@ pub struct OciRuntime {
     /// This program, through a mount that nobody can write to.
     helper: OwnedFd,
     pause: Program,
-    events: mpsc::Sender<RuntimeEvent>,
+    news: News,
     slots: Mutex<BTreeMap<Uid, Arc<Slot>>>,
 }
 
@@ -113,8 +115,7 @@ struct Slot {
 }
 
 impl OciRuntime {
-    /// Prepares directories and programs. Events that find no room in the channel are found again
-    /// by [`Runtime::list`].
+    /// Prepares directories and programs.
     pub fn new(
         config: &OciConfig,
         events: mpsc::Sender<RuntimeEvent>,
@@ -138,7 +139,7 @@ impl OciRuntime {
             tree,
             helper,
             pause,
-            events,
+            news: News::new(events),
             slots: Mutex::default(),
         })
     }
@@ -166,8 +167,11 @@ impl OciRuntime {
         if slot.leaving.load(Ordering::Relaxed) {
             return None;
         }
-        let ears = Ears::new(*uid, &self.tree, &self.layout, &self.events);
+        let ears = Ears::new(*uid, &self.tree, &self.layout, &self.news);
         let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
+        if let Some(sandbox) = &adopted {
+            self.end_commands(*uid, sandbox).await;
+        }
         *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
         known.clone()
     }

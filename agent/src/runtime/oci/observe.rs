@@ -9,7 +9,9 @@ use super::pod::{Pod, exit, key};
 use super::record::AttemptRecord;
 use super::sandbox::{Listing, kept_exits};
 use super::{OciRuntime, process, record};
-use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedState, RuntimeError};
+use crate::runtime::{
+    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedState, RuntimeError,
+};
 
 impl OciRuntime {
     pub(super) async fn observe(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
@@ -44,10 +46,7 @@ impl OciRuntime {
         let attempt = self.layout.attempt(id);
         let since = record::started(&attempt);
         if let Some(ended) = known.exit(key) {
-            return Some(ObservedState::Exited {
-                since,
-                exit: exit(&self.tree, &self.layout, id, &ended),
-            });
+            return Some(self.exited(id, since, &ended));
         }
         let starting = since.is_none() && known.is_alive(key, Role::Helper);
         if starting {
@@ -59,10 +58,7 @@ impl OciRuntime {
         if !known.is_alive(key, Role::Container) {
             // Created by a helper whose agent died before it could say so.
             if let Some(ended) = known.claim(key, pid, pod).await {
-                return Some(ObservedState::Exited {
-                    since,
-                    exit: exit(&self.tree, &self.layout, id, &ended),
-                });
+                return Some(self.exited(id, since, &ended));
             }
         }
         Some(match since {
@@ -70,6 +66,16 @@ impl OciRuntime {
             None if running => ObservedState::Created,
             _ => ObservedState::Unknown,
         })
+    }
+
+    fn exited(&self, id: &ContainerId, since: Option<BootTime>, ended: &Ended) -> ObservedState {
+        let exit = exit(&self.tree, &self.layout, id, ended);
+        let group = self.tree.container(id);
+        // As where its end is heard: nobody may have.
+        if group.processes().is_ok_and(|left| !left.is_empty()) {
+            let _ = group.kill();
+        }
+        ObservedState::Exited { since, exit }
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use mote_pause::wire::{Exit as Ended, Key, Name, Role};
 use mote_protocol::name::Uid;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::cgroup::Tree;
 use super::layout::Layout;
 use super::message;
+use super::news::News;
 use super::sandbox::{Sandbox, SandboxEvent};
 use crate::runtime::{BootTime, ContainerId, Exit, RuntimeEvent};
 
@@ -54,24 +55,19 @@ pub(super) struct Ears {
     uid: Uid,
     tree: Tree,
     layout: Layout,
-    events: mpsc::Sender<RuntimeEvent>,
+    news: News,
     execs: Mutex<BTreeMap<u32, oneshot::Sender<Ended>>>,
     over: AtomicBool,
     expected: AtomicBool,
 }
 
 impl Ears {
-    pub(super) fn new(
-        uid: Uid,
-        tree: &Tree,
-        layout: &Layout,
-        events: &mpsc::Sender<RuntimeEvent>,
-    ) -> Arc<Self> {
+    pub(super) fn new(uid: Uid, tree: &Tree, layout: &Layout, news: &News) -> Arc<Self> {
         Arc::new(Self {
             uid,
             tree: tree.clone(),
             layout: layout.clone(),
-            events: events.clone(),
+            news: news.clone(),
             execs: Mutex::default(),
             over: AtomicBool::new(false),
             expected: AtomicBool::new(false),
@@ -92,7 +88,7 @@ impl Ears {
             SandboxEvent::Died => {
                 self.end();
                 if !self.expected.load(Ordering::Relaxed) {
-                    self.tell(RuntimeEvent::SandboxDied { uid: self.uid });
+                    self.news.tell(RuntimeEvent::SandboxDied { uid: self.uid });
                 }
             }
         }
@@ -103,7 +99,10 @@ impl Ears {
             (Role::Container, Some(key)) => {
                 let id = container(self.uid, key);
                 let exit = exit(&self.tree, &self.layout, &id, ended);
-                self.tell(RuntimeEvent::Exited { id, exit });
+                // Without a namespace of process ids of its own, what it started would live on.
+                // Where that cannot be killed now, it is when the attempt is removed.
+                let _ = self.tree.container(&id).kill();
+                self.news.tell(RuntimeEvent::Exited { id, exit });
             }
             (Role::Exec, _) => {
                 if let Some(tell) = self.execs().remove(&ended.pid) {
@@ -121,11 +120,6 @@ impl Ears {
         self.execs().clear();
     }
 
-    /// A session must not wait: what finds no room is found by `list`.
-    fn tell(&self, event: RuntimeEvent) {
-        let _ = self.events.try_send(event);
-    }
-
     fn execs(&self) -> MutexGuard<'_, BTreeMap<u32, oneshot::Sender<Ended>>> {
         self.execs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,7 +130,8 @@ pub(super) fn key(id: &ContainerId) -> Option<Key> {
     Some(Key { name: Name::new(&id.name)?, attempt: id.attempt })
 }
 
-fn container(pod: Uid, key: &Key) -> ContainerId {
+/// The attempt that `mote-pause` calls so.
+pub(super) fn container(pod: Uid, key: &Key) -> ContainerId {
     ContainerId { pod, name: key.name.as_str().to_owned(), attempt: key.attempt }
 }
 

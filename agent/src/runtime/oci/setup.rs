@@ -32,7 +32,7 @@ impl OciRuntime {
         let slot = self.slot(&request.uid);
         slot.leaving.store(false, Ordering::Relaxed);
         let mut known = slot.pod.lock().await;
-        let ears = Ears::new(request.uid, &self.tree, &self.layout, &self.events);
+        let ears = Ears::new(request.uid, &self.tree, &self.layout, &self.news);
         let failed = |error| sandbox_error(&request.uid, &error);
         let mut sandbox = self.launch(&request.uid, &ears).await.map_err(failed)?;
         if wanted != Namespaces::NONE {

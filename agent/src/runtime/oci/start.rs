@@ -72,8 +72,12 @@ impl OciRuntime {
         let log = Layout::log(id).ok_or_else(|| never(id, "no container can have this name"))?;
         let log = LogFile { path: &log, limit: self.log_bytes, files: self.log_files };
         let order = Order::Start(Box::new(self.order(pod, request, &group)?));
-        let helper = self.run(pod, key, &group, &order, Some(log), &[]).await;
-        let mut reports = helper.map_err(|error| soon(id, &error))?;
+        let entrances = group.entrances().map_err(cgroup_error)?;
+        let (mut reports, report) = reports().map_err(|error| soon(id, &error))?;
+        let fds = [(REPORT_FD, report.as_fd())];
+        let helper = self.run(pod, key, &entrances, &order, Some(log), &fds).await;
+        helper.map_err(|error| soon(id, &error))?;
+        drop(report);
         let reported = timeout(PATIENCE, last(&mut reports)).await;
         match reported.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(Report::Started { process, at_ns }) => {
@@ -156,21 +160,19 @@ impl OciRuntime {
         })
     }
 
-    /// Has a helper started in a container's cgroup, with its order; returns where it reports.
+    /// Has a helper started that enters cgroups and finds its order, and what else it is given.
     pub(super) async fn run(
         &self,
         pod: &Pod,
         key: Key,
-        group: &Group,
+        entrances: &[OwnedFd],
         order: &Order,
         log: Option<LogFile<'_>>,
         more: &[(u8, BorrowedFd<'_>)],
-    ) -> io::Result<Receiver> {
+    ) -> io::Result<()> {
         let order_file = order_file(order)?;
-        let (reports, report) = pipe_with(PipeFlags::CLOEXEC)?;
-        let entrances = group.entrances().map_err(|error| io::Error::other(cause(&error)))?;
         let cgroups: Vec<_> = entrances.iter().map(AsFd::as_fd).collect();
-        let own = [(ORDER_FD, order_file.as_fd()), (REPORT_FD, report.as_fd())];
+        let own = [(ORDER_FD, order_file.as_fd())];
         let fds: Vec<_> = own.into_iter().chain(more.iter().copied()).collect();
         let op = match order {
             Order::Start(_) => "start",
@@ -186,9 +188,14 @@ impl OciRuntime {
             log,
         };
         let started = pod.sandbox.run(&helper).await;
-        started.map_err(|error| io::Error::other(cause(&error)))?;
-        Receiver::from_owned_fd(reports)
+        started.map(drop).map_err(|error| io::Error::other(cause(&error)))
     }
+}
+
+/// Where a helper reports, and what it is given for that.
+pub(super) fn reports() -> io::Result<(Receiver, OwnedFd)> {
+    let (reports, report) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((Receiver::from_owned_fd(reports)?, report))
 }
 
 /// The order, in a file of no name.

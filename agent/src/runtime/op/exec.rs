@@ -32,7 +32,7 @@ use super::order::Exec;
 use super::report::Phase;
 use super::start::outcome;
 use super::tenant::Tenant;
-use super::{Failure, Reporter, now};
+use super::{Failure, Reporter, now, output};
 use crate::runtime::ProcessId;
 use crate::runtime::oci::process;
 use crate::sys;
@@ -46,6 +46,7 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
     let tenant = Tenant::read(&order.attempt)
         .map_err(failed("read with what the container's processes begin"))?;
     join(order.container, &tenant).map_err(failed("enter the container"))?;
+    output::give_to(tenant.uid).map_err(failed("give the command its output"))?;
     // Before the user's rights are given up, as for the container's own process: who asks for a
     // directory may name one that the user cannot enter.
     let entered = std::env::set_current_dir(&tenant.cwd);
@@ -116,7 +117,10 @@ fn confine(tenant: &Tenant) -> io::Result<()> {
     let permitted = CapabilitySet::from_bits_retain(tenant.permitted);
     let inheritable = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;
-    Ok(clear_ambient_capability_set()?)
+    clear_ambient_capability_set()?;
+    // Another user is what the machine's `fs.suid_dumpable` says, which may let the container's
+    // processes look into this one, and it still holds files of the agent.
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// Takes every capability that this kernel knows from the bounding set, but for `kept`.

@@ -17,6 +17,7 @@ mod devices;
 mod exec;
 mod executor;
 pub mod order;
+mod output;
 pub mod report;
 mod rootfs;
 pub mod seccomp;

@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount,
@@ -144,6 +145,32 @@ pub(super) fn read_inside(root: &Path, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Makes a directory in the image, with those above it that are not there, without leaving its
+/// root, whatever links are in it.
+pub(super) fn make_directory(root: &Path, path: &str) -> io::Result<()> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let open = |path: &Path| openat2(&root, path, flags, Mode::empty(), resolve);
+    let mut reached = PathBuf::from("/");
+    let mut parent = open(&reached)?;
+    for part in Path::new(path).components() {
+        let name = match part {
+            Component::Normal(_) | Component::ParentDir => part.as_os_str(),
+            _ => continue,
+        };
+        reached.push(name);
+        parent = match open(&reached) {
+            // A link that leads nowhere is no place for a directory: then this fails.
+            Err(Errno::NOENT) => {
+                mkdirat(&parent, name, Mode::from_raw_mode(0o755)).and_then(|()| open(&reached))?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(())
+}
+
 /// Takes the machine's cgroups away from libcontainer: it would parse the mount table for each
 /// controller and move processes that are where they belong. On an empty tmpfs it finds nothing to
 /// do. What of them the container shall see must be mounted elsewhere before.
@@ -231,5 +258,29 @@ mod tests {
         assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "inside");
         assert_eq!(read_inside(root.path(), "/etc/group").unwrap(), "inside");
         assert_eq!(read_inside(root.path(), "/etc").unwrap(), "", "a directory");
+    }
+
+    #[test]
+    fn a_directory_is_made_inside_its_root_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        for directory in [&root.join("srv"), &outside] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        symlink("/srv", root.join("data")).unwrap();
+        symlink(&outside, root.join("out")).unwrap();
+        symlink("../../../../..", root.join("up")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        for path in ["", "/", "/srv", "/data/a/b", "/up/c/./d", "/srv/../../e"] {
+            make_directory(&root, path).unwrap();
+        }
+        for made in ["srv/a/b", "c/d", "e"] {
+            assert!(root.join(made).is_dir(), "{made}");
+        }
+        for path in ["/out/x", "/file/x", "/out"] {
+            make_directory(&root, path).unwrap_err();
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -16,7 +16,7 @@ use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
 use super::tenant::Tenant;
-use super::{Failure, Reporter, devices, now, process_id, rootfs};
+use super::{Failure, Reporter, devices, now, output, process_id, rootfs};
 use crate::runtime::oci::bundle;
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
@@ -25,11 +25,16 @@ const CGROUP_STAGE: &str = "cgroup";
 pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let root = order.attempt.join(ROOT);
     mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
+    rootfs::make_directory(&root, &order.cwd).map_err(|error| {
+        Failure::of(&format!("create the working directory `{}`", order.cwd), &error)
+    })?;
     let spec = configure(order, &root)?;
     let tenant = Tenant::of(&spec)?;
     tenant
         .write(&order.attempt)
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
+    output::give_to(tenant.uid)
+        .map_err(|error| Failure::of("give the container its output", &error))?;
     let (mut outcome, mut container) = create(order, &tenant)?;
     let pid = container.state.pid.unwrap_or(0);
     let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;

@@ -8,8 +8,9 @@ use mote_protocol::stream::{StreamFrame, StreamPart, cost};
 #[derive(Debug)]
 pub(super) struct Stream {
     expected: u64,
-    /// Granted so far, and used up by what was printed.
+    /// Granted so far, and used up by what came and by what was printed.
     granted: u64,
+    came: u64,
     used: u64,
     /// Frames said to the node.
     said: u64,
@@ -29,31 +30,40 @@ pub(super) enum Taken {
     },
 }
 
-/// A frame is missing, so that what follows would be another text.
+/// What cannot be read on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("part {expected} of the log was lost on the way (part {found} came)")]
-pub(super) struct Missing {
-    expected: u64,
-    found: u64,
+pub(super) enum Broken {
+    /// A frame is missing, so that what follows would be another text.
+    #[error("part {expected} of the log was lost on the way (part {found} came)")]
+    Missing { expected: u64, found: u64 },
+    /// What nobody asked for is not kept.
+    #[error("the node sent more of the log than it was granted")]
+    Excess,
 }
 
 impl Stream {
     /// A stream that is opened with the credit of a whole window.
     pub(super) const fn new() -> Self {
-        Self { expected: 0, granted: STREAM_WINDOW, used: 0, said: 0, ended: false }
+        Self { expected: 0, granted: STREAM_WINDOW, came: 0, used: 0, said: 0, ended: false }
     }
 
     /// Takes a frame in.
-    pub(super) fn take(&mut self, frame: StreamFrame) -> Result<Taken, Missing> {
+    pub(super) fn take(&mut self, frame: StreamFrame) -> Result<Taken, Broken> {
         if frame.sequence < self.expected {
             return Ok(Taken::Nothing);
         }
         if frame.sequence > self.expected {
-            return Err(Missing { expected: self.expected, found: frame.sequence });
+            return Err(Broken::Missing { expected: self.expected, found: frame.sequence });
         }
         self.expected += 1;
         Ok(match frame.part {
-            StreamPart::Data(text) => Taken::Text(text),
+            StreamPart::Data(text) => {
+                self.came = self.came.saturating_add(cost(text.len()));
+                if self.came > self.granted {
+                    return Err(Broken::Excess);
+                }
+                Taken::Text(text)
+            }
             StreamPart::Credit(_) => Taken::Nothing,
             StreamPart::End { reason, message } => {
                 self.ended = true;
@@ -105,7 +115,7 @@ mod tests {
         let mut stream = Stream::new();
         assert_eq!(stream.take(data(0, b"a")), Ok(Taken::Text(b"a".to_vec())));
         assert_eq!(stream.take(data(0, b"a")), Ok(Taken::Nothing));
-        assert_eq!(stream.take(data(2, b"c")), Err(Missing { expected: 1, found: 2 }));
+        assert_eq!(stream.take(data(2, b"c")), Err(Broken::Missing { expected: 1, found: 2 }));
         assert_eq!(stream.take(data(1, b"b")), Ok(Taken::Text(b"b".to_vec())));
     }
 
@@ -123,5 +133,22 @@ mod tests {
             }
         }
         assert!(grants < 100, "{grants} messages for 10,000");
+    }
+
+    #[test]
+    fn what_was_not_granted_is_refused() {
+        let mut stream = Stream::new();
+        let text = vec![b'x'; 1000];
+        let (granted, mut sequence) = (STREAM_WINDOW / cost(text.len()), 0);
+        for _ in 0..granted {
+            assert_eq!(stream.take(data(sequence, &text)), Ok(Taken::Text(text.clone())));
+            sequence += 1;
+        }
+        assert_eq!(stream.take(data(sequence, &text)), Err(Broken::Excess));
+        let mut stream = Stream::new();
+        for sequence in 0..10 * granted {
+            assert_eq!(stream.take(data(sequence, &text)), Ok(Taken::Text(text.clone())));
+            stream.printed(text.len());
+        }
     }
 }

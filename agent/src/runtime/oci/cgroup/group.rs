@@ -74,6 +74,26 @@ impl Group {
             .collect()
     }
 
+    /// Opens the entrances for one that joins `pid`, a process in it: the same, unless the
+    /// container made groups of its own below, on v2 with limits. Then there is no room in this
+    /// one any more (`EBUSY`), and the group of that process is meant.
+    pub fn entrances_beside(&self, pid: i32) -> Result<Vec<OwnedFd>, CgroupError> {
+        let below = |hierarchy: &Hierarchy, directory: &Path| {
+            let divided = fs::read(directory.join("cgroup.subtree_control"));
+            if !hierarchy.unified || divided.unwrap_or_default().trim_ascii().is_empty() {
+                return None;
+            }
+            let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+            directory_below(&text, &self.path).map(|path| hierarchy.mount.join(path))
+        };
+        self.directories()
+            .map(|(hierarchy, directory)| {
+                let directory = below(hierarchy, &directory).unwrap_or(directory);
+                open(&directory.join("cgroup.procs")).map(OwnedFd::from)
+            })
+            .collect()
+    }
+
     /// Moves a process into it.
     pub fn enter(&self, pid: i32) -> Result<(), CgroupError> {
         let pid = pid.to_string();
@@ -229,6 +249,12 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     open(path)?.write_all(value.as_bytes()).map_err(error("write cgroup file", path))
 }
 
+/// The group of a process on v2, out of its `/proc/PID/cgroup`, if that is `path` or below it.
+fn directory_below<'a>(cgroup: &'a str, path: &str) -> Option<&'a str> {
+    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Path::new(own).starts_with(path).then_some(own)
+}
+
 fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
     let file = directory.join("cgroup.procs");
     match fs::read_to_string(&file) {
@@ -272,4 +298,42 @@ fn subdirectories(directory: &Path) -> Vec<PathBuf> {
 fn gone(failed: &io::Error) -> bool {
     failed.kind() == ErrorKind::NotFound
         || failed.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_group_below_is_joined_instead() {
+        let of = |line| directory_below(line, "mote.slice/pod1/web-0");
+        let below = "12:cpu:/x\n0::/mote.slice/pod1/web-0/init\n";
+        assert_eq!(of(below), Some("mote.slice/pod1/web-0/init"));
+        assert_eq!(of("0::/mote.slice/pod1/web-0\n"), Some("mote.slice/pod1/web-0"));
+        for elsewhere in ["", "0::/\n", "0::/mote.slice/pod1/web-01\n", "3:pids:/mote.slice\n"] {
+            assert_eq!(of(elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_divided_group_is_entered_where_its_first_process_is() {
+        let mount = tempfile::tempdir().unwrap();
+        let pid = std::process::id().cast_signed();
+        let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let Some(own) = directory_below(&text, "") else { return };
+        let child = mount.path().join(own);
+        fs::create_dir_all(&child).unwrap();
+        fs::write(child.join("cgroup.procs"), "").unwrap();
+        let hierarchy =
+            Hierarchy { mount: mount.path().to_owned(), subsystems: Vec::new(), unified: true };
+        let group = Group::new(&Hierarchies(vec![hierarchy]), &[], String::new());
+        let entered = |subtree: &str| {
+            fs::write(mount.path().join("cgroup.subtree_control"), subtree).unwrap();
+            group.entrances_beside(pid).is_ok()
+        };
+        // At the top there is nothing to enter.
+        let whole = own.is_empty();
+        assert_eq!(entered("\n"), whole);
+        assert!(entered("memory\n"));
+    }
 }

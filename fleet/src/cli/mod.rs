@@ -242,6 +242,9 @@ pub struct DeleteArgs {
     /// On every node that has it
     #[arg(long, conflicts_with = "node")]
     pub all_nodes: bool,
+    /// What was applied to this group, on every node of it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["node", "all_nodes"])]
+    pub group: Option<GroupName>,
     /// Seconds that containers get to end
     #[arg(long, value_name = "SECONDS")]
     pub grace_period: Option<u32>,

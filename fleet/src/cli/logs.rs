@@ -22,6 +22,9 @@ pub struct LogsArgs {
     /// The pod: NAME or pod/NAME
     #[arg(value_name = "POD")]
     pub pod: String,
+    /// The container, as with -c
+    #[arg(value_name = "CONTAINER", conflicts_with_all = ["container", "all_containers"])]
+    pub container_name: Option<String>,
     /// The container; else the pod's default or first one
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_containers")]
     pub container: Option<String>,

@@ -2,6 +2,7 @@
 
 mod config;
 mod duration;
+mod get_events;
 mod logs;
 
 use std::path::PathBuf;
@@ -177,7 +178,7 @@ Examples:
   mote get pod web --node pi-7 -o yaml
   mote get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'")]
 pub struct GetArgs {
-    /// pods or nodes, and names; or TYPE/NAME
+    /// pods, nodes or events, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// wide, json, yaml, name, jsonpath=TEMPLATE or jsonpath-file=FILE
@@ -242,6 +243,9 @@ pub struct DeleteArgs {
     /// On every node that has it
     #[arg(long, conflicts_with = "node")]
     pub all_nodes: bool,
+    /// What was applied to this group, on every node of it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["node", "all_nodes"])]
+    pub group: Option<GroupName>,
     /// Seconds that containers get to end
     #[arg(long, value_name = "SECONDS")]
     pub grace_period: Option<u32>,
@@ -367,34 +371,4 @@ pub struct VersionArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_sound_and_its_help_names_every_command() {
-        let mut command = Cli::command();
-        command.clone().debug_assert();
-        let help = command.render_help().to_string();
-        for subcommand in command.get_subcommands() {
-            let line = format!(
-                "\n  {:<11} {}",
-                subcommand.get_name(),
-                subcommand.get_about().expect("about")
-            );
-            assert!(help.contains(&line), "{line}\n{help}");
-        }
-    }
-
-    #[test]
-    fn the_help_of_a_command_shows_its_own_flags_before_those_of_all() {
-        let mut command = Cli::command();
-        command.build();
-        for subcommand in command.get_subcommands_mut() {
-            let help = subcommand.render_help().to_string();
-            let (own, global) = help.split_once("\nGlobal Options:\n").expect("a heading");
-            assert!(own.contains("\nOptions:\n") && !own.contains("--config"), "{help}");
-            assert!(global.contains("--config") && global.contains("--namespace"), "{help}");
-        }
-    }
-}
+mod tests;

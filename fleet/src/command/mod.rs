@@ -116,7 +116,10 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
     let invocation = Invocation { global: cli.global };
     match cli.command {
         Command::Apply(args) => apply::run(&args, &invocation, console).await,
-        Command::Get(args) => get::run(&args, &invocation, console).await,
+        Command::Get(args) => match args.as_events() {
+            Some(events) => events::run(&events?, &invocation, console).await,
+            None => get::run(&args, &invocation, console).await,
+        },
         Command::Delete(args) => delete::run(&args, &invocation, console).await,
         Command::Describe(args) => describe::run(&args, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,

@@ -6,6 +6,7 @@
 
 pub mod document;
 pub mod source;
+mod unhonoured;
 pub mod update;
 pub mod validate;
 
@@ -97,6 +98,8 @@ pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
     let pod = Pod { meta: header.meta, spec, ..Pod::default() };
     if findings.errors.is_empty() {
         validate::pod(&pod, &mut findings);
+        let root = Path::root("");
+        unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
     }
     let names = read_names(&name, &header.namespace, node.as_deref(), &mut findings);
     match names {

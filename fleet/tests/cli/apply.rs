@@ -229,3 +229,17 @@ fn a_dry_run_asks_nobody() {
     let yaml = run(&["-o", "yaml"]);
     assert!(yaml.contains("  containers:\n  - image: a\n    name: main\n"), "{yaml}");
 }
+
+#[test]
+fn a_node_or_group_that_nobody_knows_is_told_and_asked_all_the_same() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node_in("pi-7", Some(&["kiosk"]));
+    let file = fleet.file("web.yaml", &pod("web", "a"));
+    let ran = fleet.mote(&["apply", "-f", &file, "--node", "pi-77"]);
+    assert_eq!(ran.err, "Warning: no node \"pi-77\" is known to the broker\n");
+    assert_eq!(ran.ok(), "pod/web created (node pi-77): sent, node offline\n");
+    let ran = fleet.mote(&["apply", "-f", &file, "--group", "kisok"]);
+    assert_eq!(ran.err, "Warning: no node of group \"kisok\" is known to the broker\n");
+    let ran = fleet.mote(&["apply", "-f", &file, "--group", "kiosk"]);
+    assert_eq!(ran.err, "");
+}

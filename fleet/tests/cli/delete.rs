@@ -113,3 +113,25 @@ fn pods_are_selected_by_label() {
     );
     assert_eq!(fleet.mote(&["get", "pods", "-o", "name"]).ok(), "pod/a\n");
 }
+
+#[test]
+fn what_was_applied_to_all_or_a_group_is_not_deleted_by_one_node() {
+    let fleet = TestFleet::start();
+    let (_a, _b) = (fleet.node("pi-7"), fleet.node("pi-8"));
+    let file = fleet.file("x.yaml", &pod("web", "a"));
+    fleet.mote(&["apply", "-f", &file, "--all"]).ok();
+    let error = fleet.mote(&["delete", "pod", "web", "--node", "pi-7"]).failed();
+    let told = "error: pod \"web\" was applied to all nodes; delete it there with --all-nodes\n";
+    assert_eq!(error, told);
+    assert_eq!(fleet.mote(&["get", "pods", "-o", "name"]).ok(), "pod/web\npod/web\n");
+    let out = fleet.mote(&["delete", "pod", "web", "--all-nodes"]).ok();
+    assert_eq!(out.lines().count(), 2, "{out}");
+
+    let file = fleet.file("y.yaml", &pod("edge", "a"));
+    fleet.mote(&["apply", "-f", &file, "--group", "gateways", "--wait=false"]).ok();
+    let error = fleet.mote(&["delete", "pod", "edge", "--group", "others"]).failed();
+    assert_eq!(error, "Error from server (NotFound): pods \"edge\" not found\n");
+    let out = fleet.mote(&["delete", "pod", "edge", "--group", "gateways", "--force"]).ok();
+    assert!(out.starts_with("pod \"edge\" force deleted"), "{out}");
+    assert_eq!(fleet.mote(&["get", "pods", "-o", "name"]).ok(), "");
+}

@@ -83,9 +83,12 @@ fn a_broker_that_does_not_know_us_says_so() {
     fleet.mote(&["get", "pods"]).ok();
     let file = fleet.file("web.yaml", &crate::fleet::pod("web", "a"));
     let error = fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]).failed();
+    let error = error.strip_prefix("Warning: no node \"pi-7\" is known to the broker\n");
     assert_eq!(
         error,
-        "Error from server (Forbidden): the broker does not allow this user to publish to mote/v1/lab/pi-7/spec/pod/default/web\n"
+        Some(
+            "Error from server (Forbidden): the broker does not allow this user to publish to mote/v1/lab/pi-7/spec/pod/default/web\n"
+        )
     );
 }
 

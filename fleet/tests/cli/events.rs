@@ -6,7 +6,8 @@ use mote_protocol::event::Event;
 use mote_protocol::topic::Topic;
 
 use crate::fleet::TestFleet;
-use crate::node::{Behaviour, backed_off};
+use crate::node::Behaviour;
+use crate::told::backed_off;
 
 #[test]
 fn nodes_are_asked_for_what_happened() {
@@ -63,4 +64,16 @@ fn watching_shows_what_happens() {
     assert!(shown.contains("Warning   Started   Pod/web"), "{shown}");
     child.kill().expect("it runs");
     child.wait().expect("it ends");
+}
+
+#[test]
+fn events_are_got_as_well() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    fleet.mote(&["wait", "node/pi-7", "--for=condition=Ready"]).ok();
+    let words = ["-A", "--no-headers", "-o", "json"];
+    let got = |first: &[&str]| fleet.mote(&[first, &words].concat()).ok();
+    assert_eq!(got(&["get", "ev"]), got(&["events"]));
+    let error = fleet.mote(&["get", "events", "web"]).failed();
+    assert!(error.starts_with("error: events have no names"), "{error}");
 }

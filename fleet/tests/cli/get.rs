@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 
 use crate::fleet::{TestFleet, pod};
+use crate::node::Behaviour;
 
 #[test]
 fn tables_have_kubectls_columns() {
@@ -218,4 +219,21 @@ fn waiting_ends_when_it_is_so_or_when_time_is_up() {
     );
     let error = wait(&["--for=luck"]).failed();
     assert!(error.starts_with("error: unrecognized condition: \"luck\""), "{error}");
+}
+
+#[test]
+fn pods_of_several_nodes_are_told_apart_and_a_refused_pod_is_called_so() {
+    let fleet = TestFleet::start();
+    let _a = fleet.node("pi-7");
+    let file = fleet.file("web.yaml", &pod("web", "a"));
+    let ran = fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]);
+    assert_eq!(ran.err, "");
+    let table = fleet.mote(&["get", "pods"]).ok();
+    assert!(table.lines().all(|line| line.split_whitespace().count() == 5), "{table}");
+    let _b = fleet.node_that("pi-8", Behaviour::Refuses);
+    fleet.mote(&["apply", "-f", &file, "--node", "pi-8"]).failed();
+    let table = fleet.mote(&["get", "pods"]).ok();
+    let ends: Vec<_> = table.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(ends, ["NODE", "pi-7", "pi-8"], "{table}");
+    assert!(table.contains("Refused:Unsupported"), "{table}");
 }

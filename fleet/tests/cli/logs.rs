@@ -38,6 +38,7 @@ fn of_several_containers_the_first_is_shown_unless_others_are_named() {
     assert_eq!(ran.err, "Defaulted container \"main\" out of: main, side, prepare (init)\n");
     let ran = fleet.mote(&["logs", "web", "-c", "side", "--tail=1"]);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("side 0\n", ""));
+    assert_eq!(fleet.mote(&["logs", "web", "side", "--tail=1"]).ok(), "side 0\n");
     let all = fleet.mote(&["logs", "web", "--all-containers", "--tail=1"]).ok();
     assert_eq!(all, "prepare 0\nmain 0\nside 0\n");
 }

@@ -13,3 +13,4 @@ mod node;
 mod scale;
 mod streams;
 mod tls;
+mod told;

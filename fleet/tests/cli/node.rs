@@ -6,23 +6,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mote_protocol::command::{Answer, Command, Reply, Request};
-use mote_protocol::event::{Event, EventType, Involved};
+use mote_protocol::event::Event;
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
+use mote_protocol::name::{FleetName, GroupName, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
     Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeInfo, NodeStatus, Session, Will,
 };
 use mote_protocol::object::{Intent, Object, Pod};
-use mote_protocol::status::{
-    Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
-    Refusal,
-};
+use mote_protocol::status::{PodStatus, Refusal};
 use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event as Turn, EventLoop, MqttOptions};
 
 use crate::streams::Streams;
+use crate::told::{backed_off, running};
 
 /// What a node makes of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,53 +351,4 @@ impl Life {
         self.uids.insert(key.clone(), uid);
         running(accepted, uid, pod)
     }
-}
-
-/// A container of the pod `web` that was started again and again.
-pub(crate) fn backed_off() -> Event {
-    Event {
-        sequence: 1,
-        first: 300,
-        last: 590,
-        count: 4,
-        event_type: EventType::Warning,
-        involved: Involved::Object {
-            kind: Kind::Pod,
-            namespace: "default".into(),
-            name: "web".into(),
-            uid: None,
-            field: "spec.containers{main}".into(),
-        },
-        reason: "BackOff".into(),
-        message: "Back-off restarting failed container".into(),
-        ..Event::default()
-    }
-}
-
-/// A pod whose containers all run.
-pub(crate) fn running(accepted: mote_protocol::object::Revision, uid: Uid, pod: &Pod) -> PodStatus {
-    let mut conditions = Conditions::default();
-    for condition in PodCondition::ALL {
-        conditions.set(condition, true);
-    }
-    let mut status = PodStatus {
-        accepted,
-        uid: Some(uid),
-        phase: Phase::Running,
-        started: 590,
-        conditions,
-        ..PodStatus::default()
-    };
-    status.addresses.push("10.88.0.2".parse().expect("ip")).expect("room");
-    for container in &pod.spec.containers {
-        let told = ContainerStatus {
-            name: container.name.as_str().into(),
-            flags: ContainerStatus::pack(ContainerRole::App, true, true),
-            image: Some([0xab; 32]),
-            state: ContainerState::Running { since: 1 },
-            ..ContainerStatus::default()
-        };
-        status.containers.push(told).expect("room");
-    }
-    status
 }

@@ -6,7 +6,7 @@ use mote_protocol::pod::Container;
 use mote_protocol::topic::Topic;
 
 use crate::fleet::{TestFleet, pod};
-use crate::node::running;
+use crate::told::running;
 
 /// More than brokers hold for a slow subscriber by default (mosquitto: 1000).
 const PODS: u64 = 3000;

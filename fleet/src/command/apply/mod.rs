@@ -59,6 +59,9 @@ pub async fn run(
     for manifest in &manifests {
         let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
         for scope in target::scopes(&link.fleet, manifest, &args.target)? {
+            if let Some(stranger) = target::stranger(&link.fleet, &scope) {
+                console.warn(format_args!("{stranger} is known to the broker"))?;
+            }
             match publish(args, &mut link, manifest, namespace, &scope).await {
                 Ok(plan) => applying.push((plan, manifest)),
                 Err(error) => {

@@ -6,6 +6,7 @@ use mote_protocol::topic::Scope;
 use crate::cli::Target;
 use crate::manifest::Manifest;
 use crate::view::Fleet;
+use crate::view::node::Node;
 
 /// The scopes of a manifest: what the command says, else what the manifest says.
 pub(super) fn scopes(
@@ -49,6 +50,20 @@ pub(super) fn scopes(
             manifest.source,
             known(fleet)
         )),
+    }
+}
+
+/// Of whom nothing is known in a scope; `None` where somebody is, or may be. It may still come.
+pub(super) fn stranger(fleet: &Fleet, scope: &Scope) -> Option<String> {
+    match scope {
+        Scope::Node(name) => {
+            (!fleet.nodes.contains_key(name)).then(|| format!("no node \"{name}\""))
+        }
+        Scope::Group(group) => {
+            let is_in = |node: &Node| node.is_in(group) != Some(false);
+            (!fleet.nodes.values().any(is_in)).then(|| format!("no node of group \"{group}\""))
+        }
+        Scope::All => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! An empty payload only clears a topic; no node takes it for a deletion.
 
 mod node;
+mod places;
 mod tombstone;
 
 use std::time::Duration;
@@ -14,7 +15,6 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::topic::{Address, Scope, Topic};
 use tokio::time::Instant;
 
-use super::get::several;
 use super::resource::{Resource, Selection};
 use super::{Invocation, Link, Outcome, get, now_s, unix_now};
 use crate::broker::Retain;
@@ -23,7 +23,6 @@ use crate::context::Context;
 use crate::failure::ServerError;
 use crate::manifest::{self, document, source};
 use crate::output::console::Console;
-use crate::view::pod::PodView;
 use tombstone::{End, Gone};
 
 /// What a node gets on top of the grace period to say that a pod is gone.
@@ -71,7 +70,8 @@ fn from_files<'a>(
             let mut context = context.clone();
             context.namespace = manifest.namespace.unwrap_or(context.namespace);
             let mut args = std::borrow::Cow::Borrowed(args);
-            if let Some(node) = manifest.node.filter(|_| args.node.is_none() && !args.all_nodes) {
+            let placed = args.node.is_some() || args.all_nodes || args.group.is_some();
+            if let Some(node) = manifest.node.filter(|_| !placed) {
                 args.to_mut().node = Some(node);
             }
             found.push((context, Selection::Pods(vec![manifest.name]), args));
@@ -96,20 +96,9 @@ async fn pods(
     let mut link = invocation.connect(context).await?;
     let filters = scope.filters(&link);
     link.list(&filters).await?;
-    let mut outcome = Outcome::Done;
-    if !args.ignore_not_found {
-        for error in scope.missing(&link.fleet) {
-            console.fail(&error.into())?;
-            outcome = Outcome::Failed;
-        }
-    }
-    let found = scope.pods(&link.fleet);
-    if !args.all_nodes && several(&scope, &found, console)? {
-        return Ok(Outcome::Failed);
-    }
-    let places: Vec<_> = found.iter().map(|pod| (pod.key.clone(), target(pod))).collect();
+    let (places, mut outcome) = places::find(args, &scope, &link.fleet, console)?;
     let mut ends = Vec::new();
-    for (key, scope) in dedup(places) {
+    for (key, scope) in places {
         match publish(args, &mut link, &key, &scope).await {
             Ok(end) => ends.push(end),
             Err(error) => {
@@ -124,17 +113,6 @@ async fn pods(
     get::sweep(&mut link).await?;
     link.session.close().await;
     Ok(outcome)
-}
-
-/// Where the tombstone of a pod belongs: where it was asked for.
-fn target(pod: &PodView<'_>) -> Scope {
-    pod.asked_in.cloned().unwrap_or_else(|| pod.scope.clone())
-}
-
-fn dedup(mut places: Vec<(ObjectKey, Scope)>) -> Vec<(ObjectKey, Scope)> {
-    places.sort();
-    places.dedup();
-    places
 }
 
 async fn publish(

@@ -218,7 +218,8 @@ fn print_table(
     console: &mut Console,
 ) -> anyhow::Result<()> {
     let now = now_s();
-    let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels);
+    let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels)
+        .telling_apart(pods);
     let (headings, rows): (_, Vec<_>) = match scope.selection.resource() {
         Resource::Pods => {
             (columns.pod_headings(), pods.iter().map(|pod| columns.pod_row(pod, now)).collect())

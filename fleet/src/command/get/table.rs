@@ -1,6 +1,6 @@
 //! The columns of `get`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mote_protocol::name::NodeName;
 use mote_protocol::node::NodeAddress;
@@ -16,11 +16,20 @@ pub(super) struct Columns {
     pub wide: bool,
     pub namespace: bool,
     pub labels: bool,
+    /// The node of each pod, also where the table is not wide.
+    pub node: bool,
 }
 
 impl Columns {
     pub(super) fn new(output: Option<&OutputFormat>, namespace: bool, labels: bool) -> Self {
-        Self { wide: output == Some(&OutputFormat::Wide), namespace, labels }
+        Self { wide: output == Some(&OutputFormat::Wide), namespace, labels, node: false }
+    }
+
+    /// With the nodes where the pods are on more than one: names alone would not tell them apart.
+    pub(super) fn telling_apart(mut self, pods: &[PodView<'_>]) -> Self {
+        self.node =
+            !self.wide && pods.iter().map(PodView::place).collect::<BTreeSet<_>>().len() > 1;
+        self
     }
 
     pub(super) fn pod_headings(&self) -> Vec<&'static str> {
@@ -31,6 +40,9 @@ impl Columns {
         headings.extend(["NAME", "READY", "STATUS", "RESTARTS", "AGE"]);
         if self.wide {
             headings.extend(["IP", "NODE", "NOMINATED NODE", "READINESS GATES"]);
+        }
+        if self.node {
+            headings.push("NODE");
         }
         if self.labels {
             headings.push("LABELS");
@@ -56,6 +68,9 @@ impl Columns {
             let address = pod.status().and_then(|status| status.addresses.first());
             row.push(address.map_or_else(none, ToString::to_string));
             row.extend([pod.place(), none(), none()]);
+        }
+        if self.node {
+            row.push(pod.place());
         }
         if self.labels {
             row.push(labels(pod.pod.as_ref().map(|pod| &pod.meta.labels)));

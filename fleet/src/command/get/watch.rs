@@ -53,7 +53,12 @@ type Rows = BTreeMap<String, (Vec<String>, String)>;
 
 fn rows(args: &GetArgs, scope: &Scope<'_>, link: &Link) -> anyhow::Result<Rows> {
     let now = now_s();
-    let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels);
+    let pods = match scope.selection.resource() {
+        Resource::Pods => scope.pods(&link.fleet),
+        Resource::Nodes => Vec::new(),
+    };
+    let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels)
+        .telling_apart(&pods);
     let mut rows = Rows::new();
     let mut add =
         |name: String, row: Vec<String>, age: usize, value: &dyn Fn() -> serde_json::Value| {
@@ -70,13 +75,17 @@ fn rows(args: &GetArgs, scope: &Scope<'_>, link: &Link) -> anyhow::Result<Rows> 
             let mut key = row;
             if age < key.len() {
                 key.remove(age);
+                // Nor is the column that comes with a second node; the name has the node.
+                if columns.node && age < key.len() {
+                    key.remove(age);
+                }
             }
             rows.insert(name, (key, text));
             anyhow::Ok(())
         };
     match scope.selection.resource() {
         Resource::Pods => {
-            for pod in scope.pods(&link.fleet) {
+            for pod in pods {
                 let name = format!("{}/{}/{}", pod.key.namespace, pod.key.name, pod.place());
                 let row = columns.pod_row(&pod, now);
                 add(name, row, 4 + usize::from(columns.namespace), &|| pod_value(&pod, now))?;

@@ -136,7 +136,11 @@ fn find(
     let (Presence::Online | Presence::Silent { .. }, Some(session)) = heard else {
         bail!("node {node} is offline: its logs can be read when it is back");
     };
-    let chosen = select::choose(view, args.container.as_deref(), args.all_containers)?;
+    let chosen = select::choose(
+        view,
+        args.container.as_deref().or(args.container_name.as_deref()),
+        args.all_containers,
+    )?;
     Ok(Some((Place { node: node.clone(), session }, chosen)))
 }
 

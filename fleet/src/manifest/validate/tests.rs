@@ -181,3 +181,52 @@ fn fields_without_effect_are_reported_by_path() {
         ]
     );
 }
+
+/// Paths of what a pod asks for in vain.
+fn ignored_of(spec: &str) -> Vec<String> {
+    let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{{spec}}}\n");
+    let manifest = read(&document(&text)).expect("valid");
+    manifest.ignored.into_iter().map(|ignored| ignored.path).collect()
+}
+
+#[test]
+fn fields_that_no_node_acts_on_are_all_told() {
+    let spec = "containers: [{name: a, image: a, stdin: true, stdinOnce: true, tty: true}], \
+                subdomain: x, imagePullSecrets: [{name: x}], serviceAccountName: x, \
+                priorityClassName: x, tolerations: [{key: a, operator: Exists}], \
+                dnsPolicy: Default, dnsConfig: {searches: [x]}, schedulerName: x, \
+                hostAliases: [{ip: 10.0.0.1, hostnames: [x]}], setHostnameAsFQDN: true, \
+                affinity: {nodeAffinity: {}}";
+    let mut found = ignored_of(spec);
+    found.sort();
+    let expected = [
+        "affinity",
+        "containers[0].stdin",
+        "containers[0].stdinOnce",
+        "containers[0].tty",
+        "dnsConfig",
+        "dnsPolicy",
+        "hostAliases",
+        "imagePullSecrets",
+        "priorityClassName",
+        "schedulerName",
+        "serviceAccountName",
+        "setHostnameAsFQDN",
+        "subdomain",
+        "tolerations",
+    ];
+    assert_eq!(found, expected.map(|field| format!("spec.{field}")));
+}
+
+#[test]
+fn the_defaults_that_an_api_server_fills_in_are_not_told() {
+    let spec = "containers: [{name: a, image: a, stdin: false, tty: false, resources: {}, \
+                imagePullPolicy: Always, terminationMessagePath: /dev/termination-log, \
+                terminationMessagePolicy: File}], dnsPolicy: ClusterFirst, restartPolicy: Always, \
+                schedulerName: default-scheduler, serviceAccountName: default, \
+                serviceAccount: default, enableServiceLinks: true, securityContext: {}, \
+                preemptionPolicy: PreemptLowerPriority, priority: 0, \
+                terminationGracePeriodSeconds: 30, tolerations: [{effect: NoExecute, \
+                key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]";
+    assert_eq!(ignored_of(spec), Vec::<String>::new());
+}

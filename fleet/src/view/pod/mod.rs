@@ -3,7 +3,8 @@
 use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey, Uid};
 use mote_protocol::object::{Intent, Object, Pod};
 use mote_protocol::status::{
-    Conditions, ContainerRole, ContainerState, ContainerStatus, PodCondition, PodStatus, Terminated,
+    Conditions, ContainerRole, ContainerState, ContainerStatus, PodCondition, PodStatus, Refusal,
+    Terminated,
 };
 use mote_protocol::topic::Scope;
 
@@ -181,15 +182,20 @@ impl PodView<'_> {
         asked || self.status().is_some_and(|status| status.deleting.is_some())
     }
 
+    /// What the node says of a pod that it has; of one that it refused there is no beginning.
+    fn begun(&self) -> Option<&PodStatus> {
+        self.status().filter(|status| status.uid.is_some() || status.refusal.is_none())
+    }
+
     /// When it was first applied, in Unix seconds; without its spec, when it was started.
     pub fn created(&self) -> Option<i64> {
         let applied = self.pod.as_ref().map(|pod| pod.meta.created).filter(|at| *at > 0);
-        applied.or_else(|| self.node?.unix(self.status()?.started))
+        applied.or_else(|| self.node?.unix(self.begun()?.started))
     }
 
     /// A time that the status holds, in Unix seconds.
     pub fn unix(&self, since_start: i32) -> Option<i64> {
-        let started = self.status()?.started;
+        let started = self.begun()?.started;
         self.node?.unix(started.saturating_add(i64::from(since_start)))
     }
 
@@ -212,7 +218,7 @@ impl PodView<'_> {
         });
         let Some(status) = self.status() else {
             let total = wanted.map_or(0, |(_, total)| total);
-            let status = self.unseen().into();
+            let status = self.unseen();
             return Summary { ready: 0, total, status, restarts: 0, last_restart: None };
         };
         let of = |role| status.containers.iter().filter(move |c| c.role() == role).count();
@@ -222,10 +228,11 @@ impl PodView<'_> {
         });
         let mut count = Count::default();
         let reason = count.reason(status, init);
-        let shown = if self.is_deleted() && !status.phase.is_terminal() {
-            "Terminating".into()
-        } else {
-            reason
+        let shown = match &status.refusal {
+            _ if self.is_deleted() && !status.phase.is_terminal() => "Terminating".into(),
+            // Without a uid the node has no earlier form of the pod either.
+            Some(refusal) if status.uid.is_none() => refused(refusal),
+            _ => reason,
         };
         let heard = matches!(self.presence(now), Presence::Online);
         Summary {
@@ -238,13 +245,18 @@ impl PodView<'_> {
     }
 
     /// STATUS of a pod of which its node says nothing as of a pod.
-    fn unseen(&self) -> &'static str {
-        match self.told {
-            Some(told) if told.refusal().is_some() => "Refused",
-            _ if self.is_deleted() => "Terminating",
-            _ => "NotSeen",
+    fn unseen(&self) -> String {
+        match self.told.and_then(Told::refusal) {
+            Some(refusal) => refused(refusal),
+            None if self.is_deleted() => "Terminating".into(),
+            None => "NotSeen".into(),
         }
     }
+}
+
+/// STATUS of a pod that its node never took.
+fn refused(refusal: &Refusal) -> String {
+    format!("Refused:{}", refusal.reason)
 }
 
 /// What kubectl's printer counts while it looks for the word to show.

@@ -9,7 +9,7 @@ use mote_protocol::status::{
 };
 
 use super::age::age;
-use super::pods::word;
+use super::pods::{since_start, word};
 use super::table::{Table, printable};
 use super::{ImageFacts, PodDescription};
 
@@ -39,7 +39,7 @@ pub(super) fn pod(description: &PodDescription, now: i64) -> String {
     for address in &status.addresses {
         line("IP", &address.to_string());
     }
-    line("Age", &age(now - status.started));
+    line("Age", &since_start(status, now));
     line("Revision", &format!("{} {}", status.accepted.number, status.accepted.hash));
     text.push_str(&conditions(status));
     text.push_str("Containers:\n");

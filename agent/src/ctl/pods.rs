@@ -21,7 +21,7 @@ pub(super) fn render(pods: &[PodFacts], wide: bool, now: i64) -> String {
     for PodFacts { namespace, name, status } in pods {
         let mut row = vec![namespace.clone(), name.clone(), ready(status), word(status)];
         row.push(restarts(status).to_string());
-        row.push(age(now - status.started));
+        row.push(since_start(status, now));
         if wide {
             let addresses: Vec<_> = status.addresses.iter().map(ToString::to_string).collect();
             row.push(or_none(addresses.join(",")));
@@ -30,6 +30,11 @@ pub(super) fn render(pods: &[PodFacts], wide: bool, now: i64) -> String {
         table.row(row);
     }
     table.render("")
+}
+
+/// How long a pod has run here; one that was refused never began.
+pub(super) fn since_start(status: &PodStatus, now: i64) -> String {
+    if status.uid.is_none() { "<unknown>".to_owned() } else { age(now - status.started) }
 }
 
 fn or_none(text: String) -> String {

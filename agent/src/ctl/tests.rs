@@ -230,3 +230,18 @@ fn a_description_has_everything_and_no_control_characters() {
     }
     assert!(text.chars().all(|character| character == '\n' || !character.is_control()));
 }
+
+#[test]
+fn a_refused_pod_has_no_age() {
+    let refusal = mote_protocol::status::Refusal {
+        seen: mote_protocol::object::Revision::default(),
+        reason: "Unsupported".into(),
+        field: "spec.a".into(),
+        message: "no".into(),
+    };
+    let status = PodStatus { refusal: Some(refusal), ..PodStatus::default() };
+    let facts = PodFacts { namespace: "default".into(), name: "web".into(), status };
+    let table = pods::render(&[facts], false, 2_000_000);
+    let row = table.lines().last().expect("a row");
+    assert!(row.contains("Refused:Unsupported") && row.ends_with("<unknown>"), "{table}");
+}

@@ -56,10 +56,36 @@ impl SpecError {
     fn text(&self) -> String {
         // The first fault's field stands beside the message in a refusal.
         let mut text = self.first.message.clone();
-        for fault in &self.others {
+        // The rule is told once: a refusal is short, and must have room for every field.
+        let (same, others): (Vec<_>, Vec<_>) =
+            self.others.iter().partition(|fault| fault.message == self.first.message);
+        if !same.is_empty() {
+            let fields: Vec<_> = same.iter().map(|fault| fault.field.as_str()).collect();
+            text = format!("{text}; the same holds for {}", fields.join(", "));
+        }
+        for fault in others {
             text.push_str("; ");
             text.push_str(&fault.to_string());
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_named_and_a_rule_that_several_break_is_told_once() {
+        let faults = vec![
+            Fault::unsupported("spec.a"),
+            Fault::invalid("spec.b", "must be greater than 0"),
+            Fault::unsupported("spec.c"),
+            Fault::unsupported("spec.d"),
+        ];
+        let text = SpecError::from_faults(faults).expect_err("faults").to_string();
+        let end = "; the same holds for spec.c, spec.d; spec.b: must be greater than 0";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(text.matches("cannot do it").count(), 1, "{text}");
     }
 }

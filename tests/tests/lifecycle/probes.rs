@@ -14,16 +14,17 @@ use serde_json::{Value, json};
 const SERVER: &str =
     "mkdir -p /www; echo ok > /www/health; touch /serve; exec httpd -f -p 8080 -h /www";
 
-fn server(probe: &str, handler: &Value) -> Manifest {
-    let mut probe_spec = json!({"periodSeconds": 1, "failureThreshold": 2});
-    let (fields, wanted) = (probe_spec.as_object_mut(), handler.as_object());
+/// Has these probes, once a second. One that is Ready by its readiness probe has its files.
+fn server(probes: &[&str], handler: &Value) -> Manifest {
+    let mut probe = json!({"periodSeconds": 1, "failureThreshold": 2});
+    let (fields, wanted) = (probe.as_object_mut(), handler.as_object());
     if let (Some(fields), Some(wanted)) = (fields, wanted) {
         fields.extend(wanted.clone());
     }
-    pod("web")
+    let server = pod("web")
         .container("main", BUSYBOX, &["sh", "-c", SERVER])
-        .with("ports", json!([{"name": "web", "containerPort": 8080}]))
-        .with(probe, probe_spec)
+        .with("ports", json!([{"name": "web", "containerPort": 8080}]));
+    probes.iter().fold(server, |server, name| server.with(name, probe.clone()))
 }
 
 /// The handlers, and the file of the container that they need.
@@ -49,7 +50,7 @@ fn readiness_flips_ready_both_ways() -> Result<()> {
     let world = World::new()?;
     let node = world.node("n1")?;
     for (name, handler, file) in handlers() {
-        world.operator.apply(&server("readinessProbe", &handler), &node)?;
+        world.operator.apply(&server(&["readinessProbe"], &handler), &node)?;
         world.wait_for(&node, "web", "Ready", ready)?;
         let file = inside(&node, file)?;
         let kept = fs::read(&file)?;
@@ -72,7 +73,7 @@ fn a_failing_liveness_probe_restarts_the_container() -> Result<()> {
     let world = World::new()?;
     let node = world.node("n1")?;
     for (name, handler, file) in handlers() {
-        world.operator.apply(&server("livenessProbe", &handler), &node)?;
+        world.operator.apply(&server(&["readinessProbe", "livenessProbe"], &handler), &node)?;
         let before = world.wait_for(&node, "web", "Ready", ready)?;
         fs::remove_file(inside(&node, file)?)?;
         let after = world.wait_for(&node, "web", "a restart", |status| {

@@ -1,13 +1,9 @@
 //! Decides what must be done so that the node runs what it was told to run.
 //!
 //! [`pod`] reads from one pod's machine what should be done for it now; [`heal`] compares a
-//! machine with what the kernel shows and tells what was missed; [`orphans`] names what runs and
-//! belongs to nobody. None of them acts or remembers: called twice on the same input they give the
-//! same answer, and on a settled node nothing at all.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use mote_protocol::name::Uid;
+//! machine with what the kernel shows and tells what was missed. Neither acts or remembers: called
+//! twice on the same input they give the same answer, and on a settled node nothing at all. What
+//! runs and belongs to nobody is the steward's to name: it knows what was lost to damage.
 
 use crate::image::{ImageId, ImageRequest};
 use crate::pod::handler::ProbeKind;
@@ -241,16 +237,6 @@ fn heal_slot(place: usize, slot: &Slot, seen: Option<&ObservedContainer>) -> Opt
         }),
         _ => None,
     }
-}
-
-/// Pods that exist and belong to nobody: neither wanted nor kept for later.
-pub fn orphans(
-    observed: &[ObservedPod],
-    wanted: &BTreeMap<Uid, Machine>,
-    kept: &BTreeSet<Uid>,
-) -> Vec<Uid> {
-    let owned = |uid: &Uid| wanted.contains_key(uid) || kept.contains(uid);
-    observed.iter().map(|pod| pod.uid).filter(|uid| !owned(uid)).collect()
 }
 
 /// The id of an attempt.

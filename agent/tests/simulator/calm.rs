@@ -193,7 +193,6 @@ fn check_pod(
         // It is tried again for ever, and nothing starts before it succeeds.
         return Ok(());
     }
-    let app_runs = containers.iter().any(|((name, _), c)| name != "init" && running(c));
     for told in &status.containers {
         if matches!(told.state, ContainerState::Terminated(_)) {
             // By its policy; that nothing runs that should is checked where it waits.
@@ -203,10 +202,6 @@ fn check_pod(
             .iter()
             .filter(|((name, _), _)| **name == *told.name)
             .max_by_key(|((_, attempt), _)| *attempt);
-        if newest.is_none() && *told.name == *"init" && app_runs {
-            // Its part was done before its sandbox was lost.
-            continue;
-        }
         let Some((_, container)) = newest else {
             return Err(format!("container {} was never started: {told:?}", told.name));
         };

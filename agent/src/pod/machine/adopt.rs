@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
 use super::facts::crash_hold;
@@ -11,7 +12,7 @@ use super::{
 use crate::image::ImageId;
 use crate::pod::backoff::CrashBackoff;
 use crate::pod::process::Tag;
-use crate::pod::{Boot, Moment, Pod};
+use crate::pod::{Boot, Container, Moment, Pod};
 use crate::runtime::{ObservedContainer, ObservedPod, ObservedState};
 
 /// Restarts after which a pause does not grow any more.
@@ -43,7 +44,7 @@ impl Machine {
         for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
             machine.recognize(container, now);
         }
-        machine.miss(now);
+        machine.miss(remains.observed, now);
         machine.begun |= remains.observed.is_some();
         if machine.begun && !machine.may_begin() {
             machine.touch();
@@ -124,7 +125,15 @@ impl Machine {
     }
 
     /// Concludes from what is not there.
-    fn miss(&mut self, now: Moment) {
+    fn miss(&mut self, observed: Option<&ObservedPod>, now: Moment) {
+        // Flash also knows of attempts in sandboxes that are no more: only what is in this one tells
+        // whether its init containers are done.
+        let seen = |container: &Container| {
+            let mut there = observed.into_iter().flat_map(|pod| &pod.containers);
+            there.any(|there| there.id.name == container.name)
+        };
+        let app = |container: &Container| container.role == ContainerRole::App;
+        let app_seen = self.pod.containers.iter().any(|c| app(c) && seen(c));
         let (sandbox, accepted, policy) = (self.sandbox, self.accepted, self.pod.restart_policy);
         let describe = self.pod.name.describe();
         for (container, slot) in self.pod.containers.iter().zip(&mut self.slots) {
@@ -136,6 +145,11 @@ impl Machine {
                 if let (true, Run::Ended(ended)) = (slot.wants_start(policy), &slot.run) {
                     slot.hold = crash_hold(&slot.crash, ended.finished, &container.name, &describe);
                 }
+                let over =
+                    policy == RestartPolicy::Never && !slot.ended().is_some_and(Ended::succeeded);
+                if self.stage == Stage::Active && !app_seen && !seen(container) && !over {
+                    slot.forget_init();
+                }
                 continue;
             }
             slot.crash = CrashBackoff::default();
@@ -143,8 +157,7 @@ impl Machine {
                 slot.forget_init();
             }
         }
-        let seen_app = |slot: &Slot| slot.role == ContainerRole::App && slot.attempts > 0;
-        self.initialized = sandbox == Sandbox::Ready && self.slots.iter().any(seen_app);
+        self.initialized = sandbox == Sandbox::Ready && app_seen;
     }
 
     fn last_change(&self) -> Moment {

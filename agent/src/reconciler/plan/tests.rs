@@ -1,5 +1,6 @@
 //! Random lives of one pod, against rules that hold in every one of them.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::handler::{HookError, Outcome};
 use crate::image::{Digest, ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
-use crate::pod::machine::StartFailure;
+use crate::pod::machine::{Remains, StartFailure};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::probes::Probed;
 use crate::runtime::{BootTime, Exit, Retry, RuntimeError};
@@ -365,4 +366,29 @@ fn a_sandbox_that_cannot_be_made_is_no_beginning() {
     }
     life.settle();
     assert_eq!(life.machine.phase(), Phase::Running);
+}
+
+#[test]
+fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
+    let mut life = Life::new(RestartPolicy::Always, Shape { init: true, ..Shape::PLAIN });
+    let init = life.machine.place("i").unwrap();
+    while life.act(true) {}
+    life.exit(init, 0);
+    while life.act(true) {}
+    assert!(life.machine.initialized());
+    let name = &life.machine.pod().name;
+    let seen = |name: &str| ObservedContainer {
+        id: ContainerId { pod: life.machine.pod().name.uid, name: name.into(), attempt: 0 },
+        tag: String::new(),
+        state: ObservedState::Unknown,
+    };
+    let adopted = |containers| {
+        let observed = ObservedPod { uid: name.uid, sandbox_ready: true, containers };
+        let record = Some(life.machine.record(Boot::default()));
+        let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
+        let pod = Rc::clone(life.machine.pod());
+        Machine::adopt(pod, life.machine.accepted(), remains, life.now)
+    };
+    assert_eq!(adopted(vec![]).next_starts(), [init], "what ran before the sandbox was lost");
+    assert!(adopted(vec![seen("a")]).initialized());
 }

@@ -24,8 +24,12 @@ fn spent(fleet: &Fleet, now_ms: u64, now: i64) -> Vec<(ObjectKey, Scope)> {
     let patience = u64::try_from(ANSWER_TIME.as_millis()).unwrap_or(u64::MAX);
     let is_spent = |key: &ObjectKey, scope: &Scope| {
         let mut nodes = reached(fleet, scope).peekable();
-        // Who is in a group nobody can tell, so nobody can tell that all of it answered.
-        !matches!(scope, Scope::Group(_))
+        // A node that does not list its groups may be in any: then nobody can tell that all answered.
+        let known = match scope {
+            Scope::Group(group) => fleet.nodes.values().all(|node| node.is_in(group).is_some()),
+            Scope::Node(_) | Scope::All => true,
+        };
+        known
             && nodes.peek().is_some()
             && nodes.all(|name| {
                 let gone = !fleet.statuses.contains_key(&(key.clone(), name.clone()));
@@ -72,7 +76,7 @@ mod tests {
     use crate::broker::Message;
     use mote_protocol::extension::Extensions;
     use mote_protocol::frame::{self, Body};
-    use mote_protocol::name::{FleetName, Kind, Namespace, ObjectName};
+    use mote_protocol::name::{FleetName, GroupName, Kind, Namespace, ObjectName};
     use mote_protocol::node::{Birth, Session, Will};
     use mote_protocol::object::Revision;
     use mote_protocol::status::PodStatus;
@@ -102,6 +106,17 @@ mod tests {
         fleet
     }
 
+    /// The same for a group, where the node lists those it is in.
+    fn with_groups(groups: &[&str]) -> Fleet {
+        let mut fleet = fleet("@blue");
+        let mut birth = Birth { session: SESSION, ..Birth::default() };
+        let groups: Vec<_> =
+            groups.iter().map(|name| GroupName::new(name).expect("label")).collect();
+        birth.set_groups(&groups);
+        say(&mut fleet, "pi", Topic::Birth, &birth);
+        fleet
+    }
+
     fn count(fleet: &Fleet, now_s: u64) -> usize {
         spent(fleet, now_s * 1000, 0).len()
     }
@@ -113,6 +128,8 @@ mod tests {
             assert_eq!(count(&fleet(scope), 161), 1);
         }
         assert_eq!(count(&fleet("@blue"), 161), 0, "nobody knows who is in a group");
+        assert_eq!(count(&with_groups(&["blue"]), 161), 1);
+        assert_eq!(count(&with_groups(&["red"]), 161), 0, "nobody of that group was ever seen");
         assert_eq!(count(&fleet("other"), 161), 0, "that node was never seen");
     }
 

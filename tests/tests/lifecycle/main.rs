@@ -4,7 +4,7 @@
 //! |---|---|
 //! | init failing under Never, OnFailure, Always | `init::*` |
 //! | sidecars start in order, gated by their startup probes, and end in reverse order | `init::sidecars_start_in_order_and_end_in_reverse` |
-//! | each probe by exec, httpGet and tcpSocket, failing and recovering | `probes::*` |
+//! | each kind of probe by each handler, failing and recovering | `handlers::*`, `probes::*` |
 //! | readiness flips Ready | `probes::readiness_flips_ready_both_ways` |
 //! | crash-loop pauses | `restart::a_crash_loop_waits_ten_seconds_after_the_second_end` |
 //! | postStart failing, preStop longer than grace | `hooks::*` |
@@ -20,6 +20,7 @@
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod documentation;
+mod handlers;
 mod hooks;
 mod init;
 mod logs;

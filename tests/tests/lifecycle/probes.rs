@@ -1,4 +1,4 @@
-//! Probes: each kind by each handler, failing and recovering.
+//! Probes, with what they mean for the pod and what is told of them.
 
 use std::fs;
 use std::path::PathBuf;

@@ -131,7 +131,7 @@ async fn a_command_that_nobody_waits_for_any_more_is_killed() {
 }
 
 #[tokio::test]
-async fn a_command_whose_agent_died_is_killed_by_the_next() {
+async fn a_command_whose_agent_died_goes_on_and_ends_with_its_container() {
     let mut node = started(|_| {}).await;
     let before = Rc::clone(&node.runtime);
     let request = node.exec_request("main", &["sh", "-c", "echo begun > /dev/shm/a; sleep 4717"]);
@@ -150,9 +150,14 @@ async fn a_command_whose_agent_died_is_killed_by_the_next() {
         () = claimed => {}
     }
     // Until the next one has looked, the first does nothing any more, as if it were dead.
+    let group = node.tree().container(&node.id("main"));
+    let running = group.processes().unwrap();
     node.reborn();
     node.pods().await;
-    left(&node, "main", 1).await;
+    assert_eq!(group.processes().unwrap(), running);
+    assert!(running.len() > 1, "the command runs: {running:?}");
+    node.runtime.kill(&node.id("main")).await.expect("kill");
+    left(&node, "main", 0).await;
     drop(executed);
     node.finish().await;
 }

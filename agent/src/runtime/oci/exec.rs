@@ -5,7 +5,6 @@ use std::mem;
 use std::os::fd::AsFd;
 
 use mote_pause::wire::{Exit as Ended, Role};
-use mote_protocol::name::Uid;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
@@ -15,8 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::cgroup::Group;
-use super::pod::{Pod, code, container, key};
-use super::sandbox::Sandbox;
+use super::pod::{Pod, code, key};
 use super::start::{last, reports, running};
 use super::{OciRuntime, cause, cgroup_error, io_error, process};
 use crate::runtime::op::order::{self, Order, REPORT_FD};
@@ -85,15 +83,6 @@ impl OciRuntime {
         let watched = pod.sandbox.watch(key, Role::Exec, pid).await;
         watched.map_err(|error| failure(id, cause(&error), Retry::Soon))?;
         command.listen(&mut output, exit).await.ok_or_else(missing)
-    }
-
-    /// Ends the commands that an earlier agent, or an earlier conversation, waited for.
-    pub(super) async fn end_commands(&self, uid: Uid, sandbox: &Sandbox) {
-        let Ok(listing) = sandbox.list().await else { return };
-        let commands = listing.alive.iter().filter(|(_, role, _)| *role == Role::Exec);
-        for (key, _, pid) in commands {
-            kill(pid.cast_signed(), &self.tree.container(&container(uid, key)));
-        }
     }
 }
 

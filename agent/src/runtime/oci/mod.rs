@@ -169,9 +169,8 @@ impl OciRuntime {
         }
         let ears = Ears::new(*uid, &self.tree, &self.layout, &self.news);
         let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
-        if let Some(sandbox) = &adopted {
-            self.end_commands(*uid, sandbox).await;
-        }
+        // Commands of an agent that died are left to their ends: one may be a hook in the middle of
+        // its work, and none outlives its container.
         *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
         known.clone()
     }

@@ -10,7 +10,7 @@
 //! | postStart failing, preStop longer than grace | `hooks::*` |
 //! | a container that ignores SIGTERM; a shorter second delete | `termination::*` |
 //! | delete during pull, init, back-off | `termination::a_pod_can_be_deleted_at_any_time` |
-//! | agent killed while a hook runs, while a pod ends | `resume::*` |
+//! | agent killed while an image is missing, an init container or a hook runs, a back-off lasts, a pod is stopped, ends or is over | `resume::*` |
 //! | logs of a container that runs and of one that has ended; tail, limit, times | `logs::of_a_finished_container` |
 //! | the attempt before, after a crash; what is not there is said in kubelet's words | `logs::of_the_attempt_before` |
 //! | follow: through rotations, to the container's end | `logs::followed_through_rotations_to_the_end` |

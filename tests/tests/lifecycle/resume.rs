@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerState, Phase, PodCondition};
 use mote_tests::manifest::pod;
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, container, terminated};
 use serde_json::json;
 
 #[test]
@@ -90,5 +90,79 @@ fn probes_go_on_after_the_agent_was_killed() -> Result<()> {
     world.wait_for(&node, "web", "a restart", |status| {
         ready(status) && container(status, "main").is_ok_and(|main| main.restarts == 1)
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_waits_for_its_image_goes_on_waiting() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let missing = "test.local/late:1";
+    let manifest = pod("late").container("main", missing, &["sleep", "1001"]);
+    let manifest = manifest.with("imagePullPolicy", json!("Never"));
+    world.operator.apply(&manifest, &node)?;
+    let waits = |status: &mote_protocol::status::PodStatus| {
+        container(status, "main").is_ok_and(|main| {
+            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"ErrImageNeverPull")
+        })
+    };
+    world.wait_for(&node, "late", "a missing image", waits)?;
+    node.kill()?;
+    node.start()?;
+    assert_eq!(node.pauses()?.len(), 0, "nothing can run yet");
+    world.operator.delete("late", &node)?;
+    world.wait_until_gone(&node, "late")
+}
+
+#[test]
+fn a_pod_past_its_deadline_goes_on_stopping() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"];
+    let manifest = pod("late")
+        .container("main", BUSYBOX, &deaf)
+        .spec("activeDeadlineSeconds", json!(1))
+        .spec("terminationGracePeriodSeconds", json!(5));
+    world.operator.apply(&manifest, &node)?;
+    world.wait_for_event(&node, "DeadlineExceeded")?;
+    node.kill()?;
+    node.start()?;
+    let status = world.wait_for_phase(&node, "late", Phase::Failed)?;
+    assert_eq!(&*status.cause.context("a cause")?.0, "DeadlineExceeded");
+    assert_eq!(node.processes("sleep 0.1; done")?, []);
+    Ok(())
+}
+
+#[test]
+fn a_finished_pod_stays_finished() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let manifest = pod("job").container("main", BUSYBOX, &["sh", "-c", "exit 3"]).once();
+    world.operator.apply(&manifest, &node)?;
+    let before = world.wait_for_phase(&node, "job", Phase::Failed)?;
+    node.kill()?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    let after = world.wait_for_phase(&node, "job", Phase::Failed)?;
+    assert_eq!(before.uid, after.uid);
+    assert_eq!(terminated(&after, "main")?, terminated(&before, "main")?);
+    assert_eq!(container(&after, "main")?.restarts, 0);
+    Ok(())
+}
+
+#[test]
+fn a_container_whose_post_start_hook_was_cut_off_stays() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let hook = json!({"postStart": {"exec": {"command": ["sh", "-c", "until [ -e /go ]; do sleep 0.1; done"]}}});
+    let manifest = pod("web").container("main", BUSYBOX, &["sleep", "1001"]);
+    world.operator.apply(&manifest.with("lifecycle", hook), &node)?;
+    world.wait_for_event(&node, "Started")?;
+    let main = node.process("sleep 1001")?;
+    node.kill()?;
+    node.start()?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    assert_eq!(node.process("sleep 1001")?, main);
+    std::fs::write(format!("/proc/{}/root/go", main.as_raw_nonzero()), "")?;
     Ok(())
 }

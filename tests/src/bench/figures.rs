@@ -30,7 +30,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "pod_user_memory_kib",
-        goal: "<= 64 (pause)",
+        goal: "<= 150",
         peers: "kubelet 4,078; edgecore 4,612; podman 813; Ankaios 436",
     },
     Row {

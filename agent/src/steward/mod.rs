@@ -292,7 +292,7 @@ impl<W: World> Steward<W> {
             Report::Listed { since, result: Ok(observed) } => self.looked(since, observed, now),
             Report::Listed { result: Err(error), .. } => {
                 self.node_event("RuntimeErrors", format!("look at what runs: {error}"));
-                if !self.books.looked {
+                if !self.books.looked || self.books.missed {
                     self.books.next_look = now.after(FIRST_LOOK_RETRY);
                 }
             }

@@ -71,7 +71,11 @@ pub fn run(config: Config) -> Result<(), SuperviseError> {
     end_on_panic();
     let _lock = directories::prepare(&config.state_dir, &config.run_dir)?;
     let runtime = build_runtime().map_err(SuperviseError::Runtime)?;
-    let outcome = LocalSet::new().block_on(&runtime, supervise(config));
+    let tasks = LocalSet::new();
+    let outcome = tasks.block_on(&runtime, supervise(config));
+    // Not dropped: a command that nobody waits for any more is killed, and one that a hook runs shall
+    // go on as if the agent had crashed.
+    std::mem::forget(tasks);
     // Lookups that hang must not keep the process: nothing durable happens on these threads now.
     runtime.shutdown_background();
     outcome

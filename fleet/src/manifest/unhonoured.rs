@@ -13,9 +13,8 @@ use crate::kubernetes::path::Path;
 const DROPPED: &[(&str, &str)] =
     &[("schedulerName", "default-scheduler"), ("preemptionPolicy", "PreemptLowerPriority")];
 
-/// Tolerations that an API server adds to every pod.
-const ADDED_TOLERATIONS: [&str; 2] =
-    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+/// Tolerations that a control plane adds: to every pod, and to those of a `DaemonSet`.
+const ADDED_TOLERATIONS: &str = "node.kubernetes.io/";
 
 /// The one class that means something to a node: its pods are the last to be killed.
 const NODE_CRITICAL: &str = "system-node-critical";
@@ -43,7 +42,7 @@ pub(super) fn check(spec: &PodSpec, value: Option<&Value>, at: Path<'_>, finding
     let tolerates = spec
         .tolerations
         .iter()
-        .any(|toleration| !ADDED_TOLERATIONS.contains(&toleration.key.as_str()));
+        .any(|toleration| !toleration.key.as_str().starts_with(ADDED_TOLERATIONS));
     note(!network.subdomain.is_empty(), at.field("subdomain"));
     note(network.hostname_as_fqdn, at.field("setHostnameAsFQDN"));
     note(!network.host_aliases.is_empty(), at.field("hostAliases"));

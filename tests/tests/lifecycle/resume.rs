@@ -1,8 +1,9 @@
 //! An agent that dies in the middle of something, and the next one that goes on.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mote_protocol::status::{ContainerState, Phase, PodCondition};
 use mote_tests::manifest::pod;
+use mote_tests::wait::Deadline;
 use mote_tests::world::{BUSYBOX, World, container, terminated};
 use serde_json::json;
 
@@ -151,18 +152,25 @@ fn a_finished_pod_stays_finished() -> Result<()> {
 }
 
 #[test]
-fn a_container_whose_post_start_hook_was_cut_off_stays() -> Result<()> {
+fn a_hook_goes_on_when_the_agent_is_asked_to_end() -> Result<()> {
     let world = World::new()?;
     let mut node = world.node("n1")?;
-    let hook = json!({"postStart": {"exec": {"command": ["sh", "-c", "until [ -e /go ]; do sleep 0.1; done"]}}});
+    let hook = json!({"postStart": {"exec": {"command": ["sleep", "1003"]}}});
     let manifest = pod("web").container("main", BUSYBOX, &["sleep", "1001"]);
     world.operator.apply(&manifest.with("lifecycle", hook), &node)?;
     world.wait_for_event(&node, "Started")?;
     let main = node.process("sleep 1001")?;
-    node.kill()?;
+    let deadline = Deadline::patient();
+    while node.processes("sleep 1003")?.is_empty() {
+        ensure!(deadline.remaining().is_some(), "the hook was not started");
+        std::thread::yield_now();
+    }
+    let hook = node.process("sleep 1003")?;
+    node.terminate()?;
     node.start()?;
     world.wait_for_phase(&node, "web", Phase::Running)?;
-    assert_eq!(node.process("sleep 1001")?, main);
-    std::fs::write(format!("/proc/{}/root/go", main.as_raw_nonzero()), "")?;
+    assert_eq!((node.process("sleep 1001")?, node.process("sleep 1003")?), (main, hook));
+    world.operator.delete("web", &node)?;
+    assert_eq!(node.processes("sleep 1003")?, [], "nothing outlives its container");
     Ok(())
 }

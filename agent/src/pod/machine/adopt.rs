@@ -128,10 +128,15 @@ impl Machine {
     fn miss(&mut self, observed: Option<&ObservedPod>, now: Moment) {
         // Flash also knows of attempts in sandboxes that are no more: only what is in this one tells
         // whether its init containers are done.
-        let seen = |container: &Container| {
+        let there = |container: &Container, hardly: bool| {
             let mut there = observed.into_iter().flat_map(|pod| &pod.containers);
-            there.any(|there| there.id.name == container.name)
+            there.any(|there| {
+                there.id.name == container.name && (hardly || there.state != ObservedState::Created)
+            })
         };
+        // That an init container was made is no sign that it ran; that an app container was made is
+        // one that they all did.
+        let seen = |container: &Container| there(container, container.role == ContainerRole::App);
         let app = |container: &Container| container.role == ContainerRole::App;
         let app_seen = self.pod.containers.iter().any(|c| app(c) && seen(c));
         let (sandbox, accepted, policy) = (self.sandbox, self.accepted, self.pod.restart_policy);

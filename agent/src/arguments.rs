@@ -26,6 +26,7 @@ Commands (root only, no network needed):
   ctl describe pod NAME         everything the node knows of a pod (NAMESPACE/NAME or NAME)
   ctl images                    images of this node
   ctl events                    what happened lately
+  ctl logs POD                  what its containers print (-f, --tail N, -p; see ctl --help)
   ctl --help                    more about these
 
 `mote-agent runtime` and `mote-agent pull` are how the program starts itself.

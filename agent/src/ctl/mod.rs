@@ -1,9 +1,10 @@
 //! `mote-agent ctl`: what the node knows, for people at the machine, with no network at all.
 //!
 //! One question and one answer over a unix socket that only root can use; each is a length of four
-//! bytes and that many bytes of postcard. A log comes behind its answer, piece by piece. Both ends are one program, so there are no versions: an
-//! agent that was replaced on disk and not restarted may not understand its newer half, and that
-//! one says so. The agent sends facts; tables are made where they are read.
+//! bytes and that many bytes of postcard. A log follows its answer, piece by piece. Both ends are one
+//! program, so there are no versions: an agent that was replaced on disk and not restarted may not
+//! understand its newer half, and that one says so. The agent sends facts; tables are made where they
+//! are read.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ pub struct LogsArgs {
     /// Go on with what it prints, until it ends
     #[arg(short, long)]
     pub follow: bool,
-    /// Of the attempt before, where it was started again
+    /// Print what the previous attempt of the container printed
     #[arg(short, long)]
     pub previous: bool,
     /// Only so many of the last lines; -1 is all
@@ -43,7 +43,7 @@ pub struct LogsArgs {
     /// Only lines that are newer than this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub since_time: Option<String>,
-    /// Each line behind its time
+    /// Begin each line with its time
     #[arg(long)]
     pub timestamps: bool,
     /// Of all containers of the pod
@@ -52,7 +52,7 @@ pub struct LogsArgs {
     /// No more than so many bytes
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit_bytes: Option<u64>,
-    /// Each line behind its pod and container
+    /// Begin each line with its pod and container
     #[arg(long)]
     pub prefix: bool,
     /// The pod on this node

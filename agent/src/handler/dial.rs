@@ -126,8 +126,8 @@ fn is_itself(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
 }
 
-/// A loopback is the pod's own, and so is no address at all; everything else is reached as the node reaches it, because a
-/// pod's network may lead nowhere.
+/// A loopback is the pod's own, and so is no address at all; everything else is reached as the node
+/// reaches it, because a pod's network may lead nowhere.
 async fn connect<S: PodSockets>(
     sockets: &S,
     target: &Target,

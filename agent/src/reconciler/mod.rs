@@ -254,7 +254,7 @@ impl<W: World> Reconciler<W> {
         let Some(entry) = self.entries.get_mut(&uid) else { return };
         let lane = action.lane();
         // What removes everything waits for everything.
-        let alone = action == Action::RemoveSandbox;
+        let alone = matches!(action, Action::StopSandbox | Action::RemoveSandbox);
         if entry.work.contains_key(&lane) || alone && !entry.work.is_empty() {
             return;
         }

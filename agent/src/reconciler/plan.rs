@@ -12,7 +12,7 @@ use crate::pod::machine::{
 };
 use crate::pod::process::Tag;
 use crate::pod::{Container, Moment};
-use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedState};
+use crate::runtime::{ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState};
 
 /// Something to be done for a pod. Containers are named by their place in the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,9 @@ pub enum Action {
         /// Which attempt.
         attempt: u32,
     },
-    /// Remove sandbox, containers and everything else of the pod from the kernel.
+    /// Remove sandbox and containers of the pod from the kernel; their logs stay.
+    StopSandbox,
+    /// Remove everything of the pod from the kernel.
     RemoveSandbox,
 }
 
@@ -81,7 +83,9 @@ impl Action {
     /// The lane it needs for itself.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::CreateSandbox | Self::Start { .. } | Self::RemoveSandbox => Lane::Pod,
+            Self::CreateSandbox | Self::StopSandbox | Self::RemoveSandbox | Self::Start { .. } => {
+                Lane::Pod
+            }
             Self::Ask { place, .. } | Self::Kill { place, .. } => Lane::Signal(*place),
             Self::RunHook { place, .. } => Lane::Hook(*place),
             Self::Pull { place, .. } => Lane::Image(*place),
@@ -98,12 +102,20 @@ impl Lane {
 
 /// What should be done for a pod now. Of several actions for one lane the first counts.
 pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
-    match (machine.stage(), machine.sandbox()) {
+    let last = match (machine.stage(), machine.sandbox()) {
         (Stage::Gone, _) => return Vec::new(),
-        (Stage::Removing { .. }, _) if !machine.is_live() => return remove(machine, now),
+        (Stage::Removing { .. }, _) if !machine.is_live() => Some(Action::RemoveSandbox),
         // Whoever lost its sandbox has lost its parent: nobody would see it end.
-        (_, Sandbox::Lost) => return remove(machine, now),
-        _ => {}
+        (Stage::Removing { .. }, Sandbox::Lost) => Some(Action::RemoveSandbox),
+        (_, Sandbox::Lost) => Some(Action::StopSandbox),
+        // How it ended is on flash: nothing that the kernel keeps of it is needed any more.
+        (Stage::Finished, Sandbox::Ready) if machine.phase().is_terminal() => {
+            (!machine.is_live()).then_some(Action::StopSandbox)
+        }
+        _ => None,
+    };
+    if let Some(last) = last {
+        return machine.sandbox_due(now).then_some(last).into_iter().collect();
     }
     let mut actions = Vec::new();
     for (place, slot) in machine.slots().iter().enumerate() {
@@ -117,11 +129,6 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         actions.extend(pull(machine, place, now));
     }
     actions
-}
-
-fn remove(machine: &Machine, now: Moment) -> Vec<Action> {
-    let due = machine.sandbox_due(now);
-    due.then_some(Action::RemoveSandbox).into_iter().collect()
 }
 
 fn stop(place: usize, slot: &Slot, now: Moment) -> Option<Action> {
@@ -199,7 +206,7 @@ fn pull(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
 /// What a machine missed of the pod that the kernel shows.
 pub fn heal(machine: &Machine, observed: Option<&ObservedPod>) -> Vec<Event> {
     let mut events = Vec::new();
-    let ready = observed.is_some_and(|pod| pod.sandbox_ready);
+    let ready = observed.is_some_and(|pod| pod.sandbox == ObservedSandbox::Ready);
     if machine.sandbox() == Sandbox::Ready && !ready {
         events.push(Event::SandboxDied);
         return events;

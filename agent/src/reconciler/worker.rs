@@ -55,6 +55,10 @@ pub(super) async fn carry_out<W: World>(
             }
             Event::Killed { place, attempt }
         }
+        Action::StopSandbox => match edges.runtime.stop_sandbox(&pod.name.uid).await {
+            Ok(()) => Event::SandboxStopped,
+            Err(error) => Event::RemoveFailed(error),
+        },
         Action::RemoveSandbox => match edges.runtime.remove_sandbox(&pod.name.uid).await {
             Ok(()) => Event::SandboxRemoved,
             Err(error) => Event::RemoveFailed(error),

@@ -97,13 +97,24 @@ pub struct ObservedContainer {
     pub state: ObservedState,
 }
 
+/// What is there of a pod's sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObservedSandbox {
+    /// Its `mote-pause` lives and answers.
+    Ready,
+    /// It was set up, in part or whole, and does not answer: what is left must be stopped.
+    Died,
+    /// It was stopped, or never begun; only the logs of its containers may be there.
+    Stopped,
+}
+
 /// One pod that has a sandbox, or remains of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedPod {
     /// Which pod.
     pub uid: Uid,
-    /// Its `mote-pause` lives and answers.
-    pub sandbox_ready: bool,
+    /// Its sandbox.
+    pub sandbox: ObservedSandbox,
     /// Its containers, every attempt that was not removed, oldest first.
     pub containers: Vec<ObservedContainer>,
 }
@@ -295,6 +306,11 @@ pub trait Runtime {
     /// until its pod is removed.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
 
+    /// Ends a pod's sandbox and leaves the logs of its containers: kills what still runs, then
+    /// removes cgroups, mounts, namespaces, writable layers and state. One that is not there is no
+    /// error, and another may be made in its place.
+    fn stop_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), RuntimeError>>;
+
     /// Removes all of a pod: kills what still runs, then cgroups, mounts, namespaces, logs and
     /// directories. A pod that is not there is no error.
     fn remove_sandbox(&self, uid: &Uid) -> impl Future<Output = Result<(), RuntimeError>>;
@@ -332,6 +348,10 @@ impl<R: Runtime> Runtime for Rc<R> {
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         R::remove_container(self, id).await
+    }
+
+    async fn stop_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        R::stop_sandbox(self, uid).await
     }
 
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mote_agent::runtime::{ObservedState, Runtime};
+use mote_agent::runtime::{ObservedSandbox, ObservedState, Runtime};
 
 use crate::node::Node;
 
@@ -17,7 +17,7 @@ async fn the_next_agent_finds_what_runs_and_hears_of_its_end() {
     assert_eq!(node.state().await, before, "the same process");
     assert!(matches!(before, ObservedState::Running { since: at, .. } if at == since));
     assert_eq!(node.pods().await[0].containers[0].tag, "tag of main");
-    assert!(node.pods().await[0].sandbox_ready);
+    assert_eq!(node.pods().await[0].sandbox, ObservedSandbox::Ready);
     let again = node.runtime.start(&request).await.expect("it runs already");
     assert_eq!((again, node.state().await), (since, before), "nothing starts twice");
     node.exec("main", "exit 0").await;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use mote_agent::runtime::{Limits, ObservedState, Runtime, RuntimeEvent};
+use mote_agent::runtime::{Limits, ObservedSandbox, ObservedState, Runtime, RuntimeEvent};
 
 use crate::node::Node;
 
@@ -126,8 +126,43 @@ async fn a_sandbox_that_dies_is_told_and_can_be_removed() {
     node.tree().pause(&node.uid).kill().expect("kill mote-pause");
     assert_eq!(node.event().await, RuntimeEvent::SandboxDied { uid: node.uid });
     let pods = node.pods().await;
-    assert!(!pods[0].sandbox_ready);
+    assert_eq!(pods[0].sandbox, ObservedSandbox::Died);
     assert!(matches!(pods[0].containers[0].state, ObservedState::Running { .. }));
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_stopped_sandbox_leaves_logs_and_another_can_follow() {
+    let mut node = Node::new();
+    for before in [ObservedSandbox::Ready, ObservedSandbox::Died] {
+        node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+        let ended = node.script("job", "echo done >> /dev/shm/told; cat /dev/shm/told");
+        node.runtime.start(&ended).await.expect("start");
+        node.exit(&ended.id).await;
+        let request = node.request("sleeper", &["sleep", "1000"]);
+        node.runtime.start(&request).await.expect("start");
+        if before == ObservedSandbox::Died {
+            node.tree().pause(&node.uid).kill().expect("kill mote-pause");
+            assert_eq!(node.event().await, RuntimeEvent::SandboxDied { uid: node.uid });
+        }
+        assert_eq!(node.pods().await[0].sandbox, before);
+        for _ in 0..2 {
+            node.runtime.stop_sandbox(&node.uid).await.expect("stop");
+            let pods = node.pods().await;
+            assert_eq!(
+                (pods[0].sandbox, &pods[0].containers[..]),
+                (ObservedSandbox::Stopped, &[][..])
+            );
+        }
+        assert_eq!(node.tree().root().children(), [""; 0], "cgroups are left");
+        assert_eq!(node.mounts(), [""; 0], "mounts are left");
+        let left: Vec<_> = fs::read_dir(node.pod_dir()).expect("the pod's directory").collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(node.log(&ended.id), "done\n", "the log, and of this sandbox only");
+        fs::remove_file(node.pod_dir().join("logs/job/0.log")).expect("remove the log");
+        node.reborn();
+        assert_eq!(node.pods().await[0].sandbox, ObservedSandbox::Stopped);
+    }
     node.finish().await;
 }
 

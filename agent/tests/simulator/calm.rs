@@ -183,8 +183,8 @@ fn check_pod(
     let containers = pod.map_or(&none, |pod| &pod.containers);
     let running = |c: &Container| matches!(c.state, State::Running { .. });
     if status.phase.is_terminal() {
-        let runs = containers.values().any(running);
-        return if runs { Err(format!("{:?} and runs", status.phase)) } else { Ok(()) };
+        let left = pod.is_some_and(|pod| pod.alive) || containers.values().any(running);
+        return if left { Err(format!("{:?} and not stopped", status.phase)) } else { Ok(()) };
     }
     let fails = |((name, _), c): (&(String, u32), &Container)| {
         name == "init" && c.marker.ends().is_some_and(|(code, _)| code != 0)

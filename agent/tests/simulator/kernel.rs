@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mote_agent::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
-    ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent, SandboxRequest,
-    StartRequest,
+    ObservedSandbox, ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent,
+    SandboxRequest, StartRequest,
 };
 use mote_protocol::name::Uid;
 use tokio::sync::mpsc::UnboundedSender;
@@ -30,6 +30,8 @@ pub(crate) struct Container {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SimPod {
     pub(crate) alive: bool,
+    /// Nothing but logs is left.
+    pub(crate) stopped: bool,
     pub(crate) containers: BTreeMap<(String, u32), Container>,
 }
 
@@ -157,7 +159,8 @@ impl Runtime for SimRuntime {
         {
             let mut universe = self.0.get();
             universe.note(|| format!("runtime: sandbox {}", request.uid));
-            universe.kernel.pods.entry(request.uid).or_default().alive = true;
+            let pod = universe.kernel.pods.entry(request.uid).or_default();
+            (pod.alive, pod.stopped) = (true, false);
         }
         self.0.pause(64).await;
         Ok(())
@@ -227,6 +230,25 @@ impl Runtime for SimRuntime {
         Ok(())
     }
 
+    async fn stop_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.0.get().begin_stop(*uid);
+        self.0.pause(64).await;
+        if self.0.get().misfortune(8) {
+            let source = std::io::Error::other("device or resource busy");
+            return Err(RuntimeError::Io { doing: format!("stop pod {uid}"), source });
+        }
+        {
+            let mut universe = self.0.get();
+            universe.note(|| format!("runtime: stopped {uid}"));
+            universe.judge.sandbox_lost(*uid);
+            if let Some(pod) = universe.kernel.pods.get_mut(uid) {
+                *pod = SimPod { stopped: true, ..SimPod::default() };
+            }
+        }
+        self.0.pause(64).await;
+        Ok(())
+    }
+
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
         self.0.get().begin_remove(*uid);
         self.0.pause(64).await;
@@ -256,6 +278,14 @@ impl Universe {
         self.note(|| format!("runtime: remove {uid}"));
         let alive = self.kernel.pods.get(&uid).is_some_and(|pod| pod.alive);
         self.judge.remove(uid, alive);
+    }
+
+    fn begin_stop(&mut self, uid: Uid) {
+        self.note(|| format!("runtime: stop {uid}"));
+        let alive = self.kernel.pods.get(&uid).is_some_and(|pod| pod.alive);
+        if alive && self.kernel.running().any(|(of, ..)| of == uid) {
+            self.judge.violation(format!("the sandbox of {uid} is stopped and its containers run"));
+        }
     }
 
     fn start(&mut self, request: &StartRequest, marker: &Marker) -> BootTime {
@@ -304,5 +334,10 @@ fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
     };
     let mut containers: Vec<_> = pod.containers.iter().map(one).collect();
     containers.sort_by_key(|container| container.id.attempt);
-    ObservedPod { uid, sandbox_ready: pod.alive, containers }
+    let sandbox = match (pod.alive, pod.stopped) {
+        (true, _) => ObservedSandbox::Ready,
+        (false, true) => ObservedSandbox::Stopped,
+        (false, false) => ObservedSandbox::Died,
+    };
+    ObservedPod { uid, sandbox, containers }
 }

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mote_protocol::status::{ContainerState, Phase};
 use mote_tests::manifest::pod;
+use mote_tests::node::Node;
+use mote_tests::process::wait_for_exit;
+use mote_tests::wait::Deadline;
 use mote_tests::world::{BUSYBOX, World, container, terminated};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 #[test]
@@ -78,6 +82,58 @@ fn an_active_deadline_fails_the_pod() -> Result<()> {
     assert_eq!(&*reason, "DeadlineExceeded");
     assert_eq!(&*message, "Pod was active on the node longer than the specified deadline");
     assert!(node.processes("sleep 1001")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_finished_pod_costs_nothing_and_its_logs_can_be_read() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let job = ["sh", "-c", "echo worked; sleep 1001 & wait; echo rested"];
+    world.operator.apply(&pod("job").container("main", BUSYBOX, &job).once(), &node)?;
+    world.wait_for_phase(&node, "job", Phase::Running)?;
+    let pauses = node.pauses()?;
+    kill_process(node.process("sleep 1001")?, Signal::KILL)?;
+    world.wait_for_phase(&node, "job", Phase::Succeeded)?;
+    for pause in pauses {
+        wait_for_exit(pause, Deadline::patient())?;
+    }
+    assert_eq!(node.footprint().processes()?, [], "it is over");
+    let expect_logs = |node: &Node| -> Result<()> {
+        let text = "worked\nrested\n";
+        assert_eq!(world.operator.run(&["logs", "job"])?.succeeded()?, text);
+        assert_eq!(node.ctl(&["logs", "job"])?, text);
+        Ok(())
+    };
+    expect_logs(&node)?;
+    node.kill()?;
+    node.start()?;
+    // Another pod's start shows that the agent has looked at what is there.
+    world.operator.apply(&pod("next").container("main", BUSYBOX, &["sleep", "1002"]), &node)?;
+    world.wait_for_phase(&node, "next", Phase::Running)?;
+    assert_eq!(world.operator.field("job", &node, ".status.phase")?, "Succeeded");
+    assert!(node.processes("sleep 1001")?.is_empty() && node.pauses()?.len() == 1);
+    expect_logs(&node)?;
+    world.operator.delete("job", &node)?;
+    Ok(())
+}
+
+#[test]
+fn logs_outlive_the_sandbox_that_they_were_written_in() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let script = ["sh", "-c", "echo up; exec sleep 1001"];
+    world.operator.apply(&pod("web").container("main", BUSYBOX, &script), &node)?;
+    let running = |restarts| {
+        move |status: &mote_protocol::status::PodStatus| {
+            container(status, "main").is_ok_and(|main| main.restarts == restarts && main.ready())
+        }
+    };
+    world.wait_for(&node, "web", "its first attempt", running(0))?;
+    let [pause] = node.pauses()?[..] else { bail!("one sandbox") };
+    kill_process(pause, Signal::KILL)?;
+    world.wait_for(&node, "web", "its second attempt", running(1))?;
+    assert_eq!(world.operator.run(&["logs", "web", "-p"])?.succeeded()?, "up\n");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::image::ImageId;
 use crate::pod::backoff::CrashBackoff;
 use crate::pod::process::Tag;
 use crate::pod::{Boot, Container, Moment, Pod};
-use crate::runtime::{ObservedContainer, ObservedPod, ObservedState};
+use crate::runtime::{ObservedContainer, ObservedPod, ObservedSandbox, ObservedState};
 
 /// Restarts after which a pause does not grow any more.
 const MOST_DOUBLED: usize = 6;
@@ -36,10 +36,10 @@ impl Machine {
         if let Some(record) = remains.record {
             machine.restore(record, &remains.boot, now);
         }
-        machine.sandbox = match remains.observed {
-            None => Sandbox::Absent,
-            Some(observed) if observed.sandbox_ready => Sandbox::Ready,
-            Some(_) => Sandbox::Lost,
+        machine.sandbox = match remains.observed.map(|pod| pod.sandbox) {
+            None | Some(ObservedSandbox::Stopped) => Sandbox::Absent,
+            Some(ObservedSandbox::Ready) => Sandbox::Ready,
+            Some(ObservedSandbox::Died) => Sandbox::Lost,
         };
         for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
             machine.recognize(container, now);

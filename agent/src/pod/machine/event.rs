@@ -42,6 +42,8 @@ pub enum Event {
     SandboxDied,
     /// Nothing is left of the sandbox and its containers.
     SandboxRemoved,
+    /// The sandbox is gone, with its containers; their logs are not.
+    SandboxStopped,
     /// What is left could not be removed.
     RemoveFailed(RuntimeError),
     /// An image is on its way for so long that people should know.

@@ -21,6 +21,7 @@ impl Machine {
             Event::SandboxReady => self.sandbox_ready(),
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::SandboxDied => self.sandbox_died(notes),
+            Event::SandboxStopped => self.sandbox_stopped(now),
             Event::SandboxRemoved => self.sandbox_removed(now),
             Event::RemoveFailed(error) => {
                 let message = format!("error killing pod: {}", chain(&error));

@@ -5,7 +5,9 @@
 //!     |                                                    |            |
 //!     +--------------- deleted or replaced ----------------+------------+--> Removing --> Gone
 //!
-//!   Absent --> Ready --> Lost --> Absent        the sandbox; Lost ends by removing what is left
+//!   Absent --> Ready --> Lost --> Absent        the sandbox; Lost ends by removing what is left,
+//!                |                  ^           and so does Ready once the pod is Finished
+//!                +------------------+
 //!
 //!   Idle --> Starting --> Running --> Ended     each container; Ended leads back to Starting
 //!                            |                  where the restart policy says so

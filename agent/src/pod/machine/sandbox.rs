@@ -51,6 +51,13 @@ impl Machine {
     }
 
     pub(super) fn sandbox_removed(&mut self, now: Moment) {
+        self.sandbox_stopped(now);
+        if matches!(self.stage, Stage::Removing { .. }) {
+            self.stage = Stage::Gone;
+        }
+    }
+
+    pub(super) fn sandbox_stopped(&mut self, now: Moment) {
         self.sandbox = Sandbox::Absent;
         self.sandbox_retry = None;
         self.initialized = false;
@@ -61,9 +68,6 @@ impl Machine {
             if self.stage == Stage::Active {
                 slot.forget_init();
             }
-        }
-        if matches!(self.stage, Stage::Removing { .. }) {
-            self.stage = Stage::Gone;
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::*;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
-use crate::runtime::{BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedState};
+use crate::runtime::{
+    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
+};
 
 fn pod() -> Pod {
     pod_from(&wire_pod(vec![container("a")]))
@@ -42,8 +44,11 @@ fn an_attempt_that_flash_did_not_hear_of_keeps_its_number_though_it_never_ran() 
     before.slots[0].attempts = 2;
     let id = ContainerId { pod: pod.name.uid, name: "a".into(), attempt: 5 };
     let created = ObservedContainer { id, tag: String::new(), state: ObservedState::Created };
-    let observed =
-        ObservedPod { uid: pod.name.uid, sandbox_ready: true, containers: vec![created] };
+    let observed = ObservedPod {
+        uid: pod.name.uid,
+        sandbox: ObservedSandbox::Ready,
+        containers: vec![created],
+    };
     let remains = Remains { record: Some(before.record(boot)), observed: Some(&observed), boot };
     let machine = Machine::adopt(pod, Moment(0), remains, Moment::from(BootTime::default()));
     assert_eq!(machine.slots[0].attempts, 5, "the next one is the one that was created");

@@ -141,8 +141,9 @@ impl Life {
                 self.exit(place, 137);
             }
             Action::Kill { place, attempt } => self.step(Event::Killed { place, attempt }),
+            Action::StopSandbox if well => self.step(Event::SandboxStopped),
             Action::RemoveSandbox if well => self.step(Event::SandboxRemoved),
-            Action::RemoveSandbox => {
+            Action::StopSandbox | Action::RemoveSandbox => {
                 let uid = self.machine.pod().name.uid;
                 self.step(Event::RemoveFailed(RuntimeError::NoSandbox { uid }));
             }
@@ -383,7 +384,7 @@ fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
         state: ObservedState::Unknown,
     };
     let adopted = |containers| {
-        let observed = ObservedPod { uid: name.uid, sandbox_ready: true, containers };
+        let observed = ObservedPod { uid: name.uid, sandbox: ObservedSandbox::Ready, containers };
         let record = Some(life.machine.record(Boot::default()));
         let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
         let pod = Rc::clone(life.machine.pod());

@@ -22,6 +22,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mote_pause::wire::{EXITS, SOCKET};
 use mote_protocol::name::Uid;
 use rustix::fs::StatVfsMountFlags;
 
@@ -60,6 +61,18 @@ impl Layout {
 
     pub(super) fn sandbox(&self, uid: &Uid) -> PathBuf {
         self.pod(uid).join("sandbox")
+    }
+
+    /// What is there as long as a sandbox is not stopped. Its containers come last: without their
+    /// directory it is stopped.
+    pub(super) fn of_sandbox(&self, uid: &Uid) -> [PathBuf; 5] {
+        let pod = self.pod(uid);
+        [pod.join(SOCKET), pod.join(EXITS), self.sandbox(uid), self.shm(uid), self.containers(uid)]
+    }
+
+    /// Whether a sandbox was set up, in part or whole, and not stopped since.
+    pub(super) fn has_sandbox(&self, uid: &Uid) -> bool {
+        self.containers(uid).exists()
     }
 
     pub(super) fn containers(&self, uid: &Uid) -> PathBuf {

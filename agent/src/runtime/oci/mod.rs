@@ -228,6 +228,10 @@ impl Runtime for OciRuntime {
         self.remove_attempt(id).await
     }
 
+    async fn stop_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.stop_pod(uid).await
+    }
+
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
         self.remove_pod(uid).await
     }

@@ -10,7 +10,8 @@ use super::record::AttemptRecord;
 use super::sandbox::{Listing, kept_exits};
 use super::{OciRuntime, process, record};
 use crate::runtime::{
-    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedState, RuntimeError,
+    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
+    RuntimeError,
 };
 
 impl OciRuntime {
@@ -32,7 +33,12 @@ impl OciRuntime {
                 containers.push(ObservedContainer { id, tag, state });
             }
         }
-        ObservedPod { uid, sandbox_ready: known.answered, containers }
+        let sandbox = match known.answered {
+            true => ObservedSandbox::Ready,
+            false if self.layout.has_sandbox(&uid) => ObservedSandbox::Died,
+            false => ObservedSandbox::Stopped,
+        };
+        ObservedPod { uid, sandbox, containers }
     }
 
     /// An attempt without a first process and without a helper never came to be: it is not there.

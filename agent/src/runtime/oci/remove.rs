@@ -1,4 +1,5 @@
-//! Removes attempts and pods until nothing is left: processes, cgroups, mounts, files.
+//! Stops sandboxes, and removes attempts and pods until nothing is left: processes, cgroups, mounts,
+//! files.
 //!
 //! Mounts and namespaces need no step of their own: the container's are gone with its last
 //! process, the pod's with `mote-pause`.
@@ -24,7 +25,26 @@ impl OciRuntime {
         remove_few(&self.layout.attempt(id))
     }
 
+    pub(super) async fn stop_pod(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.end_pod(uid).await?;
+        for path in self.layout.of_sandbox(uid) {
+            remove_few(&path)?;
+        }
+        self.forget(uid);
+        Ok(())
+    }
+
     pub(super) async fn remove_pod(&self, uid: &Uid) -> Result<(), RuntimeError> {
+        self.end_pod(uid).await?;
+        // Others keep files of the pod there: theirs to remove.
+        let _ = fs::remove_dir(self.layout.pod_state(uid));
+        remove_tree(self.layout.pod(uid)).await?;
+        self.forget(uid);
+        Ok(())
+    }
+
+    /// Ends all processes of a pod, `mote-pause` last; with them go cgroups and writable layers.
+    async fn end_pod(&self, uid: &Uid) -> Result<(), RuntimeError> {
         let slot = self.slot(uid);
         slot.leaving.store(true, Ordering::Relaxed);
         let pod = slot.pod.lock().await.take();
@@ -48,12 +68,11 @@ impl OciRuntime {
         until_empty(&pause).await?;
         drop(pod);
         empty(&self.tree.pod(uid)).await?;
-        remove_tree(self.layout.layers(uid)).await?;
-        // Others keep files of the pod there: theirs to remove.
-        let _ = fs::remove_dir(self.layout.pod_state(uid));
-        remove_tree(self.layout.pod(uid)).await?;
+        remove_tree(self.layout.layers(uid)).await
+    }
+
+    fn forget(&self, uid: &Uid) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        Ok(())
     }
 }
 
@@ -79,9 +98,13 @@ async fn empty(group: &Group) -> Result<(), RuntimeError> {
     group.remove().map_err(cgroup_error)
 }
 
-/// Removes a directory of our own making: a handful of files on tmpfs.
+/// Removes a file, or a directory with a handful of files, on tmpfs.
 fn remove_few(path: &Path) -> Result<(), RuntimeError> {
-    removed(fs::remove_dir_all(path)).map_err(io_error(format!("remove `{}`", path.display())))
+    let done = match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(path),
+        done => done,
+    };
+    removed(done).map_err(io_error(format!("remove `{}`", path.display())))
 }
 
 /// Removes a directory that containers have written to, however much that is, beside the agent's

@@ -18,6 +18,7 @@
 //! | [`workload`] | a static program to run in containers |
 //! | [`world`] | broker, operator and observer together |
 //! | [`observer`] | what an MQTT client sees of a fleet |
+//! | [`https`] | a server in a pod's network |
 //! | [`image`] | container images, good and hostile |
 //! | [`registry`] | a real docker-registry |
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
@@ -37,6 +38,7 @@ pub mod certificates;
 pub mod demo;
 pub mod elf;
 pub mod host;
+pub mod https;
 pub mod image;
 pub mod manifest;
 pub mod node;

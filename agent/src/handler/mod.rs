@@ -44,6 +44,19 @@ pub enum Outcome {
     Errored(String),
 }
 
+/// How a hook succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookDone {
+    /// As it was asked for.
+    AsAsked,
+    /// It was to be sent over HTTPS, and the server speaks HTTP only. Long ago every hook was sent
+    /// so, and some manifests still count on it.
+    OverHttp {
+        /// The server, with its port where that is not 443.
+        host: String,
+    },
+}
+
 /// Why a hook failed. The text is what follows `failed - error: ` in the kubelet's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
@@ -102,7 +115,7 @@ pub trait Handlers {
         &self,
         target: &Target,
         handler: &Handler,
-    ) -> impl Future<Output = Result<(), HookError>>;
+    ) -> impl Future<Output = Result<HookDone, HookError>>;
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use mote_protocol::name::Uid;
 use rustix::net::AddressFamily;
 
 use super::dial::PodSockets;
-use super::{Handlers, HookError, Outcome, Target, exec, grpc, http, tcp};
+use super::{Handlers, HookDone, HookError, Outcome, Target, exec, grpc, http, tcp};
 use crate::pod::handler::{Handler, Port};
 use crate::runtime::oci::OciRuntime;
 use crate::runtime::{Runtime, RuntimeError};
@@ -55,17 +55,19 @@ impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
         }
     }
 
-    async fn hook(&self, target: &Target, handler: &Handler) -> Result<(), HookError> {
+    async fn hook(&self, target: &Target, handler: &Handler) -> Result<HookDone, HookError> {
         let runtime = &*self.runtime;
         match handler {
-            Handler::Exec(command) => exec::hook(runtime, target, command).await,
+            Handler::Exec(command) => {
+                exec::hook(runtime, target, command).await.map(|()| HookDone::AsAsked)
+            }
             Handler::Http(get) => {
                 let port = number(&get.port).map_err(|cause| HookError::Http { cause })?;
                 http::hook(runtime, target, get, port).await
             }
             Handler::Sleep(span) => {
                 tokio::time::sleep(*span).await;
-                Ok(())
+                Ok(HookDone::AsAsked)
             }
             Handler::Tcp { .. } => Err(HookError::Invalid { handler: "tcpSocket" }),
             Handler::Grpc { .. } => Err(HookError::Invalid { handler: "grpc" }),

@@ -1,7 +1,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::handler::HookError;
+use crate::handler::{HookDone, HookError};
 use crate::pod::handler::Handler;
 use crate::runtime::ContainerId;
 use mote_protocol::name::Uid;
@@ -43,7 +43,7 @@ impl Handlers for Script {
         if answers.len() > 1 { answers.pop().unwrap() } else { answers[0].clone() }
     }
 
-    async fn hook(&self, _: &Target, _: &Handler) -> Result<(), HookError> {
+    async fn hook(&self, _: &Target, _: &Handler) -> Result<HookDone, HookError> {
         panic!("nobody runs a hook here");
     }
 }

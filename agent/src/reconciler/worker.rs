@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::plan::Action;
-use crate::handler::{Handlers, HookError, Target};
+use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
 use crate::pod::process::{start_request, stop_signal};
@@ -119,13 +119,15 @@ async fn run_hook<W: World>(
     place: usize,
     attempt: u32,
     hook: Hook,
-) -> Result<(), HookError> {
+) -> Result<HookDone, HookError> {
     let checks = pod.containers.get(place).and_then(|container| container.checks.as_ref());
     let handler = checks.and_then(|checks| match hook {
         Hook::PostStart => checks.post_start.as_ref(),
         Hook::PreStop => checks.pre_stop.as_ref(),
     });
-    let (Some(handler), Some(id)) = (handler, id(pod, place, attempt)) else { return Ok(()) };
+    let (Some(handler), Some(id)) = (handler, id(pod, place, attempt)) else {
+        return Ok(HookDone::AsAsked);
+    };
     let target = Target { id, host_network: pod.host.network };
     edges.handlers.hook(&target, handler).await
 }

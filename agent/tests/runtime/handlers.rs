@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mote_agent::handler::{Handlers, HookError, NodeHandlers, Outcome, Target};
+use mote_agent::handler::{Handlers, HookDone, HookError, NodeHandlers, Outcome, Target};
 use mote_agent::pod::handler::{Handler, HttpGet, Port};
 use mote_agent::runtime::Runtime;
 
@@ -84,10 +84,14 @@ async fn hooks_run_in_the_container() {
     node.log_line(&id, "serving").await;
     let handlers = NodeHandlers::new(Rc::clone(&node.runtime));
     let hook = async |handler: &Handler| handlers.hook(&target, handler).await;
-    assert_eq!(hook(&exec("echo done > /tmp/hooked")).await, Ok(()));
-    assert_eq!(hook(&get("/hooked")).await, Ok(()));
-    assert_eq!(hook(&get("/nonesuch")).await, Ok(()), "hooks do not care for the status");
-    assert_eq!(hook(&Handler::Sleep(Duration::from_millis(1))).await, Ok(()));
+    assert_eq!(hook(&exec("echo done > /tmp/hooked")).await, Ok(HookDone::AsAsked));
+    assert_eq!(hook(&get("/hooked")).await, Ok(HookDone::AsAsked));
+    assert_eq!(
+        hook(&get("/nonesuch")).await,
+        Ok(HookDone::AsAsked),
+        "hooks do not care for the status"
+    );
+    assert_eq!(hook(&Handler::Sleep(Duration::from_millis(1))).await, Ok(HookDone::AsAsked));
     let failed = hook(&exec("echo no; exit 7")).await.expect_err("exit 7");
     assert_eq!(failed.to_string(), "command 'sh -c echo no; exit 7' exited with 7");
     assert_eq!(failed.output(), "no\n");

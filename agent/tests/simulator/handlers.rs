@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mote_agent::handler::{Handlers, HookError, Outcome, Target};
+use mote_agent::handler::{Handlers, HookDone, HookError, Outcome, Target};
 use mote_agent::pod::handler::Handler;
 
 use crate::universe::Shared;
@@ -24,12 +24,12 @@ impl Handlers for SimHandlers {
         Outcome::Success
     }
 
-    async fn hook(&self, target: &Target, _: &Handler) -> Result<(), HookError> {
+    async fn hook(&self, target: &Target, _: &Handler) -> Result<HookDone, HookError> {
         self.0.pause(8192).await;
         let mut universe = self.0.get();
         if !universe.kernel.runs(&target.id) || universe.misfortune(8) {
             return Err(HookError::Http { cause: "connection refused".into() });
         }
-        Ok(())
+        Ok(HookDone::AsAsked)
     }
 }

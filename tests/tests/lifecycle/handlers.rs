@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerStatus, Phase, PodCondition, PodStatus};
+use mote_tests::https::{PodServer, Speaks};
 use mote_tests::manifest::{Manifest, pod};
 use mote_tests::node::Node;
 use mote_tests::workload;
-use mote_tests::world::World;
+use mote_tests::world::{BUSYBOX, World};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "test.local/workload:1";
@@ -130,5 +131,46 @@ fn startup_recovers_by_each() -> Result<()> {
         each(&status, |container| container.started() && container.restarts == 0),
         "{status:?}"
     );
+    Ok(())
+}
+
+/// A pod that only sleeps, with this handler for one thing, and a server in its network.
+fn served(world: &World, node: &Node, what: (&str, Value), speaks: Speaks) -> Result<PodServer> {
+    let served = pod("served")
+        .container("main", BUSYBOX, &["sleep", "1001"])
+        .with(what.0, what.1)
+        .spec("terminationGracePeriodSeconds", json!(1));
+    world.operator.apply(&served, node)?;
+    world.wait_for_phase(node, "served", Phase::Running)?;
+    PodServer::start(node.process("sleep 1001")?, 8443, speaks)
+}
+
+#[test]
+fn readiness_over_https_fails_and_recovers() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let get = json!({"path": "/well", "port": 8443, "scheme": "HTTPS"});
+    let probe = json!({"httpGet": get, "periodSeconds": 1, "failureThreshold": 1});
+    let server = served(&world, &node, ("readinessProbe", probe), Speaks::Https)?;
+    world.wait_for(&node, "served", "Ready", ready)?;
+    server.answer_with(500);
+    world.wait_for(&node, "served", "not Ready", |status| !ready(status))?;
+    server.answer_with(399);
+    world.wait_for(&node, "served", "Ready again", ready)?;
+    drop(server);
+    world.wait_for(&node, "served", "nobody there", |status| !ready(status))?;
+    Ok(())
+}
+
+#[test]
+fn a_hook_over_https_is_repeated_over_http_and_that_is_told() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let get = json!({"httpGet": {"path": "/stop", "port": 8443, "scheme": "HTTPS"}});
+    let _server = served(&world, &node, ("lifecycle", json!({"preStop": get})), Speaks::Http)?;
+    world.operator.delete("served", &node)?;
+    let told = world.wait_for_event(&node, "LifecycleHTTPFallback")?;
+    assert!(told.starts_with("request to HTTPS lifecycle hook "), "{told}");
+    assert!(told.ends_with(":8443 got HTTP response, retry with HTTP succeeded"), "{told}");
     Ok(())
 }

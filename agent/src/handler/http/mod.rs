@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use tokio::time::timeout;
-use tracing::warn;
 
 use self::client::{Answer, Client, HttpError, Progress};
 use self::url::Url;
 use super::dial::PodSockets;
-use super::{HookError, Outcome, Target};
+use super::{HookDone, HookError, Outcome, Target};
 use crate::pod::handler::HttpGet;
 
 /// Servers know probes by this name, in the version of Kubernetes that they behave like.
@@ -79,26 +78,22 @@ pub(super) async fn hook<S: PodSockets>(
     target: &Target,
     get: &HttpGet,
     port: u16,
-) -> Result<(), HookError> {
+) -> Result<HookDone, HookError> {
     let failed = |error: HttpError| HookError::Http { cause: error.to_string() };
     let Asked { mut url, mut headers } = Asked::new(get, port, HOOK_AGENT).map_err(failed)?;
     let (client, progress) = (Client { sockets, target }, Progress::default());
     match client.get(&url, &headers, &progress).await {
-        // Long ago every hook was sent over HTTP, and some manifests still count on it.
         Err(error @ HttpError::Plain { .. }) => {
+            let host = url.authority();
             url.tls = false;
             headers.remove(AUTHORIZATION);
             if client.get(&url, &headers, &progress).await.is_err() {
                 return Err(failed(error));
             }
-            warn!(
-                container = %target.id,
-                "request to HTTPS lifecycle hook got HTTP response, retry with HTTP succeeded"
-            );
-            Ok(())
+            Ok(HookDone::OverHttp { host })
         }
         // The answer began, so the hook was heard.
-        Ok(_) | Err(HttpError::Body { .. }) => Ok(()),
+        Ok(_) | Err(HttpError::Body { .. }) => Ok(HookDone::AsAsked),
         Err(error) => Err(failed(error)),
     }
 }

@@ -246,7 +246,8 @@ async fn a_hook_without_tls_is_repeated_without_its_password() {
         answer(stream, &response("200 OK", "", "")).await
     };
     let (result, head) = tokio::join!(hook(&pod, &target, &asked, port), served);
-    assert_eq!(result, Ok(()));
+    let host = format!("127.0.0.1:{port}");
+    assert_eq!(result, Ok(HookDone::OverHttp { host }));
     assert!(head.starts_with("GET /stop HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("User-Agent: kube-lifecycle/1.32\r\n"), "{head}");
     assert!(head.contains("X-A: 1\r\n") && !head.contains("Authorization"), "{head}");
@@ -258,7 +259,7 @@ async fn a_hook_does_not_care_for_the_status() {
     let (pod, target, asked) = (Pod::default(), target(), get("/"));
     let texts = [response("500 Broken", "", "")];
     let (result, _) = tokio::join!(hook(&pod, &target, &asked, port), serve(&listener, &texts));
-    assert_eq!(result, Ok(()));
+    assert_eq!(result, Ok(HookDone::AsAsked));
     drop(listener);
     let error = hook(&pod, &target, &asked, port).await.expect_err("nobody listens");
     let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mote_protocol::event::EventType;
 
-use crate::handler::HookError;
+use crate::handler::{HookDone, HookError};
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
 use crate::pod::handler::ProbeKind;
@@ -129,7 +129,7 @@ pub enum Event {
         /// Which of its hooks.
         hook: Hook,
         /// Whether it did what it should.
-        result: Result<(), HookError>,
+        result: Result<HookDone, HookError>,
     },
     /// An attempt was asked to end.
     Asked {

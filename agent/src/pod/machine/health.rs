@@ -8,7 +8,7 @@ use mote_protocol::status::ContainerRole;
 
 use super::ending::seconds;
 use super::{Hook, Machine, Note, PostStart, Renewal, Run, Running};
-use crate::handler::{HookError, Outcome};
+use crate::handler::{HookDone, HookError, Outcome};
 use crate::pod::handler::{Handler, ProbeKind};
 use crate::pod::{Container, Moment, PodName};
 use crate::probes::Probed;
@@ -75,13 +75,20 @@ impl Machine {
         place: usize,
         attempt: u32,
         hook: Hook,
-        result: Result<(), HookError>,
+        result: Result<HookDone, HookError>,
         now: Moment,
         notes: &mut Vec<Note>,
     ) {
         let pod = Rc::clone(&self.pod);
         let Some(container) = pod.containers.get(place) else { return };
         let Some(running) = self.running_mut(place, attempt) else { return };
+        if let Ok(HookDone::OverHttp { host }) = &result {
+            let message = format!(
+                "request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP \
+                 succeeded"
+            );
+            notes.push(Note::warning(place, "LifecycleHTTPFallback", message));
+        }
         match (hook, result) {
             (Hook::PreStop, result) => {
                 if let Some(stop) = &mut running.stop {
@@ -92,7 +99,7 @@ impl Machine {
                     notes.push(Note::warning(place, "FailedPreStopHook", message));
                 }
             }
-            (Hook::PostStart, Ok(())) => running.post_start = PostStart::Done,
+            (Hook::PostStart, Ok(_)) => running.post_start = PostStart::Done,
             (Hook::PostStart, Err(error)) => {
                 let handler = container.checks.as_ref().and_then(|c| c.post_start.as_ref());
                 let why = hook_failed(handler, container, &pod.name, &error);

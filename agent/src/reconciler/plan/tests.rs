@@ -9,7 +9,7 @@ use mote_protocol::status::{ContainerRole, Phase, PodCondition};
 use proptest::prelude::*;
 
 use super::*;
-use crate::handler::{HookError, Outcome};
+use crate::handler::{HookDone, HookError, Outcome};
 use crate::image::{Digest, ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
@@ -132,7 +132,7 @@ impl Life {
             Action::Start { place, attempt, image } => self.start(place, attempt, image, well),
             Action::RunHook { place, attempt, hook } => {
                 let failed = HookError::Invalid { handler: "sleep" };
-                let result = if well { Ok(()) } else { Err(failed) };
+                let result = if well { Ok(HookDone::AsAsked) } else { Err(failed) };
                 self.step(Event::Hooked { place, attempt, hook, result });
             }
             Action::Ask { place, attempt, .. } => self.step(Event::Asked { place, attempt }),

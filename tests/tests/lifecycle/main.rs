@@ -9,6 +9,8 @@
 //! | crash-loop pauses | `restart::a_crash_loop_waits_ten_seconds_after_the_second_end` |
 //! | postStart failing, preStop longer than grace | `hooks::*` |
 //! | a container that ignores SIGTERM; a shorter second delete | `termination::*` |
+//! | a finished pod has no sandbox any more, and has its logs | `termination::a_finished_pod_costs_nothing_and_its_logs_can_be_read` |
+//! | logs survive the death of their sandbox | `termination::logs_outlive_the_sandbox_that_they_were_written_in` |
 //! | delete during pull, init, back-off | `termination::a_pod_can_be_deleted_at_any_time` |
 //! | agent killed while an image is missing, an init container or a hook runs, a back-off lasts, a pod is stopped, ends or is over | `resume::*` |
 //! | logs of a container that runs and of one that has ended; tail, limit, times | `logs::of_a_finished_container` |

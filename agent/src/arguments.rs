@@ -16,7 +16,7 @@ Without a command it is the node's agent: it connects to the broker, runs what i
 keeps running it without a network, and reports. SIGTERM ends the agent and leaves all pods running.
 
 Options:
-  --config FILE  configuration; default: $MOTE_CONFIG, else /etc/mote/agent.toml
+  --config FILE  configuration; default: $MOTE_AGENT_CONFIG, else /etc/mote/agent.toml
   --check        tell everything that is wrong with the configuration, and end
   --version      show the version, and end
   --help         show this, and end
@@ -78,7 +78,7 @@ impl From<lexopt::Error> for UsageError {
 }
 
 impl Command {
-    /// Reads a command line without its first word, and `MOTE_CONFIG`.
+    /// Reads a command line without its first word, and `MOTE_AGENT_CONFIG`.
     pub fn parse<I>(arguments: I, config: Option<OsString>) -> Result<Self, UsageError>
     where
         I: IntoIterator<Item = OsString>,

@@ -18,7 +18,7 @@ use mote_agent::runtime::op;
 use mote_agent::supervise;
 
 fn main() -> ExitCode {
-    let command = match Command::parse(env::args_os().skip(1), env::var_os("MOTE_CONFIG")) {
+    let command = match Command::parse(env::args_os().skip(1), env::var_os("MOTE_AGENT_CONFIG")) {
         Ok(command) => command,
         Err(error) => return complain(&error, Exit::Usage).into(),
     };

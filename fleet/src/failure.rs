@@ -3,8 +3,6 @@
 //! Most errors print as `error: ` and their chain of causes. What an API server would have
 //! answered prints as its answer: `Error from server (NotFound): pods "web" not found`.
 
-use mote_protocol::name::ObjectKey;
-
 use crate::broker::BrokerError;
 use crate::manifest::ManifestError;
 
@@ -65,13 +63,6 @@ pub enum ServerError {
         #[source]
         problem: crate::kubernetes::findings::FieldError,
     },
-}
-
-impl ServerError {
-    /// A pod that is nowhere.
-    pub fn no_pod(key: &ObjectKey) -> Self {
-        Self::NotFound { resource: "pods", name: key.name.to_string() }
-    }
 }
 
 /// An error as it is printed.

@@ -16,6 +16,7 @@ use crate::extension::Extensions;
 
 mod container;
 mod security;
+pub mod support;
 mod volume;
 
 pub use container::*;

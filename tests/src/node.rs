@@ -202,7 +202,7 @@ impl Node {
     /// The same, not started yet.
     pub fn ctl_command(&self, words: &[&str]) -> Command {
         let mut ask = command(&self.program);
-        ask.env("MOTE_CONFIG", self.config()).arg("ctl").args(words);
+        ask.env("MOTE_AGENT_CONFIG", self.config()).arg("ctl").args(words);
         ask
     }
 

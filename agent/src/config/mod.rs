@@ -24,7 +24,7 @@ pub use label::LabelError;
 pub use problem::{ConfigError, Problem, Rule};
 use section::{Section, Source};
 
-/// Where the configuration is unless `--config` or `MOTE_CONFIG` says otherwise.
+/// Where the configuration is unless `--config` or `MOTE_AGENT_CONFIG` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/mote/agent.toml";
 
 /// Where sockets, logs and bundles are unless the configuration says otherwise.

@@ -10,7 +10,7 @@ use mote_protocol::status::{
 
 use super::age::age;
 use super::pods::{since_start, word};
-use super::table::{Table, printable};
+use super::table::{Table, hanging, printable};
 use super::{ImageFacts, PodDescription};
 
 /// The text; writing to a String cannot fail, so results of `write!` are of no interest here.
@@ -19,7 +19,7 @@ pub(super) fn pod(description: &PodDescription, now: i64) -> String {
     let status = &facts.status;
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{:<13}{}", format!("{name}:"), printable(value));
+        let _ = writeln!(text, "{:<13}{}", format!("{name}:"), hanging(value, 13));
     };
     line("Name", &facts.name);
     line("Namespace", &facts.namespace);
@@ -70,7 +70,7 @@ fn container_text(
 ) -> String {
     let mut text = format!("  {}:\n", printable(&container.name));
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "    {:<12}{}", format!("{name}:"), printable(value));
+        let _ = writeln!(text, "    {:<12}{}", format!("{name}:"), hanging(value, 16));
     };
     let specs = pod.map(|pod| pod.spec.init_containers.iter().chain(&pod.spec.containers));
     let spec = specs.and_then(|mut specs| specs.find(|spec| container.name == *spec.name));

@@ -20,7 +20,7 @@ pub(super) fn render(pods: &[PodFacts], wide: bool, now: i64) -> String {
     let mut table = Table::new(&head);
     for PodFacts { namespace, name, status } in pods {
         let mut row = vec![namespace.clone(), name.clone(), ready(status), word(status)];
-        row.push(restarts(status).to_string());
+        row.push(restarts(status, now));
         row.push(since_start(status, now));
         if wide {
             let addresses: Vec<_> = status.addresses.iter().map(ToString::to_string).collect();
@@ -51,8 +51,16 @@ fn ready(status: &PodStatus) -> String {
     format!("{ready}/{}", lasting(status).count())
 }
 
-fn restarts(status: &PodStatus) -> u32 {
-    status.containers.iter().map(|container| container.restarts).sum()
+/// How many, and how long ago the last was.
+fn restarts(status: &PodStatus, now: i64) -> String {
+    let count: u32 = status.containers.iter().map(|container| container.restarts).sum();
+    let ends = status.containers.iter().filter_map(|container| container.last.as_ref());
+    match ends.map(|end| end.finished).max() {
+        Some(finished) if count > 0 => {
+            format!("{count} ({} ago)", age(now - status.started - i64::from(finished)))
+        }
+        _ => count.to_string(),
+    }
 }
 
 /// One word for the state of a pod: what keeps it from running, else its phase.

@@ -16,7 +16,8 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, row: impl IntoIterator<Item = String>) {
-        self.rows.push(row.into_iter().map(|text| printable(&text)).collect());
+        self.rows
+            .push(row.into_iter().map(|text| printable(&text.trim().replace('\n', " "))).collect());
     }
 
     /// All rows; each line begins with `indent` and has no space at its end.
@@ -38,6 +39,12 @@ impl Table {
         }
         text
     }
+}
+
+/// A text of perhaps several lines behind a name: each further line begins with `indent` spaces.
+pub(super) fn hanging(text: &str, indent: usize) -> String {
+    let lines: Vec<_> = text.trim_end().split('\n').map(printable).collect();
+    lines.join(&format!("\n{:indent$}", ""))
 }
 
 /// Without control characters: what is shown may come from an image or an operator.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
-use mote_protocol::status::{ContainerRole, ContainerState, ContainerStatus, Phase};
+use mote_protocol::status::{ContainerRole, ContainerState, ContainerStatus, Phase, Terminated};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -175,15 +175,21 @@ fn pods_are_told_in_the_columns_of_kubectl() {
 }
 
 #[test]
+fn the_last_restart_is_told_by_its_age() {
+    let mut facts = PodFacts::from(view());
+    for (container, finished) in facts.status.containers.iter_mut().zip([30, 140]) {
+        container.last = Some(Terminated { finished, ..Terminated::default() });
+    }
+    let table = pods::render(&[facts], false, 1200);
+    assert!(table.contains("   4 (60s ago)   3m20s\n"), "{table}");
+}
+
+#[test]
 fn one_word_tells_what_keeps_a_pod_from_running() {
     use ContainerRole::{App, Init, Sidecar};
     let ended = |code, reason: &str| {
         let (exit_code, reason) = (code, reason.into());
-        ContainerState::Terminated(mote_protocol::status::Terminated {
-            exit_code,
-            reason,
-            ..Default::default()
-        })
+        ContainerState::Terminated(Terminated { exit_code, reason, ..Default::default() })
     };
     let table = [
         (Phase::Pending, vec![(App, waiting("ContainerCreating"))], "ContainerCreating"),
@@ -209,13 +215,23 @@ fn one_word_tells_what_keeps_a_pod_from_running() {
 fn a_description_has_everything_and_no_control_characters() {
     let events = vec![Event {
         reason: "Failed".into(),
-        message: "bad\u{7} bell".into(),
+        message: "bad\u{7} bell\nand more\n".into(),
         count: 3,
         first: 1000,
         last: 1190,
         ..Event::default()
     }];
-    let description = PodDescription { facts: view().into(), pod: None, events };
+    let mut facts = PodFacts::from(view());
+    let last = Terminated {
+        reason: "Error".into(),
+        exit_code: 3,
+        started: 4,
+        finished: 5,
+        message: "one\ntwo\n".into(),
+        ..Terminated::default()
+    };
+    facts.status.containers.iter_mut().for_each(|container| container.last = Some(last.clone()));
+    let description = PodDescription { facts, pod: None, events };
     let text = describe::pod(&description, 1200);
     for part in [
         "Name:        web\n",
@@ -224,7 +240,8 @@ fn a_description_has_everything_and_no_control_characters() {
         "  PodScheduled                False\n",
         "    State:      Running for 3m15s\n",
         "    State:      Waiting CrashLoopBackOff no \\u{1b}[2J way\n",
-        "  10s (x3 over 3m20s)   Normal   Failed   node     bad\\u{7} bell\n",
+        "  10s (x3 over 3m20s)   Normal   Failed   node     bad\\u{7} bell and more\n",
+        "    Last state: Terminated Error, exit code 3, after 1s one\n                two\n",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }

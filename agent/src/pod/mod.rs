@@ -17,7 +17,6 @@ pub mod spec;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unsupported;
 pub mod validate;
 
 pub use moment::{Boot, Moment};

@@ -7,6 +7,7 @@ use mote_protocol::extension::Extensions;
 use mote_protocol::limits::MAX_CONTAINERS;
 use mote_protocol::name::ContainerName;
 use mote_protocol::object;
+use mote_protocol::pod::support::{self, Finding};
 use mote_protocol::pod::{
     self as wire, EnvValue, ImagePullPolicy, SecurityProfile, TerminationMessagePolicy,
 };
@@ -16,7 +17,6 @@ use super::fault::{Fault, SpecError};
 use super::qos;
 use super::resources;
 use super::spec::{Container, Pod, PodName};
-use super::unsupported::{self, Finding};
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
@@ -58,7 +58,7 @@ pub fn validate(
     check.extensions("spec", &spec.extensions);
     check.containers(spec);
     check.pod(spec, node_labels);
-    for finding in unsupported::findings(spec) {
+    for finding in support::findings(spec) {
         match finding {
             Finding::Refused(path) => check.faults.push(Fault::unsupported(path)),
             Finding::Ignored(path) => check.ignored.push(path),
@@ -264,7 +264,7 @@ fn build_container(
 ) -> Container {
     let literal = |variable: &wire::EnvVar| match &variable.value {
         EnvValue::Literal(value) => Some((variable.name.clone(), value.clone())),
-        // Refused by `unsupported`.
+        // Refused by `support`.
         _ => None,
     };
     let request = resources::memory_request(container);

@@ -6,6 +6,7 @@ use clap::Args;
 use mote_protocol::name::NodeName;
 
 use super::duration;
+use crate::view::selector::Selector;
 
 /// `mote logs`.
 #[derive(Debug, Args)]
@@ -17,11 +18,12 @@ Examples:
   mote logs web
   mote logs -f web -c main --tail 20
   mote logs -p web
-  mote logs web --all-containers --prefix --since 10m")]
+  mote logs web --all-containers --prefix --since 10m
+  mote logs -f -l app=web --max-log-requests 10")]
 pub struct LogsArgs {
     /// The pod: NAME or pod/NAME
-    #[arg(value_name = "POD")]
-    pub pod: String,
+    #[arg(value_name = "POD", required_unless_present = "selector")]
+    pub pod: Option<String>,
     /// The container, as with -c
     #[arg(value_name = "CONTAINER", conflicts_with_all = ["container", "all_containers"])]
     pub container_name: Option<String>,
@@ -34,9 +36,15 @@ pub struct LogsArgs {
     /// Print what the previous attempt of the container printed
     #[arg(short, long)]
     pub previous: bool,
-    /// Only so many of the last lines; -1 is all
-    #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
-    pub tail: i64,
+    /// Pods whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["pod", "container_name"])]
+    pub selector: Option<Selector>,
+    /// Only so many of the last lines; -1 is all (default: all; with -l 10)
+    #[arg(long, value_name = "LINES", allow_negative_numbers = true)]
+    pub tail: Option<i64>,
+    /// Logs that may be followed at one time
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub max_log_requests: usize,
     /// Only lines that are newer than this long
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "since_time")]
     pub since: Option<Duration>,

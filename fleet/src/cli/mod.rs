@@ -123,8 +123,8 @@ pub struct Target {
     /// Every node whose configuration lists the group, also future ones
     #[arg(long, value_name = "NAME")]
     pub group: Option<GroupName>,
-    /// Every node of the fleet, also future ones
-    #[arg(long)]
+    /// Every node of the fleet, also future ones (or --all)
+    #[arg(long = "all-nodes", alias = "all")]
     pub all: bool,
 }
 
@@ -132,13 +132,13 @@ pub struct Target {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A pod goes to the node that spec.nodeName or --node names, to each node that -l selects, to a \
-group of nodes, or to --all of them. apply has succeeded when the status of each node that is known \
+group of nodes, or to --all-nodes. apply has succeeded when the status of each node that is known \
 to be meant shows what was sent; a node that is offline gets it when it comes back.
 
 Examples:
   mote apply -f pod.yaml --node pi-7
   mote apply -f manifests/ -l node-role.kubernetes.io/gateway
-  cat pod.json | mote apply -f - --all")]
+  cat pod.json | mote apply -f - --all-nodes")]
 pub struct ApplyArgs {
     /// File, directory or - for stdin; may be given several times
     #[arg(short, long, required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
@@ -178,7 +178,7 @@ Examples:
   mote get pod web --node pi-7 -o yaml
   mote get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'")]
 pub struct GetArgs {
-    /// pods, nodes or events, and names; or TYPE/NAME
+    /// pods, nodes (also pods,nodes) or events, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// wide, json, yaml, name, jsonpath=TEMPLATE or jsonpath-file=FILE
@@ -237,6 +237,9 @@ pub struct DeleteArgs {
     /// All pods of the namespace
     #[arg(long, conflicts_with_all = ["selector", "filename"])]
     pub all: bool,
+    /// In all namespaces, with --all or -l
+    #[arg(short = 'A', long, conflicts_with = "filename")]
+    pub all_namespaces: bool,
     /// Only on this node
     #[arg(long, value_name = "NAME")]
     pub node: Option<NodeName>,

@@ -44,7 +44,8 @@ pub enum SelectionError {
 impl Resource {
     fn parse(text: &str) -> Result<Self, SelectionError> {
         match text.to_ascii_lowercase().as_str() {
-            "pod" | "pods" | "po" => Ok(Self::Pods),
+            // kubectl's `all` is what runs in a namespace.
+            "pod" | "pods" | "po" | "all" => Ok(Self::Pods),
             "node" | "nodes" | "no" => Ok(Self::Nodes),
             _ => Err(SelectionError::UnknownType(text.into())),
         }
@@ -60,28 +61,40 @@ impl Resource {
 }
 
 impl Selection {
-    /// Reads the arguments of a command.
+    /// Reads the arguments of a command that is about one kind.
     pub fn parse(arguments: &[String]) -> Result<Self, SelectionError> {
+        let mut selections = Self::parse_all(arguments)?;
+        match (selections.pop(), selections.is_empty()) {
+            (Some(selection), true) => Ok(selection),
+            (None, _) => Err(SelectionError::UnknownType(String::new())),
+            (Some(_), false) => Err(SelectionError::TwoKinds),
+        }
+    }
+
+    /// Reads the arguments of a command that may be about both: `pods,nodes`, `all`,
+    /// `pod/web node/pi-7`. Each kind is there once, in the order of asking.
+    pub fn parse_all(arguments: &[String]) -> Result<Vec<Self>, SelectionError> {
         let slashes = arguments.iter().filter(|argument| argument.contains('/')).count();
-        let (resource, names): (_, Vec<&str>) = match arguments.split_first() {
-            None => return Err(SelectionError::UnknownType(String::new())),
+        let mut wanted: Vec<(Resource, Vec<&str>)> = Vec::new();
+        match arguments.split_first() {
+            None => {}
             Some((first, rest)) if slashes == 0 => {
-                (Resource::parse(first)?, rest.iter().map(String::as_str).collect())
-            }
-            Some((first, _)) if slashes == arguments.len() => {
-                let pairs: Vec<_> =
-                    arguments.iter().filter_map(|argument| argument.split_once('/')).collect();
-                let (kind, _) = first.split_once('/').unwrap_or((first, ""));
-                let resource = Resource::parse(kind)?;
-                for (kind, _) in &pairs {
-                    if Resource::parse(kind)? != resource {
-                        return Err(SelectionError::TwoKinds);
-                    }
+                let names: Vec<_> = rest.iter().map(String::as_str).collect();
+                for word in first.split(',') {
+                    want(&mut wanted, Resource::parse(word)?, &names);
                 }
-                (resource, pairs.into_iter().map(|(_, name)| name).collect())
+            }
+            Some(_) if slashes == arguments.len() => {
+                for (kind, name) in arguments.iter().filter_map(|each| each.split_once('/')) {
+                    want(&mut wanted, Resource::parse(kind)?, &[name]);
+                }
             }
             Some(_) => return Err(SelectionError::Mixed),
-        };
+        }
+        wanted.into_iter().map(|(resource, names)| Self::named(resource, names)).collect()
+    }
+
+    fn named(resource: Resource, names: Vec<&str>) -> Result<Self, SelectionError> {
         Ok(match resource {
             resource if names.is_empty() => Self::All(resource),
             Resource::Pods => {
@@ -93,6 +106,15 @@ impl Selection {
         })
     }
 
+    /// Whether it names one object.
+    pub const fn is_one(&self) -> bool {
+        match self {
+            Self::Pods(names) => names.len() == 1,
+            Self::Nodes(names) => names.len() == 1,
+            Self::All(_) => false,
+        }
+    }
+
     /// What kind it is about.
     pub const fn resource(&self) -> Resource {
         match self {
@@ -100,6 +122,14 @@ impl Selection {
             Self::Pods(_) => Resource::Pods,
             Self::Nodes(_) => Resource::Nodes,
         }
+    }
+}
+
+/// Adds names to what is wanted of a kind.
+fn want<'a>(wanted: &mut Vec<(Resource, Vec<&'a str>)>, resource: Resource, names: &[&'a str]) {
+    match wanted.iter_mut().find(|(known, _)| *known == resource) {
+        Some((_, known)) => known.extend(names),
+        None => wanted.push((resource, names.to_vec())),
     }
 }
 
@@ -123,8 +153,34 @@ mod tests {
         assert_eq!(parse(&["pods", "a", "b"]), Ok(Selection::Pods(vec![pod("a"), pod("b")])));
         assert_eq!(parse(&["pod/a", "pods/b"]), Ok(Selection::Pods(vec![pod("a"), pod("b")])));
         assert!(matches!(parse(&["no/a"]), Ok(Selection::Nodes(_))));
-        for wrong in [&["svc"][..], &["pods", "pod/a"], &["pod/a", "node/b"], &["pods", "A"]] {
+        for wrong in [
+            &[][..],
+            &["svc"],
+            &["pods", "pod/a"],
+            &["pod/a", "node/b"],
+            &["pods,nodes"],
+            &["pods", "A"],
+            &["pods,"],
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn several_kinds_are_each_read_once() {
+        let parse = |arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
+            Selection::parse_all(&arguments).map_err(|error| error.to_string())
+        };
+        let pods = |names: &[&str]| {
+            Selection::Pods(names.iter().map(|name| ObjectName::new(name).expect("name")).collect())
+        };
+        let node = Selection::Nodes(vec![NodeName::new("b").expect("name")]);
+        let (all_pods, all_nodes) =
+            (Selection::All(Resource::Pods), Selection::All(Resource::Nodes));
+        assert_eq!(parse(&["all"]), Ok(vec![all_pods.clone()]));
+        assert_eq!(parse(&["nodes,pods,po"]), Ok(vec![all_nodes, all_pods]));
+        assert_eq!(parse(&["pod/a", "node/b", "po/c"]), Ok(vec![pods(&["a", "c"]), node.clone()]));
+        assert_eq!(parse(&["pods,nodes", "b"]), Ok(vec![pods(&["b"]), node]));
     }
 }

@@ -103,6 +103,8 @@ pub struct IgnoredField {
 pub enum Ignored {
     /// Kubernetes has it, mote's nodes do not act on it.
     Unsupported,
+    /// Kubernetes has it, and without it the pod would mean something else: nodes refuse the pod.
+    Refused,
     /// Nobody has it; perhaps another was meant.
     Unknown {
         /// The known field that is spelt most like it.
@@ -115,6 +117,9 @@ impl fmt::Display for IgnoredField {
         match &self.why {
             Ignored::Unsupported => {
                 write!(f, "field \"{}\" is not supported by mote and has no effect", self.path)
+            }
+            Ignored::Refused => {
+                write!(f, "field \"{}\" is not supported by mote: nodes refuse the pod", self.path)
             }
             Ignored::Unknown { nearest: None } => write!(f, "unknown field \"{}\"", self.path),
             Ignored::Unknown { nearest: Some(nearest) } => {

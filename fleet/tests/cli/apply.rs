@@ -92,7 +92,7 @@ fn targets_are_named_selected_or_all_and_never_guessed() {
     let (_a, _b) = (fleet.node("pi-7"), fleet.node("pi-8"));
     let file = fleet.file("web.yaml", &pod("web", "web:1"));
     let error = fleet.mote(&["apply", "-f", &file]).failed();
-    assert!(error.contains("no node: set spec.nodeName, or use --node, -l, --group or --all; known nodes: pi-7, pi-8"), "{error}");
+    assert!(error.contains("no node: set spec.nodeName, or use --node, -l, --group or --all-nodes; known nodes: pi-7, pi-8"), "{error}");
     let out = fleet.mote(&["apply", "-f", &file, "-l", "kubernetes.io/hostname in (pi-8)"]).ok();
     assert_eq!(out, "pod/web created (node pi-8)\n");
     let error = fleet.mote(&["apply", "-f", &file, "-l", "a=b"]).failed();

@@ -119,7 +119,7 @@ fn what_was_applied_to_all_or_a_group_is_not_deleted_by_one_node() {
     let fleet = TestFleet::start();
     let (_a, _b) = (fleet.node("pi-7"), fleet.node("pi-8"));
     let file = fleet.file("x.yaml", &pod("web", "a"));
-    fleet.mote(&["apply", "-f", &file, "--all"]).ok();
+    fleet.mote(&["apply", "-f", &file, "--all-nodes"]).ok();
     let error = fleet.mote(&["delete", "pod", "web", "--node", "pi-7"]).failed();
     let told = "error: pod \"web\" was applied to all nodes; delete it there with --all-nodes\n";
     assert_eq!(error, told);
@@ -134,4 +134,19 @@ fn what_was_applied_to_all_or_a_group_is_not_deleted_by_one_node() {
     let out = fleet.mote(&["delete", "pod", "edge", "--group", "gateways", "--force"]).ok();
     assert!(out.starts_with("pod \"edge\" force deleted"), "{out}");
     assert_eq!(fleet.mote(&["get", "pods", "-o", "name"]).ok(), "");
+}
+
+#[test]
+fn all_namespaces_are_emptied_at_once() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    for namespace in ["default", "lab"] {
+        let file = fleet.file("x.yaml", &pod("web", "a"));
+        fleet.mote(&["apply", "-n", namespace, "-f", &file, "--node", "pi-7"]).ok();
+    }
+    let error = fleet.mote(&["delete", "pod", "web", "-A"]).failed();
+    assert_eq!(error, "error: a resource cannot be deleted by name across all namespaces\n");
+    let out = fleet.mote(&["delete", "pods", "--all", "-A"]).ok();
+    assert_eq!(out.lines().count(), 2, "{out}");
+    assert_eq!(fleet.mote(&["get", "pods", "-A", "-o", "name"]).ok(), "");
 }

@@ -72,6 +72,18 @@ fn a_pods_page_has_all_that_is_known() {
 }
 
 #[test]
+fn of_a_pod_that_the_broker_lost_the_node_still_tells() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    let file = fleet.file("web.yaml", POD);
+    fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]).ok();
+    fleet.clear("pi-7/spec/pod/default/web");
+    let page = fleet.mote(&["describe", "pod", "web", "--show-events=false"]).ok();
+    assert!(page.contains("Containers:\n  main:\n"), "{page}");
+    assert!(page.contains("    State:          Running\n"), "{page}");
+}
+
+#[test]
 fn a_nodes_page_has_its_pods_and_conditions() {
     let fleet = TestFleet::start();
     let _node = fleet.node("pi-7");

@@ -74,6 +74,15 @@ impl TestFleet {
         FakeNode::start(self.broker.port, "lab", name, groups, Behaviour::Obeys)
     }
 
+    /// Takes from the broker what it holds below a topic of the fleet, as a broker loses things.
+    pub(crate) fn clear(&self, below: &str) {
+        let status = Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &self.broker.port.to_string(), "-r", "-n", "-t"])
+            .arg(format!("mote/v1/lab/{below}"))
+            .status();
+        assert!(status.expect("mosquitto_pub is installed").success());
+    }
+
     /// A file in the fleet's folder.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);

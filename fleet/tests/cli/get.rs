@@ -237,3 +237,28 @@ fn pods_of_several_nodes_are_told_apart_and_a_refused_pod_is_called_so() {
     assert_eq!(ends, ["NODE", "pi-7", "pi-8"], "{table}");
     assert!(table.contains("Refused:Unsupported"), "{table}");
 }
+
+#[test]
+fn several_kinds_are_shown_below_each_other() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    let file = fleet.file("web.yaml", &pod("web", "web:1"));
+    fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]).ok();
+    let both = fleet.mote(&["get", "pods,nodes"]).ok();
+    let firsts: Vec<_> =
+        both.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(firsts, ["NAME", "pod/web", "", "NAME", "node/pi-7"], "{both}");
+    assert_eq!(
+        fleet.mote(&["get", "pod/web", "node/pi-7", "-o", "name"]).ok(),
+        "pod/web\nnode/pi-7\n"
+    );
+    let kinds = fleet.mote(&["get", "no,po", "-o", "jsonpath={.items[*].kind}"]).ok();
+    assert_eq!(kinds, "Node Pod");
+    let all = fleet.mote(&["get", "all"]).ok();
+    assert!(all.lines().nth(1).is_some_and(|line| line.starts_with("pod/web ")), "{all}");
+    let error = fleet.mote(&["get", "pods,nodes", "-w"]).failed();
+    assert_eq!(error, "error: you may only specify a single resource type with --watch\n");
+    let described = fleet.mote(&["describe", "pod/web", "node/pi-7", "--show-events=false"]).ok();
+    let names: Vec<_> = described.lines().filter(|line| line.starts_with("Name:")).collect();
+    assert_eq!(names.len(), 2, "{described}");
+}

@@ -44,6 +44,36 @@ fn of_several_containers_the_first_is_shown_unless_others_are_named() {
 }
 
 #[test]
+fn pods_are_selected_by_label_wherever_they_are() {
+    let fleet = TestFleet::start();
+    let (_here, there) = (fleet.node("pi-7"), fleet.node("pi-8"));
+    for (name, node) in [("a", "pi-7"), ("b", "pi-8"), ("other", "pi-7")] {
+        let text = pod(name, "x").replace("app: a", "app: web").replace("app: b", "app: web");
+        let file = fleet.file("x.yaml", &text);
+        fleet.mote(&["apply", "-f", &file, "--node", node]).ok();
+    }
+    let all = fleet.mote(&["logs", "-l", "app=web", "--prefix"]).ok();
+    let lines: Vec<_> = all.lines().collect();
+    assert_eq!(lines.len(), 20, "ten lines of each: {all}");
+    assert_eq!((lines[0], lines[10]), ("[pod/a/main] main 0", "[pod/b/main] main 0"));
+    assert_eq!(fleet.mote(&["logs", "-l", "app=web", "--tail=1"]).ok(), "main 0\nmain 0\n");
+    let error = fleet.mote(&["logs", "-f", "-l", "app=web", "--max-log-requests=1"]).failed();
+    assert_eq!(
+        error,
+        "error: you are attempting to follow 2 log streams, but maximum allowed concurrency is 1, \
+         use --max-log-requests to increase the limit\n"
+    );
+    let ran = fleet.mote(&["logs", "-l", "app=none"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, "No resources found in default namespace.\n"));
+    fleet.mote(&["logs"]).failed();
+
+    there.vanish();
+    let ran = fleet.mote(&["logs", "-l", "app=web", "--tail=1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, "main 0\n"), "{}", ran.err);
+    assert_eq!(ran.err, "error: node pi-8 is offline: its logs can be read when it is back\n");
+}
+
+#[test]
 fn what_cannot_be_shown_is_said_in_the_words_of_kubectl() {
     let (fleet, node) = with_pod(&pod("web", "a"));
     let failed = |words: &[&str]| fleet.mote(words).failed();

@@ -19,7 +19,7 @@ pub(super) fn scopes(
         named.filter(|_| target.all || target.group.is_some() || target.selector.is_some())
     {
         return Err(anyhow!(
-            "{}: spec.nodeName is \"{name}\": -l, --group and --all are for pods without it",
+            "{}: spec.nodeName is \"{name}\": -l, --group and --all-nodes are for pods without it",
             manifest.source
         ));
     }
@@ -46,7 +46,7 @@ pub(super) fn scopes(
         )),
         (Some(name), _) | (None, Some(name)) => Ok(vec![Scope::Node(name.clone())]),
         (None, None) => Err(anyhow!(
-            "{}: no node: set spec.nodeName, or use --node, -l, --group or --all; {}",
+            "{}: no node: set spec.nodeName, or use --node, -l, --group or --all-nodes; {}",
             manifest.source,
             known(fleet)
         )),

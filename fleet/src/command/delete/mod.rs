@@ -46,6 +46,9 @@ pub async fn run(
             Selection::All(Resource::Pods) if !args.all && args.selector.is_none() => Err(anyhow!(
                 "resource(s) were provided, but no name was specified: use --all for all pods"
             )),
+            Selection::Pods(_) if args.all_namespaces => {
+                Err(anyhow!("a resource cannot be deleted by name across all namespaces"))
+            }
             _ => pods(args, &selection, &context, invocation, console).await,
         };
     }
@@ -89,7 +92,7 @@ async fn pods(
 ) -> anyhow::Result<Outcome> {
     let scope = get::Scope {
         selection,
-        namespace: Some(&context.namespace),
+        namespace: Some(&context.namespace).filter(|_| !args.all_namespaces),
         node: args.node.as_ref(),
         selector: args.selector.as_ref(),
     };

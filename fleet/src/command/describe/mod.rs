@@ -16,7 +16,7 @@ use crate::output::age::format_age;
 use crate::output::console::Console;
 use crate::output::page::Page;
 use crate::output::table::Table;
-use crate::view::{node_filters, pod_filters, status_filters};
+use crate::view::{Fleet, node_filters, pod_filters, status_filters};
 
 /// Runs the command.
 pub async fn run(
@@ -24,43 +24,37 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let selection = Selection::parse(&args.resources)?;
+    let selections = Selection::parse_all(&args.resources)?;
     let context = invocation.context()?;
-    let scope = Scope {
-        selection: &selection,
-        namespace: Some(&context.namespace).filter(|_| !args.all_namespaces),
-        node: args.node.as_ref(),
-        selector: args.selector.as_ref(),
-    };
+    let scopes: Vec<_> = selections
+        .iter()
+        .map(|selection| Scope {
+            selection,
+            namespace: Some(&context.namespace).filter(|_| !args.all_namespaces),
+            node: args.node.as_ref(),
+            selector: args.selector.as_ref(),
+        })
+        .collect();
     let mut link = invocation.connect(&context).await?;
-    // A node's page lists its pods, of every namespace.
-    let mut filters = node_filters(&link.name, None);
-    let namespace = scope.namespace.filter(|_| selection.resource() == Resource::Pods);
-    filters.extend(pod_filters(&link.name, namespace));
-    if selection.resource() == Resource::Nodes {
-        filters.extend(status_filters(&link.name));
-    }
+    let mut filters: Vec<_> = scopes.iter().flat_map(|scope| filters(scope, &link)).collect();
+    filters.sort();
+    filters.dedup();
     link.list(&filters).await?;
     let mut outcome = Outcome::Done;
-    for error in scope.missing(&link.fleet) {
-        console.fail(&error.into())?;
-        outcome = Outcome::Failed;
-    }
-    if selection.resource() == Resource::Pods && several(&scope, &scope.pods(&link.fleet), console)?
-    {
-        return Ok(Outcome::Failed);
-    }
-    let told = if args.show_events { ask_events(&scope, &mut link).await? } else { Vec::new() };
-    let pages = match selection.resource() {
-        Resource::Pods => {
-            let pods = scope.pods(&link.fleet);
-            pods.iter().map(|view| pod::page(view, &told, now_s())).collect::<Vec<_>>()
+    for scope in &scopes {
+        for error in scope.missing(&link.fleet) {
+            console.fail(&error.into())?;
+            outcome = Outcome::Failed;
         }
-        Resource::Nodes => {
-            let nodes = scope.nodes(&link.fleet).into_iter();
-            nodes.map(|(name, node)| node::page(&link.fleet, name, node, &told, now_s())).collect()
+        if scope.selection.resource() == Resource::Pods
+            && several(scope, &scope.pods(&link.fleet), console)?
+        {
+            return Ok(Outcome::Failed);
         }
-    };
+    }
+    let told = if args.show_events { ask_events(&scopes, &mut link).await? } else { Vec::new() };
+    let pages: Vec<_> =
+        scopes.iter().flat_map(|scope| pages(scope, &link.fleet, &told, now_s())).collect();
     link.session.close().await;
     if pages.is_empty() && outcome == Outcome::Done {
         console.remark("No resources found")?;
@@ -69,17 +63,43 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// The events of the nodes that the pages are about.
-async fn ask_events(scope: &Scope<'_>, link: &mut Link) -> anyhow::Result<Vec<Told>> {
-    let now = now_s();
-    let mut nodes: Vec<_> = match scope.selection.resource() {
+/// What shows what is described.
+fn filters(scope: &Scope<'_>, link: &Link) -> Vec<String> {
+    // A node's page lists its pods, of every namespace.
+    let of_pods = scope.selection.resource() == Resource::Pods;
+    let mut filters = node_filters(&link.name, None);
+    filters.extend(pod_filters(&link.name, scope.namespace.filter(|_| of_pods)));
+    if !of_pods {
+        filters.extend(status_filters(&link.name));
+    }
+    filters
+}
+
+fn pages(scope: &Scope<'_>, fleet: &Fleet, told: &[Told], now: i64) -> Vec<String> {
+    match scope.selection.resource() {
+        Resource::Pods => scope.pods(fleet).iter().map(|view| pod::page(view, told, now)).collect(),
         Resource::Nodes => {
-            scope.nodes(&link.fleet).into_iter().map(|(name, _)| name.clone()).collect()
+            let nodes = scope.nodes(fleet).into_iter();
+            nodes.map(|(name, node)| node::page(fleet, name, node, told, now)).collect()
         }
-        Resource::Pods => {
-            scope.pods(&link.fleet).iter().filter_map(|pod| pod.node_name().cloned()).collect()
-        }
-    };
+    }
+}
+
+/// The events of the nodes that the pages are about.
+async fn ask_events(scopes: &[Scope<'_>], link: &mut Link) -> anyhow::Result<Vec<Told>> {
+    let now = now_s();
+    let mut nodes: Vec<_> = scopes
+        .iter()
+        .flat_map(|scope| match scope.selection.resource() {
+            Resource::Nodes => {
+                scope.nodes(&link.fleet).into_iter().map(|(name, _)| name.clone()).collect()
+            }
+            Resource::Pods => {
+                let pods = scope.pods(&link.fleet);
+                pods.iter().filter_map(|pod| pod.node_name().cloned()).collect::<Vec<_>>()
+            }
+        })
+        .collect();
     nodes.sort();
     nodes.dedup();
     nodes.retain(|name| link.fleet.nodes.get(name).is_some_and(|node| node.is_online(now)));

@@ -15,14 +15,22 @@ pub(super) fn page(view: &PodView<'_>, told: &[Told], now: i64) -> String {
     let pod = pod_value(view, now);
     let mut page = Page::default();
     head(&mut page, view, &pod);
-    for (key, heading) in [("initContainers", "Init Containers"), ("containers", "Containers")] {
-        let containers = items(&pod, &format!("/spec/{key}"));
+    let lists = [
+        ("initContainers", "initContainerStatuses", "Init Containers"),
+        ("containers", "containerStatuses", "Containers"),
+    ];
+    for (key, statuses, heading) in lists {
+        // Where the broker lost what was asked, the node still tells what it has.
+        let containers = match items(&pod, &format!("/spec/{key}")) {
+            [] => items(&pod, &format!("/status/{statuses}")),
+            asked => asked,
+        };
         if containers.is_empty() {
             continue;
         }
         page.line(0, &format!("{heading}:"));
-        for asked in containers {
-            container::section(&mut page, &pod, asked);
+        for container in containers {
+            container::section(&mut page, &pod, container);
         }
     }
     conditions(&mut page, &pod);

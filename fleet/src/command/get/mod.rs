@@ -98,76 +98,90 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let selection = Selection::parse(&args.resources)?;
-    let named = !matches!(selection, Selection::All(_));
-    if named && args.selector.is_some() {
-        return Err(anyhow!("name cannot be provided when a selector is specified"));
-    }
-    if named && args.all_namespaces && selection.resource() == Resource::Pods {
-        return Err(anyhow!("a resource cannot be retrieved by name across all namespaces"));
-    }
+    let selections = Selection::parse_all(&args.resources)?;
+    check(args, &selections)?;
     let context = invocation.context()?;
-    let scope = Scope {
-        selection: &selection,
-        namespace: Some(&context.namespace).filter(|_| !args.all_namespaces),
-        node: args.node.as_ref(),
-        selector: args.selector.as_ref(),
-    };
+    let scopes: Vec<_> = selections
+        .iter()
+        .map(|selection| Scope {
+            selection,
+            namespace: Some(&context.namespace).filter(|_| !args.all_namespaces),
+            node: args.node.as_ref(),
+            selector: args.selector.as_ref(),
+        })
+        .collect();
     let mut link = invocation.connect(&context).await?;
-    let filters = scope.filters(&link);
+    let mut filters: Vec<_> = scopes.iter().flat_map(|scope| scope.filters(&link)).collect();
+    filters.sort();
+    filters.dedup();
     link.list(&filters).await?;
     let mut outcome = Outcome::Done;
     if !args.watch_only {
-        outcome = show(args, &scope, &link.fleet, console)?;
+        outcome = show(args, &scopes, &link.fleet, console)?;
     }
-    if args.watch || args.watch_only {
-        watch::run(args, &scope, &mut link, console).await?;
-    } else if selection.resource() == Resource::Pods {
-        sweep(&mut link).await?;
+    match scopes.first() {
+        Some(scope) if args.watch || args.watch_only => {
+            watch::run(args, scope, &mut link, console).await?;
+        }
+        _ if scopes.iter().any(|scope| scope.selection.resource() == Resource::Pods) => {
+            sweep(&mut link).await?;
+        }
+        _ => {}
     }
     link.session.close().await;
     Ok(outcome)
 }
 
+/// What kubectl refuses.
+fn check(args: &GetArgs, selections: &[Selection]) -> anyhow::Result<()> {
+    if selections.len() > 1 && (args.watch || args.watch_only) {
+        return Err(anyhow!("you may only specify a single resource type with --watch"));
+    }
+    for selection in selections {
+        let named = !matches!(selection, Selection::All(_));
+        if named && args.selector.is_some() {
+            return Err(anyhow!("name cannot be provided when a selector is specified"));
+        }
+        if named && args.all_namespaces && selection.resource() == Resource::Pods {
+            return Err(anyhow!("a resource cannot be retrieved by name across all namespaces"));
+        }
+    }
+    Ok(())
+}
+
 fn show(
     args: &GetArgs,
-    scope: &Scope<'_>,
+    scopes: &[Scope<'_>],
     fleet: &Fleet,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let now = now_s();
     let mut outcome = Outcome::Done;
-    if !args.ignore_not_found {
-        for error in scope.missing(fleet) {
+    for scope in scopes {
+        for error in scope.missing(fleet).into_iter().filter(|_| !args.ignore_not_found) {
             console.fail(&error.into())?;
             outcome = Outcome::Failed;
         }
-    }
-    let pods = match scope.selection.resource() {
-        Resource::Pods => scope.pods(fleet),
-        Resource::Nodes => Vec::new(),
-    };
-    if several(scope, &pods, console)? {
-        outcome = Outcome::Failed;
+        if several(scope, &pod_list(scope, fleet), console)? {
+            outcome = Outcome::Failed;
+        }
     }
     match args.output.as_ref().unwrap_or(&OutputFormat::Table) {
         OutputFormat::Table | OutputFormat::Wide => {
-            print_table(args, scope, fleet, &pods, console)?;
+            print_tables(args, scopes, fleet, console)?;
         }
         OutputFormat::Name => {
-            for pod in &pods {
-                console.line(format_args!("pod/{}", pod.key.name))?;
-            }
-            for (name, _) in node_list(scope, fleet) {
-                console.line(format_args!("node/{name}"))?;
+            for scope in scopes {
+                for pod in pod_list(scope, fleet) {
+                    console.line(format_args!("pod/{}", pod.key.name))?;
+                }
+                for (name, _) in node_list(scope, fleet) {
+                    console.line(format_args!("node/{name}"))?;
+                }
             }
         }
         form => {
-            let mut items: Vec<Value> = pods.iter().map(|pod| pod_value(pod, now)).collect();
-            let nodes = node_list(scope, fleet);
-            items.extend(nodes.into_iter().map(|(name, node)| node_value(name, node, now)));
-            let one = matches!(scope.selection, Selection::Pods(names) if names.len() == 1)
-                || matches!(scope.selection, Selection::Nodes(names) if names.len() == 1);
+            let mut items = values(scopes, fleet, now_s());
+            let one = matches!(scopes, [scope] if scope.selection.is_one());
             let value = match items.pop() {
                 Some(item) if one && items.is_empty() => item,
                 None if one => return Ok(outcome),
@@ -180,6 +194,24 @@ fn show(
         }
     }
     Ok(outcome)
+}
+
+/// What is shown, as Kubernetes' API has it.
+fn values(scopes: &[Scope<'_>], fleet: &Fleet, now: i64) -> Vec<Value> {
+    let mut items = Vec::new();
+    for scope in scopes {
+        items.extend(pod_list(scope, fleet).iter().map(|pod| pod_value(pod, now)));
+        let nodes = node_list(scope, fleet).into_iter();
+        items.extend(nodes.map(|(name, node)| node_value(name, node, now)));
+    }
+    items
+}
+
+fn pod_list<'f>(scope: &Scope<'_>, fleet: &'f Fleet) -> Vec<PodView<'f>> {
+    match scope.selection.resource() {
+        Resource::Pods => scope.pods(fleet),
+        Resource::Nodes => Vec::new(),
+    }
 }
 
 fn node_list<'f>(scope: &Scope<'_>, fleet: &'f Fleet) -> Vec<(&'f NodeName, &'f Node)> {
@@ -210,17 +242,57 @@ pub(super) fn several(
     Ok(ambiguous)
 }
 
-fn print_table(
+/// A table of each kind, below each other; of several, each name tells its kind.
+fn print_tables(
     args: &GetArgs,
-    scope: &Scope<'_>,
+    scopes: &[Scope<'_>],
     fleet: &Fleet,
-    pods: &[PodView<'_>],
     console: &mut Console,
 ) -> anyhow::Result<()> {
+    let mut shown = 0;
+    let with_kind = scopes.len() > 1 || args.resources.first().is_some_and(|kind| kind == "all");
+    for scope in scopes {
+        let (headings, rows) = table(args, scope, with_kind, fleet);
+        if rows.is_empty() {
+            continue;
+        }
+        if shown > 0 {
+            console.line("")?;
+        }
+        shown += 1;
+        let mut table =
+            if args.no_headers { Table::default() } else { Table::with_headings(&headings) };
+        for row in rows {
+            table.push(row);
+        }
+        console.text(&table.format())?;
+    }
+    let asked_for_all = scopes.iter().any(|scope| matches!(scope.selection, Selection::All(_)));
+    if shown == 0 && asked_for_all && !args.watch {
+        let namespace = scopes
+            .iter()
+            .find(|scope| scope.selection.resource() == Resource::Pods)
+            .and_then(|scope| scope.namespace);
+        let place =
+            namespace.map(|namespace| format!(" in {namespace} namespace.")).unwrap_or_default();
+        console.remark(format_args!("No resources found{place}"))?;
+    }
+    Ok(())
+}
+
+/// Headings and rows of one kind.
+fn table(
+    args: &GetArgs,
+    scope: &Scope<'_>,
+    with_kind: bool,
+    fleet: &Fleet,
+) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let now = now_s();
+    let pods = pod_list(scope, fleet);
     let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels)
-        .telling_apart(pods);
-    let (headings, rows): (_, Vec<_>) = match scope.selection.resource() {
+        .with_kind(with_kind)
+        .telling_apart(&pods);
+    match scope.selection.resource() {
         Resource::Pods => {
             (columns.pod_headings(), pods.iter().map(|pod| columns.pod_row(pod, now)).collect())
         }
@@ -229,22 +301,5 @@ fn print_table(
             let rows = nodes.map(|(name, node)| columns.node_row(name, node, now)).collect();
             (columns.node_headings(), rows)
         }
-    };
-    if rows.is_empty() {
-        if matches!(scope.selection, Selection::All(_)) && !args.watch {
-            let place = match (scope.selection.resource(), scope.namespace) {
-                (Resource::Pods, Some(namespace)) => format!(" in {namespace} namespace."),
-                _ => String::new(),
-            };
-            console.remark(format_args!("No resources found{place}"))?;
-        }
-        return Ok(());
     }
-    let mut table =
-        if args.no_headers { Table::default() } else { Table::with_headings(&headings) };
-    for row in rows {
-        table.push(row);
-    }
-    console.text(&table.format())?;
-    Ok(())
 }

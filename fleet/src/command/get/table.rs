@@ -18,11 +18,24 @@ pub(super) struct Columns {
     pub labels: bool,
     /// The node of each pod, also where the table is not wide.
     pub node: bool,
+    /// The kind before each name.
+    pub kind: bool,
 }
 
 impl Columns {
     pub(super) fn new(output: Option<&OutputFormat>, namespace: bool, labels: bool) -> Self {
-        Self { wide: output == Some(&OutputFormat::Wide), namespace, labels, node: false }
+        let wide = output == Some(&OutputFormat::Wide);
+        Self { wide, namespace, labels, node: false, kind: false }
+    }
+
+    /// With the kind before each name, where several kinds are shown.
+    pub(super) fn with_kind(mut self, kind: bool) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    fn name(&self, kind: &str, name: impl std::fmt::Display) -> String {
+        if self.kind { format!("{kind}/{name}") } else { name.to_string() }
     }
 
     /// With the nodes where the pods are on more than one: names alone would not tell them apart.
@@ -60,7 +73,7 @@ impl Columns {
         if self.namespace {
             row.push(pod.key.namespace.to_string());
         }
-        row.push(pod.key.name.to_string());
+        row.push(self.name("pod", &pod.key.name));
         row.push(format!("{}/{}", summary.ready, summary.total));
         row.extend([summary.status, restarts, format_age(pod.created(), now)]);
         if self.wide {
@@ -102,7 +115,7 @@ impl Columns {
             word.filter(|word| !word.is_empty()).unwrap_or("<unknown>").to_owned()
         };
         let age = format_age(birth.map(|birth| birth.boot_epoch), now);
-        let mut row = vec![name.to_string(), node.summary(now), node.roles(), age];
+        let mut row = vec![self.name("node", name), node.summary(now), node.roles(), age];
         row.push(word(birth.map(|birth| &*birth.info.agent)));
         if self.wide {
             row.push(address(node, |address| match address {

@@ -182,6 +182,36 @@ fn fields_without_effect_are_reported_by_path() {
     );
 }
 
+#[test]
+fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
+    let told = |spec: &str| {
+        let text =
+            format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{{spec}}}\n");
+        let manifest = read(&document(&text)).expect("valid");
+        manifest.ignored.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let containers = "containers: [{name: a, image: a, tty: true, stdin: true, \
+                      volumeMounts: [{name: v, mountPath: /v}], \
+                      ports: [{containerPort: 80, hostPort: 80}], \
+                      envFrom: [{configMapRef: {name: c}}], \
+                      env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}]";
+    let refused = |field: &str| {
+        format!("field \"spec.{field}\" is not supported by mote: nodes refuse the pod")
+    };
+    assert_eq!(
+        told(&format!("{containers}, volumes: [{{name: v, emptyDir: {{}}}}], hostUsers: false")),
+        [
+            refused("containers[0].volumeMounts"),
+            refused("containers[0].envFrom"),
+            refused("containers[0].env[0].valueFrom"),
+            refused("containers[0].ports[0].hostPort"),
+            "field \"spec.containers[0].stdin\" is not supported by mote and has no effect".into(),
+            refused("containers[0].tty"),
+            refused("hostUsers"),
+        ]
+    );
+}
+
 /// Paths of what a pod asks for in vain.
 fn ignored_of(spec: &str) -> Vec<String> {
     let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{{spec}}}\n");
@@ -196,11 +226,12 @@ fn fields_that_no_node_acts_on_are_all_told() {
                 priorityClassName: x, tolerations: [{key: a, operator: Exists}], \
                 dnsPolicy: Default, dnsConfig: {searches: [x]}, schedulerName: x, \
                 hostAliases: [{ip: 10.0.0.1, hostnames: [x]}], setHostnameAsFQDN: true, \
-                affinity: {nodeAffinity: {}}";
+                affinity: {nodeAffinity: {}}, automountServiceAccountToken: true";
     let mut found = ignored_of(spec);
     found.sort();
     let expected = [
         "affinity",
+        "automountServiceAccountToken",
         "containers[0].stdin",
         "containers[0].stdinOnce",
         "containers[0].tty",
@@ -226,6 +257,7 @@ fn the_defaults_that_an_api_server_fills_in_are_not_told() {
                 schedulerName: default-scheduler, serviceAccountName: default, \
                 serviceAccount: default, enableServiceLinks: true, securityContext: {}, \
                 preemptionPolicy: PreemptLowerPriority, priority: 0, \
+                automountServiceAccountToken: false, \
                 terminationGracePeriodSeconds: 30, tolerations: [{effect: NoExecute, \
                 key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]";
     assert_eq!(ignored_of(spec), Vec::<String>::new());

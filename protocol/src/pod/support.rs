@@ -1,17 +1,22 @@
-//! What this version of the agent cannot do, by field.
+//! What nodes of this version cannot do, by field.
 //!
 //! Nothing that was asked is dropped in silence. A field without which the pod would be less safe
-//! or would mean something else is refused; one that changes little is reported as ignored. As
-//! the agent learns, lines leave this file.
+//! or would mean something else is refused; one that changes little is reported as ignored. Nodes
+//! judge by this, and the tools of operators tell it beforehand. As nodes learn, lines leave this
+//! file.
 
-use mote_protocol::pod::{
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
     SecurityContext, SecurityProfile,
 };
 
-/// A field that something is asked of.
+/// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub enum Finding {
     /// The pod cannot run without it.
     Refused(String),
     /// The pod runs without it.
@@ -19,7 +24,7 @@ pub(super) enum Finding {
 }
 
 /// Collects what `spec` asks for in vain, in the order of its fields.
-pub(super) fn findings(spec: &PodSpec) -> Vec<Finding> {
+pub fn findings(spec: &PodSpec) -> Vec<Finding> {
     let mut found = Findings::default();
     let mut mounted = false;
     let named = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
@@ -113,7 +118,14 @@ impl Findings {
 
     fn network(&mut self, network: &PodNetwork) {
         self.refused(!network.host_aliases.is_empty(), "spec", "hostAliases");
-        self.refused(network.dns_policy == DnsPolicy::None, "spec", "dnsPolicy");
+        match network.dns_policy {
+            DnsPolicy::None => self.refused(true, "spec", "dnsPolicy"),
+            // A container has the resolv.conf of its image, whichever of these is asked for.
+            DnsPolicy::Default | DnsPolicy::ClusterFirstWithHostNet => {
+                self.ignored(true, "spec", "dnsPolicy");
+            }
+            DnsPolicy::ClusterFirst => {}
+        }
         let dns = &network.dns_config;
         let configured =
             !(dns.nameservers.is_empty() && dns.searches.is_empty() && dns.options.is_empty());
@@ -125,8 +137,10 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
+    use super::super::{ContainerPort, EnvVar, VolumeMount};
     use super::*;
-    use mote_protocol::pod::{ContainerPort, EnvVar, VolumeMount};
 
     fn spec(container: Container) -> PodSpec {
         PodSpec { containers: vec![container], ..PodSpec::default() }

@@ -228,7 +228,6 @@ fn a_description_has_everything_and_no_control_characters() {
         started: 4,
         finished: 5,
         message: "one\ntwo\n".into(),
-        ..Terminated::default()
     };
     facts.status.containers.iter_mut().for_each(|container| container.last = Some(last.clone()));
     let description = PodDescription { facts, pod: None, events };

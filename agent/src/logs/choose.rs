@@ -13,11 +13,14 @@ pub struct Instance {
     pub ended: Option<i32>,
 }
 
-/// Chooses as the kubelet does: the one before, the one that runs, else the last that ran.
+/// Chooses as the kubelet does: the one before, the one that runs, else the last that ran. The first
+/// process of the newest attempt may live and the container wait all the same: until its postStart
+/// hook returned.
 pub fn choose(
     status: &PodStatus,
     pod: &str,
     container: &str,
+    lives: bool,
     previous: bool,
 ) -> Result<Instance, Refused> {
     let found = status.containers.iter().find(|found| found.name == *container);
@@ -30,8 +33,8 @@ pub fn choose(
     // What a container that runs, or has ended, was before is another attempt; one that waits has
     // no attempt of its own.
     let before = match found.state {
-        ContainerState::Waiting { .. } => Some(newest),
-        ContainerState::Running { .. } | ContainerState::Terminated(_) => newest.checked_sub(1),
+        ContainerState::Waiting { .. } if !lives => Some(newest),
+        _ => newest.checked_sub(1),
     };
     let last = found.last.as_ref().zip(before);
     let last = last.map(|(end, attempt)| Instance { attempt, ended: Some(end.finished) });
@@ -41,6 +44,7 @@ pub fn choose(
     }
     match &found.state {
         ContainerState::Running { .. } => Ok(Instance { attempt: newest, ended: None }),
+        ContainerState::Waiting { .. } if lives => Ok(Instance { attempt: newest, ended: None }),
         ContainerState::Terminated(end) => {
             Ok(Instance { attempt: newest, ended: Some(end.finished) })
         }

@@ -289,7 +289,7 @@ fn the_attempt_is_chosen_as_the_kubelet_chooses() {
         PodStatus { containers: [container].into_iter().collect(), ..PodStatus::default() }
     };
     let chosen = |status: &PodStatus, previous| {
-        choose(status, "web", "main", previous)
+        choose(status, "web", "main", false, previous)
             .map(|instance| (instance.attempt, instance.ended))
             .map_err(|refused| refused.message)
     };
@@ -306,6 +306,12 @@ fn the_attempt_is_chosen_as_the_kubelet_chooses() {
     let status = pod(3, &waiting("CrashLoopBackOff"), Some(end(20)));
     assert_eq!(chosen(&status, false), Ok((3, Some(20))));
     assert_eq!(chosen(&status, true), Ok((3, Some(20))));
+    // It runs, and its postStart hook has not returned.
+    let hooked = |previous| {
+        let status = pod(3, &waiting("PodInitializing"), Some(end(20)));
+        choose(&status, "web", "main", true, previous).map(|found| (found.attempt, found.ended))
+    };
+    assert_eq!((hooked(false).ok(), hooked(true).ok()), (Some((3, None)), Some((2, Some(20)))));
     for (reason, told) in [
         ("ContainerCreating", "ContainerCreating"),
         ("ErrImagePull", "image can't be pulled"),
@@ -314,7 +320,7 @@ fn the_attempt_is_chosen_as_the_kubelet_chooses() {
         let message = format!("container \"main\" in pod \"web\" is waiting to start: {told}");
         assert_eq!(chosen(&pod(0, &waiting(reason), None), false), Err(message));
     }
-    let refused = choose(&pod(0, &running, None), "web", "other", false).expect_err("none");
+    let refused = choose(&pod(0, &running, None), "web", "other", false, false).expect_err("none");
     assert_eq!(refused.message, "container other is not valid for pod web");
     assert_eq!(refused.reason, "BadRequest");
 }

@@ -10,11 +10,14 @@ use std::rc::Rc;
 use mote_protocol::name::Uid;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
 
-use crate::pod::machine::{Event, Machine, Note, Stage};
-use crate::pod::process::Tag;
+use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Stage};
+use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Moment, Pod};
-use crate::runtime::{ObservedPod, Runtime, RuntimeError, RuntimeEvent};
+use crate::runtime::{
+    ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
+};
 use crate::world::{SharedEdges, World};
 
 pub mod plan;
@@ -197,11 +200,24 @@ impl<W: World> Reconciler<W> {
         });
     }
 
-    /// Begins to remove a pod that belongs to nobody.
-    pub fn remove_orphan(&mut self, uid: Uid) {
+    /// Begins to remove a pod that belongs to nobody. How long it may take to end was lost with its
+    /// object: it gets the least that every pod gets.
+    pub fn remove_orphan(&mut self, pod: &ObservedPod) {
+        let uid = pod.uid;
         if self.orphans.insert(uid) {
             let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
+            let runs =
+                |one: &&ObservedContainer| matches!(one.state, ObservedState::Running { .. });
+            let running: Vec<_> =
+                pod.containers.iter().filter(runs).map(|one| one.id.clone()).collect();
             spawn_local(async move {
+                for id in &running {
+                    // One that cannot be asked is killed all the same.
+                    let _ = edges.runtime.signal(id, SIGTERM).await;
+                }
+                if !running.is_empty() {
+                    sleep(LEAST_GRACE).await;
+                }
                 let result = edges.runtime.remove_sandbox(&uid).await;
                 let _ = reports.send(Report::OrphanRemoved { uid, result });
             });

@@ -115,6 +115,8 @@ pub struct ObservedPod {
     pub uid: Uid,
     /// Its sandbox.
     pub sandbox: ObservedSandbox,
+    /// Some attempt of it was begun since the machine was booted, in this sandbox or another.
+    pub begun: bool,
     /// Its containers, every attempt that was not removed, oldest first.
     pub containers: Vec<ObservedContainer>,
 }

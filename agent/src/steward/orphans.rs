@@ -59,11 +59,11 @@ impl<W: World> Steward<W> {
 
     /// The next life under its name waits for its end: no two of them run at a time.
     fn remove_orphan(&mut self, uid: Uid) {
-        self.books.found.remove(&uid);
+        let Some(pod) = self.books.found.remove(&uid) else { return };
         if let Some(key) = self.books.kept.names.get(&uid) {
             self.books.heirs.insert(uid, key.clone());
         }
-        self.books.reconciler.remove_orphan(uid);
+        self.books.reconciler.remove_orphan(&pod);
     }
 
     pub(super) fn orphan_removed(

@@ -20,6 +20,7 @@ use crate::link::outbox::Class;
 use crate::log::Chain;
 use crate::logs::remote::{Granted, Outgoing, Sender};
 use crate::logs::{Beginning, LogReader, MAX_LOCAL, MAX_REMOTE, Refused, choose};
+use crate::pod::machine::Slot;
 use crate::runtime::{ContainerId, Runtime};
 
 /// Frames between the tasks and the steward.
@@ -109,7 +110,9 @@ impl<W: World> Steward<W> {
         else {
             return Err(Refused::not_found(format!("pods \"{name}\" not found")));
         };
-        let chosen = choose(&status, name, container, selection.previous)?;
+        let slot = self.books.reconciler.machine(&uid).and_then(|machine| machine.slot(container));
+        let lives = slot.is_some_and(Slot::is_running);
+        let chosen = choose(&status, name, container, lives, selection.previous)?;
         let (places, limit) = match reader {
             Reader::Operator => (&self.books.streams.remote, MAX_REMOTE),
             Reader::Local => (&self.books.streams.local, MAX_LOCAL),
@@ -182,8 +185,7 @@ impl<W: World> Steward<W> {
         let books = &mut self.books;
         let reconciler = &books.reconciler;
         let runs = |pod: &Uid, name: &str, attempt: u32| {
-            let machine = reconciler.machine(pod)?;
-            let slot = machine.slots().get(machine.place(name)?)?;
+            let slot = reconciler.machine(pod)?.slot(name)?;
             Some(slot.is_running() && slot.newest() == attempt)
         };
         books.streams.followed.retain(|followed| {

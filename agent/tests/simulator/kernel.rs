@@ -32,6 +32,8 @@ pub(crate) struct SimPod {
     pub(crate) alive: bool,
     /// Nothing but logs is left.
     pub(crate) stopped: bool,
+    /// Some container was started since the machine was booted.
+    pub(crate) begun: bool,
     pub(crate) containers: BTreeMap<(String, u32), Container>,
 }
 
@@ -242,7 +244,7 @@ impl Runtime for SimRuntime {
             universe.note(|| format!("runtime: stopped {uid}"));
             universe.judge.sandbox_lost(*uid);
             if let Some(pod) = universe.kernel.pods.get_mut(uid) {
-                *pod = SimPod { stopped: true, ..SimPod::default() };
+                *pod = SimPod { stopped: true, begun: pod.begun, ..SimPod::default() };
             }
         }
         self.0.pause(64).await;
@@ -293,6 +295,7 @@ impl Universe {
         let id = (request.id.name.clone(), request.id.attempt);
         let pod = self.kernel.pods.entry(request.id.pod).or_default();
         let (tag, marker) = (request.tag.clone(), marker.clone());
+        pod.begun = true;
         // Starting again what exists changes nothing.
         let fresh = Container { tag, marker, state: State::Running { since } };
         pod.containers.entry(id).or_insert(fresh);
@@ -339,5 +342,5 @@ fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
         (false, true) => ObservedSandbox::Stopped,
         (false, false) => ObservedSandbox::Died,
     };
-    ObservedPod { uid, sandbox, containers }
+    ObservedPod { uid, sandbox, begun: pod.begun, containers }
 }

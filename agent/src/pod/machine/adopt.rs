@@ -33,6 +33,7 @@ impl Machine {
     /// A pod that was accepted before this agent started.
     pub fn adopt(pod: Rc<Pod>, accepted: Moment, remains: Remains<'_>, now: Moment) -> Self {
         let mut machine = Self::new(pod, accepted);
+        let this_boot = remains.record.as_ref().is_some_and(|r| r.boot.id == remains.boot.id);
         if let Some(record) = remains.record {
             machine.restore(record, &remains.boot, now);
         }
@@ -45,7 +46,7 @@ impl Machine {
             machine.recognize(container, now);
         }
         machine.miss(remains.observed, now);
-        machine.begun |= remains.observed.is_some();
+        machine.recall(remains.observed, this_boot);
         if machine.begun && !machine.may_begin() {
             machine.touch();
         }
@@ -122,6 +123,19 @@ impl Machine {
         slot.ran_image = tag.map(|tag| tag.image).or(slot.ran_image);
         slot.attempts = container.id.attempt.saturating_add(1);
         slot.run = run;
+    }
+
+    /// Whether containers may have been started. Flash is told before the first one is; where the
+    /// machine was not booted since, it is known whether it was.
+    fn recall(&mut self, observed: Option<&ObservedPod>, this_boot: bool) {
+        let Some(observed) = observed else { return };
+        if observed.begun {
+            self.begun = true;
+        } else if self.begun && this_boot && self.stage == Stage::Active {
+            // An agent ended between the two: flash must hear of the next beginning again.
+            (self.begun, self.begun_saved) = (false, false);
+            self.touch();
+        }
     }
 
     /// Concludes from what is not there.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::{ContainerRole, Phase};
 
-use super::{Ended, Machine, Note, Renewal, Run, Running, Sandbox, Slot, Stage, Stop, Verdict};
+use super::{
+    EndReason, Ended, Machine, Note, Renewal, Run, Running, Sandbox, Slot, Stage, Stop, Verdict,
+};
 use crate::pod::Moment;
 
 /// `status.reason` and `status.message` of a pod that ran into its deadline.
@@ -40,9 +42,12 @@ impl Machine {
     pub(super) fn conclude(&mut self, now: Moment, notes: &mut Vec<Note>) {
         if self.stage == Stage::Active {
             let limit = self.pod.active_deadline.map(|limit| self.accepted.after(limit));
-            // A pod that was over in time has not run into its deadline, however late it is seen.
             let over = self.is_over();
-            self.exceeded = !over && limit.is_some_and(|limit| limit <= now);
+            self.exceeded = limit.is_some_and(|limit| {
+                // One that was over in time has not run into its deadline, however late it is seen;
+                // one that an earlier agent ended has.
+                limit <= now && (!over || self.last_seen_end().is_some_and(|end| limit <= end))
+            });
             if self.exceeded {
                 notes.push(Note::normal(None, DEADLINE.0, DEADLINE.1.to_owned()));
             }
@@ -71,6 +76,13 @@ impl Machine {
         let policy = self.pod.restart_policy;
         let done = |slot: &Slot| slot.ended().is_some() && !slot.wants_start(policy);
         self.slots.iter().filter(|slot| slot.role == ContainerRole::App).all(done)
+    }
+
+    /// When the last of its app containers ended, as far as that was seen.
+    fn last_seen_end(&self) -> Option<Moment> {
+        let apps = self.slots.iter().filter(|slot| slot.role == ContainerRole::App);
+        let seen = apps.filter_map(Slot::ended).filter(|end| end.reason != EndReason::Unknown);
+        seen.map(|end| end.finished).max()
     }
 
     fn finish(&mut self, now: Moment) {

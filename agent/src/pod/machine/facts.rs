@@ -21,8 +21,8 @@ impl Machine {
             Event::SandboxReady => self.sandbox_ready(),
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::SandboxDied => self.sandbox_died(notes),
-            Event::SandboxStopped => self.sandbox_stopped(now),
-            Event::SandboxRemoved => self.sandbox_removed(now),
+            Event::SandboxStopped => self.sandbox_stopped(now, notes),
+            Event::SandboxRemoved => self.sandbox_removed(now, notes),
             Event::RemoveFailed(error) => {
                 let message = format!("error killing pod: {}", chain(&error));
                 notes.push(Note::warning(None, "FailedKillPod", message));
@@ -246,7 +246,7 @@ impl Machine {
     }
 
     /// An attempt has ended: whether and when the next one may start.
-    fn ended(&mut self, place: usize, ended: Ended, notes: &mut Vec<Note>) {
+    pub(super) fn ended(&mut self, place: usize, ended: Ended, notes: &mut Vec<Note>) {
         let (policy, active) = (self.pod.restart_policy, self.stage == Stage::Active);
         let (name, pod) = (self.container_name(place).to_owned(), self.pod.name.describe());
         let Some(slot) = self.slots.get_mut(place) else { return };

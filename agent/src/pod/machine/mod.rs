@@ -303,6 +303,11 @@ impl Machine {
         self.containers().filter_map(changed)
     }
 
+    /// A container by name.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.get(self.place(name)?)
+    }
+
     /// The place of a container by name.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.pod.containers.iter().position(|container| container.name == name)
@@ -313,9 +318,15 @@ impl Machine {
         self.marks.changed = self.marks.changed.wrapping_add(1);
     }
 
-    /// Once every init container is done, app containers may start.
+    /// Once every init container is done, app containers may start. A sidecar holds up those after
+    /// it until it is up for the first time in this sandbox; when it crashes later, only itself.
     fn advance_init(&mut self) {
         let init = |slot: &&Slot| slot.role != ContainerRole::App;
+        let mut later = self.initialized;
+        for slot in self.slots.iter_mut().rev().filter(|slot| slot.role != ContainerRole::App) {
+            slot.passed |= slot.role == ContainerRole::Sidecar && (later || slot.is_started());
+            later |= slot.run != Run::Idle;
+        }
         if !self.initialized && self.slots.iter().filter(init).all(init_done) {
             self.initialized = true;
         }
@@ -335,7 +346,7 @@ impl Machine {
 fn init_done(slot: &Slot) -> bool {
     match slot.role {
         ContainerRole::Init => slot.ended().is_some_and(Ended::succeeded),
-        ContainerRole::Sidecar => slot.is_started(),
+        ContainerRole::Sidecar => slot.passed,
         ContainerRole::App => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What happens to a pod's sandbox, and what flash must know of it.
 
 use super::facts::chain;
-use super::{Ended, Machine, Note, Run, SANDBOX_RETRY, Sandbox, Stage};
+use super::{Ended, Machine, Note, SANDBOX_RETRY, Sandbox, Slot, Stage};
 use crate::pod::Moment;
 use crate::runtime::RuntimeError;
 
@@ -50,24 +50,26 @@ impl Machine {
         }
     }
 
-    pub(super) fn sandbox_removed(&mut self, now: Moment) {
-        self.sandbox_stopped(now);
+    pub(super) fn sandbox_removed(&mut self, now: Moment, notes: &mut Vec<Note>) {
+        self.sandbox_stopped(now, notes);
         if matches!(self.stage, Stage::Removing { .. }) {
             self.stage = Stage::Gone;
         }
     }
 
-    pub(super) fn sandbox_stopped(&mut self, now: Moment) {
+    pub(super) fn sandbox_stopped(&mut self, now: Moment, notes: &mut Vec<Note>) {
         self.sandbox = Sandbox::Absent;
         self.sandbox_retry = None;
         self.initialized = false;
-        for slot in &mut self.slots {
-            if let Some(running) = slot.running() {
-                slot.run = Run::Ended(Ended::unseen(running.since, now));
+        for place in 0..self.slots.len() {
+            let since = self.slots.get(place).and_then(Slot::running).map(|running| running.since);
+            if let Some(since) = since {
+                // A pod that keeps losing its sandbox is held back like one that keeps crashing.
+                self.ended(place, Ended::unseen(since, now), notes);
             }
-            if self.stage == Stage::Active {
-                slot.forget_init();
-            }
+        }
+        if self.stage == Stage::Active {
+            self.slots.iter_mut().for_each(Slot::forget_init);
         }
     }
 }

@@ -255,6 +255,8 @@ pub struct Slot {
     pub run: Run,
     /// How the attempt before the last ended.
     pub last: Option<Ended>,
+    /// A sidecar that was up once in this sandbox: nobody waits for it any more.
+    pub passed: bool,
     /// The image for the next attempt, once it is here.
     pub image: Option<ImageId>,
     /// The image of the last attempt.
@@ -277,6 +279,7 @@ impl Slot {
             attempts: 0,
             run: Run::Idle,
             last: None,
+            passed: false,
             image: None,
             ran_image: None,
             hold: None,
@@ -356,6 +359,7 @@ impl Slot {
     /// Init containers run again in a new sandbox.
     pub(super) fn forget_init(&mut self) {
         let init = self.role != ContainerRole::App;
+        self.passed = false;
         if let (true, Run::Ended(ended)) = (init, &self.run) {
             self.last = Some(ended.clone());
             self.run = Run::Idle;

@@ -4,10 +4,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
+use mote_protocol::pod::{self as wire, RestartPolicy};
+
+use crate::image::{Digest, ImageId};
+use crate::pod::process::Tag;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
 use crate::runtime::{
-    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
+    BootTime, ContainerId, Exit, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
 };
 
 fn pod() -> Pod {
@@ -47,9 +51,134 @@ fn an_attempt_that_flash_did_not_hear_of_keeps_its_number_though_it_never_ran() 
     let observed = ObservedPod {
         uid: pod.name.uid,
         sandbox: ObservedSandbox::Ready,
+        begun: true,
         containers: vec![created],
     };
     let remains = Remains { record: Some(before.record(boot)), observed: Some(&observed), boot };
     let machine = Machine::adopt(pod, Moment(0), remains, Moment::from(BootTime::default()));
     assert_eq!(machine.slots[0].attempts, 5, "the next one is the one that was created");
+}
+
+fn image() -> ImageId {
+    Digest::of(b"image")
+}
+
+fn tag() -> Tag {
+    Tag { image: image(), reference: "image".into() }
+}
+
+fn exit(code: i32, at_s: u64) -> Exit {
+    let at = BootTime(Duration::from_secs(at_s));
+    Exit { code, oom_killed: false, at, message: String::new() }
+}
+
+fn step(machine: &mut Machine, event: Event, now: Moment) {
+    machine.step(event, now, &mut Vec::new());
+}
+
+fn start(machine: &mut Machine, place: usize, now: Moment) {
+    let attempt = machine.slots[place].attempts;
+    step(machine, Event::Starting { place, made_of: tag() }, now);
+    step(machine, Event::Started { place, attempt, since: now }, now);
+}
+
+fn observed(pod: &Pod, sandbox: ObservedSandbox, begun: bool) -> ObservedPod {
+    ObservedPod { uid: pod.name.uid, sandbox, begun, containers: Vec::new() }
+}
+
+/// A pod of the given policy whose record says that it may have begun.
+fn begun_once(boot: Boot) -> (Rc<Pod>, Record) {
+    let mut asked = wire_pod(vec![container("a")]);
+    asked.spec.restart_policy = RestartPolicy::Never;
+    let pod = Rc::new(pod_from(&asked));
+    let mut before = Machine::new(Rc::clone(&pod), Moment(0));
+    step(&mut before, Event::SandboxBegun, Moment(0));
+    let record = before.record(boot);
+    assert!(record.begun, "flash is told before it begins");
+    (pod, record)
+}
+
+#[test]
+fn a_pod_that_runs_once_and_never_began_is_no_failure_of_a_new_agent() {
+    let boot = Boot::default();
+    let stage = |observed: ObservedPod, now: Boot| {
+        let (pod, record) = begun_once(boot);
+        let remains = Remains { record: Some(record), observed: Some(&observed), boot: now };
+        let machine = Machine::adopt(pod, Moment(0), remains, after(1));
+        (machine.stage(), machine.may_begin())
+    };
+    let (pod, _) = begun_once(boot);
+    let died = |begun| observed(&pod, ObservedSandbox::Died, begun);
+    assert_eq!(stage(died(false), boot), (Stage::Active, false), "flash must hear of it again");
+    assert_eq!(stage(died(true), boot).0, Stage::Finished);
+    let other = Boot { id: [7; 16], ..boot };
+    assert_eq!(stage(died(false), other).0, Stage::Finished, "who knows what was before");
+}
+
+#[test]
+fn a_pod_that_an_earlier_agent_ended_for_its_deadline_has_run_into_it() {
+    let verdict = |finished: u64, now: u64| {
+        let limit = Some(Duration::from_secs(10));
+        let mut asked = wire_pod(vec![container("a")]);
+        asked.spec.restart_policy = RestartPolicy::Never;
+        let pod = Rc::new(Pod { active_deadline: limit, ..pod_from(&asked) });
+        let id = ContainerId { pod: pod.name.uid, name: "a".into(), attempt: 0 };
+        let since = Some(BootTime::default());
+        let state = ObservedState::Exited { since, exit: exit(0, finished) };
+        let containers = vec![ObservedContainer { id, tag: String::new(), state }];
+        let observed = ObservedPod { containers, ..observed(&pod, ObservedSandbox::Ready, true) };
+        let remains = Remains { observed: Some(&observed), ..Remains::default() };
+        let machine = Machine::adopt(pod, Moment(0), remains, after(now));
+        let verdict = machine.verdict().expect("it is over").clone();
+        (verdict.phase, verdict.cause.map(|(reason, _)| reason.into_owned()))
+    };
+    assert_eq!(verdict(12, 20), (Phase::Failed, Some("DeadlineExceeded".to_owned())));
+    assert_eq!(verdict(9, 20), (Phase::Succeeded, None), "it was over in time");
+}
+
+#[test]
+fn a_sidecar_holds_up_the_others_until_it_was_up_once() {
+    let mut asked = wire_pod(vec![container("a")]);
+    let sidecar = wire::Container { restart_always: true, ..container("s") };
+    asked.spec.init_containers = vec![sidecar, container("i")];
+    let pod = pod_from(&asked);
+    let place = |name| pod.containers.iter().position(|c| c.name == name).unwrap();
+    let (a, s, i) = (place("a"), place("s"), place("i"));
+    let mut machine = Machine::new(Rc::new(pod), Moment(0));
+    step(&mut machine, Event::SandboxReady, Moment(0));
+    assert_eq!(machine.next_starts(), [s]);
+    start(&mut machine, s, after(1));
+    assert_eq!(machine.next_starts(), [i]);
+    for (attempt, at) in [(0, 2), (1, 3)] {
+        step(&mut machine, Event::Exited { place: s, attempt, exit: exit(1, at) }, after(at));
+        assert!(machine.next_starts().contains(&i), "its crash is its own affair");
+        if attempt == 0 {
+            start(&mut machine, s, after(at));
+        }
+    }
+    assert!(machine.slots[s].hold.is_some(), "it is in back-off");
+    start(&mut machine, i, after(4));
+    step(&mut machine, Event::Exited { place: i, attempt: 0, exit: exit(0, 5) }, after(5));
+    assert!(machine.initialized() && machine.next_starts().contains(&a));
+    // In a new sandbox it must come up again.
+    step(&mut machine, Event::SandboxDied, after(6));
+    step(&mut machine, Event::SandboxStopped, after(6));
+    step(&mut machine, Event::SandboxReady, after(6));
+    assert_eq!(machine.next_starts(), [s]);
+}
+
+#[test]
+fn a_pod_that_keeps_losing_its_sandbox_is_held_back() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    let mut notes = Vec::new();
+    for (at, held) in [(1, false), (2, true)] {
+        step(&mut machine, Event::SandboxReady, after(at));
+        start(&mut machine, 0, after(at));
+        step(&mut machine, Event::SandboxDied, after(at));
+        machine.step(Event::SandboxStopped, after(at), &mut notes);
+        let hold = machine.slots[0].hold.as_ref().map(|hold| (hold.reason, hold.until));
+        let expected = held.then(|| ("CrashLoopBackOff", after(at + 10)));
+        assert_eq!(hold, expected, "lost at {at}");
+    }
+    assert!(notes.iter().any(|note| note.reason == "BackOff"), "{notes:?}");
 }

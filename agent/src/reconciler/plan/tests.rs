@@ -384,7 +384,8 @@ fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
         state: ObservedState::Unknown,
     };
     let adopted = |containers| {
-        let observed = ObservedPod { uid: name.uid, sandbox: ObservedSandbox::Ready, containers };
+        let sandbox = ObservedSandbox::Ready;
+        let observed = ObservedPod { uid: name.uid, sandbox, begun: true, containers };
         let record = Some(life.machine.record(Boot::default()));
         let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
         let pod = Rc::clone(life.machine.pod());

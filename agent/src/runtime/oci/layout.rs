@@ -17,6 +17,7 @@
 //! STATE/pods/UID/layers/CONTAINER.ATTEMPT/{upper,work}
 //! ```
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -111,12 +112,21 @@ impl Layout {
         self.layers(&id.pod).join(format!("{}.{}", id.name, id.attempt))
     }
 
-    /// Pods that have a directory, in order.
+    /// Whether some attempt of the pod was begun since the machine was booted: its log stays.
+    pub(super) fn has_logs(&self, uid: &Uid) -> bool {
+        self.pod(uid).join("logs").exists()
+    }
+
+    /// Pods of which there is something, in order. After a power cut that may be what their
+    /// containers wrote, and nothing else.
     pub(super) fn list_pods(&self) -> Vec<Uid> {
-        let mut uids: Vec<Uid> =
-            names(&self.pods()).iter().filter_map(|name| name.parse().ok()).collect();
-        uids.sort();
-        uids
+        let uids = |directory: &Path| {
+            let uid = |name: String| name.parse::<Uid>().ok();
+            names(directory).into_iter().filter_map(uid)
+        };
+        let written = uids(&self.state.join("pods")).filter(|uid| self.layers(uid).exists());
+        let all: BTreeSet<Uid> = uids(&self.pods()).chain(written).collect();
+        all.into_iter().collect()
     }
 
     /// Attempts of a pod that have a directory, by container and attempt.
@@ -155,5 +165,20 @@ mod tests {
         fs::create_dir(layout.pods().join("junk")).unwrap();
         assert_eq!(layout.list_pods(), [uid]);
         assert_eq!(layout.list_attempts(&uid), [id("db", 0), id("web", 9), id("web", 10)]);
+    }
+
+    #[test]
+    fn what_containers_wrote_is_found_where_a_power_cut_left_nothing_else() {
+        let (run, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layout = Layout::new(run.path(), state.path());
+        let [written, kept, both] = [1, 2, 3].map(|number| Uid::from_random([number; 16]));
+        for uid in [written, both] {
+            fs::create_dir_all(layout.layers(&uid)).unwrap();
+        }
+        fs::create_dir_all(layout.pod_state(&kept)).unwrap();
+        fs::create_dir_all(layout.pod(&both)).unwrap();
+        let mut pods = [written, both];
+        pods.sort();
+        assert_eq!(layout.list_pods(), pods);
     }
 }

@@ -43,7 +43,7 @@ use self::cgroup::{Controller, Tree};
 use self::layout::Layout;
 use self::news::News;
 use self::pod::{Ears, Pod};
-use self::sandbox::{Program, Sandbox};
+use self::sandbox::{Program, Sandbox, SandboxError};
 use crate::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, ObservedPod, Runtime, RuntimeError,
     RuntimeEvent, SandboxRequest, StartRequest,
@@ -157,22 +157,32 @@ impl OciRuntime {
         Arc::clone(slots.entry(*uid).or_default())
     }
 
-    /// The pod's live sandbox, found again if an earlier agent started it.
+    /// The pod's live sandbox, where it can be found.
     async fn pod(&self, uid: &Uid) -> Option<Arc<Pod>> {
+        self.find(uid).await.ok().flatten()
+    }
+
+    /// The pod's live sandbox, found again if an earlier agent started it. An error says that there
+    /// may be one.
+    async fn find(&self, uid: &Uid) -> Result<Option<Arc<Pod>>, SandboxError> {
         let slot = self.slot(uid);
         let mut known = slot.pod.lock().await;
         if let Some(pod) = known.as_ref().filter(|pod| !pod.is_over()) {
-            return Some(Arc::clone(pod));
+            return Ok(Some(Arc::clone(pod)));
         }
         if slot.leaving.load(Ordering::Relaxed) {
-            return None;
+            return Ok(None);
         }
         let ears = Ears::new(*uid, &self.tree, &self.layout, &self.news);
-        let adopted = Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await.ok();
+        let adopted = match Sandbox::adopt(&self.layout.pod(uid), ears.listener()).await {
+            Ok(sandbox) => Some(sandbox),
+            Err(error) if error.is_passing() => return Err(error),
+            Err(_) => None,
+        };
         // Commands of an agent that died are left to their ends: one may be a hook in the middle of
         // its work, and none outlives its container.
         *known = adopted.map(|sandbox| Arc::new(Pod::new(sandbox, ears)));
-        known.clone()
+        Ok(known.clone())
     }
 
     fn send_signal(&self, id: &ContainerId, number: i32) -> Result<(), RuntimeError> {

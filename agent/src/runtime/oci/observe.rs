@@ -6,48 +6,55 @@ use mote_pause::wire::{Exit as Ended, Key, Role};
 use mote_protocol::name::Uid;
 
 use super::pod::{Pod, exit, key};
-use super::record::AttemptRecord;
-use super::sandbox::{Listing, kept_exits};
-use super::{OciRuntime, process, record};
+use super::record::{AttemptRecord, SandboxRecord};
+use super::sandbox::{Listing, SandboxError, kept_exits};
+use super::setup::sandbox_error;
+use super::{OciRuntime, io_error, process, record};
 use crate::runtime::{
     BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
     RuntimeError,
 };
 
+/// How often a sandbox is asked again that hung up: it does where nobody listened for too long.
+const RETRIES: usize = 2;
+
 impl OciRuntime {
     pub(super) async fn observe(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
         let mut pods = Vec::new();
         for uid in self.layout.list_pods() {
-            pods.push(self.observe_pod(uid).await);
+            pods.push(self.observe_pod(uid).await?);
         }
         Ok(pods)
     }
 
-    async fn observe_pod(&self, uid: Uid) -> ObservedPod {
-        let pod = self.pod(&uid).await;
-        let mut known = Known::of(self, &uid, pod.as_ref()).await;
+    async fn observe_pod(&self, uid: Uid) -> Result<ObservedPod, RuntimeError> {
+        let mut known = Known::of(self, &uid).await?;
         let mut containers = Vec::new();
         for id in self.layout.list_attempts(&uid) {
-            if let Some(state) = self.observe_attempt(&id, pod.as_deref(), &mut known).await {
+            if let Some(state) = self.observe_attempt(&id, &mut known).await {
                 let tag = AttemptRecord::read(&self.layout.attempt(&id)).tag;
                 containers.push(ObservedContainer { id, tag, state });
             }
         }
-        let sandbox = match known.answered {
-            true => ObservedSandbox::Ready,
-            false if self.layout.has_sandbox(&uid) => ObservedSandbox::Died,
-            false => ObservedSandbox::Stopped,
+        let sandbox = match &known.pod {
+            Some(pod) if self.is_whole(&uid, pod)? => ObservedSandbox::Ready,
+            Some(_) => ObservedSandbox::Died,
+            None if self.layout.has_sandbox(&uid) => ObservedSandbox::Died,
+            None => ObservedSandbox::Stopped,
         };
-        ObservedPod { uid, sandbox, containers }
+        Ok(ObservedPod { uid, sandbox, begun: self.layout.has_logs(&uid), containers })
+    }
+
+    /// Whether a sandbox has the namespaces it should have. Where an agent died before they were
+    /// made, containers would run in the host's.
+    fn is_whole(&self, uid: &Uid, pod: &Pod) -> Result<bool, RuntimeError> {
+        let record = SandboxRecord::read(&self.layout.sandbox(uid));
+        let record = record.map_err(io_error("read the pod's sandbox record"))?;
+        Ok(record.is_some_and(|record| record.namespaces() == pod.sandbox.namespaces()))
     }
 
     /// An attempt without a first process and without a helper never came to be: it is not there.
-    async fn observe_attempt(
-        &self,
-        id: &ContainerId,
-        pod: Option<&Pod>,
-        known: &mut Known,
-    ) -> Option<ObservedState> {
+    async fn observe_attempt(&self, id: &ContainerId, known: &mut Known) -> Option<ObservedState> {
         let key = key(id)?;
         let attempt = self.layout.attempt(id);
         let since = record::started(&attempt);
@@ -63,7 +70,7 @@ impl OciRuntime {
         let pid = process.pid.unsigned_abs();
         if !known.is_alive(key, Role::Container) {
             // Created by a helper whose agent died before it could say so.
-            if let Some(ended) = known.claim(key, pid, pod).await {
+            if let Some(ended) = known.claim(key, pid).await {
                 return Some(self.exited(id, since, &ended));
             }
         }
@@ -87,19 +94,28 @@ impl OciRuntime {
 
 /// What is known of a pod's processes.
 struct Known {
+    /// None where it has none that lives.
+    pod: Option<Arc<Pod>>,
     listing: Listing,
     kept: Vec<Ended>,
-    answered: bool,
 }
 
 impl Known {
-    async fn of(runtime: &OciRuntime, uid: &Uid, pod: Option<&Arc<Pod>>) -> Self {
-        let listing = match pod {
-            Some(pod) => pod.sandbox.list().await.ok(),
-            None => None,
+    /// Fails where the sandbox may live and cannot be asked: whoever took it for dead would kill
+    /// the pod.
+    async fn of(runtime: &OciRuntime, uid: &Uid) -> Result<Self, RuntimeError> {
+        let mut tries = 0;
+        let (pod, listing) = loop {
+            match ask(runtime, uid).await {
+                Ok(Some((pod, listing))) => break (Some(pod), listing),
+                Err(error) if tries < RETRIES && error.is_passing() => tries += 1,
+                Err(error) if error.is_passing() => return Err(sandbox_error(uid, &error)),
+                // None, or one that nobody can work with: it gives such answers.
+                Ok(None) | Err(_) => break (None, Listing::default()),
+            }
         };
         let kept = kept_exits(&runtime.layout.pod(uid)).unwrap_or_default();
-        Self { answered: listing.is_some(), listing: listing.unwrap_or_default(), kept }
+        Ok(Self { pod, listing, kept })
     }
 
     fn is_alive(&self, key: Key, role: Role) -> bool {
@@ -112,10 +128,17 @@ impl Known {
     }
 
     /// Tells the sandbox whose process that is. Returns how it ended, if it has.
-    async fn claim(&mut self, key: Key, pid: u32, pod: Option<&Pod>) -> Option<Ended> {
-        let pod = pod?;
+    async fn claim(&mut self, key: Key, pid: u32) -> Option<Ended> {
+        let pod = self.pod.as_ref()?;
         pod.sandbox.watch(key, Role::Container, pid).await.ok()?;
         self.listing = pod.sandbox.list().await.ok()?;
         self.exit(key)
     }
+}
+
+/// A pod's sandbox and what it knows; none where it has died, or there never was one.
+async fn ask(runtime: &OciRuntime, uid: &Uid) -> Result<Option<(Arc<Pod>, Listing)>, SandboxError> {
+    let Some(pod) = runtime.find(uid).await? else { return Ok(None) };
+    let listing = pod.sandbox.list().await?;
+    Ok(Some((pod, listing)))
 }

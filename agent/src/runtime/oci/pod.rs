@@ -84,7 +84,11 @@ impl Ears {
         match event {
             SandboxEvent::Exited(ended) => self.ended(&ended),
             SandboxEvent::LogEnded(_) => {}
-            SandboxEvent::Lost => self.end(),
+            SandboxEvent::Lost => {
+                self.end();
+                // Whoever lists talks to it again, and hears what happened meanwhile.
+                self.news.tell(RuntimeEvent::Missed);
+            }
             SandboxEvent::Died => {
                 self.end();
                 if !self.expected.load(Ordering::Relaxed) {

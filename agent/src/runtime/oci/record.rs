@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
+use mote_pause::wire::{Namespace, Namespaces};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +19,30 @@ use crate::runtime::{
 pub(super) struct SandboxRecord {
     pub(super) hostname: String,
     pub(super) host: HostNamespaces,
+    pub(super) share_process_namespace: bool,
 }
 
 impl SandboxRecord {
     pub(super) fn of(request: &SandboxRequest) -> Self {
-        Self { hostname: request.hostname.clone(), host: request.host }
+        Self {
+            hostname: request.hostname.clone(),
+            host: request.host,
+            share_process_namespace: request.share_process_namespace,
+        }
+    }
+
+    /// The namespaces that the pod gets for its own.
+    pub(super) fn namespaces(&self) -> Namespaces {
+        let host = self.host;
+        let own = [
+            (Namespace::Net, !host.network),
+            // The host's network goes with the host's name.
+            (Namespace::Uts, !host.network),
+            (Namespace::Ipc, !host.ipc),
+            (Namespace::Pid, self.share_process_namespace && !host.pid),
+        ];
+        let own = own.into_iter().filter(|(_, own)| *own);
+        own.fold(Namespaces::NONE, |all, (kind, _)| all.with(kind))
     }
 
     /// Replaces the file as a whole.
@@ -94,7 +114,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sandbox");
         let host = HostNamespaces { network: true, ..HostNamespaces::default() };
-        let record = SandboxRecord { hostname: "web".into(), host };
+        let record = SandboxRecord { hostname: "web".into(), host, share_process_namespace: false };
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         record.write(&path).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), Some(record));

@@ -18,8 +18,9 @@ use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 
 impl OciRuntime {
     pub(super) async fn set_up(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
-        let wanted = namespaces(request);
-        let pod = self.pod(&request.uid).await;
+        let wanted = SandboxRecord::of(request).namespaces();
+        let failed = |error| sandbox_error(&request.uid, &error);
+        let pod = self.find(&request.uid).await.map_err(failed)?;
         if pod.is_some_and(|pod| pod.sandbox.namespaces() == wanted) {
             return Ok(());
         }
@@ -33,7 +34,6 @@ impl OciRuntime {
         slot.leaving.store(false, Ordering::Relaxed);
         let mut known = slot.pod.lock().await;
         let ears = Ears::new(request.uid, &self.tree, &self.layout, &self.news);
-        let failed = |error| sandbox_error(&request.uid, &error);
         let mut sandbox = self.launch(&request.uid, &ears).await.map_err(failed)?;
         if wanted != Namespaces::NONE {
             let hostname = if wanted.has(Namespace::Uts) { &request.hostname[..] } else { "" };
@@ -77,20 +77,6 @@ impl OciRuntime {
     }
 }
 
-/// The namespaces that a pod gets for its own.
-fn namespaces(request: &SandboxRequest) -> Namespaces {
-    let host = request.host;
-    let own = [
-        (Namespace::Net, !host.network),
-        // The host's network goes with the host's name.
-        (Namespace::Uts, !host.network),
-        (Namespace::Ipc, !host.ipc),
-        (Namespace::Pid, request.share_process_namespace && !host.pid),
-    ];
-    let own = own.into_iter().filter(|(_, own)| *own);
-    own.fold(Namespaces::NONE, |all, (kind, _)| all.with(kind))
-}
-
-fn sandbox_error(uid: &Uid, error: &SandboxError) -> RuntimeError {
+pub(super) fn sandbox_error(uid: &Uid, error: &SandboxError) -> RuntimeError {
     RuntimeError::Sandbox { uid: *uid, cause: cause(error), retry: Retry::Soon }
 }

@@ -17,10 +17,13 @@ use super::pod::{Pod, key};
 use super::record::{AttemptRecord, SandboxRecord};
 use super::remove::remove_old_logs;
 use super::sandbox::Helper;
+use super::wait::until_ended;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, message, process, record};
 use crate::runtime::op::order::{self, ORDER_FD, Order, REPORT_FD};
 use crate::runtime::op::report::{Phase, Report};
-use crate::runtime::{BootTime, ContainerId, ProcessId, Retry, RuntimeError, StartRequest};
+use crate::runtime::{
+    BootTime, ContainerId, ProcessId, Retry, RuntimeError, RuntimeEvent, StartRequest,
+};
 
 /// How long a helper may take. Far beyond anything but a hanging mount or device.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -36,7 +39,8 @@ impl OciRuntime {
         if request.tty {
             return Err(never(id, "terminals (`tty: true`) are not supported yet"));
         }
-        if let Some(since) = self.already_runs(&pod, id, key).await {
+        self.helper_ended(&pod, id, key).await;
+        if let Some(since) = self.already_started(&pod, id, key).await {
             return Ok(since);
         }
         // What an agent that died meanwhile, or an attempt that failed, left behind.
@@ -51,13 +55,31 @@ impl OciRuntime {
         started
     }
 
-    /// Since when this very attempt runs, if it does.
-    async fn already_runs(&self, pod: &Pod, id: &ContainerId, key: Key) -> Option<BootTime> {
+    /// A helper whose agent died goes on alone. What it began is not begun a second time: only
+    /// when it has ended it is known what became of it.
+    async fn helper_ended(&self, pod: &Pod, id: &ContainerId, key: Key) {
+        let attempt = self.layout.attempt(id);
+        if !attempt.exists() || record::started(&attempt).is_some() {
+            return;
+        }
+        let listing = pod.sandbox.list().await.unwrap_or_default();
+        let of_key = |(alive, role, _): &&(Key, Role, u32)| (*alive, *role) == (key, Role::Helper);
+        if let Some((_, _, pid)) = listing.alive.iter().find(of_key) {
+            // One that hangs is killed with its group.
+            let _ = timeout(PATIENCE, until_ended(pid.cast_signed())).await;
+        }
+    }
+
+    /// When this very attempt was started, if it was; its end, also one that was before, is told.
+    async fn already_started(&self, pod: &Pod, id: &ContainerId, key: Key) -> Option<BootTime> {
         let attempt = self.layout.attempt(id);
         let since = record::started(&attempt)?;
-        let process = record::process(&attempt).filter(|one| process::is_running(*one))?;
-        let pid = process.pid.unsigned_abs();
-        pod.sandbox.watch(key, Role::Container, pid).await.ok().map(|()| since)
+        let pid = record::process(&attempt)?.pid.unsigned_abs();
+        if pod.sandbox.watch(key, Role::Container, pid).await.is_err() {
+            // It ran, and how it ended is not known any more.
+            self.news.tell(RuntimeEvent::Missed);
+        }
+        Some(since)
     }
 
     async fn start_helper(

@@ -32,7 +32,7 @@ pub(super) async fn until_empty(group: &Group) -> Result<(), RuntimeError> {
 }
 
 /// Waits until a process has ended, be it reaped or not.
-async fn until_ended(pid: i32) -> io::Result<()> {
+pub(super) async fn until_ended(pid: i32) -> io::Result<()> {
     let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
     sys::event::register(process, Interest::READABLE)?.readable().await.map(drop)

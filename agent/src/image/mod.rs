@@ -17,6 +17,7 @@ pub mod assembly;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod gc;
 pub mod layer;
 pub mod layout;
 pub mod manifest;

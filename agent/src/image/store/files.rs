@@ -63,8 +63,12 @@ pub(super) fn write(path: &Path, tmp: &Path, data: &[u8]) -> Result<(), StoreErr
 
 /// Makes the names in a file's directory last.
 pub(super) fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    let parent = path.parent().unwrap_or(path);
-    File::open(parent).and_then(|dir| dir.sync_all()).map_err(StoreError::at("sync", parent))
+    sync_directory(path.parent().unwrap_or(path))
+}
+
+/// Makes the names in a directory last, and that others are gone.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(StoreError::at("sync", path))
 }
 
 /// The names in a directory; none if it does not exist.

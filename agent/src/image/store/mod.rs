@@ -12,17 +12,17 @@
 //! which each thing exists before something speaks of it. So a power cut at any instant leaves
 //! rubbish at worst, and the next start removes it. [`Store`] reads; [`Writer`] writes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::digest::Digest;
 use super::manifest::{Configuration, MAX_DOCUMENT, Manifest};
 use super::reference::Reference;
-use super::{Image, ImageId, ImageSummary};
+use super::{Image, ImageId};
 
 mod files;
 mod record;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -92,23 +92,6 @@ impl Store {
         let visible = layers.get(start..).unwrap_or_default();
         let layers = visible.iter().map(|layer| self.layer_path(&layer.directory)).collect();
         Ok(Some(Image { id: *id, config: configuration.config, layers, digest_reference }))
-    }
-
-    /// Every image that is complete, in order of id.
-    pub fn list(&self) -> Result<Vec<ImageSummary>, StoreError> {
-        let mut images: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
-        for record in self.names()? {
-            images.entry(record.manifest).or_default().extend(record.name);
-        }
-        let mut list = Vec::new();
-        for (id, mut names) in images {
-            if let Some((_, layers)) = self.contents(&id)? {
-                names.sort();
-                let bytes = layers.iter().map(|layer| layer.bytes).sum();
-                list.push(ImageSummary { id, names, bytes });
-            }
-        }
-        Ok(list)
     }
 
     /// A finished layer.

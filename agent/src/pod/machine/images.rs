@@ -72,6 +72,10 @@ impl Machine {
         let text = format!("Failed to pull image \"{reference}\": {}", error.message());
         notes.push(Note::warning(place, "Failed", text));
         notes.push(Note::warning(place, "Failed", format!("Error: {reason}")));
+        if error.reason() == "ErrImagePull" {
+            let text = format!("Back-off pulling image \"{reference}\"");
+            notes.push(Note::normal(place, "BackOff", text));
+        }
         slot.hold = Some(Hold { reason, message, until });
     }
 

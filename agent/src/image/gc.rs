@@ -1,0 +1,242 @@
+//! Which images go where room is short: the kubelet's rules, scaled for small cards.
+//!
+//! The kubelet begins to collect when 85 % of the disk are used and stops at 80 %. A card of 8 GiB
+//! keeps that; on a large disk it would throw images away while a hundred gigabytes are free, so
+//! the free room that these percentages ask for is bounded. Decides only: the puller asks the file
+//! system and removes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::{Digest, ImageId};
+
+/// Free bytes that are always enough not to collect.
+const ENOUGH: u64 = 1024 * 1024 * 1024;
+
+/// Free bytes that are always enough to stop collecting.
+const PLENTY: u64 = ENOUGH + ENOUGH / 2;
+
+/// When to collect, how much, and what not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Collection begins when more than this part of the disk is used (percent).
+    pub high_percent: u8,
+    /// It ends when no more than this is.
+    pub low_percent: u8,
+    /// What came, or was used, less long ago stays.
+    pub min_age: Duration,
+}
+
+impl Default for Thresholds {
+    /// The kubelet's (`imageGCHighThresholdPercent`, `imageGCLowThresholdPercent`,
+    /// `imageMinimumGCAge`).
+    fn default() -> Self {
+        Self { high_percent: 85, low_percent: 80, min_age: Duration::from_mins(2) }
+    }
+}
+
+/// The file system of the store, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All of it.
+    pub capacity: u64,
+    /// What is free for us.
+    pub available: u64,
+}
+
+impl Thresholds {
+    /// Whether it is time to collect.
+    pub fn exceeded(&self, room: Room) -> bool {
+        room.available < free(room, self.high_percent).min(ENOUGH)
+    }
+
+    /// Bytes that are missing until there is room again.
+    pub fn missing(&self, room: Room) -> u64 {
+        free(room, self.low_percent).min(PLENTY).saturating_sub(room.available)
+    }
+}
+
+/// Bytes that are free where that part is used.
+fn free(room: Room, used_percent: u8) -> u64 {
+    room.capacity / 100 * u64::from(100_u8.saturating_sub(used_percent))
+}
+
+/// An image on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Which.
+    pub id: ImageId,
+    /// Full references that name it, sorted.
+    pub names: Vec<String>,
+    /// Its layers, lowest first.
+    pub layers: Vec<Digest>,
+}
+
+/// Everything on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Complete images, by id.
+    pub images: Vec<Stored>,
+    /// Bytes of every finished layer, also of those that no image has.
+    pub layers: BTreeMap<Digest, u64>,
+}
+
+impl Inventory {
+    /// Layers that no image has: a pull that was cut short left them for the next.
+    pub fn loose(&self) -> BTreeSet<Digest> {
+        let used = self.layers_of(|_| true);
+        self.layers.keys().filter(|layer| !used.contains(layer)).copied().collect()
+    }
+
+    /// Bytes that would be free without these images.
+    pub fn freed_without(&self, gone: &BTreeSet<ImageId>) -> u64 {
+        let kept = self.layers_of(|image| !gone.contains(&image.id));
+        let freed = self.layers_of(|image| gone.contains(&image.id));
+        let bytes = |layer: &Digest| self.layers.get(layer).copied().unwrap_or(0);
+        freed.difference(&kept).map(bytes).sum()
+    }
+
+    fn layers_of(&self, which: impl Fn(&Stored) -> bool) -> BTreeSet<Digest> {
+        let images = self.images.iter().filter(|image| which(image));
+        images.flat_map(|image| image.layers.iter().copied()).collect()
+    }
+}
+
+/// What goes, and what that frees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Images that go.
+    pub images: BTreeSet<ImageId>,
+    /// Layers that no image has go, too.
+    pub loose: bool,
+    /// Bytes of layers that are free then.
+    pub freed: u64,
+}
+
+/// Chooses images until `wanted` bytes are free: those that were used longest ago first, and never
+/// more than are needed. `spared` says which must stay, `used` when one was used last, where that
+/// is known; one that was never seen used is the oldest.
+pub fn choose(
+    inventory: &Inventory,
+    wanted: u64,
+    spared: impl Fn(&Stored) -> bool,
+    used: impl Fn(&ImageId) -> Option<Instant>,
+) -> Choice {
+    let mut candidates: Vec<_> = inventory.images.iter().filter(|image| !spared(image)).collect();
+    candidates.sort_by_key(|image| (used(&image.id), image.id));
+    let mut choice = Choice::default();
+    for image in candidates {
+        if choice.freed >= wanted {
+            return choice;
+        }
+        choice.images.insert(image.id);
+        choice.freed = inventory.freed_without(&choice.images);
+    }
+    let loose = inventory.loose();
+    if choice.freed < wanted && !loose.is_empty() {
+        choice.loose = true;
+        choice.freed += loose.iter().filter_map(|layer| inventory.layers.get(layer)).sum::<u64>();
+    }
+    choice
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIB: u64 = 1024 * 1024 * 1024;
+
+    fn digest(number: u8) -> Digest {
+        Digest::of(&[number])
+    }
+
+    /// Images of these layers; every layer has as many bytes as its number.
+    fn inventory(images: &[&[u8]], loose: &[u8]) -> Inventory {
+        let stored = |(number, layers): (usize, &&[u8])| Stored {
+            id: digest(200 + u8::try_from(number).expect("few images")),
+            names: Vec::new(),
+            layers: layers.iter().map(|layer| digest(*layer)).collect(),
+        };
+        let all = images.iter().flat_map(|layers| layers.iter()).chain(loose);
+        Inventory {
+            images: images.iter().enumerate().map(stored).collect(),
+            layers: all.map(|layer| (digest(*layer), u64::from(*layer))).collect(),
+        }
+    }
+
+    #[test]
+    fn a_small_card_has_the_kubelets_thresholds_and_a_large_one_a_bound() {
+        let thresholds = Thresholds::default();
+        let room = |capacity, available| Room { capacity, available };
+        let small = |available| room(4 * GIB, available);
+        assert!(thresholds.exceeded(small(GIB / 2)) && !thresholds.exceeded(small(GIB)));
+        assert_eq!(thresholds.missing(small(GIB / 2)), 4 * GIB / 100 * 20 - GIB / 2);
+        let large = |available| room(512 * GIB, available);
+        assert!(thresholds.exceeded(large(GIB - 1)) && !thresholds.exceeded(large(GIB)));
+        assert_eq!(thresholds.missing(large(GIB)), GIB / 2);
+        assert_eq!(thresholds.missing(large(50 * GIB)), 0);
+    }
+
+    #[test]
+    fn a_layer_is_freed_with_the_last_image_that_has_it() {
+        let all = inventory(&[&[1, 10], &[1, 20], &[1]], &[]);
+        let freed = |numbers: &[usize]| {
+            all.freed_without(&numbers.iter().map(|number| all.images[*number].id).collect())
+        };
+        assert_eq!((freed(&[0]), freed(&[2]), freed(&[0, 1])), (10, 0, 30));
+        assert_eq!(freed(&[0, 1, 2]), 31);
+    }
+
+    #[test]
+    fn the_longest_unused_goes_first_and_loose_layers_last() {
+        let all = inventory(&[&[10], &[20], &[30]], &[5]);
+        let begin = Instant::now();
+        let [a, b, c] = [0, 1, 2].map(|number| all.images[number].id);
+        let used = |id: &ImageId| match *id {
+            id if id == a => Some(begin + Duration::from_secs(9)),
+            id if id == b => Some(begin),
+            _ => None,
+        };
+        let chosen = |wanted, spared: ImageId| {
+            let choice = choose(&all, wanted, |image| image.id == spared, used);
+            (choice.images.into_iter().collect::<Vec<_>>(), choice.loose, choice.freed)
+        };
+        let sorted = |mut ids: Vec<ImageId>| {
+            ids.sort_unstable();
+            ids
+        };
+        let nobody = digest(0);
+        assert_eq!(chosen(0, nobody), (vec![], false, 0));
+        assert_eq!(chosen(1, nobody), (vec![c], false, 30));
+        assert_eq!(chosen(31, nobody), (sorted(vec![c, b]), false, 50));
+        assert_eq!(chosen(31, c), (sorted(vec![a, b]), true, 35), "what is in use stays");
+    }
+
+    proptest! {
+        /// Whatever there is: what must stay stays, what was promised is freed, and no image goes
+        /// that is not needed.
+        #[test]
+        fn no_more_goes_than_is_needed(
+            images in prop::collection::vec(prop::collection::vec(0_u8..40, 1..5), 0..12),
+            spared in prop::collection::vec(any::<bool>(), 12),
+            wanted in 0_u64..200,
+        ) {
+            let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+            let all = inventory(&images, &[]);
+            let place = |id: &ImageId| all.images.iter().position(|image| image.id == *id).unwrap();
+            let stays = |image: &Stored| spared[place(&image.id)];
+            let choice = choose(&all, wanted, stays, |_| None);
+            prop_assert!(choice.images.iter().all(|id| !spared[place(id)]));
+            prop_assert_eq!(choice.freed, all.freed_without(&choice.images));
+            let candidates = all.images.iter().filter(|image| !stays(image)).count();
+            prop_assert!(choice.freed >= wanted || choice.images.len() == candidates);
+            // Without the one that was taken last it would not have been enough.
+            if let Some(last) = choice.images.iter().next_back() {
+                let fewer = choice.images.iter().filter(|id| *id != last).copied().collect();
+                prop_assert!(all.freed_without(&fewer) < wanted);
+            }
+        }
+    }
+}

@@ -130,8 +130,8 @@ impl Node {
     /// Drops an archive of an image into its import directory.
     pub fn import(&self, image: &Image, reference: &str) -> Result<()> {
         let name = reference.replace(['/', ':'], "-");
-        // Complete under another name first, as a person copies a file.
-        let unfinished = self.footprint.directory.join(&name);
+        // Complete under a hidden name first, as a careful person copies a file.
+        let unfinished = self.images().join(format!(".{name}"));
         image.write_archive(&unfinished, reference)?;
         let path = self.images().join(format!("{name}.tar"));
         fs::rename(&unfinished, path).context("drop the archive")

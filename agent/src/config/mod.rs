@@ -6,13 +6,16 @@
 //! itself: names are names, paths absolute, numbers within bounds. Whether files exist is found out
 //! by those who open them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
+
+use crate::image::gc::Thresholds;
+use crate::image::reference::Reference;
 
 mod broker;
 mod label;
@@ -42,6 +45,9 @@ const MAX_LABELS: usize = 32;
 /// Registries with settings of their own.
 const MAX_REGISTRIES: usize = 16;
 
+/// Images that are never removed.
+const MAX_PINNED: usize = 64;
+
 /// Longest run directory: the path of a unix socket ends at 108 bytes, and a pod's socket lies
 /// `/pods/UID/pause.sock` below it.
 const MAX_RUN_DIR: usize = 50;
@@ -69,6 +75,10 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// Where people drop archives and layouts of images.
     pub import_dir: PathBuf,
+    /// When images that nobody needs are removed.
+    pub image_gc: Thresholds,
+    /// Full references of images that never are.
+    pub pinned_images: BTreeSet<String>,
     /// Registries with settings of their own.
     pub registries: Vec<RegistryConfig>,
     /// What pods can have.
@@ -177,6 +187,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let mut section = root.table("images");
     let import_dir = section.text("import_dir");
     let import_dir = section.path(import_dir);
+    let image_gc = read_image_gc(&mut section);
+    let pinned = section.list::<Reference>("pinned", MAX_PINNED);
     let registries = read_registries(&mut section);
     section.finish();
     let mut section = root.table("limits");
@@ -195,6 +207,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         cgroup_root: cgroup_root.map_or_else(|| "mote.slice".to_owned(), |name| name.0),
         heartbeat: Duration::from_secs(heartbeat),
         broker: broker?,
+        image_gc,
+        pinned_images: pinned.iter().map(ToString::to_string).collect(),
         registries,
         limits,
     })
@@ -263,6 +277,19 @@ fn read_labels(mut section: Section<'_, '_>) -> BTreeMap<String, String> {
         }
     }
     labels
+}
+
+fn read_image_gc(section: &mut Section<'_, '_>) -> Thresholds {
+    let default = Thresholds::default();
+    let percent = |value: u64| u8::try_from(value).unwrap_or(100);
+    let high = percent(section.integer("gc_high_percent", 1..=100, default.high_percent.into()));
+    let low = percent(section.integer("gc_low_percent", 0..=99, default.low_percent.into()));
+    if low >= high {
+        let rule = format!("must be below `gc_high_percent`, which is {high}");
+        section.report(None, "gc_low_percent", Rule::Invalid(rule));
+    }
+    let age = section.integer("gc_min_age_s", 0..=31_536_000, default.min_age.as_secs());
+    Thresholds { high_percent: high, low_percent: low, min_age: Duration::from_secs(age) }
 }
 
 fn read_registries(section: &mut Section<'_, '_>) -> Vec<RegistryConfig> {

@@ -87,6 +87,8 @@ fn each_rule_has_its_own_text() {
         ("cgroup_root = \"../x\"", "line 3: `cgroup_root`: cgroup name must be"),
         ("run_dir = \"/var/lib/mote/run\"", "`run_dir`: must not lie in `state_dir`"),
         ("images.registry = [{host = \"a/b\"}]", "line 3: `images.registry[0].host`: registry"),
+        ("images.gc_high_percent = 80", "`images.gc_low_percent`: must be below `gc_high_percent`"),
+        ("images.pinned = [\"A:b:c\"]", "line 3: `images.pinned[0]`: "),
         ("images.registry = [{}]", "line 3: `images.registry[0].host` is required"),
         ("zzz = 1", "line 3: `zzz` is not a known key"),
         ("fleet = \"again\"", "line 3: duplicate key"),

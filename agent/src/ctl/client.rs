@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, MAX_ANSWER, Question, describe, encode, length, logs, pods, socket};
+use super::{Answer, MAX_ANSWER, Question, describe, encode, images, length, logs, pods, socket};
 use crate::exit::Exit;
 use crate::log::Chain;
 use crate::pod::Moment;
@@ -18,11 +18,14 @@ mote-agent ctl: what this node knows, without a network
 
 Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl describe pod [NAMESPACE/]NAME
-       mote-agent ctl images
+       mote-agent ctl images [ls | pull IMAGE | import PATH | rm IMAGE... | prune]
        mote-agent ctl events
        mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
                       [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
                       [--prefix]
+
+`images pull` and `images import` bring images before a pod asks for them; `images prune` removes
+those that no pod needs and the configuration does not pin. `images rm` takes names and ids.
 
 Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
 a pod (default: default). Exit codes: 0 answered, 1 no such pod or no answer, 64 command line.
@@ -98,7 +101,10 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let question = match words[..] {
         ["pods" | "pod" | "po"] => Question::Pods,
-        ["images" | "image"] => Question::Images,
+        ["images" | "image", ref words @ ..] => match images::parse(words)? {
+            Some(order) => Question::Order(order),
+            None => Question::Images,
+        },
         ["events" | "event" | "ev"] => Question::Events,
         ["describe", "pod" | "pods" | "po", name] => {
             let (inner, name) = match name.split_once('/') {
@@ -129,7 +135,9 @@ pub(super) fn begin(path: &Path, question: &Question) -> Result<(UnixStream, Ans
 }
 
 fn exchange(mut stream: &UnixStream, question: &Question) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    // A pull may take hours; whoever does not want to wait leaves, and it ends.
+    let patience = (!matches!(question, Question::Order(_))).then_some(PATIENCE);
+    stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(&encode(question).map_err(io::Error::other)?)?;
     let mut head = [0; 4];
@@ -149,6 +157,12 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
         Answer::Pod(Some(found)) => print(&describe::pod(found, now)),
         Answer::Images(found) => print(&describe::images(found)),
         Answer::Events(found) => print(&describe::events(found, now, "")),
+        Answer::Done(done) => {
+            let (text, complaint) = images::show(done);
+            complaint.lines().for_each(complain);
+            print(&text);
+            if complaint.is_empty() { Exit::Done } else { Exit::Failed }
+        }
         // Not to what is asked here.
         Answer::Log => Exit::Failed,
         Answer::Pod(None) => {

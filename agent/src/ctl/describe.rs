@@ -150,7 +150,7 @@ pub(super) fn images(images: &[ImageFacts]) -> String {
 }
 
 /// Three digits and a unit, as container tools write sizes (powers of ten).
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     for (unit, name) in units {
         if bytes >= unit {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 mod age;
 pub mod client;
 mod describe;
+mod images;
 mod logs;
 mod pods;
 pub mod server;
@@ -26,8 +27,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-/// Longest question: two names.
-const MAX_QUESTION: usize = 1024;
+/// Longest question: many names of images.
+const MAX_QUESTION: usize = 32 * 1024;
 
 /// Longest answer: a hundred pods with every field full, or every event with a long message.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
@@ -47,6 +48,7 @@ enum Question {
     Pod { namespace: String, name: String },
     Images,
     Events,
+    Order(images::Order),
     Log { namespace: String, pod: String, container: String, selection: LogSelection },
 }
 
@@ -57,6 +59,7 @@ enum Answer {
     Pod(Option<Box<PodDescription>>),
     Images(Vec<ImageFacts>),
     Events(Vec<Event>),
+    Done(images::Done),
     /// The log comes behind this, in [`Part`]s.
     Log,
     /// It could not be found out.

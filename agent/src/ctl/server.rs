@@ -20,16 +20,21 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::images::{Done, Order};
 use super::{
     Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, Part, PodDescription, PodFacts, Question, encode,
     length,
 };
+use crate::image::ImageError;
 use crate::log::Chain;
 use crate::logs::LogReader;
-use crate::steward::{LocalRequest, PodDetail, PodView};
+use crate::steward::{ImageOrder, LocalRequest, PodDetail, PodView};
 
 /// Questions at the same time.
 const CONNECTIONS: usize = 4;
+
+/// Orders at the same time; each takes as long as it takes.
+const ORDERS: usize = 4;
 
 /// Time for one question and its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,19 +78,23 @@ impl Server {
     /// Answers as long as the agent lives.
     pub async fn run(self) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let orders = Arc::new(Semaphore::new(ORDERS));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let requests = self.requests.clone();
+                    let (requests, orders) = (self.requests.clone(), Arc::clone(&orders));
                     spawn_local(async move {
                         let served = timeout(PATIENCE, serve(stream, &requests)).await;
-                        // A log takes as long as it is read; how many are is bounded elsewhere.
+                        // What follows takes as long as it takes; how many do is bounded elsewhere.
                         drop(place);
                         let served = match served {
-                            Ok(Ok(Some((stream, log)))) => pour(stream, log).await,
+                            Ok(Ok(Rest::Nothing)) | Err(_) => Ok(()),
+                            Ok(Ok(Rest::Log(stream, log))) => pour(stream, *log).await,
+                            Ok(Ok(Rest::Order(stream, order))) => {
+                                obey(stream, order, &requests, &orders).await
+                            }
                             Ok(Err(error)) => Err(error),
-                            Ok(Ok(None)) | Err(_) => Ok(()),
                         };
                         if let Err(error) = served {
                             debug!(error = %Chain(&error), "question on the local socket");
@@ -102,11 +111,20 @@ impl Server {
     }
 }
 
-/// Answers a question; gives the log that is to follow on the answer.
+/// What is left to be done of a question.
+enum Rest {
+    Nothing,
+    /// It is to follow on the answer.
+    Log(UnixStream, Box<LogReader>),
+    /// There is no answer yet.
+    Order(UnixStream, Order),
+}
+
+/// Answers a question, as far as that is quick.
 async fn serve(
     mut stream: UnixStream,
     requests: &mpsc::UnboundedSender<LocalRequest>,
-) -> io::Result<Option<(UnixStream, LogReader)>> {
+) -> io::Result<Rest> {
     let asker = stream.peer_cred()?.uid();
     if asker != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "only root may ask"));
@@ -127,17 +145,73 @@ async fn serve(
                 Err(why) => Answer::Failed(why),
             }
         }
+        Ok(Question::Order(order)) => return Ok(Rest::Order(stream, order)),
         Ok(question) => answer(question, requests).await,
         Err(_) => Answer::Failed("the agent does not understand the question".to_owned()),
     };
+    say(&mut stream, &answer).await?;
+    Ok(log.map_or(Rest::Nothing, |log| Rest::Log(stream, Box::new(log))))
+}
+
+async fn say(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
     let too_long = || Answer::Failed("the answer is too long".to_owned());
-    let bytes = encode(&answer).ok().filter(|bytes| bytes.len() <= MAX_ANSWER + 4);
+    let bytes = encode(answer).ok().filter(|bytes| bytes.len() <= MAX_ANSWER + 4);
     let bytes = match bytes {
         Some(bytes) => bytes,
         None => encode(&too_long()).map_err(io::Error::other)?,
     };
-    stream.write_all(&bytes).await?;
-    Ok(log.map(|log| (stream, log)))
+    stream.write_all(&bytes).await
+}
+
+/// Has an order carried out, unless whoever gave it leaves.
+async fn obey(
+    mut stream: UnixStream,
+    order: Order,
+    requests: &mpsc::UnboundedSender<LocalRequest>,
+    orders: &Semaphore,
+) -> io::Result<()> {
+    let Ok(_place) = orders.try_acquire() else {
+        let busy = format!("{ORDERS} others wait for images already");
+        return say(&mut stream, &Answer::Failed(busy)).await;
+    };
+    let mut nothing = [0];
+    let answer = tokio::select! {
+        biased;
+        _ = stream.read(&mut nothing) => return Ok(()),
+        done = carry_out(order, requests) => match done {
+            Ok(done) => Answer::Done(done),
+            Err(why) => Answer::Failed(why),
+        },
+    };
+    timeout(PATIENCE, say(&mut stream, &answer)).await?
+}
+
+async fn carry_out(
+    order: Order,
+    requests: &mpsc::UnboundedSender<LocalRequest>,
+) -> Result<Done, String> {
+    let message = |error: ImageError| error.message();
+    let done = match order {
+        Order::Pull(reference) => {
+            let request = |answer| LocalRequest::Order(ImageOrder::Pull { reference, answer });
+            let pulled = ask(requests, request).await;
+            pulled.map(|pulled| pulled.map_err(message).and_then(Done::pulled))
+        }
+        Order::Import(path) => {
+            let path = PathBuf::from(path);
+            let request = |answer| LocalRequest::Order(ImageOrder::Import { path, answer });
+            ask(requests, request).await.map(|came| came.map(Done::from).map_err(message))
+        }
+        Order::Remove(names) => {
+            let request = |answer| LocalRequest::Order(ImageOrder::Remove { names, answer });
+            ask(requests, request).await.map(|gone| gone.map(Done::from).map_err(message))
+        }
+        Order::Prune => {
+            let request = |answer| LocalRequest::Order(ImageOrder::Prune { answer });
+            ask(requests, request).await.map(|gone| gone.map(Done::from).map_err(message))
+        }
+    };
+    done.unwrap_or_else(|| Err(ENDING.to_owned()))
 }
 
 /// Opens a log; why not, where it cannot be read.
@@ -203,8 +277,8 @@ async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalReques
             let request = |answer| LocalRequest::Events { about: None, answer };
             ask(requests, request).await.map(Answer::Events)
         }
-        // Answered where the log is opened.
-        Question::Log { .. } => None,
+        // Answered where they are taken apart.
+        Question::Log { .. } | Question::Order(_) => None,
     };
     answered.unwrap_or_else(|| Answer::Failed(ENDING.to_owned()))
 }

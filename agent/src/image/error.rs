@@ -91,6 +91,26 @@ pub enum ImageError {
         /// What was asked for.
         id: ImageId,
     },
+    /// No image on this node has that name, or an id that begins so.
+    #[error("no image {reference:?} is on this node")]
+    NoSuchImage {
+        /// As it was asked for.
+        reference: String,
+    },
+    /// Ids of several images begin so.
+    #[error("{reference:?} names several images: give more of the id")]
+    Ambiguous {
+        /// As it was asked for.
+        reference: String,
+    },
+    /// It cannot be removed.
+    #[error("image {reference} is used by {by}")]
+    InUse {
+        /// As it was asked for.
+        reference: String,
+        /// Who needs it.
+        by: String,
+    },
     /// The registry's name does not resolve.
     #[error("find the address of registry {host}: check the image's host name and the node's DNS")]
     UnknownHost {
@@ -234,7 +254,10 @@ impl ImageError {
     /// Whether asking again may help.
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::InvalidName { .. } => Retry::Never,
+            Self::InvalidName { .. }
+            | Self::NoSuchImage { .. }
+            | Self::Ambiguous { .. }
+            | Self::InUse { .. } => Retry::Never,
             Self::UnknownHost { .. }
             | Self::Unreachable { .. }
             | Self::Tls { .. }

@@ -13,6 +13,9 @@ use super::{Digest, ImageId};
 /// Free bytes that are always enough not to collect.
 const ENOUGH: u64 = 1024 * 1024 * 1024;
 
+/// Bytes that are freed at least where a pull found no room: an image of ordinary size.
+pub const FOR_A_PULL: u64 = ENOUGH / 4;
+
 /// Free bytes that are always enough to stop collecting.
 const PLENTY: u64 = ENOUGH + ENOUGH / 2;
 

@@ -9,9 +9,10 @@
 //! An image on disk is one directory per layer, shared between images and used as it is by
 //! overlayfs, so that starting a container copies nothing.
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub mod assembly;
 pub mod config;
@@ -50,6 +51,68 @@ pub trait Images {
 
     /// Every image in the store.
     fn list(&self) -> impl Future<Output = Result<Vec<ImageSummary>, ImageError>>;
+
+    /// Brings the images of an OCI layout or archive into the store, or of every one in a
+    /// directory.
+    fn import(&self, path: &Path) -> impl Future<Output = Result<Imported, ImageError>>;
+
+    /// Removes images that nobody needs. To be waited for to its end.
+    fn sweep(&self, sweep: Sweep) -> impl Future<Output = Result<Swept, ImageError>>;
+}
+
+/// What an import brought.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The images, by every name they have.
+    pub images: Vec<(ImageId, Option<String>)>,
+    /// What could not be imported from a directory that also held other things.
+    pub skipped: Vec<ImageError>,
+}
+
+/// Images that are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// Which.
+    pub what: What,
+    /// What must stay.
+    pub in_use: InUse,
+    /// When that was found out: who asked for an image since then needs it, too.
+    pub asked: Instant,
+}
+
+/// Which images are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// As many as the thresholds say, where the disk is too full.
+    Excess,
+    /// As many as the thresholds say, since something found no room.
+    Room,
+    /// All that nobody needs.
+    All,
+    /// These, by name or id. Where one cannot go, none does.
+    Named(Vec<String>),
+}
+
+/// What is needed, and by whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// By identity: what runs, ran last, or ran before its image was changed.
+    pub images: BTreeMap<ImageId, String>,
+    /// By full reference: what pods ask for.
+    pub references: BTreeMap<String, String>,
+}
+
+/// What went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Images, with all their names.
+    pub images: Vec<ImageSummary>,
+    /// Names whose image has others.
+    pub names: Vec<String>,
+    /// Bytes of layers that are free now.
+    pub freed: u64,
+    /// Bytes that were to be freed for the thresholds.
+    pub wanted: u64,
 }
 
 /// What a container asks for.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
+use crate::image::{ImageError, Swept};
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Stage};
 use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Moment, Pod};
@@ -46,6 +47,8 @@ pub enum Report {
         /// What exists.
         result: Result<Vec<ObservedPod>, RuntimeError>,
     },
+    /// Images were removed to make room.
+    Swept(Result<Swept, ImageError>),
     /// A pod that belonged to nobody was removed, or not.
     OrphanRemoved {
         /// Which.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::streams::Reader;
-use super::{Steward, World};
+use super::{ImageOrder, Steward, World};
 use crate::image::{ImageError, ImageSummary, Images};
 use crate::logs::{LogReader, Refused};
 use crate::store::Order;
@@ -32,6 +32,8 @@ pub enum LocalRequest {
     },
     /// All images of this node.
     Images(oneshot::Sender<Result<Vec<ImageSummary>, ImageError>>),
+    /// Something to be done with images.
+    Order(ImageOrder),
     /// Events, oldest first.
     Events {
         /// Only those about this object.
@@ -89,6 +91,7 @@ impl<W: World> Steward<W> {
                 let edges = Rc::clone(&self.edges);
                 spawn_local(async move { answer.send(edges.images.list().await) });
             }
+            LocalRequest::Order(order) => self.order_images(order),
             LocalRequest::Events { about, answer } => {
                 let _ = answer.send(self.books.events.about(about));
             }

@@ -30,6 +30,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use crate::events::{Events, Report as EventReport};
+use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
 use crate::logs::remote::Outgoing;
@@ -41,6 +42,7 @@ use crate::store::{self, Kept, Life, Opened, Order, Told};
 
 mod broker;
 mod commands;
+mod images;
 mod local;
 mod objects;
 mod orphans;
@@ -49,6 +51,7 @@ mod statuses;
 mod streams;
 
 pub use crate::world::{Edges, SharedEdges, World};
+pub use images::ImageOrder;
 pub use local::{LocalRequest, PodDetail, PodView};
 pub use presence::{FromPresence, ToPresence};
 use streams::Streams;
@@ -152,6 +155,10 @@ struct Books<W: World> {
     looked: bool,
     /// The runtime had more to tell than had room, and not all pods were looked at since.
     missed: bool,
+    /// Images are being removed to make room.
+    sweeping: bool,
+    /// Where tasks of the steward's own report.
+    reports: mpsc::UnboundedSender<Report>,
     /// Records that are being written.
     saving: BTreeSet<Uid>,
     session: Option<Session>,
@@ -181,6 +188,7 @@ impl<W: World> Steward<W> {
         let (outbox, told) = mpsc::unbounded_channel();
         spawn_local(store::serve(opened.store, inbox, outbox));
         let (reporter, reports) = mpsc::unbounded_channel();
+        let own = reporter.clone();
         let reconciler = Reconciler::new(Rc::clone(&edges), identity.memory_bytes, reporter);
         let (streams, frames) = Streams::new();
         let mut events = Events::new(opened.start);
@@ -205,6 +213,8 @@ impl<W: World> Steward<W> {
             heirs: BTreeMap::new(),
             looked: false,
             missed: false,
+            sweeping: false,
+            reports: own,
             saving: BTreeSet::new(),
             session: None,
             receipts: BTreeSet::new(),
@@ -271,6 +281,7 @@ impl<W: World> Steward<W> {
         if self.books.next_look <= now {
             self.look_again(now, TICK);
             self.forget_again();
+            self.make_room(What::Excess);
         }
     }
 
@@ -282,7 +293,9 @@ impl<W: World> Steward<W> {
     fn reported(&mut self, report: Report) {
         let now = self.now();
         match report {
+            Report::Swept(result) => self.room_made(result),
             Report::Pod { uid, freed, event } => {
+                self.look_for_no_room(&event);
                 let outcome = self.books.reconciler.report(uid, freed, event, now);
                 self.after(uid, outcome, now);
             }

@@ -73,6 +73,8 @@ fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {
         registries: Settings { hosts: hosts.collect(), ..Settings::default() },
         cgroup,
         drop_dir: Some(config.import_dir.clone()),
+        thresholds: config.image_gc,
+        pinned: config.pinned_images.clone(),
         ..PullerConfig::new(config.state_dir.join("images"))
     }
 }

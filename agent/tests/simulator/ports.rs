@@ -1,11 +1,11 @@
 //! The node's ports into the universe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mote_agent::image::{
     Digest, Ensured, Image, ImageConfig, ImageError, ImageId, ImageRequest, ImageSummary, Images,
-    Source,
+    Imported, Source, Sweep, Swept,
 };
 use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
@@ -81,5 +81,14 @@ impl Images for SimImages {
 
     async fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
         Ok(Vec::new())
+    }
+
+    async fn import(&self, _: &Path) -> Result<Imported, ImageError> {
+        Ok(Imported::default())
+    }
+
+    async fn sweep(&self, _: Sweep) -> Result<Swept, ImageError> {
+        self.0.pause(64).await;
+        Ok(Swept::default())
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mote_agent::image::{PullPolicy, Source};
+use mote_agent::image::{Images, PullPolicy, Source};
 use mote_tests::image::{Builder, Image, Layer, sha256};
 use serde_json::json;
 

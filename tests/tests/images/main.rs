@@ -6,3 +6,4 @@ mod hostile;
 mod import;
 mod process;
 mod pull;
+mod room;

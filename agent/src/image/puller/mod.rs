@@ -4,11 +4,11 @@
 //! wait in the order in which they came. Who asks for an image that is being pulled waits for that
 //! pull, and when nobody waits any more the pull is killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
@@ -16,16 +16,22 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::error::{Cause, ImageError, Retry};
+use super::gc::Thresholds;
 use super::pull::frame::{Job, Outcome, Report, Request};
 use super::reference::Reference;
 use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
-use super::{Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, PullPolicy, Source};
+use super::{
+    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, Source,
+    Sweep, Swept,
+};
 
 mod child;
+mod sweep;
 
 use child::Child;
+use sweep::UseOf;
 
 /// What the agent tells its pulls.
 #[derive(Debug, Clone)]
@@ -43,6 +49,10 @@ pub struct PullerConfig {
     /// Where people drop layouts and archives of images. Looked at whenever an image is wanted
     /// that is not here, and before a registry is asked.
     pub drop_dir: Option<PathBuf>,
+    /// When room is made, and how much.
+    pub thresholds: Thresholds,
+    /// Full references of images that are never removed.
+    pub pinned: BTreeSet<String>,
     /// How long a pull may say nothing before it counts as hung. Syncing a slow card takes
     /// minutes.
     pub patience: Duration,
@@ -58,6 +68,8 @@ impl PullerConfig {
             reserve: Limits::default().reserve,
             cgroup: None,
             drop_dir: None,
+            thresholds: Thresholds::default(),
+            pinned: BTreeSet::new(),
             patience: Duration::from_mins(15),
         }
     }
@@ -71,6 +83,8 @@ pub struct Puller {
     turn: Arc<Semaphore>,
     /// Pulls that somebody waits for, by reference.
     flights: Mutex<BTreeMap<String, Weak<Flight>>>,
+    /// Which images are needed, and which are about to go.
+    uses: Arc<Mutex<UseOf>>,
     /// What lay in the drop directory when it was last looked at.
     seen: tokio::sync::Mutex<BTreeMap<PathBuf, Version>>,
 }
@@ -97,15 +111,6 @@ struct Pulled {
     duration: Duration,
 }
 
-/// What an import brought.
-#[derive(Debug, Default)]
-pub struct Imported {
-    /// The images, by every name they have.
-    pub images: Vec<(ImageId, Option<String>)>,
-    /// What could not be imported from a directory that also held other things.
-    pub skipped: Vec<ImageError>,
-}
-
 impl Puller {
     /// Opens the store.
     pub fn open(config: PullerConfig) -> Result<Self, ImageError> {
@@ -115,23 +120,9 @@ impl Puller {
             config: Arc::new(config),
             turn: Arc::new(Semaphore::new(1)),
             flights: Mutex::new(BTreeMap::new()),
+            uses: Arc::default(),
             seen: tokio::sync::Mutex::new(BTreeMap::new()),
         })
-    }
-
-    /// Brings the images of an OCI layout or archive into the store, or of every one in a
-    /// directory.
-    pub async fn import(&self, path: &Path) -> Result<Imported, ImageError> {
-        let reports = run(&self.config, &self.turn, Job::Import(path.to_owned())).await?.0;
-        let mut imported = Imported::default();
-        for report in reports {
-            match report {
-                Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
-                Report::Skipped(error) => imported.skipped.push(error),
-                _ => {}
-            }
-        }
-        Ok(imported)
     }
 
     /// Imports what was dropped since the last call. What is no image is logged, once, and does
@@ -165,8 +156,16 @@ impl Puller {
         }
     }
 
+    fn uses(&self) -> MutexGuard<'_, UseOf> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a reference stands for here. From then on it is in use.
     fn find(&self, reference: &Reference) -> Result<Option<NameRecord>, ImageError> {
-        self.store.find(reference).map_err(|error| store_error(&error))
+        // Held while the store is read: what is found cannot go in between.
+        let mut uses = self.uses();
+        let found = self.store.find(reference).map_err(|error| store_error(&error))?;
+        Ok(found.filter(|record| uses.touch(record.manifest)))
     }
 
     /// Joins the pull of `reference`, or begins one.
@@ -182,6 +181,11 @@ impl Puller {
         }
     }
 
+    fn pulls(&self) -> Pulls {
+        let (config, turn) = (Arc::clone(&self.config), Arc::clone(&self.turn));
+        Pulls { config, turn, uses: Arc::clone(&self.uses) }
+    }
+
     fn board(&self, reference: String) -> Arc<Flight> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
@@ -191,10 +195,10 @@ impl Puller {
             return flight;
         }
         let (landed, result) = watch::channel(None);
-        let (config, turn) = (self.config.clone(), self.turn.clone());
+        let pulls = self.pulls();
         let job = Job::Pull(reference.clone());
         let task = tokio::spawn(async move {
-            let result = run(&config, &turn, job).await.and_then(one_image);
+            let result = pulls.run(job).await.and_then(one_image);
             landed.send_replace(Some(result));
         });
         let flight = Arc::new(Flight { result, task: task.abort_handle() });
@@ -244,12 +248,35 @@ impl Images for Puller {
     }
 
     async fn resolve(&self, id: &ImageId) -> Result<Image, ImageError> {
+        let mut uses = self.uses();
         let image = self.store.image(id).map_err(|error| store_error(&error))?;
-        image.ok_or(ImageError::NotPresent { id: *id })
+        image.filter(|image| uses.touch(image.id)).ok_or(ImageError::NotPresent { id: *id })
     }
 
     async fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
         self.store.list().map_err(|error| store_error(&error))
+    }
+
+    async fn import(&self, path: &Path) -> Result<Imported, ImageError> {
+        let reports = self.pulls().run(Job::Import(path.to_owned())).await?.0;
+        let mut imported = Imported::default();
+        for report in reports {
+            match report {
+                Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
+                Report::Skipped(error) => imported.skipped.push(error),
+                _ => {}
+            }
+        }
+        Ok(imported)
+    }
+
+    async fn sweep(&self, sweep: Sweep) -> Result<Swept, ImageError> {
+        let swept = self.make_room(sweep).await?;
+        if !swept.images.is_empty() {
+            // What was dropped may be wanted again: then it is looked at again.
+            self.seen.lock().await.clear();
+        }
+        Ok(swept)
     }
 }
 
@@ -268,48 +295,67 @@ fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
         .collect()
 }
 
-/// Waits for the turn, runs one pull process and gives everything it said, and how long it took.
-async fn run(
-    config: &PullerConfig,
-    turn: &Arc<Semaphore>,
-    job: Job,
-) -> Result<(Vec<Report>, Duration), ImageError> {
-    let _turn = turn.clone().acquire_owned().await.map_err(|e| process_error(&e))?;
-    let begun = Instant::now();
-    let request = Request {
-        parent: std::process::id(),
-        store: config.store.clone(),
-        cgroup: config.cgroup.clone(),
-        reserve: config.reserve,
-        registries: config.registries.clone(),
-        job,
-    };
-    let mut child = Child::start(&config.program, &request).map_err(|e| process_error(&e))?;
-    let mut reports = Vec::new();
-    loop {
-        let report = tokio::time::timeout(config.patience, child.report()).await;
-        let report = report.unwrap_or_else(|_| {
-            let text = format!("it said nothing for {} s", config.patience.as_secs());
-            Err(io::Error::new(io::ErrorKind::TimedOut, text))
-        });
-        let report = report.map_err(|error| process_error(&error))?;
-        match report {
-            Some(Report::Progress(progress)) => {
-                debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
-            }
-            Some(Report::Failed(error)) => return Err(error),
-            Some(Report::Done) => break,
-            Some(report) if reports.len() < MAX_REPORTS => reports.push(report),
-            Some(_) => {}
-            None => {
-                let ended = child.ended().await.map_err(|error| process_error(&error))?;
-                let text = format!("it ended with {ended} and said nothing");
-                return Err(ImageError::Process { cause: Cause::from_text(text) });
+/// What a pull process needs of the agent.
+struct Pulls {
+    config: Arc<PullerConfig>,
+    turn: Arc<Semaphore>,
+    uses: Arc<Mutex<UseOf>>,
+}
+
+impl Pulls {
+    /// Waits for the turn, runs one pull process and gives everything it said, and how long it
+    /// took.
+    async fn run(&self, job: Job) -> Result<(Vec<Report>, Duration), ImageError> {
+        let _turn = self.turn.clone().acquire_owned().await.map_err(|e| process_error(&e))?;
+        let config = &self.config;
+        let begun = Instant::now();
+        let request = Request {
+            parent: std::process::id(),
+            store: config.store.clone(),
+            cgroup: config.cgroup.clone(),
+            reserve: config.reserve,
+            registries: config.registries.clone(),
+            job,
+        };
+        let mut child = Child::start(&config.program, &request).map_err(|e| process_error(&e))?;
+        let mut reports = Vec::new();
+        loop {
+            match heard(&mut child, config.patience).await? {
+                Some(Report::Progress(progress)) => {
+                    debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
+                }
+                Some(Report::Failed(error)) => return Err(error),
+                Some(Report::Done) => break,
+                Some(report) => {
+                    if let Report::Image(outcome) = &report {
+                        // Before the turn is another's: nobody removes what has just come.
+                        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+                        uses.touch(outcome.id);
+                    }
+                    if reports.len() < MAX_REPORTS {
+                        reports.push(report);
+                    }
+                }
+                None => {
+                    let ended = child.ended().await.map_err(|error| process_error(&error))?;
+                    let text = format!("it ended with {ended} and said nothing");
+                    return Err(ImageError::Process { cause: Cause::from_text(text) });
+                }
             }
         }
+        child.ended().await.map_err(|error| process_error(&error))?;
+        Ok((reports, begun.elapsed()))
     }
-    child.ended().await.map_err(|error| process_error(&error))?;
-    Ok((reports, begun.elapsed()))
+}
+
+/// The next thing that a pull process says.
+async fn heard(child: &mut Child, patience: Duration) -> Result<Option<Report>, ImageError> {
+    let report = tokio::time::timeout(patience, child.report()).await;
+    let report = report.unwrap_or_else(|_| {
+        let text = format!("it said nothing for {} s", patience.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    });
+    report.map_err(|error| process_error(&error))
 }
 
 /// Files looked at in the drop directory.

@@ -20,7 +20,10 @@ pub struct StoreError {
 
 impl StoreError {
     /// Names what was being done when a call failed.
-    pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::image) fn at(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { action, path: path.to_owned(), source }
     }
 

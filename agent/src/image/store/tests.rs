@@ -1,6 +1,7 @@
 //! The store over its own files: what it finds, and what it makes of damage.
 
 use super::*;
+use crate::image::ImageSummary;
 use crate::image::config::ImageConfig;
 
 /// A store with one image of two layers.
@@ -12,8 +13,11 @@ struct Node {
 const NAME: &str = "r.example/a:1";
 
 fn layer(writer: &Writer, content: &str, opaque_root: bool) -> LayerRecord {
-    let staging = writer.stage().unwrap();
     let diff_id = Digest::of(content.as_bytes());
+    if let Some(known) = writer.store().layer(&diff_id).unwrap() {
+        return known;
+    }
+    let staging = writer.stage().unwrap();
     let record =
         LayerRecord { diff_id, directory: String::new(), bytes: 10, entries: 1, opaque_root };
     writer.commit(staging, record).unwrap()
@@ -179,4 +183,33 @@ fn colliding_short_names_get_the_next_candidate() {
     let third = layer(&writer, "three", false);
     assert_ne!(third.directory, taken);
     assert_eq!(node.store.layer(&third.diff_id).unwrap(), Some(third));
+}
+
+#[test]
+fn an_image_that_goes_takes_its_own_layers_and_leaves_those_of_others() {
+    let (node, first) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let second = image(&writer, &[("one", false), ("three", false)], Some("r.example/b:1"));
+    let again = NameRecord { name: Some("r.example/b:2".to_owned()), ..second.clone() };
+    writer.put_name(&again).unwrap();
+    layer(&writer, "loose", false);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let ids = |ids: &[ImageId]| ids.iter().copied().collect();
+    let layers = || {
+        let known = node.store.inventory().unwrap().layers;
+        let of = |content: &&str| known.contains_key(&Digest::of(content.as_bytes()));
+        ["one", "two", "three", "loose"].into_iter().filter(of).collect::<Vec<_>>()
+    };
+
+    writer.remove(&ids(&[]), &names(&["r.example/b:2"]), false).unwrap();
+    assert_eq!(node.find("r.example/b:2"), None);
+    assert_eq!(node.find("r.example/b:1"), Some(second), "it has another name");
+    writer.remove(&ids(&[first.manifest]), &names(&[]), false).unwrap();
+    assert_eq!((node.find(NAME), layers()), (None, vec!["one", "three", "loose"]));
+    writer.remove(&ids(&[]), &names(&["r.example/b:1"]), true).unwrap();
+    assert_eq!(layers(), [""; 0]);
+    for folder in ["names", "records", "layers", "manifests"] {
+        let left = files::names(&node.dir.path().join("images").join(folder)).unwrap();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
 }

@@ -120,7 +120,9 @@ impl Machine {
         if let (Run::Ended(before), false) = (&slot.run, again) {
             slot.last = Some(before.clone());
         }
-        slot.ran_image = tag.map(|tag| tag.image).or(slot.ran_image);
+        if let Some(tag) = tag {
+            slot.runs(tag.image);
+        }
         slot.attempts = container.id.attempt.saturating_add(1);
         slot.run = run;
     }
@@ -129,7 +131,8 @@ impl Machine {
     /// machine was not booted since, it is known whether it was.
     fn recall(&mut self, observed: Option<&ObservedPod>, this_boot: bool) {
         let Some(observed) = observed else { return };
-        if observed.begun {
+        // A sandbox that stands is where they will be.
+        if observed.begun || self.sandbox == Sandbox::Ready {
             self.begun = true;
         } else if self.begun && this_boot && self.stage == Stage::Active {
             // An agent ended between the two: flash must hear of the next beginning again.
@@ -201,6 +204,7 @@ const fn begun(run: &Run) -> Option<Moment> {
 fn restore_slot(slot: &mut Slot, kept: SlotRecord, moment: impl Fn(i64) -> Moment) {
     slot.attempts = kept.attempts;
     slot.ran_image = kept.image.map(ImageId::from_bytes);
+    slot.rollback = kept.rollback.map(ImageId::from_bytes);
     slot.last = kept.last.map(|ended| ended.restore(&moment));
     slot.crash = kept.crash.map(|crash| crash.restore(&moment)).unwrap_or_default();
     if let Some(ended) = kept.ended {

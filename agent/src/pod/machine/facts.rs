@@ -82,7 +82,7 @@ impl Machine {
 
     fn starting(&mut self, place: usize, made_of: Tag) {
         let Some(slot) = self.slots.get_mut(place) else { return };
-        slot.ran_image = Some(made_of.image);
+        slot.runs(made_of.image);
         let before = slot.ended().cloned();
         slot.run = Run::Starting { made_of, before };
     }
@@ -149,7 +149,9 @@ impl Machine {
         if slot.is_live() {
             return;
         }
-        slot.ran_image = made_of.as_ref().map(|tag| tag.image).or(slot.ran_image);
+        if let Some(tag) = &made_of {
+            slot.runs(tag.image);
+        }
         let checks = self.pod.containers.get(place).and_then(|c| c.checks.as_deref());
         let running = Run::Running(Running::adopted(made_of, since, checks));
         if let Run::Ended(ended) = std::mem::replace(&mut slot.run, running) {

@@ -44,6 +44,8 @@ pub struct SlotRecord {
     pub attempts: u32,
     /// The image of the last attempt.
     pub image: Option<[u8; 32]>,
+    /// The image that it ran before that one.
+    pub rollback: Option<[u8; 32]>,
     /// How the last attempt ended, where it did.
     pub ended: Option<EndedRecord>,
     /// How the one before ended.
@@ -163,6 +165,7 @@ fn slot_record(name: String, slot: &Slot) -> SlotRecord {
         name,
         attempts: slot.attempts,
         image: slot.ran_image.map(|image| *image.as_bytes()),
+        rollback: slot.rollback.map(|image| *image.as_bytes()),
         ended: ended.map(EndedRecord::new),
         last: slot.last.as_ref().map(EndedRecord::new),
         crash: slot.crash.save().map(|(pause, at)| BackoffRecord {

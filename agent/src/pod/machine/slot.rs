@@ -261,6 +261,8 @@ pub struct Slot {
     pub image: Option<ImageId>,
     /// The image of the last attempt.
     pub ran_image: Option<ImageId>,
+    /// The image that it ran before this one: who changes it may want to go back.
+    pub rollback: Option<ImageId>,
     /// Why the next attempt waits.
     pub hold: Option<Hold>,
     /// It was ended so that it runs again.
@@ -282,6 +284,7 @@ impl Slot {
             passed: false,
             image: None,
             ran_image: None,
+            rollback: None,
             hold: None,
             renew: None,
             crash: CrashBackoff::default(),
@@ -292,6 +295,20 @@ impl Slot {
     /// The number of its newest attempt.
     pub const fn newest(&self) -> u32 {
         self.attempts.saturating_sub(1)
+    }
+
+    /// Notes what the next attempt is made from.
+    pub(super) fn runs(&mut self, image: ImageId) {
+        if let Some(before) = self.ran_image.replace(image).filter(|before| *before != image) {
+            self.rollback = Some(before);
+        }
+    }
+
+    /// Every image that it runs, ran, or is about to run.
+    pub fn images(&self) -> impl Iterator<Item = ImageId> + use<> {
+        let running = self.running().and_then(|running| running.made_of.as_ref());
+        let running = running.map(|tag| tag.image);
+        [self.image, self.ran_image, self.rollback, running].into_iter().flatten()
     }
 
     /// A process of it may exist.

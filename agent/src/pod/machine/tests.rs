@@ -111,6 +111,14 @@ fn a_pod_that_runs_once_and_never_began_is_no_failure_of_a_new_agent() {
     let died = |begun| observed(&pod, ObservedSandbox::Died, begun);
     assert_eq!(stage(died(false), boot), (Stage::Active, false), "flash must hear of it again");
     assert_eq!(stage(died(true), boot).0, Stage::Finished);
+    let (_, record) = begun_once(boot);
+    let stands = observed(&pod, ObservedSandbox::Ready, false);
+    let remains = Remains { record: Some(record), observed: Some(&stands), boot };
+    let mut machine = Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1));
+    if let Some(mark) = machine.unsaved(after(1)) {
+        step(&mut machine, Event::Saved { mark }, after(1));
+    }
+    assert!(machine.may_begin(), "it goes on in the sandbox that stands");
     let other = Boot { id: [7; 16], ..boot };
     assert_eq!(stage(died(false), other).0, Stage::Finished, "who knows what was before");
 }

@@ -1,0 +1,183 @@
+//! Images that nobody needs: what is in use, when room is made, and what people at the machine ask
+//! for.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use mote_protocol::name::Uid;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+use super::{Steward, World};
+use crate::image::reference::Reference;
+use crate::image::{
+    Ensured, ImageError, ImageRequest, Images, Imported, InUse, PullPolicy, Sweep, Swept, What,
+};
+use crate::pod::Pod;
+use crate::pod::machine::{Event, Machine, Slot};
+use crate::pod::process::Tag;
+use crate::reconciler::Report;
+
+/// Something to be done with images, for somebody who waits for it.
+#[derive(Debug)]
+pub enum ImageOrder {
+    /// Fetch one, whether it is here or not.
+    Pull {
+        /// As people write it.
+        reference: String,
+        /// Which it is.
+        answer: oneshot::Sender<Result<Ensured, ImageError>>,
+    },
+    /// Take in layouts and archives.
+    Import {
+        /// A file or a directory.
+        path: PathBuf,
+        /// What came.
+        answer: oneshot::Sender<Result<Imported, ImageError>>,
+    },
+    /// Remove these, by name or id.
+    Remove {
+        /// As people write them.
+        names: Vec<String>,
+        /// What went.
+        answer: oneshot::Sender<Result<Swept, ImageError>>,
+    },
+    /// Remove all that nobody needs.
+    Prune {
+        /// What went.
+        answer: oneshot::Sender<Result<Swept, ImageError>>,
+    },
+}
+
+impl<W: World> Steward<W> {
+    /// Carries out an order beside everything else. Whoever leaves wants no image any more; what is
+    /// being removed is removed.
+    pub(super) fn order_images(&self, order: ImageOrder) {
+        let edges = Rc::clone(&self.edges);
+        let swept = |what, answer: oneshot::Sender<_>| {
+            let (edges, sweep) = (Rc::clone(&self.edges), self.sweep(what));
+            spawn_local(async move { answer.send(edges.images.sweep(sweep).await) });
+        };
+        match order {
+            ImageOrder::Pull { reference, mut answer } => {
+                spawn_local(async move {
+                    let request = ImageRequest { reference, policy: PullPolicy::Always };
+                    tokio::select! {
+                        () = answer.closed() => {}
+                        result = edges.images.ensure(&request) => drop(answer.send(result)),
+                    }
+                });
+            }
+            ImageOrder::Import { path, mut answer } => {
+                spawn_local(async move {
+                    tokio::select! {
+                        () = answer.closed() => {}
+                        result = edges.images.import(&path) => drop(answer.send(result)),
+                    }
+                });
+            }
+            ImageOrder::Remove { names, answer } => swept(What::Named(names), answer),
+            ImageOrder::Prune { answer } => swept(What::All, answer),
+        }
+    }
+
+    /// Removes images that nobody needs where the disk is too full. Not before it is known what
+    /// runs here, nor while an object is lost that may need one.
+    pub(super) fn make_room(&mut self, what: What) {
+        let known = self.books.looked && self.books.kept.keys.is_empty();
+        if !known || std::mem::replace(&mut self.books.sweeping, true) {
+            return;
+        }
+        let (edges, sweep) = (Rc::clone(&self.edges), self.sweep(what));
+        let reports = self.books.reports.clone();
+        spawn_local(async move {
+            let result = edges.images.sweep(sweep).await;
+            let _ = reports.send(Report::Swept(result));
+        });
+    }
+
+    pub(super) fn room_made(&mut self, result: Result<Swept, ImageError>) {
+        self.books.sweeping = false;
+        match result {
+            Ok(swept) => {
+                for image in &swept.images {
+                    let names = image.names.join(", ");
+                    tracing::info!(id = %image.id, names, "image removed to make room");
+                }
+                if swept.freed < swept.wanted {
+                    let message = format!(
+                        "Failed to garbage collect required amount of images. Attempted to free \
+                         {} bytes, but only found {} bytes eligible to free.",
+                        swept.wanted, swept.freed
+                    );
+                    self.node_event("FreeDiskSpaceFailed", message);
+                }
+            }
+            Err(error) => self.node_event("ImageGCFailed", error.message()),
+        }
+    }
+
+    /// A pull that found no room is the reason to make some.
+    pub(super) fn look_for_no_room(&mut self, event: &Event) {
+        let full = |error: &ImageError| {
+            let stale = |reason: &str| reason.contains("no space left");
+            matches!(error, ImageError::DiskFull { .. }) || stale(&error.message())
+        };
+        if matches!(event, Event::PullFailed { error, .. } if full(error)) {
+            self.make_room(What::Room);
+        }
+    }
+
+    fn sweep(&self, what: What) -> Sweep {
+        Sweep { what, in_use: self.images_in_use(), asked: Instant::now() }
+    }
+
+    /// What pods ask for, run, ran last, and ran before their image was changed.
+    fn images_in_use(&self) -> InUse {
+        let mut in_use = InUse::default();
+        for (_, machine) in self.books.reconciler.machines() {
+            of_machine(machine, &mut in_use);
+        }
+        let desired = self.books.desired.values();
+        for life in desired.flat_map(|d| std::iter::once(&d.life).chain(&d.previous)) {
+            of_spec(&life.pod, &mut in_use);
+        }
+        for (uid, pod) in &self.books.found {
+            let tags = pod.containers.iter().filter_map(|container| Tag::parse(&container.tag));
+            tags.for_each(|tag| by_uid(*uid, tag.image.as_bytes(), &mut in_use));
+        }
+        for (uid, record) in &self.books.records {
+            let images = record.slots.iter().flat_map(|slot| [slot.image, slot.rollback]);
+            images.flatten().for_each(|image| by_uid(*uid, &image, &mut in_use));
+        }
+        in_use
+    }
+}
+
+fn by_uid(uid: Uid, image: &[u8; 32], in_use: &mut InUse) {
+    let id = crate::image::ImageId::from_bytes(*image);
+    in_use.images.entry(id).or_insert_with(|| format!("pod {uid}"));
+}
+
+fn of_machine(machine: &Machine, in_use: &mut InUse) {
+    let pod = called(machine.pod());
+    of_spec(machine.pod(), in_use);
+    let images = machine.slots().iter().flat_map(Slot::images);
+    for image in images {
+        in_use.images.entry(image).or_insert_with(|| pod.clone());
+    }
+}
+
+fn of_spec(pod: &Pod, in_use: &mut InUse) {
+    let name = called(pod);
+    let parsed = |image: &str| image.parse::<Reference>().ok();
+    for reference in pod.containers.iter().filter_map(|container| parsed(&container.image)) {
+        in_use.references.entry(reference.to_string()).or_insert_with(|| name.clone());
+    }
+}
+
+/// A pod as people call it.
+fn called(pod: &Pod) -> String {
+    format!("pod {}/{}", pod.name.namespace.as_str(), pod.name.name.as_str())
+}

@@ -1,0 +1,137 @@
+//! What goes and what stays: at the machine by command, and by itself where there is no room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use mote_protocol::status::Phase;
+use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::manifest::pod;
+use mote_tests::node::Node;
+use mote_tests::world::{BUSYBOX, World};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// What a command that must fail complains of.
+fn refusal(node: &Node, words: &[&str]) -> Result<String> {
+    let answer = node.ctl_command(words).output()?;
+    ensure!(!answer.status.success(), "{words:?} must be refused");
+    Ok(String::from_utf8(answer.stderr)?)
+}
+
+#[test]
+fn images_come_and_go_by_command_and_what_is_in_use_stays() -> Result<()> {
+    let world = World::new()?;
+    let registry = world.registry()?;
+    let layer = Layer::default().file("etc/x", 0o644, b"x");
+    let image = Builder::default().layer(layer).build()?;
+    let reference = registry.push(&image, "tools/x", "1")?;
+    let mut options = world.options("n1");
+    options.registries.push(registry.host());
+    options.extra = "images.pinned = [\"test.local/pinned:1\"]".into();
+    let mut node = world.prepare(options)?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    world.operator.apply(&pod("web").container("main", BUSYBOX, &["sleep", "1001"]), &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+
+    let pulled = node.ctl(&["images", "pull", &reference])?;
+    ensure!(pulled.starts_with(&format!("Pulled {}", image.manifest().digest)), "{pulled}");
+    let again = node.ctl(&["images", "pull", &reference])?;
+    ensure!(again.starts_with("Up to date"), "{again}");
+    let pinned = world.directory().join("pinned.tar");
+    let layer = Layer::default().file("etc/y", 0o644, b"y");
+    Builder::default().layer(layer).build()?.write_archive(&pinned, "test.local/pinned:1")?;
+    let imported = node.ctl(&["images", "import", &pinned.display().to_string()])?;
+    assert_eq!(imported, "Imported test.local/pinned:1\n");
+
+    let used = refusal(&node, &["images", "rm", BUSYBOX])?;
+    ensure!(used.contains("is used by pod default/web"), "{used}");
+    let kept = refusal(&node, &["images", "rm", "test.local/pinned:1"])?;
+    ensure!(kept.contains("which pins it"), "{kept}");
+    let unknown = refusal(&node, &["images", "rm", &reference, "nobody/has:this"])?;
+    ensure!(unknown.contains("no image \"nobody/has:this\""), "{unknown}");
+    ensure!(node.ctl(&["images"])?.contains("tools/x"), "where one cannot go, none does");
+    let removed = node.ctl(&["images", "rm", &reference])?;
+    ensure!(removed.contains(&format!("Untagged: {reference}")), "{removed}");
+    ensure!(!node.ctl(&["images", "ls"])?.contains("tools/x"), "it is gone");
+
+    let nothing = node.ctl(&["images", "prune"])?;
+    assert_eq!(nothing, "Total reclaimed space: 0B\n");
+    world.operator.run(&["delete", "pod", "web", "--node", "n1"])?.succeeded()?;
+    world.wait_until_gone(&node, "web")?;
+    let pruned = node.ctl(&["images", "prune"])?;
+    ensure!(pruned.contains(&format!("Untagged: {BUSYBOX}")), "{pruned}");
+    let left = node.ctl(&["images"])?;
+    ensure!(left.contains("test.local/pinned") && !left.contains("busybox"), "{left}");
+    let layers = fs::read_dir(node.state().join("images/layers"))?.count();
+    assert_eq!(layers, 1, "the pinned image's");
+    // What was dropped serves again, though it was removed.
+    world.operator.apply(&pod("web").container("main", BUSYBOX, &["sleep", "1001"]), &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    Ok(())
+}
+
+/// A small card: a file system of its own, gone with the value.
+struct Card(PathBuf);
+
+impl Card {
+    fn new(path: &Path, size: &str) -> Result<Self> {
+        fs::create_dir_all(path)?;
+        let options = std::ffi::CString::new(format!("size={size}"))?;
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))
+            .context("mount a small file system")?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        // Whatever still holds it, its name is free.
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// An image of busybox and so many bytes that do not pack.
+fn large(seed: u64, bytes: usize) -> Result<Image> {
+    let mut state = seed;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33).to_le_bytes()[0]
+    });
+    let content: Vec<u8> = noise.take(bytes).collect();
+    Builder::busybox()?.layer(Layer::default().file("large", 0o644, &content)).build()
+}
+
+#[test]
+fn a_pull_that_finds_no_room_makes_some_and_spares_what_runs() -> Result<()> {
+    const MIB: usize = 1024 * 1024;
+    let world = World::new()?;
+    let registry = world.registry()?;
+    let _card = Card::new(&world.directory().join("n1/state"), "150m")?;
+    let mut options = world.options("n1");
+    options.registries.push(registry.host());
+    options.extra = "images.gc_min_age_s = 0".into();
+    let mut node = world.prepare(options)?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    let run = |name: &str, seed| -> Result<String> {
+        let reference = registry.push(&large(seed, 30 * MIB)?, name, "1")?;
+        let pod = pod(name).container("main", &reference, &["sleep", "1001"]);
+        world.operator.apply(&pod, &node)?;
+        Ok(reference)
+    };
+    let kept = run("kept", 1)?;
+    world.wait_for_phase(&node, "kept", Phase::Running)?;
+    let old = run("old", 2)?;
+    world.wait_for_phase(&node, "old", Phase::Running)?;
+    world.operator.run(&["delete", "pod", "old", "--node", "n1"])?.succeeded()?;
+    world.wait_until_gone(&node, "old")?;
+    ensure!(node.ctl(&["images"])?.contains(&old), "nobody needs it, and there is room");
+
+    let new = run("new", 3)?;
+    world.wait_for_phase(&node, "new", Phase::Running)?;
+    let images = node.ctl(&["images"])?;
+    ensure!(images.contains(&kept) && images.contains(&new), "{images}");
+    ensure!(!images.contains(&old), "it made room: {images}");
+    Ok(())
+}

@@ -38,6 +38,7 @@ mod images;
 mod record;
 mod sandbox;
 mod slot;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod transitions;
@@ -45,7 +46,8 @@ mod transitions;
 pub use adopt::Remains;
 pub use event::{Event, Hook, Note, StartFailure};
 pub use record::{Record, SlotRecord};
-pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot, Stop, StopStep};
+pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};
+pub use stop::{Stop, StopStep};
 pub use transitions::Transitions;
 
 /// Pause before a sandbox that could not be made, or removed, is tried again.

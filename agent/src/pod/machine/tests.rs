@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use mote_protocol::pod::{self as wire, RestartPolicy};
 
-use crate::image::{Digest, ImageId};
+use crate::image::{Digest, ImageError, ImageId};
 use crate::pod::process::Tag;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
@@ -189,4 +189,16 @@ fn a_pod_that_keeps_losing_its_sandbox_is_held_back() {
         assert_eq!(hold, expected, "lost at {at}");
     }
     assert!(notes.iter().any(|note| note.reason == "BackOff"), "{notes:?}");
+}
+
+#[test]
+fn a_pull_that_failed_says_that_it_backs_off() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    let reference = machine.pod().containers[0].image.clone();
+    let error = ImageError::NotFound { reference: reference.clone() };
+    let mut notes = Vec::new();
+    machine.step(Event::PullFailed { place: 0, reference, error }, after(1), &mut notes);
+    let reasons: Vec<_> = notes.iter().map(|note| note.reason).collect();
+    assert_eq!(reasons, ["Failed", "Failed", "BackOff"]);
+    assert!(notes[2].message.starts_with("Back-off pulling image"), "{notes:?}");
 }

@@ -146,6 +146,29 @@ fn every_question_has_its_answer() {
 }
 
 #[test]
+fn orders_are_bounded_and_hold_up_no_question() {
+    use super::images::{Done, Order};
+    with_server(|path| async move {
+        let order = |order: Order| encode(&Question::Order(order)).expect("encodes");
+        let done = Done::Removed { images: Vec::new(), names: Vec::new(), freed: 7 };
+        assert_eq!(ask(&path, &order(Order::Prune)).await, Some(Answer::Done(done)));
+        let mut hanging = Vec::new();
+        for _ in 0..4 {
+            let mut stream = UnixStream::connect(&path).await.expect("the server listens");
+            stream.write_all(&order(Order::Pull("a:1".to_owned()))).await.expect("taken");
+            hanging.push(stream);
+        }
+        let refused = ask(&path, &order(Order::Prune)).await;
+        assert_eq!(refused, Some(Answer::Failed("4 others wait for images already".to_owned())));
+        let asked = encode(&Question::Images).expect("encodes");
+        assert_eq!(ask(&path, &asked).await, Some(Answer::Images(Vec::new())));
+        // Whoever leaves gives its place free, and nobody works for it any more.
+        drop(hanging);
+        while matches!(ask(&path, &order(Order::Prune)).await, Some(Answer::Failed(_))) {}
+    });
+}
+
+#[test]
 fn bad_questions_end_with_their_connection() {
     with_server(|path| async move {
         let failed = |answer: Option<Answer>| matches!(answer, Some(Answer::Failed(_)));

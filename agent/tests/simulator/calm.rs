@@ -66,7 +66,10 @@ fn judge(shared: &Shared) {
         universe.judge.violation(format!("in the end: {violation}"));
     }
     // What belongs to an object that was lost goes on until something is said of it.
-    let kept = |uid: &Uid| universe.judge.key_of(*uid).is_some_and(|k| universe.judge.is_lost(k));
+    // Where no container of it was started nobody knows of which object it was.
+    let judge = &universe.judge;
+    let kept =
+        |uid: &Uid| judge.key_of(*uid).map_or(!judge.nothing_lost(), |key| judge.is_lost(key));
     let left = universe.kernel.pods.keys().find(|uid| !wanted.contains(uid) && !kept(uid)).copied();
     if let Some(uid) = left {
         universe.judge.violation(format!("in the end: {uid} is left and nobody wants it"));

@@ -36,6 +36,7 @@ pub mod name;
 pub mod node;
 pub mod object;
 pub mod pod;
+pub mod printed;
 pub mod status;
 pub mod stream;
 pub mod text;

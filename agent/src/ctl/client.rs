@@ -92,7 +92,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
             },
             Short('n') | Long("namespace") => namespace = Some(parser.value()?.string()?),
             Value(word) if words.is_empty() && word == "logs" => {
-                return logs::parse(&mut parser, namespace).map(Wanted::Logs);
+                let wanted = logs::parse(&mut parser, namespace)?;
+                return Ok(wanted.map_or(Wanted::Help, Wanted::Logs));
             }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),
@@ -106,6 +107,11 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
             None => Question::Images,
         },
         ["events" | "event" | "ev"] => Question::Events,
+        ["describe", name] if name.starts_with("pod/") => {
+            let name = name.trim_start_matches("pod/").to_owned();
+            let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+            Question::Pod { namespace, name }
+        }
         ["describe", "pod" | "pods" | "po", name] => {
             let (inner, name) = match name.split_once('/') {
                 Some((namespace, name)) => (Some(namespace.to_owned()), name),

@@ -31,17 +31,18 @@ const MAX_LINE: usize = 64 * 1024;
 /// The annotation with which a pod names its most interesting container.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// Reads what stands behind `logs`.
+/// Reads what stands behind `logs`; none where help is wanted.
 pub(super) fn parse(
     parser: &mut lexopt::Parser,
     mut namespace: Option<String>,
-) -> Result<Wanted, lexopt::Error> {
+) -> Result<Option<Wanted>, lexopt::Error> {
     use lexopt::prelude::*;
     let mut names = Vec::new();
     let (mut container, mut all, mut prefix) = (None, false, false);
     let mut selection = LogSelection::default();
     while let Some(argument) = parser.next()? {
         match argument {
+            Short('h') | Long("help") => return Ok(None),
             Short('n') | Long("namespace") => namespace = Some(parser.value()?.string()?),
             Short('c') | Long("container") => container = Some(parser.value()?.string()?),
             Short('f') | Long("follow") => selection.follow = true,
@@ -58,6 +59,7 @@ pub(super) fn parse(
         }
     }
     let [name] = names.as_slice() else { return Err("one pod is to be named".into()) };
+    let name = name.strip_prefix("pod/").or(name.strip_prefix("pods/")).unwrap_or(name).to_owned();
     let (inner, pod) = match name.split_once('/') {
         Some((namespace, name)) => (Some(namespace.to_owned()), name),
         None => (None, name.as_str()),
@@ -66,7 +68,7 @@ pub(super) fn parse(
     if all && container.is_some() {
         return Err("--all-containers and --container exclude each other".into());
     }
-    Ok(Wanted { namespace, pod: pod.to_owned(), container, all, prefix, selection })
+    Ok(Some(Wanted { namespace, pod: pod.to_owned(), container, all, prefix, selection }))
 }
 
 fn ago(text: &str) -> Result<Since, String> {

@@ -236,7 +236,17 @@ fn one_word_tells_what_keeps_a_pod_from_running() {
         (Phase::Pending, vec![(Sidecar, running()), (Init, running())], "Init:1/2"),
         (Phase::Pending, vec![(Init, waiting("ErrImagePull"))], "Init:ErrImagePull"),
         (Phase::Running, vec![(App, running())], "Running"),
-        (Phase::Running, vec![(App, running()), (App, ended(0, "Completed"))], "Running"),
+        (Phase::Running, vec![(App, running()), (App, ended(0, "Completed"))], "NotReady"),
+        (
+            Phase::Running,
+            vec![(App, waiting("CrashLoopBackOff")), (App, ended(0, "Completed"))],
+            "CrashLoopBackOff",
+        ),
+        (
+            Phase::Failed,
+            vec![(Init, ended(2, "Error")), (App, waiting("PodInitializing"))],
+            "Init:Error",
+        ),
         (Phase::Succeeded, vec![(App, ended(0, "Completed"))], "Completed"),
         (Phase::Failed, vec![(App, ended(3, "Error"))], "Error"),
         (Phase::Failed, vec![(App, ended(137, "OOMKilled"))], "OOMKilled"),

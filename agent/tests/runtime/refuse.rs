@@ -19,12 +19,12 @@ async fn a_missing_or_broken_program_is_named() {
     node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
     let program = |name: &'static str| move |args: &mut Vec<String>| args[0] = name.into();
     for (name, text) in [
-        ("nonesuch", "create container `bad`: executable `nonesuch` is not in the image's PATH"),
-        ("/no/such", "create container `bad`: executable `/no/such` is not in the image"),
-        ("/plain", "create container `bad`: executable `/plain`: may not be executed by its user"),
-        ("/etc", "create container `bad`: executable `/etc`: is not a file"),
+        ("nonesuch", "start container `bad`: executable `nonesuch` is not in the image's PATH"),
+        ("/no/such", "start container `bad`: executable `/no/such` is not in the image"),
+        ("/plain", "start container `bad`: executable `/plain`: may not be executed by its user"),
+        ("/etc", "start container `bad`: executable `/etc`: is not a file"),
     ] {
-        let expected = (text.to_owned(), Retry::Never, false);
+        let expected = (text.to_owned(), Retry::Never, true);
         assert_eq!(cause_of(&node, program(name)).await, expected);
     }
     let text =

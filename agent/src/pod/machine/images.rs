@@ -69,8 +69,12 @@ impl Machine {
             }
             other => (other, error.message()),
         };
-        let text = format!("Failed to pull image \"{reference}\": {}", error.message());
-        notes.push(Note::warning(place, "Failed", text));
+        if reason == "ErrImageNeverPull" {
+            notes.push(Note::warning(place, "ErrImageNeverPull", message.clone()));
+        } else {
+            let text = format!("Failed to pull image \"{reference}\": {}", error.message());
+            notes.push(Note::warning(place, "Failed", text));
+        }
         notes.push(Note::warning(place, "Failed", format!("Error: {reason}")));
         if error.reason() == "ErrImagePull" {
             let text = format!("Back-off pulling image \"{reference}\"");

@@ -76,7 +76,9 @@ fn run(order: OwnedFd, reporter: &Reporter) -> Result<(), Failure> {
     let causes = trace::install().map_err(|error| Failure::of("install a subscriber", &error))?;
     start::run(&order, reporter).map_err(|failure| match causes.first() {
         Some(first) if failure.phase == Phase::Create => {
-            Failure { cause: first.text, permanent: first.permanent, ..failure }
+            // A program that is not there or may not be executed: the container was as good as made.
+            let phase = if first.permanent { Phase::Start } else { Phase::Create };
+            Failure { phase, cause: first.text, permanent: first.permanent }
         }
         _ => failure,
     })

@@ -2,10 +2,8 @@
 
 use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey, Uid};
 use mote_protocol::object::{Intent, Object, Pod};
-use mote_protocol::status::{
-    Conditions, ContainerRole, ContainerState, ContainerStatus, PodCondition, PodStatus, Refusal,
-    Terminated,
-};
+use mote_protocol::printed::Printed;
+use mote_protocol::status::{ContainerRole, PodCondition, PodStatus, Refusal};
 use mote_protocol::topic::Scope;
 
 use super::node::{Node, Presence};
@@ -226,21 +224,20 @@ impl PodView<'_> {
             let sidecars = of(ContainerRole::Sidecar);
             (of(ContainerRole::Init) + sidecars, of(ContainerRole::App) + sidecars)
         });
-        let mut count = Count::default();
-        let reason = count.reason(status, init);
+        let Printed { ready, restarts, last_restart, word } = Printed::of(status, init);
         let shown = match &status.refusal {
             _ if self.is_deleted() && !status.phase.is_terminal() => "Terminating".into(),
             // Without a uid the node has no earlier form of the pod either.
             Some(refusal) if status.uid.is_none() => refused(refusal),
-            _ => reason,
+            _ => word,
         };
         let heard = matches!(self.presence(now), Presence::Online);
         Summary {
-            ready: if heard { count.ready } else { 0 },
+            ready: if heard { ready } else { 0 },
             total,
             status: if heard || status.phase.is_terminal() { shown } else { "Unknown".into() },
-            restarts: count.restarts,
-            last_restart: count.last_restart.and_then(|at| self.unix(at)),
+            restarts,
+            last_restart: last_restart.and_then(|at| self.unix(at)),
         }
     }
 
@@ -257,98 +254,6 @@ impl PodView<'_> {
 /// STATUS of a pod that its node never took.
 fn refused(refusal: &Refusal) -> String {
     format!("Refused:{}", refusal.reason)
-}
-
-/// What kubectl's printer counts while it looks for the word to show.
-#[derive(Default)]
-struct Count {
-    ready: usize,
-    restarts: u64,
-    last_restart: Option<i32>,
-}
-
-impl Count {
-    /// The word for a pod that is not being ended, as kubectl's printer finds it.
-    fn reason(&mut self, status: &PodStatus, init_containers: usize) -> String {
-        let given = status.cause.as_ref().filter(|(reason, _)| !reason.is_empty());
-        let mut shown = given.map_or_else(|| status.phase.as_str().into(), |(r, _)| r.to_string());
-        let (init, app): (Vec<_>, Vec<_>) =
-            status.containers.iter().partition(|c| c.role() != ContainerRole::App);
-        if let Some(initializing) = self.initializing(&init, init_containers) {
-            shown = initializing;
-            if !status.conditions.is_true(PodCondition::Initialized) {
-                return shown;
-            }
-        }
-        self.restarts = 0;
-        self.last_restart = None;
-        for sidecar in init.iter().filter(|c| c.role() == ContainerRole::Sidecar) {
-            self.add_restarts(sidecar);
-        }
-        self.running(&app, &status.conditions, shown)
-    }
-
-    /// What the first init container that is not done is about.
-    fn initializing(&mut self, init: &[&ContainerStatus], total: usize) -> Option<String> {
-        for (place, container) in init.iter().enumerate() {
-            self.add_restarts(container);
-            if container.role() == ContainerRole::Sidecar && container.started() {
-                self.ready += usize::from(container.ready());
-                continue;
-            }
-            return Some(match &container.state {
-                ContainerState::Terminated(Terminated { exit_code: 0, .. }) => continue,
-                ContainerState::Terminated(end) if end.reason.is_empty() => {
-                    format!("Init:ExitCode:{}", end.exit_code)
-                }
-                ContainerState::Terminated(end) => format!("Init:{}", end.reason),
-                ContainerState::Waiting { reason, .. }
-                    if !reason.is_empty() && *reason != "PodInitializing" =>
-                {
-                    format!("Init:{reason}")
-                }
-                _ => format!("Init:{place}/{total}"),
-            });
-        }
-        None
-    }
-
-    fn running(
-        &mut self,
-        app: &[&ContainerStatus],
-        conditions: &Conditions,
-        mut shown: String,
-    ) -> String {
-        let mut has_running = false;
-        for container in app.iter().rev() {
-            self.add_restarts(container);
-            match &container.state {
-                ContainerState::Waiting { reason, .. } if !reason.is_empty() => {
-                    shown = reason.to_string();
-                }
-                ContainerState::Terminated(end) if end.reason.is_empty() => {
-                    shown = format!("ExitCode:{}", end.exit_code);
-                }
-                ContainerState::Terminated(end) => shown = end.reason.to_string(),
-                ContainerState::Running { .. } if container.ready() => {
-                    has_running = true;
-                    self.ready += 1;
-                }
-                _ => {}
-            }
-        }
-        if shown == "Completed" && has_running {
-            let ready = conditions.is_true(PodCondition::Ready);
-            shown = if ready { "Running" } else { "NotReady" }.into();
-        }
-        shown
-    }
-
-    fn add_restarts(&mut self, container: &ContainerStatus) {
-        self.restarts += u64::from(container.restarts);
-        let ended = container.last.as_ref().map(|end| end.finished);
-        self.last_restart = self.last_restart.max(ended);
-    }
 }
 
 #[cfg(test)]

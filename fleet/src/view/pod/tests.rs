@@ -1,7 +1,7 @@
 use mote_protocol::name::{FleetName, ObjectName};
 use mote_protocol::node::Birth;
 use mote_protocol::pod::Container;
-use mote_protocol::status::{Phase, Reason};
+use mote_protocol::status::{ContainerState, ContainerStatus, Phase, Reason, Terminated};
 
 use super::*;
 use crate::view::node::Node;

@@ -54,3 +54,26 @@ fn a_success_is_final_under_on_failure_and_a_failure_is_not() -> Result<()> {
     assert_eq!(status.phase, Phase::Running);
     Ok(())
 }
+
+#[test]
+fn a_program_that_is_not_there_ends_its_attempt_with_128() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let program = ["/no/such/program"];
+    let once =
+        pod("once").container("main", BUSYBOX, &program).spec("restartPolicy", json!("Never"));
+    world.operator.apply(&once, &node)?;
+    let status = world.wait_for_phase(&node, "once", Phase::Failed)?;
+    let end = terminated(&status, "main")?;
+    assert_eq!((end.exit_code, &*end.reason), (128, "StartError"));
+    assert!(end.message.contains("executable `/no/such/program` is not in the image"), "{end:?}");
+    world.operator.apply(&pod("loop").container("main", BUSYBOX, &program), &node)?;
+    let held = world.wait_for(&node, "loop", "CrashLoopBackOff", |status| {
+        container(status, "main").is_ok_and(|main| {
+            main.restarts == 1
+                && matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
+        })
+    })?;
+    assert_eq!(held.phase, Phase::Running);
+    Ok(())
+}

@@ -72,7 +72,7 @@ fn rows(args: &GetArgs, scope: &Scope<'_>, link: &Link) -> anyhow::Result<Rows> 
                 form => form.format(&value())?,
             };
             // Growing older is no change.
-            let mut key = row;
+            let mut key: Vec<String> = row.iter().map(|cell| ageless(cell).to_owned()).collect();
             if age < key.len() {
                 key.remove(age);
                 // Nor is the column that comes with a second node; the name has the node.
@@ -99,4 +99,22 @@ fn rows(args: &GetArgs, scope: &Scope<'_>, link: &Link) -> anyhow::Result<Rows> 
         }
     }
     Ok(rows)
+}
+
+/// A cell without how long ago the last restart was.
+fn ageless(cell: &str) -> &str {
+    cell.strip_suffix(" ago)")
+        .and_then(|cell| cell.rsplit_once(" ("))
+        .map_or(cell, |(count, _)| count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_that_grows_older_is_no_change() {
+        let cells = ["4 (12s ago)", "4", "Running", "a (b)"].map(ageless);
+        assert_eq!(cells, ["4", "4", "Running", "a (b)"]);
+    }
 }

@@ -120,11 +120,7 @@ impl<W: World> Steward<W> {
 
     /// A pull that found no room is the reason to make some.
     pub(super) fn look_for_no_room(&mut self, event: &Event) {
-        let full = |error: &ImageError| {
-            let stale = |reason: &str| reason.contains("no space left");
-            matches!(error, ImageError::DiskFull { .. }) || stale(&error.message())
-        };
-        if matches!(event, Event::PullFailed { error, .. } if full(error)) {
+        if matches!(event, Event::PullFailed { error: ImageError::DiskFull { .. }, .. }) {
             self.make_room(What::Room);
         }
     }

@@ -68,7 +68,12 @@ impl World {
 
     /// A node that runs and was born.
     pub fn node(&self, name: &str) -> Result<Node> {
-        let mut node = self.prepare(self.options(name))?;
+        self.node_with(self.options(name))
+    }
+
+    /// The same, told more.
+    pub fn node_with(&self, options: NodeOptions) -> Result<Node> {
+        let mut node = self.prepare(options)?;
         node.start()?;
         self.wait_for_birth(&node)?;
         Ok(node)

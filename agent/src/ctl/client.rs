@@ -107,23 +107,33 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
             None => Question::Images,
         },
         ["events" | "event" | "ev"] => Question::Events,
-        ["describe", name] if name.starts_with("pod/") => {
-            let name = name.trim_start_matches("pod/").to_owned();
-            let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+        ["describe", "pod" | "pods" | "po", name] => {
+            let (namespace, name) = pod_named(name, namespace);
             Question::Pod { namespace, name }
         }
-        ["describe", "pod" | "pods" | "po", name] => {
-            let (inner, name) = match name.split_once('/') {
-                Some((namespace, name)) => (Some(namespace.to_owned()), name),
-                None => (None, name),
-            };
-            let namespace = inner.or(namespace).unwrap_or_else(|| "default".to_owned());
-            Question::Pod { namespace, name: name.to_owned() }
+        ["describe", name] if pod_kind(name).is_some() => {
+            let (namespace, name) = pod_named(name, namespace);
+            Question::Pod { namespace, name }
         }
         [] => return Err("what is to be shown is missing".into()),
         _ => return Err(format!("`{}` is no command", words.join(" ")).into()),
     };
     Ok(Wanted::Ask { question, wide })
+}
+
+/// What follows `pod/`, as kubectl lets people write names.
+fn pod_kind(name: &str) -> Option<&str> {
+    ["pod/", "pods/", "po/"].iter().find_map(|kind| name.strip_prefix(kind))
+}
+
+/// Namespace and name of a pod that is written `NAME`, `NAMESPACE/NAME` or with `pod/` in front.
+pub(super) fn pod_named(text: &str, namespace: Option<String>) -> (String, String) {
+    let text = pod_kind(text).unwrap_or(text);
+    let (inner, name) = match text.split_once('/') {
+        Some((inner, name)) => (Some(inner.to_owned()), name),
+        None => (None, text),
+    };
+    (inner.or(namespace).unwrap_or_else(|| "default".to_owned()), name.to_owned())
 }
 
 /// Asks, and gives the answer.
@@ -218,6 +228,8 @@ mod tests {
         assert_eq!(question("describe pod web"), Ok(pod("default", "web")));
         assert_eq!(question("-n shop describe pod web"), Ok(pod("shop", "web")));
         assert_eq!(question("describe pod shop/web"), Ok(pod("shop", "web")));
+        assert_eq!(question("-n shop describe pod/web"), Ok(pod("shop", "web")));
+        assert_eq!(question("describe po/shop/web"), Ok(pod("shop", "web")));
         for line in ["", "pods x", "describe", "describe pod", "pods -o json", "--loud", "get pods"]
         {
             assert!(question(line).is_err(), "{line}");

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use mote_protocol::command::{LogSelection, Since};
 use mote_protocol::status::ContainerRole;
 
-use super::client::{AskError, ask, begin, complain};
+use super::client::{AskError, ask, begin, complain, pod_named};
 use super::{Answer, MAX_PART, Part, PodDescription, Question, length};
 use crate::exit::Exit;
 use crate::log::Chain;
@@ -59,16 +59,11 @@ pub(super) fn parse(
         }
     }
     let [name] = names.as_slice() else { return Err("one pod is to be named".into()) };
-    let name = name.strip_prefix("pod/").or(name.strip_prefix("pods/")).unwrap_or(name).to_owned();
-    let (inner, pod) = match name.split_once('/') {
-        Some((namespace, name)) => (Some(namespace.to_owned()), name),
-        None => (None, name.as_str()),
-    };
-    let namespace = inner.or(namespace).unwrap_or_else(|| "default".to_owned());
+    let (namespace, pod) = pod_named(name, namespace);
     if all && container.is_some() {
         return Err("--all-containers and --container exclude each other".into());
     }
-    Ok(Some(Wanted { namespace, pod: pod.to_owned(), container, all, prefix, selection }))
+    Ok(Some(Wanted { namespace, pod, container, all, prefix, selection }))
 }
 
 fn ago(text: &str) -> Result<Since, String> {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Digest, ImageId};
+use super::{Digest, ImageId, ImageSummary};
 
 /// Free bytes that are always enough not to collect.
 const ENOUGH: u64 = 1024 * 1024 * 1024;
@@ -85,6 +85,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// An image as it is listed.
+    pub fn summary(&self, image: &Stored) -> ImageSummary {
+        let (id, names) = (image.id, image.names.clone());
+        ImageSummary { id, names, bytes: self.bytes_of(&image.layers) }
+    }
+
     /// Layers that no image has: a pull that was cut short left them for the next.
     pub fn loose(&self) -> BTreeSet<Digest> {
         let used = self.layers_of(|_| true);
@@ -95,8 +101,12 @@ impl Inventory {
     pub fn freed_without(&self, gone: &BTreeSet<ImageId>) -> u64 {
         let kept = self.layers_of(|image| !gone.contains(&image.id));
         let freed = self.layers_of(|image| gone.contains(&image.id));
-        let bytes = |layer: &Digest| self.layers.get(layer).copied().unwrap_or(0);
-        freed.difference(&kept).map(bytes).sum()
+        self.bytes_of(freed.difference(&kept))
+    }
+
+    /// Bytes of these layers.
+    pub fn bytes_of<'a>(&self, layers: impl IntoIterator<Item = &'a Digest>) -> u64 {
+        layers.into_iter().filter_map(|layer| self.layers.get(layer)).sum()
     }
 
     fn layers_of(&self, which: impl Fn(&Stored) -> bool) -> BTreeSet<Digest> {
@@ -116,8 +126,8 @@ pub struct Choice {
     pub freed: u64,
 }
 
-/// Chooses images until `wanted` bytes are free: those that were used longest ago first, and never
-/// more than are needed. `spared` says which must stay, `used` when one was used last, where that
+/// Chooses images until `wanted` bytes are free: those that were used longest ago first. One whose
+/// layers others have, too, frees nothing before those go. `spared` says which must stay, `used` when one was used last, where that
 /// is known; one that was never seen used is the oldest.
 pub fn choose(
     inventory: &Inventory,
@@ -138,7 +148,7 @@ pub fn choose(
     let loose = inventory.loose();
     if choice.freed < wanted && !loose.is_empty() {
         choice.loose = true;
-        choice.freed += loose.iter().filter_map(|layer| inventory.layers.get(layer)).sum::<u64>();
+        choice.freed += inventory.bytes_of(&loose);
     }
     choice
 }

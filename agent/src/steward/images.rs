@@ -12,7 +12,8 @@ use tokio::task::spawn_local;
 use super::{Steward, World};
 use crate::image::reference::Reference;
 use crate::image::{
-    Ensured, ImageError, ImageRequest, Images, Imported, InUse, PullPolicy, Sweep, Swept, What,
+    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, PullPolicy, Sweep, Swept,
+    What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};
@@ -152,15 +153,14 @@ impl<W: World> Steward<W> {
 }
 
 fn by_uid(uid: Uid, image: &[u8; 32], in_use: &mut InUse) {
-    let id = crate::image::ImageId::from_bytes(*image);
+    let id = ImageId::from_bytes(*image);
     in_use.images.entry(id).or_insert_with(|| format!("pod {uid}"));
 }
 
+/// What its pod asks for is that of a life.
 fn of_machine(machine: &Machine, in_use: &mut InUse) {
     let pod = called(machine.pod());
-    of_spec(machine.pod(), in_use);
-    let images = machine.slots().iter().flat_map(Slot::images);
-    for image in images {
+    for image in machine.slots().iter().flat_map(Slot::images) {
         in_use.images.entry(image).or_insert_with(|| pod.clone());
     }
 }

@@ -145,9 +145,7 @@ fn a_layer_with_a_wrong_digest_is_never_unpacked() -> Result<()> {
 
     let mut options = world.options("n1");
     options.registries.push(registry.host());
-    let mut node = world.prepare(options)?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    let node = world.node_with(options)?;
     world.operator.apply(&pod("good").container("main", BUSYBOX, &["sleep", "1001"]), &node)?;
     world.wait_for_phase(&node, "good", Phase::Running)?;
     let process = node.process("sleep 1001")?;

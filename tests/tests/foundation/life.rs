@@ -148,9 +148,7 @@ fn a_node_speaks_tls_with_a_certificate() -> Result<()> {
     let world = World::with_broker(BrokerOptions { tls: true, ..BrokerOptions::default() })?;
     let mut options = world.options("n1");
     options.tls = true;
-    let mut node = world.prepare(options)?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    let node = world.node_with(options)?;
     world.operator.apply(&pod("web").container("main", BUSYBOX, &["sleep", "1001"]), &node)?;
     world.wait_for_phase(&node, "web", Phase::Running)?;
     Ok(())
@@ -165,9 +163,7 @@ fn an_image_comes_from_a_registry_by_tag_and_by_digest() -> Result<()> {
     let by_digest = format!("{}/tools/busybox@{}", registry.host(), image.manifest().digest);
     let mut options = world.options("n1");
     options.registries.push(registry.host());
-    let mut node = world.prepare(options)?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    let node = world.node_with(options)?;
     for (name, reference) in [("tag", &by_tag), ("digest", &by_digest)] {
         world.operator.apply(&pod(name).container("main", reference, &["sleep", "1001"]), &node)?;
         world.wait_for_phase(&node, name, Phase::Running)?;

@@ -28,9 +28,7 @@ fn images_come_and_go_by_command_and_what_is_in_use_stays() -> Result<()> {
     let mut options = world.options("n1");
     options.registries.push(registry.host());
     options.extra = "images.pinned = [\"test.local/pinned:1\"]".into();
-    let mut node = world.prepare(options)?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    let node = world.node_with(options)?;
     world.operator.apply(&pod("web").container("main", BUSYBOX, &["sleep", "1001"]), &node)?;
     world.wait_for_phase(&node, "web", Phase::Running)?;
 
@@ -111,9 +109,7 @@ fn a_pull_that_finds_no_room_makes_some_and_spares_what_runs() -> Result<()> {
     let mut options = world.options("n1");
     options.registries.push(registry.host());
     options.extra = "images.gc_min_age_s = 0".into();
-    let mut node = world.prepare(options)?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    let node = world.node_with(options)?;
     let run = |name: &str, seed| -> Result<String> {
         let reference = registry.push(&large(seed, 30 * MIB)?, name, "1")?;
         let pod = pod(name).container("main", &reference, &["sleep", "1001"]);

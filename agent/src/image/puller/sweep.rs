@@ -8,7 +8,7 @@ use crate::image::error::{Cause, ImageError};
 use crate::image::gc::{Choice, FOR_A_PULL, Inventory, Room, Stored, Thresholds, choose};
 use crate::image::reference::Reference;
 use crate::image::store::{Store, StoreError, Writer};
-use crate::image::{ImageId, ImageSummary, Sweep, Swept, What};
+use crate::image::{ImageId, Sweep, Swept, What};
 
 /// Shortest beginning of an id that names an image.
 const LEAST_PREFIX: usize = 6;
@@ -82,13 +82,8 @@ impl Puller {
 
 fn swept(plan: Plan, inventory: &Inventory) -> Swept {
     let gone = inventory.images.iter().filter(|image| plan.choice.images.contains(&image.id));
-    let summary = |image: &Stored| ImageSummary {
-        id: image.id,
-        names: image.names.clone(),
-        bytes: image.layers.iter().filter_map(|layer| inventory.layers.get(layer)).sum(),
-    };
     Swept {
-        images: gone.map(summary).collect(),
+        images: gone.map(|image| inventory.summary(image)).collect(),
         names: plan.names.into_iter().collect(),
         freed: plan.choice.freed,
         wanted: plan.wanted,
@@ -140,11 +135,9 @@ impl Judge<'_> {
                 Ok(Plan { choice, wanted, ..Plan::default() })
             }
             What::All => {
+                // More than there is: nothing that may go stays.
                 let spared = |image: &Stored| self.must_stay(image);
-                let mut choice = choose(self.inventory, u64::MAX, spared, used);
-                // Also those that free nothing, since all their layers are another's.
-                let images = self.inventory.images.iter().filter(|image| !spared(image));
-                choice.images = images.map(|image| image.id).collect();
+                let choice = choose(self.inventory, u64::MAX, spared, used);
                 Ok(Plan { choice, ..Plan::default() })
             }
             What::Named(names) => self.named(names),

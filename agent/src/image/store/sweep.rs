@@ -35,13 +35,7 @@ impl Store {
     /// Every image that is complete, in order of id.
     pub fn list(&self) -> Result<Vec<ImageSummary>, StoreError> {
         let inventory = self.inventory()?;
-        let bytes = |layer: &Digest| inventory.layers.get(layer).copied().unwrap_or(0);
-        let summary = |image: &Stored| ImageSummary {
-            id: image.id,
-            names: image.names.clone(),
-            bytes: image.layers.iter().map(bytes).sum(),
-        };
-        Ok(inventory.images.iter().map(summary).collect())
+        Ok(inventory.images.iter().map(|image| inventory.summary(image)).collect())
     }
 }
 

@@ -129,7 +129,8 @@ impl BrokerConfig {
         let url = section.required::<BrokerUrl>("url", url);
         let ca = section.text("ca");
         let ca = section.path(ca);
-        let certificate = read_certificate(section);
+        let certificate = section.certificate();
+        let certificate = certificate.map(|(cert, key)| ClientCertificate { cert, key });
         let login = read_login(section);
         let uses_tls = ca.is_some() || certificate.is_some();
         if url.as_ref().is_some_and(|url| !url.tls) && uses_tls {
@@ -150,16 +151,6 @@ impl BrokerConfig {
             connect_timeout: Duration::from_secs(connect_timeout),
         })
     }
-}
-
-fn read_certificate(section: &mut Section<'_, '_>) -> Option<ClientCertificate> {
-    let (cert, key) = (section.text("cert"), section.text("key"));
-    if cert.is_some() != key.is_some() {
-        let missing = if cert.is_some() { "key" } else { "cert" };
-        section.report(None, missing, Rule::Invalid("`cert` and `key` go together".into()));
-    }
-    let (cert, key) = (section.path(cert), section.path(key));
-    Some(ClientCertificate { cert: cert?, key: key? })
 }
 
 fn read_login(section: &mut Section<'_, '_>) -> Option<Login> {

@@ -6,7 +6,7 @@
 //! itself: names are names, paths absolute, numbers within bounds. Whether files exist is found out
 //! by those who open them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,15 +14,14 @@ use std::time::Duration;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
 
-use crate::image::gc::Thresholds;
-use crate::image::reference::Reference;
-
 mod broker;
+mod images;
 mod label;
 mod problem;
 mod section;
 
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
+pub use images::ImagesConfig;
 pub use label::LabelError;
 pub use problem::{ConfigError, Problem, Rule};
 use section::{Section, Source};
@@ -41,12 +40,6 @@ const MAX_GROUPS: usize = 16;
 
 /// Labels of one node: they travel in every birth.
 const MAX_LABELS: usize = 32;
-
-/// Registries with settings of their own.
-const MAX_REGISTRIES: usize = 16;
-
-/// Images that are never removed.
-const MAX_PINNED: usize = 64;
 
 /// Longest run directory: the path of a unix socket ends at 108 bytes, and a pod's socket lies
 /// `/pods/UID/pause.sock` below it.
@@ -73,27 +66,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// The broker.
     pub broker: BrokerConfig,
-    /// Where people drop archives and layouts of images.
-    pub import_dir: PathBuf,
-    /// When images that nobody needs are removed.
-    pub image_gc: Thresholds,
-    /// Full references of images that never are.
-    pub pinned_images: BTreeSet<String>,
-    /// Registries with settings of their own.
-    pub registries: Vec<RegistryConfig>,
+    /// Images: where they come from, and how long they stay.
+    pub images: ImagesConfig,
     /// What pods can have.
     pub limits: NodeLimits,
-}
-
-/// `[[images.registry]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryConfig {
-    /// `host` or `host:port`, as image references begin.
-    pub host: String,
-    /// Plain HTTP instead of HTTPS.
-    pub insecure: bool,
-    /// PEM file of the CAs that may have signed its certificate; the system's where unset.
-    pub ca: Option<PathBuf>,
 }
 
 /// `[limits]`.
@@ -185,31 +161,23 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = BrokerConfig::read(&mut section);
     section.finish();
     let mut section = root.table("images");
-    let import_dir = section.text("import_dir");
-    let import_dir = section.path(import_dir);
-    let image_gc = read_image_gc(&mut section);
-    let pinned = section.list::<Reference>("pinned", MAX_PINNED);
-    let registries = read_registries(&mut section);
+    let images = ImagesConfig::read(&mut section, state_dir.as_deref());
     section.finish();
     let mut section = root.table("limits");
     let limits = read_limits(&mut section);
     section.finish();
 
-    let state_dir = state_dir?;
     Some(Config {
-        import_dir: import_dir.unwrap_or_else(|| state_dir.join("import")),
         node: node?,
         fleet: fleet?,
         groups,
         labels,
-        state_dir,
+        state_dir: state_dir?,
         run_dir: run_dir?,
         cgroup_root: cgroup_root.map_or_else(|| "mote.slice".to_owned(), |name| name.0),
         heartbeat: Duration::from_secs(heartbeat),
         broker: broker?,
-        image_gc,
-        pinned_images: pinned.iter().map(ToString::to_string).collect(),
-        registries,
+        images,
         limits,
     })
 }
@@ -277,60 +245,6 @@ fn read_labels(mut section: Section<'_, '_>) -> BTreeMap<String, String> {
         }
     }
     labels
-}
-
-fn read_image_gc(section: &mut Section<'_, '_>) -> Thresholds {
-    let default = Thresholds::default();
-    let percent = |value: u64| u8::try_from(value).unwrap_or(100);
-    let high = percent(section.integer("gc_high_percent", 1..=100, default.high_percent.into()));
-    let low = percent(section.integer("gc_low_percent", 0..=99, default.low_percent.into()));
-    if low >= high {
-        let rule = format!("must be below `gc_high_percent`, which is {high}");
-        section.report(None, "gc_low_percent", Rule::Invalid(rule));
-    }
-    let age = section.integer("gc_min_age_s", 0..=31_536_000, default.min_age.as_secs());
-    Thresholds { high_percent: high, low_percent: low, min_age: Duration::from_secs(age) }
-}
-
-fn read_registries(section: &mut Section<'_, '_>) -> Vec<RegistryConfig> {
-    let mut registries: Vec<RegistryConfig> = Vec::new();
-    for mut entry in section.tables("registry", MAX_REGISTRIES) {
-        let host = entry.text("host");
-        let host = entry.required::<RegistryHost>("host", host);
-        let insecure = entry.flag("insecure");
-        let ca = entry.text("ca");
-        let ca = entry.path(ca);
-        if insecure && ca.is_some() {
-            let rule = "`ca` has no meaning where `insecure` is true".into();
-            entry.report(None, "ca", Rule::Invalid(rule));
-        }
-        if let Some(RegistryHost(host)) = host {
-            if registries.iter().any(|known| known.host == host) {
-                entry.report(None, "host", Rule::Invalid(format!("`{host}` is there twice")));
-            }
-            registries.push(RegistryConfig { host, insecure, ca });
-        }
-        entry.finish();
-    }
-    registries
-}
-
-/// `host` or `host:port`.
-struct RegistryHost(String);
-
-#[derive(Debug, thiserror::Error)]
-#[error("registry must be a host or host:port, as image references begin")]
-struct RegistryHostError;
-
-impl std::str::FromStr for RegistryHost {
-    type Err = RegistryHostError;
-    fn from_str(text: &str) -> Result<Self, RegistryHostError> {
-        // The same rules as for the broker's host and port.
-        match format!("mqtt://{text}").parse::<BrokerUrl>() {
-            Ok(_) if !text.ends_with('/') => Ok(Self(text.to_owned())),
-            _ => Err(RegistryHostError),
-        }
-    }
 }
 
 fn read_limits(section: &mut Section<'_, '_>) -> NodeLimits {

@@ -109,10 +109,24 @@ impl<'a, 'i> Section<'a, 'i> {
     /// A text that a variable of the environment overrides.
     pub(super) fn text_or(&mut self, key: &'static str, variable: &str) -> Option<Found> {
         let from_file = self.text(key);
-        match (self.source.environment)(variable) {
-            Some(text) => Some(Found { text, key: variable.to_owned(), line: None }),
-            None => from_file,
+        self.variable(variable).or(from_file)
+    }
+
+    /// A variable of the environment.
+    pub(super) fn variable(&self, name: &str) -> Option<Found> {
+        let text = (self.source.environment)(name)?;
+        Some(Found { text, key: name.to_owned(), line: None })
+    }
+
+    /// The paths `cert` and `key`, which go together.
+    pub(super) fn certificate(&mut self) -> Option<(PathBuf, PathBuf)> {
+        let (cert, key) = (self.text("cert"), self.text("key"));
+        if cert.is_some() != key.is_some() {
+            let missing = if cert.is_some() { "key" } else { "cert" };
+            self.report(None, missing, Rule::Invalid("`cert` and `key` go together".into()));
         }
+        let (cert, key) = (self.path(cert), self.path(key));
+        Some((cert?, key?))
     }
 
     /// A text that parses, where there is one.
@@ -178,6 +192,17 @@ impl<'a, 'i> Section<'a, 'i> {
             self.wrong_type(key, value, "true or false");
             false
         })
+    }
+
+    /// A list of texts that parse, at most `max`; `None` where there is none.
+    pub(super) fn list_where_any<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        key: &'static str,
+        max: usize,
+    ) -> Option<Vec<T>> {
+        let present = self.table.is_some_and(|table| table.get(key).is_some());
+        let list = self.list(key, max);
+        present.then_some(list)
     }
 
     /// A list of texts that parse, at most `max`.

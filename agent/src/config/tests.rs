@@ -32,7 +32,7 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
         .collect();
     let config = parse(&uncommented).expect("valid with every optional key");
     assert_eq!(config.node.as_str(), "greenhouse-3");
-    assert_eq!(config.registries.len(), 2);
+    assert_eq!(config.images.registries.hosts.len(), 3);
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 
@@ -193,4 +193,76 @@ proptest::proptest! {
     fn no_text_makes_reading_panic(text in "([a-z_]{1,12}|\\[|\\]|=|\"|\\.|[0-9]|\n| |broker|url|#|é){0,60}") {
         let _ = parse(&text);
     }
+}
+
+#[test]
+fn registries_have_mirrors_certificates_and_a_proxy() {
+    let text = r#"
+fleet = "farm"
+broker.url = "mqtt://10.0.0.1"
+[images]
+proxy = "http://user:hunter2@proxy.lan:3128"
+no_proxy = ["*.lan", "10.0.0.0/8"]
+max_kib_per_s = 64
+[[images.registry]]
+host = "docker.io"
+mirrors = ["mirror.lan:5000", "mirror.example"]
+cert = "/etc/mote/registry.pem"
+key = "/etc/mote/registry.key"
+"#;
+    let config = parse(text).expect("valid");
+    let registries = &config.images.registries;
+    assert_eq!(registries.hosts[0].mirrors, ["mirror.lan:5000", "mirror.example"]);
+    assert!(registries.hosts[0].identity.is_some());
+    assert_eq!(registries.bytes_per_second.map(u64::from), Some(65_536));
+    assert!(
+        registries.proxies.https.is_some() && registries.proxies.https == registries.proxies.http
+    );
+    assert_eq!(registries.proxies.except.len(), 2);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let found = problems(
+        r#"
+fleet = "farm"
+broker.url = "mqtt://10.0.0.1"
+[images]
+proxy = "proxy:3128"
+no_proxy = ["a b"]
+[[images.registry]]
+host = "r.example"
+insecure = true
+cert = "/c.pem"
+mirrors = ["https://m.example"]
+"#,
+    );
+    let expected = [
+        "line 5: `images.proxy`: proxy must be http://host:port",
+        "line 6: `images.no_proxy[0]`: must be `*`, a host name",
+        "line 7: `images.registry[0].key`: `cert` and `key` go together",
+        "line 11: `images.registry[0].mirrors[0]`: registry must be a host or host:port",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn the_environment_names_a_proxy_where_the_file_does_not() {
+    let variables = |name: &str| match name {
+        "HTTPS_PROXY" => Some("http://secure.lan".to_owned()),
+        "http_proxy" => Some("http://plain.lan".to_owned()),
+        "NO_PROXY" => Some("localhost,.lan,, not one".to_owned()),
+        _ => None,
+    };
+    let proxies = |text: &str| {
+        let text = format!("{MINIMAL}[images]\n{text}");
+        Config::parse(&text, "board-7", &variables).expect("valid").images.registries.proxies
+    };
+    let found = proxies("");
+    assert_eq!(found.https.map(|proxy| proxy.to_string()).as_deref(), Some("secure.lan:80"));
+    assert_eq!(found.http.map(|proxy| proxy.to_string()).as_deref(), Some("plain.lan:80"));
+    assert_eq!(found.except.len(), 2);
+    let found = proxies("proxy = \"http://file.lan\"\nno_proxy = []");
+    assert_eq!(found.https.map(|proxy| proxy.to_string()).as_deref(), Some("file.lan:80"));
+    assert!(found.except.is_empty());
 }

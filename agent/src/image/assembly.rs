@@ -14,7 +14,7 @@ use super::layer::{self, LayerError};
 use super::manifest::{Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
 use super::platform::Platform;
 use super::source::{Part, Source};
-use super::store::{NameRecord, StoreError, Writer};
+use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;
 
 /// Indexes within indexes that are followed.
@@ -169,28 +169,70 @@ impl Assembly<'_> {
         diff_id: Digest,
         progress: &mut Progress,
     ) -> Result<(), ImageError> {
-        let blob = source.layer(descriptor)?;
-        let mut metered =
-            Metered { inner: blob, progress, reported: 0, report: &mut *self.progress };
+        let Descriptor { digest, size, .. } = descriptor;
+        let partial = if source.is_remote() {
+            self.writer.partial(digest, *size, self.limits.reserve)
+        } else {
+            None
+        };
+        let before = *progress;
+        let resumes = partial.as_ref().is_some_and(|partial| partial.kept() > 0);
+        let takes_room = partial.is_some();
+        let mut result = self.fetch(source, descriptor, diff_id, partial, progress)?;
+        let may_be_its_fault = |error: &LayerError| {
+            (takes_room && error.is_no_space()) || (resumes && !is_interruption(error))
+        };
+        // A power cut may have spoiled what was kept, and it takes room: once more without it.
+        if result.as_ref().is_err_and(may_be_its_fault) {
+            *progress = before;
+            result = self.fetch(source, descriptor, diff_id, None, progress)?;
+        }
+        result.map_err(|error| self.explain_layer(&error, descriptor, source))
+    }
+
+    /// One try to get a layer; a partial file stays if it may help the next.
+    fn fetch(
+        &mut self,
+        source: &mut dyn Source,
+        descriptor: &Descriptor,
+        diff_id: Digest,
+        partial: Option<Partial>,
+        progress: &mut Progress,
+    ) -> Result<Result<(), LayerError>, ImageError> {
+        let offset = partial.as_ref().map_or(0, Partial::kept);
+        let mut packed = Resuming::new(partial, source.layer(descriptor, offset)?);
+        let report = &mut *self.progress;
+        let mut metered = Metered { inner: &mut packed, progress, reported: 0, report };
         let result = layer::fetch(&mut metered, descriptor, diff_id, self.writer, self.limits);
-        drop(metered);
-        let Err(error) = result else { return Ok(()) };
+        match &result {
+            Err(error) if is_interruption(error) => packed.keep(),
+            _ => packed.discard(),
+        }
+        Ok(result.map(drop))
+    }
+
+    fn explain_layer(
+        &self,
+        error: &LayerError,
+        descriptor: &Descriptor,
+        source: &dyn Source,
+    ) -> ImageError {
         if error.is_no_space() {
-            return Err(self.disk_full());
+            return self.disk_full();
         }
         // Inflating reports through the same channel; only the source's own errors are its own.
-        let foreign = error.stream().filter(|_| !is_content(&error));
-        Err(match (&error, foreign) {
+        let foreign = error.stream().filter(|_| !is_content(error));
+        match (error, foreign) {
             (_, Some(stream)) => source.failure(stream),
             (LayerError::Packed(_) | LayerError::Content(_), _) => ImageError::DigestMismatch {
                 what: format!("layer {} of {}", descriptor.digest, source.label()),
-                cause: Cause::of(&error),
+                cause: Cause::of(error),
             },
             (LayerError::Store(error), _) => self.store_error(error),
             _ => {
-                ImageError::Layer { layer: descriptor.digest.to_string(), cause: Cause::of(&error) }
+                ImageError::Layer { layer: descriptor.digest.to_string(), cause: Cause::of(error) }
             }
-        })
+        }
     }
 
     /// Refuses early what cannot fit: unpacked layers are never smaller than packed ones.
@@ -218,6 +260,11 @@ impl Assembly<'_> {
     }
 }
 
+/// Whether a layer failed by where it comes from: what came of it so far is good.
+fn is_interruption(error: &LayerError) -> bool {
+    error.stream().is_some() && !is_content(error) && !error.is_no_space()
+}
+
 /// Whether a layer failed by what it holds rather than by where it comes from.
 fn is_content(error: &LayerError) -> bool {
     match error {
@@ -240,14 +287,14 @@ fn explain(error: ManifestError, what: &str, source: &dyn Source) -> ImageError 
 }
 
 /// Tells how much was read.
-struct Metered<'a> {
-    inner: Box<dyn Read + 'a>,
+struct Metered<'a, 'b> {
+    inner: &'a mut Resuming<'b>,
     progress: &'a mut Progress,
     reported: u64,
     report: &'a mut dyn FnMut(Progress),
 }
 
-impl Read for Metered<'_> {
+impl Read for Metered<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.progress.bytes += count as u64;

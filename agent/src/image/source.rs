@@ -12,8 +12,17 @@ pub trait Source {
     /// Index, manifest or configuration, at most [`MAX_DOCUMENT`] bytes.
     fn document(&mut self, part: &Part<'_>) -> Result<Vec<u8>, ImageError>;
 
-    /// A layer's bytes, packed.
-    fn layer(&mut self, descriptor: &Descriptor) -> Result<Box<dyn Read + '_>, ImageError>;
+    /// A layer's bytes, packed, from `offset` on.
+    fn layer(
+        &mut self,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + '_>, ImageError>;
+
+    /// Whether bytes are dear, so that those of layers are kept where they end too early.
+    fn is_remote(&self) -> bool {
+        false
+    }
 
     /// What failed, when reading a layer did.
     fn failure(&self, error: &std::io::Error) -> ImageError;
@@ -59,13 +68,21 @@ impl Source for Remote<'_> {
                 .map_err(|error| error.for_image(self.reference));
         }
         let mut bytes = Vec::new();
-        let blob = self.registry.blob(self.reference, descriptor);
+        let blob = self.registry.blob(self.reference, descriptor, 0);
         let read = blob.take(MAX_DOCUMENT).read_to_end(&mut bytes);
         read.map(|_| bytes).map_err(|error| self.failure(&error))
     }
 
-    fn layer(&mut self, descriptor: &Descriptor) -> Result<Box<dyn Read + '_>, ImageError> {
-        Ok(Box::new(self.registry.blob(self.reference, descriptor)))
+    fn layer(
+        &mut self,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + '_>, ImageError> {
+        Ok(Box::new(self.registry.blob(self.reference, descriptor, offset)))
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 
     fn failure(&self, error: &std::io::Error) -> ImageError {

@@ -183,6 +183,13 @@ impl Outbox {
         }
     }
 
+    /// What is owed on a topic is not true any more. To be called while there is no connection.
+    pub fn withdraw(&mut self, topic: &str) {
+        if let Some(entry) = self.topics.remove(topic) {
+            self.order.remove(&(entry.class, entry.place));
+        }
+    }
+
     /// The next message to hand to the link, where there is a connection and room on the way.
     pub fn take_next(&mut self) -> Option<Publication> {
         if !self.connected || self.flights.len() >= WINDOW {

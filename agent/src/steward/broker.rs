@@ -31,6 +31,10 @@ impl<W: World> Steward<W> {
                 self.books.session = None;
                 self.books.receipts.clear();
                 self.books.outbox.lost();
+                // A birth speaks for its connection: told after another one's, it would be taken
+                // for a board that came back to life.
+                let birth = self.topic(Topic::Birth);
+                self.books.outbox.withdraw(&birth);
                 self.books.streams.lost();
                 self.books.outbox.forget(Class::Stream);
                 self.order(Order::LinkLost);

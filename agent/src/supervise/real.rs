@@ -1,6 +1,7 @@
 //! The real world: every port with the machine behind it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use super::SuperviseError;
 use crate::config::Config;
 use crate::handler::NodeHandlers;
 use crate::image::platform::Platform;
-use crate::image::registry::{Host, Settings};
+use crate::image::registry::Settings;
 use crate::image::{Puller, PullerConfig};
 use crate::link::session::{LinkOptions, MqttLink, Subscription};
 use crate::node::machine::{Machine, client_id};
@@ -63,20 +64,29 @@ pub(super) fn edges(
 }
 
 fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {
-    let hosts = config.registries.iter().map(|registry| Host {
-        host: registry.host.clone(),
-        plain_http: registry.insecure,
-        ca: registry.ca.clone(),
-    });
+    let images = config.images.clone();
+    let credential_files = credential_files(&config.state_dir, std::env::var_os("HOME"));
     PullerConfig {
         program: PROGRAM.into(),
-        registries: Settings { hosts: hosts.collect(), ..Settings::default() },
+        registries: Settings { credential_files, ..images.registries },
         cgroup,
-        drop_dir: Some(config.import_dir.clone()),
-        thresholds: config.image_gc,
-        pinned: config.pinned_images.clone(),
+        drop_dir: Some(images.import_dir),
+        thresholds: images.gc,
+        pinned: images.pinned,
         ..PullerConfig::new(config.state_dir.join("images"))
     }
+}
+
+/// Where a kubelet looks for docker's files, in its order (`pkg/credentialprovider/config.go`): our
+/// state directory stands for its root directory, and what it finds in the directory that it was
+/// started in is left out, because `/` is in the list already.
+fn credential_files(state_dir: &Path, home: Option<OsString>) -> Vec<PathBuf> {
+    let (root, home) = (PathBuf::from("/"), home.map(PathBuf::from));
+    let in_home = home.as_ref().map(|home| home.join(".docker/config.json"));
+    let newer = [state_dir.join("config.json"), root.join("config.json")].into_iter();
+    let newer = newer.chain(in_home).chain([root.join(".docker/config.json")]);
+    let older = [Some(state_dir.to_owned()), home, Some(root)].into_iter().flatten();
+    newer.chain(older.map(|directory| directory.join(".dockercfg"))).collect()
 }
 
 /// The machine below `/`.
@@ -107,5 +117,30 @@ pub(super) fn link_options(config: &Config, machine: &Machine) -> LinkOptions {
         identity: machine.board.identity,
         will_topic: filter::of_nodes(fleet, Some(node.as_str()), &Topic::Will),
         subscriptions: Subscription::of_node(fleet, node, &config.groups),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_looked_for_where_a_kubelet_looks() {
+        let shown = |home: Option<&str>| {
+            let files = credential_files(Path::new("/s"), home.map(OsString::from));
+            files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let all = [
+            "/s/config.json",
+            "/config.json",
+            "/root/.docker/config.json",
+            "/.docker/config.json",
+            "/s/.dockercfg",
+            "/root/.dockercfg",
+            "/.dockercfg",
+        ];
+        assert_eq!(shown(Some("/root")), all);
+        let without_home: Vec<_> = all.into_iter().filter(|path| !path.contains("root")).collect();
+        assert_eq!(shown(None), without_home);
     }
 }

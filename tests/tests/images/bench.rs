@@ -32,7 +32,7 @@ impl Bench {
         let registry = Registry::start(directory.path())?;
         let silent = TcpListener::bind("127.0.0.1:0")?;
         let quiet = silent.local_addr()?.to_string();
-        let plain = |host: String| Host { host, plain_http: true, ca: None };
+        let plain = |host: String| Host { host, plain_http: true, ..Host::default() };
         let mut config = PullerConfig::new(directory.path().join("store"));
         config.program = binaries::agent()?;
         config.registries = Settings {

@@ -5,7 +5,7 @@
 //! then read from where they lie, so importing needs no room besides the image itself.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::assembly::Top;
@@ -149,12 +149,21 @@ impl Source for Layout {
             .map_err(|error| self.import_error(&error))
     }
 
-    fn layer(&mut self, descriptor: &Descriptor) -> Result<Box<dyn Read + '_>, ImageError> {
+    fn layer(
+        &mut self,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + '_>, ImageError> {
+        let label = self.label.clone();
+        let failed = |error: &(dyn std::error::Error + 'static)| ImageError::Import {
+            path: label.clone(),
+            cause: Cause::of(error),
+        };
         let name = self.place(&descriptor.digest);
         let file = self.files.stream(&name).map_err(LayoutError::Files);
-        let file = file
-            .and_then(|file| file.ok_or(LayoutError::Missing(name)))
-            .map_err(|error| self.import_error(&error))?;
+        let file = file.and_then(|file| file.ok_or(LayoutError::Missing(name)));
+        let mut file = file.map_err(|error| failed(&error))?;
+        io::copy(&mut file.by_ref().take(offset), &mut io::sink()).map_err(|e| failed(&e))?;
         Ok(Box::new(file))
     }
 

@@ -55,6 +55,8 @@ pub enum Report {
     Image(Outcome),
     /// One archive of several cannot be imported. An import goes on.
     Skipped(ImageError),
+    /// A mirror or a file of credentials was passed over. The pull goes on.
+    PassedOver(String),
     /// It did what it could.
     Done,
     /// It failed.

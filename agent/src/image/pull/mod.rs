@@ -96,7 +96,12 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
             })?;
             let mut registry =
                 Registry::new(request.registries.clone()).map_err(|error| process(&error))?;
-            worker.pull(&mut registry, &parsed)
+            let pulled = worker.pull(&mut registry, &parsed);
+            for text in registry.passed_over() {
+                // Bounded: it is one message.
+                let _ = worker.reports.send(&Report::PassedOver(text.chars().take(1024).collect()));
+            }
+            pulled
         }
         Job::Import(path) => worker.import(path),
     }

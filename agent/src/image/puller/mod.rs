@@ -324,6 +324,7 @@ impl Pulls {
                 Some(Report::Progress(progress)) => {
                     debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
                 }
+                Some(Report::PassedOver(what)) => warn!(what, "passed over in a pull"),
                 Some(Report::Failed(error)) => return Err(error),
                 Some(Report::Done) => break,
                 Some(report) => {

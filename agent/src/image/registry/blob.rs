@@ -5,6 +5,7 @@
 //! counted and nothing else is promised of them; digests are the reader's to check.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
@@ -16,6 +17,7 @@ use super::Registry;
 use super::error::RegistryError;
 use super::transport::{protocol, within};
 use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
 use crate::image::reference::Reference;
 
 /// Failures in a row after which a download is given up for now. The image will be asked for
@@ -45,55 +47,68 @@ impl<'a> BlobReader<'a> {
     pub(super) const fn new(
         registry: &'a mut Registry,
         reference: &'a Reference,
-        digest: Digest,
-        size: u64,
+        descriptor: &Descriptor,
+        offset: u64,
     ) -> Self {
         Self {
             registry,
             reference,
-            digest,
-            size,
-            offset: 0,
+            digest: descriptor.digest,
+            size: descriptor.size,
+            offset,
             skip: 0,
             body: None,
             chunk: Bytes::new(),
             failures: 0,
-            resumed_at: 0,
+            resumed_at: offset,
         }
+    }
+
+    /// Whom the bytes come from.
+    fn host(&self) -> String {
+        let endpoint = self.registry.route.endpoint();
+        endpoint.map_or_else(|_| self.reference.endpoint().to_owned(), |at| at.origin.to_string())
     }
 
     /// Gets the next piece, opening or reopening the download first where needed. `None` if the
     /// connection ended.
     fn next_chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        let host = self.reference.endpoint();
         let mut body = match self.body.take() {
             Some(body) => body,
             None => self.open()?,
         };
-        let Registry { runtime, client, received } = &mut *self.registry;
+        let host = self.host();
+        let Registry { runtime, client, received, pace, .. } = &mut *self.registry;
         let limit = client.transport().timeouts().idle;
-        let frame = runtime.block_on(within(host, limit, body.frame()))?;
+        let frame = runtime.block_on(within(&host, limit, body.frame()))?;
         let Some(frame) = frame else { return Ok(None) };
-        let frame =
-            frame.map_err(|source| RegistryError::Http { host: host.to_owned(), source })?;
+        let frame = frame.map_err(|source| RegistryError::Http { host, source })?;
         self.body = Some(body);
         let chunk = frame.into_data().unwrap_or_default();
         *received += chunk.len() as u64;
+        let pause = pace.after(chunk.len(), Instant::now());
+        if !pause.is_zero() {
+            // The registry waits as well: TCP's windows fill.
+            runtime.block_on(async { tokio::time::sleep(pause).await });
+        }
         Ok(Some(chunk))
     }
 
     /// Starts the download where the reader stands.
     fn open(&mut self) -> Result<Incoming, RegistryError> {
-        let host = self.reference.endpoint();
-        let Registry { runtime, client, .. } = &mut *self.registry;
-        let response = runtime.block_on(client.blob(self.reference, &self.digest, self.offset))?;
+        let settings = self.registry.client.transport().settings();
+        self.registry.route.lead_to(self.reference, settings)?;
+        let host = self.host();
+        let Registry { runtime, client, route, .. } = &mut *self.registry;
+        let asked = client.blob(route.endpoint()?, self.reference, &self.digest, self.offset);
+        let response = runtime.block_on(asked)?;
         self.resumed_at = self.offset;
         self.skip = 0;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             let range = response.headers().get(CONTENT_RANGE);
             let range = range.and_then(|value| value.to_str().ok());
             if range.and_then(range_start) != Some(self.offset) {
-                return Err(protocol(host, "it sent another range than asked for"));
+                return Err(protocol(&host, "it sent another range than asked for"));
             }
         } else {
             self.skip = self.offset;
@@ -103,7 +118,7 @@ impl<'a> BlobReader<'a> {
         let promised = body.size_hint().exact().map(|bytes| bytes.saturating_add(begins_at));
         match promised {
             Some(actual) if actual != self.size => {
-                Err(RegistryError::Length { host: host.to_owned(), expected: self.size, actual })
+                Err(RegistryError::Length { host, expected: self.size, actual })
             }
             _ => Ok(body),
         }
@@ -116,7 +131,7 @@ impl<'a> BlobReader<'a> {
         self.skip -= known;
         if chunk.len() as u64 > self.size - self.offset {
             return Err(RegistryError::Length {
-                host: self.reference.endpoint().to_owned(),
+                host: self.host(),
                 expected: self.size,
                 actual: self.offset.saturating_add(chunk.len() as u64),
             });
@@ -134,7 +149,9 @@ impl<'a> BlobReader<'a> {
         self.resumed_at = self.offset;
         self.failures += 1;
         if self.failures > MAX_FAILURES || !error.is_transient() {
-            return Err(io::Error::other(error));
+            // The next one who may have it goes on where this one stopped.
+            self.failures = 0;
+            return self.registry.pass_over(error).map_err(io::Error::other);
         }
         let timeouts = self.registry.client.transport().timeouts();
         let limit = timeouts.pause * 2_u32.pow(self.failures - 1);
@@ -152,7 +169,7 @@ impl Read for BlobReader<'_> {
             let result = match self.next_chunk() {
                 Ok(Some(chunk)) => self.accept(chunk),
                 Ok(None) => Err(RegistryError::Cut {
-                    host: self.reference.endpoint().to_owned(),
+                    host: self.host(),
                     received: self.offset,
                     size: self.size,
                 }),

@@ -38,8 +38,8 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
-    /// No CA to check certificates with.
-    #[error("read CA certificates from {path}")]
+    /// No CA to check certificates with, or none of our own to show.
+    #[error("use certificates of {path}")]
     Authorities {
         /// Whom they were for.
         host: String,
@@ -48,6 +48,16 @@ pub enum RegistryError {
         /// What is wrong with it.
         #[source]
         source: io::Error,
+    },
+    /// The proxy in between does not let us through.
+    #[error("proxy {proxy} answered {status} when asked for {host}")]
+    Proxy {
+        /// Host and port.
+        host: String,
+        /// The proxy's.
+        proxy: String,
+        /// HTTP status.
+        status: u16,
     },
     /// HTTP broke.
     #[error("exchange HTTP with {host}")]
@@ -134,6 +144,7 @@ impl RegistryError {
         match self {
             Self::Resolve { .. }
             | Self::Connect { .. }
+            | Self::Proxy { .. }
             | Self::Http { .. }
             | Self::Silent { .. }
             | Self::Cut { .. } => true,
@@ -157,7 +168,10 @@ impl RegistryError {
             Self::Connect { host, .. } => {
                 ImageError::Unreachable { host: host.clone(), cause: below(self) }
             }
-            Self::Http { host, .. } | Self::Silent { host, .. } | Self::Cut { host, .. } => {
+            Self::Http { host, .. }
+            | Self::Proxy { host, .. }
+            | Self::Silent { host, .. }
+            | Self::Cut { host, .. } => {
                 ImageError::Unreachable { host: host.clone(), cause: cause(self) }
             }
             Self::Tls { host, .. } => ImageError::Tls { host: host.clone(), cause: below(self) },

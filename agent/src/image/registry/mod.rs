@@ -5,6 +5,7 @@
 //! only be waited for. Every answer is bounded before it is kept: heads by count and size,
 //! documents by their cap, blobs by the size their descriptor gave.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,42 +13,61 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use super::error::chain;
 use super::manifest::Descriptor;
 use super::reference::Reference;
 
+mod answer;
 mod auth;
+mod authorize;
 mod blob;
 mod client;
+mod credentials;
+mod endpoint;
 mod error;
+mod glob;
+mod pace;
+mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transport;
 mod url;
 
+pub use answer::Fetched;
 pub use blob::BlobReader;
-pub use client::Fetched;
 pub use error::RegistryError;
+pub use proxy::{Exception, ExceptionError, Proxies, Proxy, ProxyError};
 
 use client::Client;
+use credentials::Keyring;
+use endpoint::{Endpoint, Route};
+use pace::Pace;
 use transport::Transport;
 use url::Origin;
 
 /// How often a small request is repeated after its connection broke.
 const MAX_REPEATS: usize = 4;
+/// What is remembered of those who could not help.
+const MAX_PASSED_OVER: usize = 16;
 
 /// What this node was told about registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Registries that are special.
     pub hosts: Vec<Host>,
+    /// Who stands in between.
+    pub proxies: Proxies,
+    /// Docker's files of names and passwords; the first that can be used counts.
+    pub credential_files: Vec<PathBuf>,
+    /// Bytes of blobs per second; as fast as it goes where unset.
+    pub bytes_per_second: Option<NonZeroU64>,
     /// How long to wait for what.
-    #[serde(default)]
     pub timeouts: Timeouts,
 }
 
 /// What is special about one registry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// `host` or `host:port`, as references name it.
     pub host: String,
@@ -55,6 +75,19 @@ pub struct Host {
     pub plain_http: bool,
     /// PEM file of the CAs that may have signed its certificate; the system's where unset.
     pub ca: Option<PathBuf>,
+    /// What this node shows where the registry asks for a certificate.
+    pub identity: Option<Identity>,
+    /// `host` or `host:port` of those that may have its images, asked in order before itself.
+    pub mirrors: Vec<String>,
+}
+
+/// A certificate and the key to it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// PEM file: our certificate, then those between it and the registry's CA.
+    pub cert: PathBuf,
+    /// PEM file: its private key.
+    pub key: PathBuf,
 }
 
 /// How long to wait for what.
@@ -90,8 +123,9 @@ impl Settings {
         self.hosts.iter().any(|host| is(&host))
     }
 
-    fn authority_file(&self, origin: &Origin) -> Option<&PathBuf> {
-        self.hosts.iter().find(|host| origin.is(&host.host))?.ca.as_ref()
+    /// What was said of an origin, if anything.
+    fn host(&self, origin: &Origin) -> Option<&Host> {
+        self.hosts.iter().find(|host| origin.is(&host.host))
     }
 }
 
@@ -99,8 +133,13 @@ impl Settings {
 pub struct Registry {
     runtime: tokio::runtime::Runtime,
     client: Client,
+    /// Where the repository that was asked for last may be found.
+    route: Route,
+    pace: Pace,
     /// Bytes of blobs that came over the network.
     received: u64,
+    /// Mirrors that could not help.
+    passed_over: Vec<String>,
 }
 
 impl Registry {
@@ -112,12 +151,21 @@ impl Registry {
             .max_blocking_threads(1)
             .thread_stack_size(256 * 1024)
             .build()?;
-        Ok(Self { runtime, client: Client::new(Transport::new(settings)), received: 0 })
+        let keyring = Keyring::load(&settings.credential_files);
+        let passed_over = keyring.passed_over().to_vec();
+        let pace = Pace::new(settings.bytes_per_second);
+        let client = Client::new(Transport::new(settings), keyring);
+        Ok(Self { runtime, client, route: Route::default(), pace, received: 0, passed_over })
+    }
+
+    /// Mirrors and files of credentials that were passed over, each with its reason.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The digest a reference stands for now, if the registry says it without sending it.
     pub fn current(&mut self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
-        self.insist(async |client| client.current(reference).await)
+        self.insist(reference, async |client, at| client.current(at, reference).await)
     }
 
     /// Fetches what a reference stands for, or with a digest another document of its repository,
@@ -127,27 +175,49 @@ impl Registry {
         reference: &Reference,
         digest: Option<Digest>,
     ) -> Result<Fetched, RegistryError> {
-        let fetched = self.insist(async |client| client.manifest(reference, digest).await)?;
+        let fetched = self
+            .insist(reference, async |client, at| client.manifest(at, reference, digest).await)?;
         self.received += fetched.bytes.len() as u64;
         Ok(fetched)
     }
 
-    /// Asks again when a connection breaks in the middle of an answer, as bad links do.
+    /// Asks one after the other of those who may know, and again when a connection breaks in the
+    /// middle of an answer, as bad links do.
     fn insist<T>(
         &mut self,
-        mut ask: impl AsyncFnMut(&mut Client) -> Result<T, RegistryError>,
+        reference: &Reference,
+        mut ask: impl AsyncFnMut(&mut Client, &Endpoint) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
+        self.route.lead_to(reference, self.client.transport().settings())?;
         let mut pause = self.client.transport().timeouts().pause;
-        for _ in 0..MAX_REPEATS {
-            match self.runtime.block_on(ask(&mut self.client)) {
-                Err(RegistryError::Http { .. }) => {
-                    self.pause(pause);
-                    pause *= 2;
-                }
+        let mut repeats = 0;
+        loop {
+            let endpoint = self.route.endpoint()?;
+            let error = match self.runtime.block_on(ask(&mut self.client, endpoint)) {
+                Err(error) => error,
                 result => return result,
+            };
+            if matches!(error, RegistryError::Http { .. }) && repeats < MAX_REPEATS {
+                self.pause(pause);
+                (pause, repeats) = (pause * 2, repeats + 1);
+                continue;
             }
+            self.pass_over(error)?;
+            repeats = 0;
         }
-        self.runtime.block_on(ask(&mut self.client))
+    }
+
+    /// Goes on to the next who may have the image; gives the error back where nobody is left.
+    fn pass_over(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        match self.route.pass_over() {
+            Some(mirror) => {
+                if self.passed_over.len() < MAX_PASSED_OVER {
+                    self.passed_over.push(format!("mirror {mirror}: {}", chain(&error)));
+                }
+                Ok(())
+            }
+            None => Err(error),
+        }
     }
 
     /// Waits for a random part of `limit`.
@@ -158,12 +228,14 @@ impl Registry {
     }
 
     /// Reads a blob; its digest is the reader's to check.
+    /// It begins with the byte at `offset`.
     pub fn blob<'a>(
         &'a mut self,
         reference: &'a Reference,
         descriptor: &Descriptor,
+        offset: u64,
     ) -> BlobReader<'a> {
-        BlobReader::new(self, reference, descriptor.digest, descriptor.size)
+        BlobReader::new(self, reference, descriptor, offset)
     }
 
     /// Bytes of documents and blobs that came over the network so far.

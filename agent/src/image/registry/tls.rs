@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::Identity;
 
 /// Where distributions keep the CAs that they trust, all in one file.
 const SYSTEM: [&str; 5] = [
@@ -21,8 +23,12 @@ const SYSTEM: [&str; 5] = [
 /// Most certificates taken from one file. Distributions have about 150.
 const MAX_CERTIFICATES: usize = 1024;
 
-/// A client configuration that trusts the CAs in `file`, or the system's.
-pub(super) fn client(file: Option<&Path>) -> Result<Arc<ClientConfig>, (PathBuf, io::Error)> {
+/// A client configuration that trusts the CAs in `file`, or the system's, and shows `identity`
+/// where it is asked for a certificate.
+pub(super) fn client(
+    file: Option<&Path>,
+    identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, (PathBuf, io::Error)> {
     let path = match file {
         Some(file) => file.to_owned(),
         None => SYSTEM.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
@@ -34,10 +40,33 @@ pub(super) fn client(file: Option<&Path>) -> Result<Arc<ClientConfig>, (PathBuf,
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| (path, io::Error::other(error)))?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        .map_err(|error| (path, io::Error::other(error)))?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { cert, key }) => {
+            let chain = certificates(cert).map_err(|error| (cert.clone(), error))?;
+            let secret = private_key(key).map_err(|error| (key.clone(), error))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| (cert.clone(), io::Error::other(error)))?
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_reader_iter(File::open(path)?).take(MAX_CERTIFICATES);
+    let chain = found.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    if chain.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it"));
+    }
+    Ok(chain)
+}
+
+fn private_key(path: &Path) -> io::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_reader(File::open(path)?).map_err(io::Error::other)
 }
 
 fn roots(path: &Path) -> io::Result<RootCertStore> {
@@ -61,10 +90,10 @@ mod tests {
     #[test]
     fn a_file_without_certificates_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let (path, error) = client(Some(file.path())).unwrap_err();
+        let (path, error) = client(Some(file.path()), None).unwrap_err();
         assert_eq!(path, file.path());
         assert_eq!(error.to_string(), "no usable CA certificate in it");
-        let (path, error) = client(Some(Path::new("/nonexistent/ca.pem"))).unwrap_err();
+        let (path, error) = client(Some(Path::new("/nonexistent/ca.pem")), None).unwrap_err();
         assert_eq!((path, error.kind()), ("/nonexistent/ca.pem".into(), io::ErrorKind::NotFound));
     }
 }

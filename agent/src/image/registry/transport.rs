@@ -12,17 +12,20 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::error::RegistryError;
+use super::proxy::Proxy;
 use super::url::{Origin, Url};
-use super::{Settings, Timeouts, tls};
+use super::{Identity, Settings, Timeouts, tls};
 
 /// Bytes of a response that are held before whoever reads takes them.
 const BUFFER: usize = 64 * 1024;
@@ -41,13 +44,17 @@ type Sender = SendRequest<Empty<Bytes>>;
 pub(super) struct Transport {
     settings: Settings,
     idle: BTreeMap<Origin, Sender>,
-    /// Trusted CAs, read once per file and only when needed.
-    tls: BTreeMap<Option<PathBuf>, Arc<ClientConfig>>,
+    /// Trusted CAs and our own certificates, read once per file and only when needed.
+    tls: BTreeMap<(Option<PathBuf>, Option<Identity>), Arc<ClientConfig>>,
 }
 
 impl Transport {
     pub(super) const fn new(settings: Settings) -> Self {
         Self { settings, idle: BTreeMap::new(), tls: BTreeMap::new() }
+    }
+
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(super) const fn timeouts(&self) -> &Timeouts {
@@ -90,8 +97,18 @@ impl Transport {
         let answer = self.settings.timeouts.answer;
         let mut request = Request::new(Empty::new());
         *request.method_mut() = method.clone();
-        *request.uri_mut() = url.path.parse().map_err(|_| protocol(host, "an impossible path"))?;
+        let proxy = self.settings.proxies.between(&url.origin);
+        // A proxy opens tunnels for TLS and reads everything else.
+        let proxy = proxy.filter(|_| !url.origin.tls);
+        let target = match proxy {
+            Some(_) => format!("http://{host}{}", url.path).parse(),
+            None => url.path.parse(),
+        };
+        *request.uri_mut() = target.map_err(|_| protocol(host, "an impossible path"))?;
         *request.headers_mut() = headers.clone();
+        if let Some(login) = proxy.and_then(Proxy::authorization) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
         let authority =
             HeaderValue::from_str(host).map_err(|_| protocol(host, "an impossible host name"))?;
         request.headers_mut().insert(HOST, authority);
@@ -106,32 +123,85 @@ impl Transport {
     }
 
     async fn connect(&mut self, origin: &Origin, host: &str) -> Result<Sender, RegistryError> {
-        let stream = self.dial(origin, host).await?;
-        let limit = self.settings.timeouts.connect;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER).max_headers(MAX_HEADERS);
-        let broken = |source| RegistryError::Http { host: host.to_owned(), source };
+        let proxy = self.settings.proxies.between(origin).cloned();
+        let stream = match &proxy {
+            Some(proxy) => self.dial(proxy.host(), proxy.port(), &proxy.to_string()).await?,
+            None => self.dial(&origin.host, origin.port, host).await?,
+        };
         if !origin.tls {
-            let (sender, connection) =
-                builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
-            tokio::spawn(connection);
-            return Ok(sender);
+            return handshake(stream, host).await;
         }
+        match &proxy {
+            Some(proxy) => {
+                let tunnel = self.tunnel(stream, proxy, origin, host).await?;
+                self.secure(TokioIo::new(tunnel), origin, host).await
+            }
+            None => self.secure(stream, origin, host).await,
+        }
+    }
+
+    /// Speaks TLS over a stream, and HTTP over that.
+    async fn secure<S>(
+        &mut self,
+        stream: S,
+        origin: &Origin,
+        host: &str,
+    ) -> Result<Sender, RegistryError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let connector = TlsConnector::from(self.trust(origin, host)?);
         let failed = |source| RegistryError::Tls { host: host.to_owned(), source };
         let name = ServerName::try_from(origin.host.clone())
             .map_err(|error| failed(io::Error::other(error)))?;
+        let limit = self.settings.timeouts.connect;
         let stream = within(host, limit, connector.connect(name, stream)).await?.map_err(failed)?;
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        tokio::spawn(connection);
-        Ok(sender)
+        handshake(stream, host).await
+    }
+
+    /// Asks a proxy for a connection to `origin` (RFC 9110, section 9.3.6).
+    async fn tunnel(
+        &self,
+        stream: TcpStream,
+        proxy: &Proxy,
+        origin: &Origin,
+        host: &str,
+    ) -> Result<Upgraded, RegistryError> {
+        let limit = self.settings.timeouts.connect;
+        let broken = |source| RegistryError::Http { host: proxy.to_string(), source };
+        let (mut sender, connection) =
+            builder().handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.method_mut() = Method::CONNECT;
+        // With its port, also where it is the scheme's own.
+        let name = if origin.host.contains(':') {
+            format!("[{}]", origin.host)
+        } else {
+            origin.host.clone()
+        };
+        let target = format!("{name}:{}", origin.port);
+        let impossible = |_| protocol(host, "an impossible host name");
+        *request.uri_mut() = target.parse().map_err(impossible)?;
+        let authority = HeaderValue::from_str(&target);
+        let authority = authority.map_err(|_| protocol(host, "an impossible host name"))?;
+        request.headers_mut().insert(HOST, authority);
+        if let Some(login) = proxy.authorization() {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
+        let response = within(host, limit, sender.send_request(request)).await?.map_err(broken)?;
+        if !response.status().is_success() {
+            let (host, proxy) = (host.to_owned(), proxy.to_string());
+            return Err(RegistryError::Proxy { host, proxy, status: response.status().as_u16() });
+        }
+        within(host, limit, hyper::upgrade::on(response)).await?.map_err(broken)
     }
 
     /// Opens a TCP connection to the first address that accepts one.
-    async fn dial(&self, origin: &Origin, host: &str) -> Result<TcpStream, RegistryError> {
+    async fn dial(&self, name: &str, port: u16, host: &str) -> Result<TcpStream, RegistryError> {
         let limit = self.settings.timeouts.connect;
         let resolve = |source| RegistryError::Resolve { host: host.to_owned(), source };
-        let lookup = tokio::net::lookup_host((origin.host.as_str(), origin.port));
+        let lookup = tokio::net::lookup_host((name, port));
         let addresses = match tokio::time::timeout(limit, lookup).await {
             Ok(found) => found.map_err(resolve)?,
             Err(_) => return Err(resolve(io::ErrorKind::TimedOut.into())),
@@ -148,16 +218,38 @@ impl Transport {
     }
 
     fn trust(&mut self, origin: &Origin, host: &str) -> Result<Arc<ClientConfig>, RegistryError> {
-        let file = self.settings.authority_file(origin).cloned();
-        if let Some(config) = self.tls.get(&file) {
+        let special = self.settings.host(origin);
+        let files =
+            special.map(|host| (host.ca.clone(), host.identity.clone())).unwrap_or_default();
+        if let Some(config) = self.tls.get(&files) {
             return Ok(config.clone());
         }
-        let config = tls::client(file.as_deref()).map_err(|(path, source)| {
-            RegistryError::Authorities { host: host.to_owned(), path, source }
+        let config = tls::client(files.0.as_deref(), files.1.as_ref());
+        let config = config.map_err(|(path, source)| RegistryError::Authorities {
+            host: host.to_owned(),
+            path,
+            source,
         })?;
-        self.tls.insert(file, config.clone());
+        self.tls.insert(files, config.clone());
         Ok(config)
     }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER).max_headers(MAX_HEADERS);
+    builder
+}
+
+/// Speaks HTTP over a stream.
+async fn handshake<S>(stream: S, host: &str) -> Result<Sender, RegistryError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |source| RegistryError::Http { host: host.to_owned(), source };
+    let (sender, connection) = builder().handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Waits for `future`, but not for ever.

@@ -5,6 +5,7 @@
 //! records/DIFF_ID      what that layer is; written last, removed first
 //! manifests/DIGEST     manifests and configurations, as the registry sent them
 //! names/KEY            what a reference stood for
+//! partial/DIGEST       packed layers that were cut off; the next pull goes on with them
 //! tmp/                 what is not finished; emptied whenever nobody works in it
 //! lock                 held by whoever writes
 //! ```
@@ -21,6 +22,7 @@ use super::reference::Reference;
 use super::{Image, ImageId};
 
 mod files;
+mod partial;
 mod record;
 mod sweep;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests;
 mod writer;
 
 pub use files::StoreError;
+pub use partial::{Partial, Resuming};
 pub use record::{LayerRecord, NameRecord};
 pub use writer::{Staging, Writer};
 
@@ -46,7 +49,7 @@ impl Store {
     /// that the next `ensure` fetches what is missing.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self { root: root.into() };
-        for dir in ["", "layers", "records", "manifests", "names", "tmp"] {
+        for dir in ["", "layers", "records", "manifests", "names", "partial", "tmp"] {
             let path = store.root.join(dir);
             fs::create_dir_all(&path).map_err(StoreError::at("create", &path))?;
         }
@@ -156,6 +159,14 @@ impl Store {
 
     fn layer_path(&self, directory: &str) -> PathBuf {
         self.root.join("layers").join(directory)
+    }
+
+    fn partials(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(digest.hex())
     }
 
     fn tmp(&self) -> PathBuf {

@@ -77,6 +77,7 @@ impl Writer {
         for name in files::names(&store.tmp())? {
             files::remove(&store.tmp().join(name))?;
         }
+        self.tidy_partials()?;
         let mut directories = Vec::new();
         for hex in files::names(&store.root.join("records"))? {
             let layer = match Digest::from_hex(&hex) {

@@ -33,6 +33,19 @@ fn only_the_latest_is_sent_and_nothing_while_offline() {
 }
 
 #[test]
+fn what_is_withdrawn_is_not_sent_again() {
+    let mut outbox = online();
+    outbox.owe(Class::Presence, "birth".into(), message("1"));
+    outbox.owe(Class::Status, "status".into(), message("1"));
+    assert_eq!(texts(&mut outbox), ["birth=1", "status=1"]);
+    outbox.lost();
+    outbox.withdraw("birth");
+    outbox.withdraw("unknown");
+    outbox.connected();
+    assert_eq!(texts(&mut outbox), ["status=1"]);
+}
+
+#[test]
 fn the_urgent_comes_first_and_a_busy_topic_starves_nobody() {
     let mut outbox = online();
     outbox.queue(Class::Event, "event".into(), message("e"));

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use super::*;
 use crate::image::error::{ImageError, Retry, chain};
 
+mod access;
+
 /// A request as it arrived: its first line and its headers, in lower case.
 #[derive(Debug, Clone, Default)]
 struct Request {
@@ -93,7 +95,7 @@ fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
 
 /// A client that speaks plain HTTP to these hosts and does not wait long.
 fn client(hosts: &[&Server]) -> Registry {
-    let host = |server: &&Server| Host { host: server.host(), plain_http: true, ca: None };
+    let host = |server: &&Server| Host { host: server.host(), plain_http: true, ..Host::default() };
     let short = Duration::from_secs(5);
     Registry::new(Settings {
         hosts: hosts.iter().map(host).collect(),
@@ -103,6 +105,7 @@ fn client(hosts: &[&Server]) -> Registry {
             idle: Duration::from_millis(300),
             pause: Duration::from_millis(1),
         },
+        ..Settings::default()
     })
     .unwrap()
 }
@@ -146,7 +149,7 @@ fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
         (&b"{}"[..], "application/json")
     );
     let mut blob = Vec::new();
-    client.blob(&reference, &descriptor(b"blob")).read_to_end(&mut blob).unwrap();
+    client.blob(&reference, &descriptor(b"blob"), 0).read_to_end(&mut blob).unwrap();
     assert_eq!(blob, b"blob");
     let asked: Vec<String> = tokens.seen().into_iter().map(|request| request.line).collect();
     assert_eq!(asked, ["GET /token?service=reg&scope=repository%3Aa%2Fb%3Apull HTTP/1.1"]);
@@ -188,8 +191,9 @@ fn answers_become_reasons_a_person_can_act_on() {
 fn unreachable_registries_are_told_apart() {
     let fail = |text: &str| {
         let reference: Reference = text.parse().unwrap();
-        let plain = Host { host: reference.registry().to_owned(), plain_http: true, ca: None };
-        let settings = Settings { hosts: vec![plain], timeouts: Timeouts::default() };
+        let host = reference.registry().to_owned();
+        let plain = Host { host, plain_http: true, ..Host::default() };
+        let settings = Settings { hosts: vec![plain], ..Settings::default() };
         let error = Registry::new(settings).unwrap().manifest(&reference, None).err().unwrap();
         error.for_image(&reference)
     };
@@ -204,7 +208,7 @@ fn unreachable_registries_are_told_apart() {
 #[test]
 fn plain_http_is_spoken_only_where_allowed() {
     let server = Server::new(|_| Vec::new());
-    let settings = Settings { hosts: Vec::new(), timeouts: Timeouts::default() };
+    let settings = Settings::default();
     let reference = reference(&server);
     let error = Registry::new(settings).unwrap().manifest(&reference, None).err().unwrap();
     assert!(matches!(error.for_image(&reference), ImageError::Tls { .. }));
@@ -269,7 +273,7 @@ fn a_download_goes_on_where_the_connection_broke() {
         let server = cutting(data.clone(), 100_000, ranges);
         let mut client = client(&[&server]);
         let mut read = Vec::new();
-        client.blob(&reference(&server), &descriptor(&data)).read_to_end(&mut read).unwrap();
+        client.blob(&reference(&server), &descriptor(&data), 0).read_to_end(&mut read).unwrap();
         assert!(read == data, "content differs, ranges: {ranges}");
         assert_eq!(server.seen().len(), 7);
         if ranges {
@@ -284,7 +288,7 @@ fn a_download_that_does_not_move_is_given_up() {
     let server = Server::new(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n".to_vec());
     let reference = reference(&server);
     let mut client = client(&[&server]);
-    let mut blob = client.blob(&reference, &descriptor(b"data"));
+    let mut blob = client.blob(&reference, &descriptor(b"data"), 0);
     let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
     let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
     assert!(error.for_image(&reference).is_unreachable());
@@ -297,7 +301,7 @@ fn blobs_of_another_length_are_refused_at_once() {
         let server = Server::new(move |_| answer("200 OK", &[], body));
         let reference = reference(&server);
         let mut client = client(&[&server]);
-        let mut blob = client.blob(&reference, &descriptor(b"expected"));
+        let mut blob = client.blob(&reference, &descriptor(b"expected"), 0);
         let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
         let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
         let error = error.for_image(&reference);

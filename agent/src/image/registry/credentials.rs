@@ -1,0 +1,318 @@
+//! Which name and password belong to an image: docker's files, read and matched as a kubelet does.
+//!
+//! A file is looked for in a list of places and the first that can be used counts. Its keys are
+//! registries, with or without a path; an image may match several of them, and then each is tried,
+//! the longest first. Source: `pkg/credentialprovider` of Kubernetes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+
+use super::glob;
+
+/// Largest file of credentials.
+const MAX_FILE: u64 = 256 * 1024;
+/// Most credentials tried for one image: registries lock accounts that are tried too often.
+const MAX_TRIED: usize = 8;
+/// The key under which docker keeps what belongs to Docker Hub.
+const DOCKER_HUB: &str = "index.docker.io";
+
+/// Docker writes padding, some tools do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A name and a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Credential {
+    user: String,
+    password: String,
+}
+
+impl Credential {
+    /// What HTTP's basic authentication shows (RFC 7617).
+    pub(super) fn basic(&self) -> HeaderValue {
+        let header = HeaderValue::from_str(&format!("Basic {}", self.encoded()));
+        let mut header = header.expect("base64 is a header value");
+        header.set_sensitive(true);
+        header
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The forms in which a server could send it back to us.
+    pub(super) fn secrets(&self) -> [String; 2] {
+        [self.encoded(), self.password.clone()]
+    }
+
+    fn encoded(&self) -> String {
+        BASE64.encode(format!("{}:{}", self.user, self.password))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// All credentials of this node, by what they are for.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    /// Normalised keys, `host[:port][/path]`.
+    entries: BTreeMap<String, Vec<Credential>>,
+    /// Files and entries that were passed over, for whoever wonders.
+    passed_over: Vec<String>,
+}
+
+/// The `config.json` of docker, as far as it matters here.
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    auth: String,
+}
+
+impl Keyring {
+    /// Reads the first of `files` that can be read. What is called `.dockercfg` has the older form.
+    pub(super) fn load(files: &[PathBuf]) -> Self {
+        let mut keyring = Self::default();
+        for path in files {
+            match read(path) {
+                None => {}
+                Some(Ok(entries)) => {
+                    keyring.add(path, entries);
+                    break;
+                }
+                Some(Err(problem)) => {
+                    keyring.passed_over.push(format!("{}: {problem}", path.display()));
+                }
+            }
+        }
+        keyring
+    }
+
+    fn add(&mut self, path: &Path, entries: BTreeMap<String, Entry>) {
+        for (key, entry) in entries {
+            match entry.credential() {
+                Some(credential) => {
+                    self.entries.entry(normalise(&key)).or_default().push(credential);
+                }
+                // Not what is in it: it may be half of a password.
+                None => self.passed_over.push(format!(
+                    "{}: the entry for {key:?} has neither `auth` nor `username` and `password`",
+                    path.display()
+                )),
+            }
+        }
+    }
+
+    /// Files and entries that could not be used.
+    pub(super) fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// The credentials for `registry/repository`, in the order in which they are to be tried.
+    pub(super) fn matching(&self, image: &str) -> Vec<Credential> {
+        let matches = |(key, _): &(&String, &Vec<Credential>)| key_matches(key, image);
+        let found: Vec<_> =
+            self.entries.iter().rev().filter(matches).flat_map(|(_, c)| c).collect();
+        let hub =
+            || image.starts_with("docker.io/").then(|| self.entries.get(DOCKER_HUB)).flatten();
+        let found = if found.is_empty() { hub().into_iter().flatten().collect() } else { found };
+        found.into_iter().take(MAX_TRIED).cloned().collect()
+    }
+}
+
+impl Entry {
+    /// `auth` counts where it is there.
+    fn credential(self) -> Option<Credential> {
+        if self.auth.is_empty() {
+            let (user, password) = (self.username, self.password);
+            return (!user.is_empty()).then_some(Credential { user, password });
+        }
+        let decoded = BASE64.decode(self.auth.trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        let (user, password) = text.split_once(':')?;
+        // Docker pads with zeros what it encrypted once.
+        let password = password.trim_end_matches('\0');
+        Some(Credential { user: user.to_owned(), password: password.to_owned() })
+    }
+}
+
+/// `None` if there is no such file.
+fn read(path: &Path) -> Option<Result<BTreeMap<String, Entry>, String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let mut text = String::new();
+    match file.take(MAX_FILE + 1).read_to_string(&mut text) {
+        Ok(length) if length as u64 > MAX_FILE => {
+            return Some(Err(format!("it has more than {MAX_FILE} bytes")));
+        }
+        Ok(_) => {}
+        Err(error) => return Some(Err(error.to_string())),
+    }
+    let bare = path.file_name().is_some_and(|name| name == ".dockercfg");
+    let entries = if bare {
+        serde_json::from_str(&text)
+    } else {
+        serde_json::from_str::<DockerConfig>(&text).map(|config| config.auths)
+    };
+    // The parser's own text may quote a password.
+    Some(entries.map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        format!("it is not what docker writes (line {line}, column {column})")
+    }))
+}
+
+/// `host[:port][/path]` of a key, which may be a URL.
+fn normalise(key: &str) -> String {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let versioned = path.starts_with("/v1/") || path.starts_with("/v2/");
+    let path = if versioned { path.get(3..).unwrap_or_default() } else { path };
+    let path = if path == "/" { "" } else { path };
+    format!("{host}{path}")
+}
+
+/// Whether a normalised key is for an image.
+fn key_matches(key: &str, image: &str) -> bool {
+    let split = |text: &str| {
+        let (authority, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        // The brackets of an address are no class of characters.
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.filter(|host| host.contains(':')).unwrap_or(host);
+        (host.to_ascii_lowercase(), port.map(str::to_owned), path.to_owned())
+    };
+    let (pattern, image) = (split(key), split(image));
+    let labels = |host: &str| host.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (wanted, given) = (labels(&pattern.0), labels(&image.0));
+    pattern.1 == image.1
+        && image.2.starts_with(&pattern.2)
+        && wanted.len() == given.len()
+        && wanted.iter().zip(&given).all(|(wanted, given)| glob::matches(wanted, given))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keyring(text: &str) -> Keyring {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        Keyring::load(&[directory.path().join("absent"), path])
+    }
+
+    fn users(keyring: &Keyring, image: &str) -> Vec<String> {
+        keyring.matching(image).into_iter().map(|one| one.user).collect()
+    }
+
+    #[test]
+    fn keys_match_as_a_kubelet_matches_them() {
+        let cases = [
+            ("r.example", "r.example/a/b", true),
+            ("https://r.example/v2/", "r.example/a", true),
+            ("http://r.example/v1/team", "r.example/team2/x", true),
+            ("r.example/team", "r.example/other", false),
+            ("r.example:5000", "r.example/a", false),
+            ("r.example", "r.example:5000/a", false),
+            ("R.Example:5000", "r.example:5000/a", true),
+            ("*.example", "r.example/a", true),
+            ("*.example", "a.r.example/a", false),
+            ("*.r.example", "r.example/a", false),
+            ("[qr]?.example", "rx.example/a", true),
+            ("[::1]:5000", "[::1]:5000/a", true),
+        ];
+        for (key, image, expected) in cases {
+            assert_eq!(key_matches(&normalise(key), image), expected, "{key} and {image}");
+        }
+    }
+
+    #[test]
+    fn all_that_match_are_tried_the_longest_key_first() {
+        let entry = |user: &str| format!("{{\"username\":\"{user}\",\"password\":\"p\"}}");
+        let keyring = keyring(&format!(
+            "{{\"auths\":{{\"r.example\":{},\"r.example/team\":{},\"*.example\":{}}}}}",
+            entry("host"),
+            entry("team"),
+            entry("any")
+        ));
+        assert_eq!(users(&keyring, "r.example/team/x"), ["team", "host", "any"]);
+        assert_eq!(users(&keyring, "r.example/x"), ["host", "any"]);
+        assert!(users(&keyring, "other.test/x").is_empty());
+    }
+
+    #[test]
+    fn docker_hub_has_a_key_of_its_own() {
+        let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNz"}}}"#;
+        let keyring = keyring(hub);
+        assert_eq!(users(&keyring, "docker.io/library/busybox"), ["user"]);
+        assert!(users(&keyring, "r.example/busybox").is_empty());
+    }
+
+    #[test]
+    fn auth_counts_more_than_a_name_and_may_lack_its_padding() {
+        for auth in ["YTpiOmM=", "YTpiOmM"] {
+            let text =
+                format!("{{\"auths\":{{\"r\":{{\"username\":\"x\",\"auth\":\"{auth}\"}}}}}}");
+            let credential = keyring(&text).matching("r/i").remove(0);
+            assert_eq!((credential.user.as_str(), credential.password.as_str()), ("a", "b:c"));
+            assert_eq!(credential.basic(), "Basic YTpiOmM=");
+            assert!(!format!("{credential:?} {:?}", credential.basic()).contains("b:c"));
+        }
+    }
+
+    #[test]
+    fn the_first_usable_file_counts_and_others_are_told_without_their_contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let broken = directory.path().join("config.json");
+        let older = directory.path().join(".dockercfg");
+        std::fs::write(&broken, r#"{"auths":{"r":{"password":["hunter2"]}}}"#).unwrap();
+        std::fs::write(&older, r#"{"r":{"auth":"YTpi"},"s":{"auth":"?hunter2"}}"#).unwrap();
+        let keyring = Keyring::load(&[broken.clone(), older]);
+        assert_eq!(users(&keyring, "r/i"), ["a"]);
+        let told = keyring.passed_over().join("\n");
+        assert_eq!(keyring.passed_over().len(), 2, "{told}");
+        assert!(told.contains(&broken.display().to_string()) && told.contains("line 1"), "{told}");
+        assert!(told.contains("\"s\"") && !told.contains("hunter2"), "{told}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_it_panic(text in ".{0,200}", key in ".{0,40}", image in ".{0,40}") {
+            let keyring = keyring(&text);
+            let _ = keyring.matching(&image);
+            let _ = key_matches(&normalise(&key), &image);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Names and passwords, mirrors, and a proxy in between.
+
+use super::*;
+
+/// A file of docker's with these entries of key, name and password.
+fn docker_config(entries: &[(&str, &str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.json");
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(key, user, password)| {
+            format!("\"{key}\":{{\"username\":\"{user}\",\"password\":\"{password}\"}}")
+        })
+        .collect();
+    std::fs::write(&path, format!("{{\"auths\":{{{}}}}}", entries.join(","))).unwrap();
+    (directory, path)
+}
+
+fn settings_of(hosts: &[&Server]) -> Settings {
+    client(hosts).client.transport().settings().clone()
+}
+
+const BASIC: &str = "www-authenticate: Basic realm=\"x\"";
+/// `good:secret`
+const GOOD: &str = "Basic Z29vZDpzZWNyZXQ=";
+
+#[test]
+fn each_matching_name_is_tried_until_one_opens_and_is_kept() {
+    let server = Server::new(|request| match request.header("authorization") {
+        Some(GOOD) => answer("200 OK", &[], b"{}"),
+        _ => answer("401 Unauthorized", &[BASIC], b""),
+    });
+    let host = server.host();
+    let longer = format!("{host}/a");
+    let (_directory, file) = docker_config(&[(&longer, "bad", "wrong"), (&host, "good", "secret")]);
+    let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
+    let mut client = Registry::new(settings).unwrap();
+    client.manifest(&reference(&server), None).unwrap();
+    client.manifest(&reference(&server), None).unwrap();
+    let shown: Vec<_> = server
+        .seen()
+        .iter()
+        .map(|request| request.header("authorization").map(str::to_owned))
+        .collect();
+    let bad = Some("Basic YmFkOndyb25n".to_owned());
+    assert_eq!(shown, [None, bad, Some(GOOD.to_owned()), Some(GOOD.to_owned())]);
+}
+
+#[test]
+fn a_token_server_is_shown_the_name_and_nobody_hears_the_password_back() {
+    let tokens = Server::new(|request| match request.header("authorization") {
+        Some(GOOD) => answer("200 OK", &[], br#"{"token":"t0ken"}"#),
+        _ => answer("401 Unauthorized", &[], b"no such user with the password secret"),
+    });
+    let realm = tokens.host();
+    let registry = Server::new(move |request| {
+        if request.header("authorization") == Some("Bearer t0ken") {
+            return answer("200 OK", &[], b"{}");
+        }
+        let challenge = format!("www-authenticate: Bearer realm=\"http://{realm}/token\"");
+        answer("401 Unauthorized", &[&challenge], b"")
+    });
+    let ask = |user: &str| {
+        let (_directory, file) = docker_config(&[(&registry.host(), user, "secret")]);
+        let settings =
+            Settings { credential_files: vec![file], ..settings_of(&[&registry, &tokens]) };
+        Registry::new(settings).unwrap().manifest(&reference(&registry), None)
+    };
+    assert!(ask("good").is_ok());
+    let asked = tokens.seen().remove(0).line;
+    assert_eq!(asked, "GET /token?scope=repository%3Aa%2Fb%3Apull&account=good HTTP/1.1");
+    let error = ask("evil").err().unwrap().for_image(&reference(&registry)).message();
+    assert!(error.contains("as \"evil\": no such user with the password [hidden]"), "{error}");
+}
+
+#[test]
+fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
+    let data = vec![7; 50_000];
+    let half = data.clone();
+    let broken = Server::new(move |request| {
+        if request.line.contains("/blobs/") {
+            // It begins well, and then is gone for good.
+            return match request.header("range") {
+                None => {
+                    let mut bytes = answer("200 OK", &[], &half);
+                    bytes.truncate(bytes.len() - 20_000);
+                    bytes
+                }
+                Some(_) => answer("410 Gone", &[], b""),
+            };
+        }
+        answer("200 OK", &[], b"{}")
+    });
+    let empty = Server::new(|_| answer("404 Not Found", &[], b""));
+    let whole = data.clone();
+    let registry = Server::new(move |request| {
+        let from: usize =
+            match request.header("range").and_then(|range| range.strip_prefix("bytes=")) {
+                Some(range) => range.trim_end_matches('-').parse().unwrap(),
+                None => 0,
+            };
+        let range = format!("content-range: bytes {from}-49999/50000");
+        answer("206 Partial Content", &[&range], &whole[from..])
+    });
+    let mut settings = settings_of(&[&registry, &broken, &empty]);
+    settings.hosts[0].mirrors = vec![empty.host(), broken.host()];
+    let mut client = Registry::new(settings).unwrap();
+    let reference = reference(&registry);
+    client.manifest(&reference, None).unwrap();
+    let mut read = Vec::new();
+    client.blob(&reference, &descriptor(&data), 0).read_to_end(&mut read).unwrap();
+    assert!(read == data);
+    let ns = format!("ns={}", registry.host().replace(':', "%3A"));
+    assert_eq!(broken.seen()[0].line, format!("GET /v2/a/b/manifests/1?{ns} HTTP/1.1"));
+    // Only what was missing, and nothing about mirrors.
+    let asked = registry.seen();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].header("range"), Some("bytes=30000-"));
+    assert!(!asked[0].line.contains("ns="));
+    let told = client.passed_over().join("\n");
+    assert!(told.contains(&format!("mirror {}: no such manifest", empty.host())), "{told}");
+    assert!(told.contains(&format!("mirror {}", broken.host())) && told.contains("410"), "{told}");
+}
+
+#[test]
+fn the_registrys_own_answer_counts_where_mirrors_fail() {
+    let mirror = Server::new(|_| answer("503 Service Unavailable", &[], b""));
+    let registry = Server::new(|_| answer("404 Not Found", &[], b""));
+    let mut settings = settings_of(&[&registry, &mirror]);
+    settings.hosts[0].mirrors = vec![mirror.host()];
+    let error = Registry::new(settings).unwrap().manifest(&reference(&registry), None);
+    assert!(matches!(error, Err(RegistryError::NotFound)));
+}
+
+/// Settings with a proxy at `proxy` that shows a name.
+fn through(proxy: &Server, hosts: Vec<Host>) -> Settings {
+    let proxy: Option<Proxy> = format!("http://good:secret@{}", proxy.host()).parse().ok();
+    let proxies = Proxies { https: proxy.clone(), http: proxy, except: Vec::new() };
+    Settings { hosts, proxies, ..settings_of(&[]) }
+}
+
+#[test]
+fn a_proxy_is_asked_for_plain_requests_and_for_tunnels() {
+    let proxy = Server::new(|request| {
+        if request.line.starts_with("CONNECT ") {
+            return answer("403 Forbidden", &[], b"");
+        }
+        answer("200 OK", &[], b"{}")
+    });
+    // No name server knows it: the proxy does.
+    let plain = Host { host: "r.invalid:5000".into(), plain_http: true, ..Host::default() };
+    let mut client = Registry::new(through(&proxy, vec![plain])).unwrap();
+    client.manifest(&"r.invalid:5000/a:1".parse().unwrap(), None).unwrap();
+    let secure: Reference = "s.invalid/a:1".parse().unwrap();
+    let error = client.manifest(&secure, None).err().unwrap().for_image(&secure);
+    let told = format!("proxy {} answered 403 when asked for s.invalid", proxy.host());
+    assert!(error.message().contains(&told), "{}", error.message());
+    assert!(error.is_unreachable());
+    let seen = proxy.seen();
+    assert_eq!(seen[0].line, "GET http://r.invalid:5000/v2/a/manifests/1 HTTP/1.1");
+    assert_eq!(seen[1].line, "CONNECT s.invalid:443 HTTP/1.1");
+    for request in &seen {
+        assert_eq!(request.header("proxy-authorization"), Some(GOOD), "{}", request.line);
+        assert_eq!(request.header("authorization"), None);
+    }
+}

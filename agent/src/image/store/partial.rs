@@ -1,0 +1,281 @@
+//! Layers that are on their way, packed as they come: what a pull need not fetch again after it
+//! was cut off, whether by the network, by a signal or by the power.
+//!
+//! The file is a convenience and nothing rests on it. What it holds is verified with the whole
+//! layer, and when writing it fails or room gets scarce it is given up and the pull goes on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{StoreError, Writer, files};
+use crate::image::digest::Digest;
+
+/// Smaller layers are fetched again as fast as they are found.
+const MIN_SIZE: u64 = 256 * 1024;
+/// Time between two syncs, and so what a power cut can cost. A layer that is here sooner never
+/// reaches the flash twice.
+const SYNC: Duration = Duration::from_secs(10);
+/// Bytes between two looks at the free space.
+const LOOK: u64 = 1024 * 1024;
+/// Room that must be left beside the reserve, for what is unpacked until the next look.
+const MARGIN: u64 = 16 * 1024 * 1024;
+/// How many are kept, the newest: pulls come one after the other, and few fail.
+const MAX_KEPT: usize = 8;
+/// How long they are.
+const MAX_AGE: Duration = Duration::from_hours(7 * 24);
+
+/// What there is of a packed layer.
+#[derive(Debug)]
+pub struct Partial {
+    path: PathBuf,
+    file: File,
+    /// Bytes that were there when it was opened.
+    kept: u64,
+    reserve: u64,
+    synced: Instant,
+    /// Bytes since the free space was looked at.
+    unseen: u64,
+}
+
+impl Writer {
+    /// What an earlier pull kept of a packed layer, or an empty place for it. `None` where keeping
+    /// it is not worth while, or not possible.
+    pub fn partial(&self, digest: &Digest, size: u64, reserve: u64) -> Option<Partial> {
+        if size < MIN_SIZE {
+            return None;
+        }
+        let path = self.store().partial_path(digest);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).ok()?;
+        let mut kept = file.metadata().ok()?.len();
+        if kept > size {
+            file.set_len(0).ok()?;
+            kept = 0;
+        }
+        Some(Partial { path, file, kept, reserve, synced: Instant::now(), unseen: 0 })
+    }
+
+    /// Removes all of them: they are the cheapest room to make.
+    pub(super) fn remove_partials(&self) -> Result<(), StoreError> {
+        let directory = self.store().partials();
+        files::names(&directory)?
+            .into_iter()
+            .try_for_each(|name| files::remove(&directory.join(name)))
+    }
+
+    /// Removes those that nobody came back for.
+    pub(super) fn tidy_partials(&self) -> Result<(), StoreError> {
+        let directory = self.store().partials();
+        let mut kept = Vec::new();
+        for name in files::names(&directory)? {
+            let path = directory.join(&name);
+            let meta = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file);
+            match (Digest::from_hex(&name), meta.and_then(|meta| meta.modified().ok())) {
+                (Ok(_), Some(modified)) => kept.push((modified, path)),
+                _ => files::remove(&path)?,
+            }
+        }
+        kept.sort();
+        let now = SystemTime::now();
+        let surplus = kept.len().saturating_sub(MAX_KEPT);
+        for (place, (modified, path)) in kept.into_iter().enumerate() {
+            // A clock that was set back makes nothing old.
+            let age = now.duration_since(modified).unwrap_or_default();
+            if place < surplus || age > MAX_AGE {
+                files::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partial {
+    /// Bytes that need not be fetched.
+    pub const fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Reads what was kept, from the start.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+
+    /// Adds what came. False if it cannot be kept any longer.
+    fn append(&mut self, data: &[u8]) -> bool {
+        self.unseen += data.len() as u64;
+        if self.unseen >= LOOK {
+            self.unseen = 0;
+            let stat = rustix::fs::fstatvfs(&self.file);
+            let free = stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+            if free < self.reserve.saturating_add(MARGIN) {
+                return false;
+            }
+        }
+        if self.file.write_all(data).is_err() {
+            return false;
+        }
+        if self.synced.elapsed() >= SYNC {
+            self.synced = Instant::now();
+            return self.file.sync_data().is_ok();
+        }
+        true
+    }
+
+    /// It is not needed, or of no use.
+    fn discard(&self) {
+        // What stays is found when the store is tidied.
+        let _ = files::remove(&self.path);
+    }
+}
+
+/// A packed layer: what was kept, then the rest from where it comes, which is kept as well.
+pub struct Resuming<'a> {
+    partial: Option<Partial>,
+    /// Bytes that are still to be read of what was kept.
+    known: u64,
+    rest: Box<dyn Read + 'a>,
+}
+
+impl<'a> Resuming<'a> {
+    /// `rest` must begin where what was kept ends.
+    pub fn new(partial: Option<Partial>, rest: Box<dyn Read + 'a>) -> Self {
+        let known = partial.as_ref().map_or(0, Partial::kept);
+        Self { partial, known, rest }
+    }
+
+    /// The layer is in the store, or what was kept is of no use.
+    pub fn discard(self) {
+        if let Some(partial) = self.partial {
+            partial.discard();
+        }
+    }
+
+    /// It will go on another time.
+    pub fn keep(self) {
+        if let Some(partial) = self.partial {
+            // Not to be lost with the power; if it fails, less is kept.
+            let _ = partial.file.sync_data();
+        }
+    }
+}
+
+impl Read for Resuming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(partial) = self.partial.as_mut().filter(|_| self.known > 0) {
+            let wanted = usize::try_from(self.known).unwrap_or(usize::MAX).min(buffer.len());
+            let count = partial.read(buffer.get_mut(..wanted).unwrap_or_default())?;
+            self.known -= count as u64;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let count = self.rest.read(buffer)?;
+        let data = buffer.get(..count).unwrap_or_default();
+        if self.partial.as_mut().is_some_and(|partial| !partial.append(data))
+            && let Some(partial) = self.partial.take()
+        {
+            partial.discard();
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::image::store::Store;
+
+    const SIZE: u64 = MIN_SIZE;
+
+    fn writer() -> (tempfile::TempDir, Writer) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let writer = Writer::lock(&store).unwrap();
+        (directory, writer)
+    }
+
+    fn layer() -> Vec<u8> {
+        (0..SIZE).map(|place| (place % 251) as u8).collect()
+    }
+
+    /// Reads up to `limit` bytes through a partial file, the rest beginning where it must.
+    fn read(writer: &Writer, digest: &Digest, limit: usize) -> (u64, Vec<u8>) {
+        let data = layer();
+        let partial = writer.partial(digest, SIZE, 0).unwrap();
+        let kept = partial.kept();
+        let rest = data[usize::try_from(kept).unwrap()..].to_vec();
+        let mut resuming = Resuming::new(Some(partial), Box::new(io::Cursor::new(rest)));
+        let mut read = Vec::new();
+        Read::by_ref(&mut resuming).take(limit as u64).read_to_end(&mut read).unwrap();
+        let end = if read.len() < data.len() { Resuming::keep } else { Resuming::discard };
+        end(resuming);
+        (kept, read)
+    }
+
+    #[test]
+    fn a_layer_goes_on_where_it_ended_and_leaves_nothing_when_it_is_whole() {
+        let (directory, writer) = writer();
+        let digest = Digest::of(b"layer");
+        assert_eq!(read(&writer, &digest, 100_000).0, 0);
+        let (kept, again) = read(&writer, &digest, 150_000);
+        assert_eq!(kept, 100_000);
+        assert!(again == layer()[..150_000]);
+        // Less than there is loses nothing.
+        assert_eq!(read(&writer, &digest, 10).0, 150_000);
+        let (kept, whole) = read(&writer, &digest, usize::MAX);
+        assert_eq!(kept, 150_000);
+        assert!(whole == layer());
+        assert_eq!(fs::read_dir(directory.path().join("partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn small_layers_and_full_disks_keep_nothing() {
+        let (directory, writer) = writer();
+        let digest = Digest::of(b"layer");
+        assert!(writer.partial(&digest, SIZE - 1, 0).is_none());
+        // As if the whole disk were reserve.
+        let partial = writer.partial(&digest, 4 * LOOK, u64::MAX).unwrap();
+        let size = usize::try_from(2 * LOOK).unwrap();
+        let mut resuming = Resuming::new(Some(partial), Box::new(io::Cursor::new(vec![1; size])));
+        let mut read = Vec::new();
+        assert_eq!(resuming.read_to_end(&mut read).unwrap(), size);
+        assert_eq!(fs::read_dir(directory.path().join("partial")).unwrap().count(), 0);
+        // Longer than the layer can be: not what it says it is.
+        fs::write(directory.path().join("partial").join(digest.hex()), layer()).unwrap();
+        let file = writer.partial(&digest, SIZE - 1, 0);
+        assert!(file.is_none());
+        fs::write(directory.path().join("partial").join(digest.hex()), vec![0; size]).unwrap();
+        assert_eq!(writer.partial(&digest, SIZE, 0).unwrap().kept(), 0);
+    }
+
+    #[test]
+    fn what_nobody_came_back_for_goes() {
+        let (directory, writer) = writer();
+        let partials = directory.path().join("partial");
+        let made = |name: &str, age: Duration| {
+            let file = File::create(partials.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let hex = |n: u8| Digest::of(&[n]).hex();
+        for n in 0..10 {
+            made(&hex(n), Duration::from_mins(n.into()));
+        }
+        made("rubbish", Duration::ZERO);
+        writer.tidy().unwrap();
+        let mut expected: Vec<_> = (0..8).map(hex).collect();
+        expected.sort();
+        assert_eq!(files::names(&partials).unwrap(), expected);
+        made(&hex(0), MAX_AGE + Duration::from_mins(1));
+        writer.tidy().unwrap();
+        assert!(!partials.join(hex(0)).exists() && partials.join(hex(1)).exists());
+        writer.remove(&BTreeSet::new(), &BTreeSet::new(), true).unwrap();
+        assert_eq!(files::names(&partials).unwrap(), Vec::<String>::new());
+    }
+}

@@ -47,9 +47,10 @@ impl Authority {
         self.directory.join("ca.pem")
     }
 
-    /// A certificate for a server on this machine, also as a virtual board sees it, or for a client called `name`.
+    /// A certificate for a server on this machine, also as a virtual board sees it, or for somebody
+    /// called `name`.
     pub fn issue(&self, name: &str) -> Result<Identity> {
-        let mut params = CertificateParams::new(vec!["localhost".into()])?;
+        let mut params = CertificateParams::new(vec!["localhost".into(), name.to_owned()])?;
         for address in [Ipv4Addr::LOCALHOST, board::HOST] {
             params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(address)));
         }

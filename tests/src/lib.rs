@@ -20,7 +20,9 @@
 //! | [`observer`] | what an MQTT client sees of a fleet |
 //! | [`https`] | a server in a pod's network |
 //! | [`image`] | container images, good and hostile |
-//! | [`registry`] | a real docker-registry |
+//! | [`registry`] | a real docker-registry, open or guarded |
+//! | [`token_server`] | who gives tokens for a guarded registry |
+//! | [`link`] | a bad line to a registry |
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
 //! | [`board`] | virtual boards: whole machines with a kernel of their own |
 //! | [`elf`] | what an ELF file says of itself |
@@ -40,6 +42,7 @@ pub mod elf;
 pub mod host;
 pub mod https;
 pub mod image;
+pub mod link;
 pub mod manifest;
 pub mod node;
 pub mod observer;
@@ -48,6 +51,7 @@ pub mod port;
 pub mod process;
 pub mod raw;
 pub mod registry;
+pub mod token_server;
 pub mod verify;
 pub mod wait;
 pub mod workload;

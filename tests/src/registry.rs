@@ -1,4 +1,4 @@
-//! A real docker-registry, filled by what tests push.
+//! A real docker-registry, filled by what tests push, open or guarded.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,11 +7,66 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::certificates::{Authority, Identity};
 use crate::image::Image;
 use crate::port;
 use crate::process::{Process, command};
+use crate::token_server::{self, TokenServer};
 
-/// A registry on the loopback interface, plain HTTP, without authentication.
+/// The name that a guarded registry knows, and its password.
+pub const LOGIN: (&str, &str) = ("good", "s3cret-w0rd");
+
+/// The password as `htpasswd -B -C 5` writes it: docker-registry reads bcrypt alone.
+const HTPASSWD: &str = "good:$2y$05$6ZFaUsNkddIRDJ.PApROVezMZ64gKH2InTaXrYNZDJkSxXdRRywoa";
+
+/// What a guarded registry asks for.
+#[derive(Debug)]
+pub enum Guard<'a> {
+    /// Name and password.
+    Password,
+    /// A token from this server.
+    Token(&'a TokenServer),
+    /// A certificate of its clients by this authority, which signed its own as well.
+    Certificate(&'a Authority),
+    /// Nothing, but it speaks TLS with a certificate of this authority.
+    Tls(&'a Authority),
+}
+
+impl Guard<'_> {
+    /// Its part of the registry's configuration; files go to `directory`.
+    fn configuration(&self, directory: &Path) -> Result<String> {
+        match self {
+            Self::Password => {
+                let file = directory.join("htpasswd");
+                fs::write(&file, HTPASSWD)?;
+                Ok(format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", file.display()))
+            }
+            Self::Token(server) => Ok(format!(
+                "auth:\n  token:\n    realm: http://{}/token\n    service: {}\n    issuer: {}\n    \
+                 rootcertbundle: {}\n",
+                server.host(),
+                token_server::SERVICE,
+                token_server::ISSUER,
+                server.authority().display()
+            )),
+            Self::Tls(authority) | Self::Certificate(authority) => {
+                let Identity { certificate, key } = authority.issue("registry.test")?;
+                let mut text = format!(
+                    "  tls:\n    certificate: {}\n    key: {}\n",
+                    certificate.display(),
+                    key.display()
+                );
+                if matches!(self, Self::Certificate(_)) {
+                    text +=
+                        &format!("    clientcas:\n      - {}\n", authority.certificate().display());
+                }
+                Ok(text)
+            }
+        }
+    }
+}
+
+/// A registry on the loopback interface. What is started first is open and speaks plain HTTP.
 #[derive(Debug)]
 pub struct Registry {
     address: SocketAddr,
@@ -22,14 +77,23 @@ pub struct Registry {
 impl Registry {
     /// Starts one that keeps its files in `directory`.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::serve(directory, directory.join("storage"), "")
+    }
+
+    /// Another one that serves what is pushed to this one, to those who show what `guard` asks for.
+    pub fn guarded(&self, directory: &Path, guard: &Guard<'_>) -> Result<Self> {
+        fs::create_dir_all(directory)?;
+        Self::serve(directory, self.storage.clone(), &guard.configuration(directory)?)
+    }
+
+    fn serve(directory: &Path, storage: PathBuf, guard: &str) -> Result<Self> {
         let address = port::free()?;
-        let storage = directory.join("storage");
         fs::create_dir_all(&storage)?;
         let configuration = directory.join("registry.yml");
         fs::write(
             &configuration,
             format!(
-                "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+                "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{guard}",
                 storage.display()
             ),
         )?;

@@ -52,6 +52,18 @@ impl Bench {
         Ok(())
     }
 
+    /// Restarts with other settings.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut PullerConfig)) -> Result<()> {
+        change(&mut self.config);
+        self.restart()
+    }
+
+    /// Lets the node speak plain HTTP to one more host.
+    pub(crate) fn allow_plain(&mut self, host: String) -> Result<()> {
+        let host = Host { host, plain_http: true, ..Host::default() };
+        self.configure(|config| config.registries.hosts.push(host))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -1,9 +1,11 @@
 //! Images: pulled from a real registry and imported from archives by the real `mote-agent pull`,
 //! seen through the port that the agent itself uses.
 
+mod access;
 mod bench;
 mod hostile;
 mod import;
+mod link;
 mod process;
 mod pull;
 mod room;

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::bench::{Bench, request};
 
 /// Bytes that hardly pack.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -23,7 +23,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// The pull processes of this thread.
-fn pulls() -> Result<Vec<Pid>> {
+pub(crate) fn pulls() -> Result<Vec<Pid>> {
     let children = fs::read_to_string("/proc/thread-self/children")?;
     let mut pulls = Vec::new();
     for pid in children.split_whitespace() {

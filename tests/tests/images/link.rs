@@ -1,0 +1,135 @@
+//! Over bad lines: cut off at random, slow, and interrupted by the end of everything.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mote_agent::image::{Images, PullPolicy, Source};
+use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::link::{Link, Manner};
+use rustix::process::{Signal, kill_process};
+
+use crate::bench::{Bench, request};
+use crate::process::{noise, pulls};
+
+/// What is on the line besides blobs: heads, manifests.
+const AROUND: u64 = 64 * 1024;
+
+/// An image of a few layers that hardly pack, and its packed size.
+fn image() -> Result<(Image, u64)> {
+    let mut builder = Builder::default();
+    for (name, size) in [("one", 3_000_000), ("two", 5_000_000), ("three", 400_000)] {
+        builder = builder.layer(Layer::default().file(name, 0o644, &noise(size)));
+    }
+    let image = builder.build()?;
+    let size = image.blobs().map(|blob| blob.bytes.len() as u64).sum();
+    Ok((image, size))
+}
+
+/// Pulls it and compares; hardly a byte may come twice.
+fn check(bench: &Bench, link: &Link, reference: &str, size: u64) -> Result<()> {
+    compare(bench, reference)?;
+    let brought = link.brought();
+    println!("{brought} bytes over the line in {} connections for {size}", link.connections());
+    ensure!(brought < size + size / 10 + AROUND, "{brought} bytes for {size}");
+    Ok(())
+}
+
+fn compare(bench: &Bench, reference: &str) -> Result<()> {
+    let ensured = bench.ensure(reference, PullPolicy::IfNotPresent)?;
+    ensure!(matches!(ensured.source, Source::Pulled { .. }), "{ensured:?}");
+    for (name, size) in [("one", 3_000_000), ("two", 5_000_000), ("three", 400_000)] {
+        ensure!(bench.read(&ensured, name)? == noise(size), "{name} is another");
+    }
+    bench.holds_nothing_unfinished()?;
+    assert_eq!(bench.stored("partial")?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_line_that_cuts_connections_costs_little_more_than_the_bytes() -> Result<()> {
+    for seed in 0..4 {
+        let mut bench = Bench::new()?;
+        let (image, size) = image()?;
+        bench.registry.push(&image, "a", "1")?;
+        let link = Link::to(&bench.registry.host(), Manner::Cuts { below: 700_000, seed })?;
+        bench.allow_plain(link.host())?;
+        bench.configure(|config| {
+            config.registries.timeouts.pause = Duration::from_millis(20);
+        })?;
+        check(&bench, &link, &format!("{}/a:1", link.host()), size)?;
+        ensure!(link.connections() > 10, "{} connections", link.connections());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_slow_line_is_slow_and_nothing_else() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (image, size) = image()?;
+    bench.registry.push(&image, "a", "1")?;
+    let link = Link::to(&bench.registry.host(), Manner::Slow(4_000_000))?;
+    bench.allow_plain(link.host())?;
+    bench.configure(|config| {
+        // Shorter than the download, longer than any pause in it.
+        config.registries.timeouts.idle = Duration::from_millis(500);
+        config.patience = Duration::from_secs(1);
+    })?;
+    check(&bench, &link, &format!("{}/a:1", link.host()), size)
+}
+
+#[test]
+fn a_bound_on_downloads_is_kept() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let layer = Layer::default().file("one", 0o644, &noise(1_500_000));
+    let reference = bench.registry.push(&Builder::default().layer(layer).build()?, "a", "1")?;
+    bench.configure(|config| config.registries.bytes_per_second = 1_000_000.try_into().ok())?;
+    let ensured = bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    let Source::Pulled { duration, .. } = ensured.source else { panic!("{ensured:?}") };
+    // A quarter of a second may come at once.
+    ensure!(duration >= Duration::from_millis(1_250), "{duration:?}");
+    ensure!(duration < Duration::from_secs(20), "{duration:?}");
+    Ok(())
+}
+
+#[test]
+fn a_download_goes_on_after_pull_and_agent_were_killed_and_restarted() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (image, size) = image()?;
+    bench.registry.push(&image, "a", "1")?;
+    // Slow enough to be stopped in the middle.
+    let link = Link::to(&bench.registry.host(), Manner::Slow(8_000_000))?;
+    bench.allow_plain(link.host())?;
+    let reference = format!("{}/a:1", link.host());
+    for share in [1, 2, 3] {
+        let asked = request(&reference, PullPolicy::IfNotPresent);
+        let error = bench.block(async {
+            let killer = async {
+                while link.brought() < size * share / 4 {
+                    tokio::task::yield_now().await;
+                }
+                let pull = *pulls()?.first().context("a pull runs")?;
+                kill_process(pull, Signal::KILL).context("kill")
+            };
+            let (result, killed) = tokio::join!(bench.puller.ensure(&asked), killer);
+            killed?;
+            result.err().context("it must fail")
+        })?;
+        ensure!(error.message().contains("signal: 9"), "{}", error.message());
+        bench.restart()?;
+    }
+    check(&bench, &link, &reference, size)
+}
+
+#[test]
+fn what_was_kept_and_spoiled_is_fetched_again() -> Result<()> {
+    let bench = Bench::new()?;
+    let (image, _) = image()?;
+    let reference = bench.registry.push(&image, "a", "1")?;
+    // As a power cut leaves it: the length is right, the bytes are not.
+    for place in 0..2 {
+        let name = image.layer_digest(place).trim_start_matches("sha256:");
+        let partial = bench.path().join("store/partial").join(name);
+        std::fs::write(partial, vec![0; 100_000])?;
+    }
+    compare(&bench, &reference)
+}

@@ -1,5 +1,6 @@
 //! A real docker-registry, filled by what tests push, open or guarded.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -57,8 +58,8 @@ impl Guard<'_> {
                     key.display()
                 );
                 if matches!(self, Self::Certificate(_)) {
-                    text +=
-                        &format!("    clientcas:\n      - {}\n", authority.certificate().display());
+                    let certificate = authority.certificate();
+                    writeln!(text, "    clientcas:\n      - {}", certificate.display())?;
                 }
                 Ok(text)
             }

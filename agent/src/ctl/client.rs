@@ -18,7 +18,7 @@ mote-agent ctl: what this node knows, without a network
 
 Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl describe pod [NAMESPACE/]NAME
-       mote-agent ctl images [ls | pull IMAGE | import PATH | rm IMAGE... | prune]
+       mote-agent ctl images [ls | pull IMAGE | import PATH | verify | rm IMAGE... | prune]
        mote-agent ctl events
        mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
                       [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
@@ -26,6 +26,7 @@ Usage: mote-agent ctl pods [-o wide]
 
 `images pull` and `images import` bring images before a pod asks for them; `images prune` removes
 those that no pod needs and the configuration does not pin. `images rm` takes names and ids.
+`images verify` reads all of them; what is damaged is fetched again when it is needed.
 
 Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
 a pod (default: default). Exit codes: 0 answered, 1 no such pod or no answer, 64 command line.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImageFacts;
 use super::describe::size;
-use crate::image::{Ensured, Imported, Source, Swept};
+use crate::image::{Ensured, Imported, Source, Swept, Verified};
 
 /// Names in one command.
 const MAX_NAMES: usize = 64;
@@ -17,6 +17,7 @@ pub(super) enum Order {
     Pull(String),
     /// An absolute path, on this machine.
     Import(String),
+    Verify,
     Remove(Vec<String>),
     Prune,
 }
@@ -26,6 +27,7 @@ pub(super) enum Order {
 pub(super) enum Done {
     Pulled { id: String, bytes: Option<u64> },
     Imported { names: Vec<String>, skipped: Vec<String> },
+    Verified { layers: u64, damaged: Vec<String> },
     Removed { images: Vec<ImageFacts>, names: Vec<String>, freed: u64 },
 }
 
@@ -49,6 +51,7 @@ pub(super) fn parse(words: &[&str]) -> Result<Option<Order>, String> {
         ["rm" | "remove", names @ ..] => {
             Ok(Some(Order::Remove(names.iter().map(|name| (*name).to_owned()).collect())))
         }
+        ["verify"] => Ok(Some(Order::Verify)),
         ["prune"] => Ok(Some(Order::Prune)),
         _ => Err(format!("`images {}` is no command", words.join(" "))),
     }
@@ -71,6 +74,13 @@ pub(super) fn show(done: &Done) -> (String, String) {
             for why in skipped {
                 let _ = writeln!(complaint, "not imported: {why}");
             }
+        }
+        Done::Verified { layers, damaged } => {
+            for what in damaged {
+                let _ = writeln!(complaint, "damaged, to be fetched again: {what}");
+            }
+            let sound = layers.saturating_sub(damaged.len() as u64);
+            let _ = writeln!(text, "{sound} of {layers} layers are as they were unpacked");
         }
         Done::Removed { images, names, freed } => {
             for name in names.iter().chain(images.iter().flat_map(|image| &image.names)) {
@@ -105,6 +115,12 @@ impl From<Imported> for Done {
     }
 }
 
+impl From<Verified> for Done {
+    fn from(Verified { layers, damaged }: Verified) -> Self {
+        Self::Verified { layers, damaged }
+    }
+}
+
 impl From<Swept> for Done {
     fn from(swept: Swept) -> Self {
         let images = swept.images.into_iter().map(ImageFacts::from).collect();
@@ -123,6 +139,7 @@ mod tests {
         assert_eq!(parse(&["pull", "a:1"]), Ok(Some(Order::Pull("a:1".into()))));
         assert_eq!(parse(&["rm", "a", "b"]), Ok(Some(Order::Remove(vec!["a".into(), "b".into()]))));
         assert_eq!(parse(&["prune"]), Ok(Some(Order::Prune)));
+        assert_eq!(parse(&["verify"]), Ok(Some(Order::Verify)));
         let import = parse(&["import", "x.tar"]);
         assert!(matches!(import, Ok(Some(Order::Import(path))) if path.starts_with('/')));
         let refused = |words: &[&str]| parse(words).expect_err("refused");
@@ -140,6 +157,9 @@ mod tests {
         let text = "Untagged: r/b:2\nUntagged: r/a:1\nDeleted: sha256:00\n\
                     Total reclaimed space: 1.5MB\n";
         assert_eq!(show(&removed), (text.to_owned(), String::new()));
+        let verified = Done::Verified { layers: 3, damaged: vec!["layer x".into()] };
+        let text = "2 of 3 layers are as they were unpacked\n".to_owned();
+        assert_eq!(show(&verified), (text, "damaged, to be fetched again: layer x\n".to_owned()));
         let imported = Done::Imported { names: vec!["r/a:1".into()], skipped: vec!["bad".into()] };
         let (text, complaint) = show(&imported);
         assert_eq!((&text[..], &complaint[..]), ("Imported r/a:1\n", "not imported: bad\n"));

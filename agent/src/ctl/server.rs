@@ -202,6 +202,10 @@ async fn carry_out(
             let request = |answer| LocalRequest::Order(ImageOrder::Import { path, answer });
             ask(requests, request).await.map(|came| came.map(Done::from).map_err(message))
         }
+        Order::Verify => {
+            let request = |answer| LocalRequest::Order(ImageOrder::Verify { answer });
+            ask(requests, request).await.map(|found| found.map(Done::from).map_err(message))
+        }
         Order::Remove(names) => {
             let request = |answer| LocalRequest::Order(ImageOrder::Remove { names, answer });
             ask(requests, request).await.map(|gone| gone.map(Done::from).map_err(message))

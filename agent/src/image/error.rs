@@ -85,6 +85,15 @@ pub enum ImageError {
         /// As the pod spec writes it.
         reference: String,
     },
+    /// The copy that is here has lost something, and no other can be had.
+    #[error("image {reference} on this node is damaged")]
+    Damaged {
+        /// As the pod spec writes it.
+        reference: String,
+        /// What is damaged, and why it cannot be fetched again.
+        #[source]
+        cause: Cause,
+    },
     /// The store has no complete image with this id.
     #[error("image {id} is not in this node's store")]
     NotPresent {
@@ -262,6 +271,7 @@ impl ImageError {
             | Self::Unreachable { .. }
             | Self::Tls { .. }
             | Self::NotPresent { .. }
+            | Self::Damaged { .. }
             // A proxy or a cable may have changed the bytes; the next try gets others.
             | Self::DigestMismatch { .. }
             | Self::Process { .. } => Retry::Soon,

@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::digest::{Digest, Mismatch, Verifying};
 use super::manifest::Descriptor;
 use super::store::{LayerRecord, Staging, StoreError, Writer};
-use super::unpack::{Bounded, Limits, UnpackError, Unpacked, unpack};
+use super::unpack::{Bounded, Limits, Sums, UnpackError, Unpacked, unpack};
 use super::zstd::Zstd;
 
 /// How much is read and inflated at a time.
@@ -79,7 +79,9 @@ pub fn fetch(
     let staging = writer.stage()?;
     // One byte more than promised is enough to know.
     let mut packed = Verifying::new(blob.take(descriptor.size.saturating_add(1)));
-    let result = unpack_verified(&mut packed, descriptor.size, diff_id, limits, &staging);
+    let mut sums = Sums::default();
+    let result =
+        unpack_verified(&mut packed, descriptor.size, diff_id, limits, &staging, &mut sums);
     match result {
         Err(error @ (LayerError::Read(_) | LayerError::Store(_))) => return Err(error),
         Err(LayerError::Unpack(error)) if !error.is_corruption() => {
@@ -104,6 +106,7 @@ pub fn fetch(
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
         },
+        &sums,
     )?)
 }
 
@@ -113,11 +116,12 @@ fn unpack_verified(
     diff_id: Digest,
     limits: &Limits,
     staging: &Staging,
+    sums: &mut Sums,
 ) -> Result<Unpacked, LayerError> {
     let decoder = decode(packed)?;
     let mut plain = Verifying::new(Bounded::new(decoder, limits, size));
     let (unpacked, _) =
-        unpack(&mut plain, staging.directory()?, limits).map_err(LayerError::Unpack)?;
+        unpack(&mut plain, staging.directory()?, limits, sums).map_err(LayerError::Unpack)?;
     // Builders pad archives, and the padding belongs to the digest.
     io::copy(&mut plain, &mut io::sink()).map_err(|e| LayerError::Unpack(UnpackError::Read(e)))?;
     plain.verify(diff_id).map_err(LayerError::Content)?;

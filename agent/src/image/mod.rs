@@ -56,6 +56,10 @@ pub trait Images {
     /// directory.
     fn import(&self, path: &Path) -> impl Future<Output = Result<Imported, ImageError>>;
 
+    /// Compares every layer with what was unpacked once. What is damaged is fetched again when it
+    /// is needed.
+    fn verify(&self) -> impl Future<Output = Result<Verified, ImageError>>;
+
     /// Removes images that nobody needs. To be waited for to its end.
     fn sweep(&self, sweep: Sweep) -> impl Future<Output = Result<Swept, ImageError>>;
 }
@@ -67,6 +71,15 @@ pub struct Imported {
     pub images: Vec<(ImageId, Option<String>)>,
     /// What could not be imported from a directory that also held other things.
     pub skipped: Vec<ImageError>,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Layers that were compared.
+    pub layers: u64,
+    /// Those that are damaged, each with its images and its first damage, for a person.
+    pub damaged: Vec<String>,
 }
 
 /// Images that are to go.

@@ -13,7 +13,7 @@ use super::{Steward, World};
 use crate::image::reference::Reference;
 use crate::image::{
     Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, PullPolicy, Sweep, Swept,
-    What,
+    Verified, What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};
@@ -36,6 +36,11 @@ pub enum ImageOrder {
         path: PathBuf,
         /// What came.
         answer: oneshot::Sender<Result<Imported, ImageError>>,
+    },
+    /// Compare everything with what was unpacked.
+    Verify {
+        /// What is damaged.
+        answer: oneshot::Sender<Result<Verified, ImageError>>,
     },
     /// Remove these, by name or id.
     Remove {
@@ -75,6 +80,14 @@ impl<W: World> Steward<W> {
                     tokio::select! {
                         () = answer.closed() => {}
                         result = edges.images.import(&path) => drop(answer.send(result)),
+                    }
+                });
+            }
+            ImageOrder::Verify { mut answer } => {
+                spawn_local(async move {
+                    tokio::select! {
+                        () = answer.closed() => {}
+                        result = edges.images.verify() => drop(answer.send(result)),
                     }
                 });
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use mote_agent::image::{
     Digest, Ensured, Image, ImageConfig, ImageError, ImageId, ImageRequest, ImageSummary, Images,
-    Imported, Source, Sweep, Swept,
+    Imported, Source, Sweep, Swept, Verified,
 };
 use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
@@ -85,6 +85,10 @@ impl Images for SimImages {
 
     async fn import(&self, _: &Path) -> Result<Imported, ImageError> {
         Ok(Imported::default())
+    }
+
+    async fn verify(&self) -> Result<Verified, ImageError> {
+        Ok(Verified::default())
     }
 
     async fn sweep(&self, _: Sweep) -> Result<Swept, ImageError> {

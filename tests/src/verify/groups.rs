@@ -132,7 +132,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "images from a real registry and from archives, honest and hostile",
         part: END_TO_END,
         root: true,
-        needs: &[Need::REGISTRY, Need::BUSYBOX],
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX, Need::STRACE],
         checks: &[],
         threads: None,
         ignored: false,

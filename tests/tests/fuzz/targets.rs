@@ -9,7 +9,7 @@ use mote_agent::config::Config;
 use mote_agent::image::manifest::{Configuration, Document, Index, Manifest};
 use mote_agent::image::platform::Platform;
 use mote_agent::image::reference::Reference;
-use mote_agent::image::unpack::{Limits, unpack};
+use mote_agent::image::unpack::{Limits, Sums, unpack};
 use mote_pause::wire::{Reply, Request};
 use mote_protocol::command::{Answer, Command, Reply as CommandReply};
 use mote_protocol::event::Event;
@@ -219,7 +219,7 @@ fn layers() {
         let root = place.path().join("root");
         fs::create_dir(&root).expect("created");
         let opened: OwnedFd = File::open(&root).expect("opened").into();
-        if let Ok((unpacked, _)) = unpack(bytes, opened, &limits) {
+        if let Ok((unpacked, _)) = unpack(bytes, opened, &limits, &mut Sums::default()) {
             assert!(unpacked.bytes <= limits.bytes);
         }
         fs::remove_dir_all(&root).expect("removed");

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use mote_agent::image::pull::frame::{Job, Request};
 use mote_agent::image::registry::{Host, Settings};
 use mote_agent::image::{
     Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, Puller, PullerConfig,
@@ -56,6 +57,18 @@ impl Bench {
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut PullerConfig)) -> Result<()> {
         change(&mut self.config);
         self.restart()
+    }
+
+    /// What the agent would tell a pull of `reference` into `store`.
+    pub(crate) fn order(&self, store: &Path, reference: &str) -> Request {
+        Request {
+            parent: std::process::id(),
+            store: store.to_owned(),
+            cgroup: None,
+            reserve: self.config.reserve,
+            registries: self.config.registries.clone(),
+            job: Job::Pull(reference.to_owned()),
+        }
     }
 
     /// Lets the node speak plain HTTP to one more host.

@@ -3,8 +3,10 @@
 
 mod access;
 mod bench;
+mod damage;
 mod hostile;
 mod import;
+mod kill;
 mod link;
 mod process;
 mod pull;

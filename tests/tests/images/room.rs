@@ -53,6 +53,8 @@ fn images_come_and_go_by_command_and_what_is_in_use_stays() -> Result<()> {
     ensure!(removed.contains(&format!("Untagged: {reference}")), "{removed}");
     ensure!(!node.ctl(&["images", "ls"])?.contains("tools/x"), "it is gone");
 
+    let sound = node.ctl(&["images", "verify"])?;
+    assert_eq!(sound, "2 of 2 layers are as they were unpacked\n");
     let nothing = node.ctl(&["images", "prune"])?;
     assert_eq!(nothing, "Total reclaimed space: 0B\n");
     world.operator.run(&["delete", "pod", "web", "--node", "n1"])?.succeeded()?;

@@ -43,6 +43,8 @@ pub enum Job {
     Pull(String),
     /// From a layout, an archive, or a directory with several of them.
     Import(PathBuf),
+    /// None: every byte of every layer is compared with what was unpacked once.
+    Verify,
 }
 
 /// What a pull process says.
@@ -55,6 +57,10 @@ pub enum Report {
     Image(Outcome),
     /// One archive of several cannot be imported. An import goes on.
     Skipped(ImageError),
+    /// A layer is damaged, for a person. It is as good as gone. The comparison goes on.
+    Damaged(String),
+    /// This many layers were compared.
+    Compared(u64),
     /// A mirror or a file of credentials was passed over. The pull goes on.
     PassedOver(String),
     /// It did what it could.

@@ -22,6 +22,7 @@ use super::unpack::Limits;
 
 mod confine;
 pub mod frame;
+mod verify;
 
 use frame::{Job, Outcome, Report, Request};
 
@@ -104,6 +105,7 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
             pulled
         }
         Job::Import(path) => worker.import(path),
+        Job::Verify => worker.verify(),
     }
 }
 

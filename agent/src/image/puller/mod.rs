@@ -24,13 +24,15 @@ use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
 use super::{
     Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, Source,
-    Sweep, Swept,
+    Sweep, Swept, Verified,
 };
 
 mod child;
+mod health;
 mod sweep;
 
 use child::Child;
+use health::Health;
 use sweep::UseOf;
 
 /// What the agent tells its pulls.
@@ -85,6 +87,8 @@ pub struct Puller {
     flights: Mutex<BTreeMap<String, Weak<Flight>>>,
     /// Which images are needed, and which are about to go.
     uses: Arc<Mutex<UseOf>>,
+    /// Which layers were looked at, and what was found.
+    health: Health,
     /// What lay in the drop directory when it was last looked at.
     seen: tokio::sync::Mutex<BTreeMap<PathBuf, Version>>,
 }
@@ -121,6 +125,7 @@ impl Puller {
             turn: Arc::new(Semaphore::new(1)),
             flights: Mutex::new(BTreeMap::new()),
             uses: Arc::default(),
+            health: Health::default(),
             seen: tokio::sync::Mutex::new(BTreeMap::new()),
         })
     }
@@ -166,6 +171,22 @@ impl Puller {
         let mut uses = self.uses();
         let found = self.store.find(reference).map_err(|error| store_error(&error))?;
         Ok(found.filter(|record| uses.touch(record.manifest)))
+    }
+
+    /// The same, if all its layers are well; else what is wrong with them.
+    async fn find_sound(
+        &self,
+        reference: &Reference,
+        damage: &mut Option<Cause>,
+    ) -> Result<Option<NameRecord>, ImageError> {
+        let Some(found) = self.find(reference)? else { return Ok(None) };
+        match self.damage(&found.manifest).await? {
+            None => Ok(Some(found)),
+            Some(what) => {
+                *damage = Some(what);
+                Ok(None)
+            }
+        }
     }
 
     /// Joins the pull of `reference`, or begins one.
@@ -214,10 +235,11 @@ impl Images for Puller {
                 reference: request.reference.clone(),
                 cause: Cause::of(&error),
             })?;
-        let mut present = self.find(&reference)?;
+        let mut damage = None;
+        let mut present = self.find_sound(&reference, &mut damage).await?;
         if present.is_none() {
             self.import_dropped().await;
-            present = self.find(&reference)?;
+            present = self.find_sound(&reference, &mut damage).await?;
         }
         // What a digest stands for never changes, so there is nothing to ask.
         let ask = request.policy == PullPolicy::Always && reference.digest().is_none();
@@ -228,7 +250,11 @@ impl Images for Puller {
             present => present,
         };
         if request.policy == PullPolicy::Never {
-            return Err(ImageError::NeverPull { reference: request.reference.clone() });
+            let reference = request.reference.clone();
+            return Err(match damage {
+                Some(cause) => ImageError::Damaged { reference, cause },
+                None => ImageError::NeverPull { reference },
+            });
         }
         match (self.pull(&reference).await, present) {
             (Ok(Pulled { outcome, duration }), _) => {
@@ -243,11 +269,20 @@ impl Images for Puller {
                 id: record.manifest,
                 source: Source::FallbackStale { reason: error.message() },
             }),
-            (Err(error), _) => Err(error),
+            (Err(error), _) => Err(match damage.filter(|_| error.is_unreachable()) {
+                Some(found) => ImageError::Damaged {
+                    reference: request.reference.clone(),
+                    cause: Cause::from_text(format!("{found}; {}", error.message())),
+                },
+                None => error,
+            }),
         }
     }
 
     async fn resolve(&self, id: &ImageId) -> Result<Image, ImageError> {
+        if self.damage(id).await?.is_some() {
+            return Err(ImageError::NotPresent { id: *id });
+        }
         let mut uses = self.uses();
         let image = self.store.image(id).map_err(|error| store_error(&error))?;
         image.filter(|image| uses.touch(image.id)).ok_or(ImageError::NotPresent { id: *id })
@@ -268,6 +303,18 @@ impl Images for Puller {
             }
         }
         Ok(imported)
+    }
+
+    async fn verify(&self) -> Result<Verified, ImageError> {
+        let mut verified = Verified::default();
+        for report in self.pulls().run(Job::Verify).await?.0 {
+            match report {
+                Report::Damaged(text) => verified.damaged.push(text),
+                Report::Compared(layers) => verified.layers = layers,
+                _ => {}
+            }
+        }
+        Ok(verified)
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, ImageError> {

@@ -99,7 +99,7 @@ fn room(store: &Store) -> Result<Room, StoreError> {
 }
 
 /// Works on the card beside the agent's own work.
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ImageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -3,6 +3,8 @@
 //! ```text
 //! layers/abcdefgh/     one unpacked layer, a lower directory of overlayfs as it stands
 //! records/DIFF_ID      what that layer is; written last, removed first
+//! contents/DIFF_ID     what it holds, to tell a damaged file
+//! damaged/abcdefgh     boot in which that layer was found damaged; it may still be mounted
 //! manifests/DIGEST     manifests and configurations, as the registry sent them
 //! names/KEY            what a reference stood for
 //! partial/DIGEST       packed layers that were cut off; the next pull goes on with them
@@ -14,6 +16,7 @@
 //! rubbish at worst, and the next start removes it. [`Store`] reads; [`Writer`] writes.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::digest::Digest;
@@ -21,6 +24,7 @@ use super::manifest::{Configuration, MAX_DOCUMENT, Manifest};
 use super::reference::Reference;
 use super::{Image, ImageId};
 
+mod contents;
 mod files;
 mod partial;
 mod record;
@@ -29,10 +33,15 @@ mod sweep;
 mod tests;
 mod writer;
 
+pub use contents::{Damage, Depth};
 pub use files::StoreError;
 pub use partial::{Partial, Resuming};
 pub use record::{LayerRecord, NameRecord};
 pub use writer::{Staging, Writer};
+
+/// What is below the root, and the root.
+const DIRECTORIES: [&str; 9] =
+    ["", "layers", "records", "contents", "damaged", "manifests", "names", "partial", "tmp"];
 
 /// The images of this node, for reading.
 #[derive(Debug, Clone)]
@@ -49,7 +58,7 @@ impl Store {
     /// that the next `ensure` fetches what is missing.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self { root: root.into() };
-        for dir in ["", "layers", "records", "manifests", "names", "partial", "tmp"] {
+        for dir in DIRECTORIES {
             let path = store.root.join(dir);
             fs::create_dir_all(&path).map_err(StoreError::at("create", &path))?;
         }
@@ -104,6 +113,37 @@ impl Store {
         Ok(record.filter(|record| {
             record.diff_id == *diff_id && self.layer_path(&record.directory).is_dir()
         }))
+    }
+
+    /// The layers of an image, lowest first, if all of it is here.
+    pub fn layers(&self, id: &ImageId) -> Result<Option<Vec<LayerRecord>>, StoreError> {
+        Ok(self.contents(id)?.map(|(_, layers)| layers))
+    }
+
+    /// Looks for damage in a layer. A layer of which it is not known what it held is well.
+    pub fn examine(&self, layer: &LayerRecord, depth: Depth) -> Result<Option<Damage>, StoreError> {
+        let (root, path) = (self.layer_path(&layer.directory), self.contents_path(&layer.diff_id));
+        let list = match fs::File::open(&path) {
+            Ok(list) => list,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::at("open", &path)(error)),
+        };
+        match contents::compare(&root, list, depth) {
+            Err(error) if is_spoiled(&error) => Ok(None),
+            compared => compared.map_err(StoreError::at("compare", &root)),
+        }
+    }
+
+    /// Forgets a layer that is damaged, so that it is fetched again. Its directory stays until the
+    /// next boot: containers may run from it.
+    ///
+    /// Needs no [`Writer`]: a pull that counted on the layer ends without the image, as if the
+    /// damage had come a moment later.
+    pub fn set_aside(&self, layer: &LayerRecord) -> Result<(), StoreError> {
+        let marker = self.damaged().join(&layer.directory);
+        fs::write(&marker, boot_id()).map_err(StoreError::at("write", &marker))?;
+        files::remove(&self.record_path(&layer.diff_id))?;
+        files::remove(&self.contents_path(&layer.diff_id))
     }
 
     /// A manifest or configuration, if it is here and still has its digest.
@@ -161,6 +201,14 @@ impl Store {
         self.root.join("layers").join(directory)
     }
 
+    fn contents_path(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join("contents").join(diff_id.hex())
+    }
+
+    fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
     fn partials(&self) -> PathBuf {
         self.root.join("partial")
     }
@@ -172,4 +220,14 @@ impl Store {
     fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
+}
+
+/// Whether a list ended too early or is no list.
+fn is_spoiled(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// What tells this boot from others; nothing where the kernel does not say, and then none is told.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

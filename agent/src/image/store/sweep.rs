@@ -95,6 +95,7 @@ impl Writer {
         for diff_id in layers {
             directories.extend(store.layer(diff_id)?.map(|layer| layer.directory));
             files::remove(&store.record_path(diff_id))?;
+            files::remove(&store.contents_path(diff_id))?;
         }
         // Half a layer must not be taken for a whole one.
         files::sync_directory(&store.root().join("records"))?;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::image::ImageSummary;
 use crate::image::config::ImageConfig;
+use crate::image::unpack::Sums;
 
 /// A store with one image of two layers.
 struct Node {
@@ -20,7 +21,7 @@ fn layer(writer: &Writer, content: &str, opaque_root: bool) -> LayerRecord {
     let staging = writer.stage().unwrap();
     let record =
         LayerRecord { diff_id, directory: String::new(), bytes: 10, entries: 1, opaque_root };
-    writer.commit(staging, record).unwrap()
+    writer.commit(staging, record, &Sums::default()).unwrap()
 }
 
 fn image(writer: &Writer, contents: &[(&str, bool)], name: Option<&str>) -> NameRecord {
@@ -212,4 +213,33 @@ fn an_image_that_goes_takes_its_own_layers_and_leaves_those_of_others() {
         let left = files::names(&node.dir.path().join("images").join(folder)).unwrap();
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
+}
+
+#[test]
+fn a_damaged_layer_is_noticed_set_aside_and_kept_for_those_who_use_it() {
+    let (node, record) = Node::new();
+    let layer = node.store.layers(&record.manifest).unwrap().unwrap().remove(0);
+    let directory = node.store.layer_path(&layer.directory);
+    assert_eq!(node.store.examine(&layer, Depth::Sizes).unwrap(), None);
+    // The list is damaged, the layer is not.
+    let list = node.store.contents_path(&layer.diff_id);
+    let good = fs::read(&list).unwrap();
+    fs::write(&list, "").unwrap();
+    assert_eq!(node.store.examine(&layer, Depth::Contents).unwrap(), None);
+    fs::write(&list, good).unwrap();
+
+    node.store.set_aside(&layer).unwrap();
+    assert_eq!(node.find(NAME), None);
+    let store = node.reopen();
+    assert!(directory.exists(), "a container may run from it");
+    let writer = Writer::lock(&store).unwrap();
+    image(&writer, &[("one", false), ("two", false)], Some(NAME));
+    drop(writer);
+    let again = store.layer(&layer.diff_id).unwrap().unwrap();
+    assert_ne!(again.directory, layer.directory);
+    // The next boot finds nobody in it.
+    fs::write(store.damaged().join(&layer.directory), "another boot").unwrap();
+    let store = node.reopen();
+    assert!(!directory.exists() && store.layer(&layer.diff_id).unwrap().is_some());
+    assert_eq!(fs::read_dir(store.damaged()).unwrap().count(), 0);
 }

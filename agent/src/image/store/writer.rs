@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,9 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::record::short_names;
-use super::{LayerRecord, NameRecord, Store, StoreError, files};
+use super::{LayerRecord, NameRecord, Store, StoreError, contents, files};
 use crate::image::digest::Digest;
+use crate::image::unpack::Sums;
 
 /// The right to change the store. One process at a time has it, and the kernel takes it back when
 /// that process ends in whatever way.
@@ -89,6 +90,8 @@ impl Writer {
                 None => files::remove(&store.root.join("records").join(hex))?,
             }
         }
+        directories.extend(self.tidy_damaged()?);
+        self.tidy_contents()?;
         for name in files::names(&store.root.join("layers"))? {
             if !directories.contains(&name) {
                 files::remove(&store.layer_path(&name))?;
@@ -102,6 +105,35 @@ impl Writer {
             };
             if !complete {
                 files::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories that containers of this boot may still use.
+    fn tidy_damaged(&self) -> Result<Vec<String>, StoreError> {
+        let (directory, boot) = (self.store.damaged(), super::boot_id());
+        let mut used = Vec::new();
+        for name in files::names(&directory)? {
+            let path = directory.join(&name);
+            if fs::read_to_string(&path).is_ok_and(|text| text == boot && !boot.is_empty()) {
+                used.push(name);
+            } else {
+                files::remove(&path)?;
+            }
+        }
+        Ok(used)
+    }
+
+    /// Lists of layers that are not here are of no use.
+    fn tidy_contents(&self) -> Result<(), StoreError> {
+        for hex in files::names(&self.store.root.join("contents"))? {
+            let known = match Digest::from_hex(&hex) {
+                Ok(diff_id) => self.store.layer(&diff_id)?.is_some(),
+                Err(_) => false,
+            };
+            if !known {
+                files::remove(&self.store.root.join("contents").join(hex))?;
             }
         }
         Ok(())
@@ -141,7 +173,12 @@ impl Writer {
         &self,
         staging: Staging,
         mut layer: LayerRecord,
+        sums: &Sums,
     ) -> Result<LayerRecord, StoreError> {
+        let listed = self.fresh("contents");
+        File::create(&listed)
+            .and_then(|list| contents::list(staging.fd.as_fd(), sums, list))
+            .map_err(StoreError::at("list", &staging.path))?;
         // One call for the whole file system: a layer has thousands of files.
         rustix::fs::syncfs(&staging.fd)
             .map_err(|errno| StoreError::at("sync", &staging.path)(errno.into()))?;
@@ -155,6 +192,9 @@ impl Writer {
         fs::rename(&staging.path, &path).map_err(StoreError::at("rename", &path))?;
         drop(staging);
         files::sync_parent(&path)?;
+        let list = self.store.contents_path(&layer.diff_id);
+        fs::rename(&listed, &list).map_err(StoreError::at("rename", &list))?;
+        files::sync_parent(&list)?;
         self.put_json(&self.store.record_path(&layer.diff_id), &layer)?;
         Ok(layer)
     }

@@ -370,7 +370,7 @@ fn until_nul(mut data: Vec<u8>) -> Vec<u8> {
 }
 
 /// A name for an error text: readable and short.
-pub(super) fn quote(name: &[u8]) -> String {
+pub fn quote(name: &[u8]) -> String {
     const MAX: usize = 120;
     let text = String::from_utf8_lossy(name);
     if text.chars().count() <= MAX {

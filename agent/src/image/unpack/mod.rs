@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use flate2::Crc;
 use rustix::fs::FileType;
 
 use archive::{Archive, Entry, Kind, quote};
@@ -21,12 +22,14 @@ pub mod limits;
 mod number;
 pub mod path;
 mod pax;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use error::{ArchiveError, EntryError, UnpackError};
 pub use limits::{Bomb, Bounded, Limits};
+pub use sums::Sums;
 
 /// Content goes to disk in pieces of this size.
 const BUFFER: usize = 64 * 1024;
@@ -47,11 +50,12 @@ pub struct Unpacked {
 }
 
 /// Unpacks the archive in `input` into `root`, an empty directory, and returns the input, at the
-/// end of the archive but not necessarily at its own.
+/// end of the archive but not necessarily at its own. Notes the sums of files in `sums`.
 pub fn unpack<R: Read>(
     input: R,
     root: OwnedFd,
     limits: &Limits,
+    sums: &mut Sums,
 ) -> Result<(Unpacked, R), UnpackError> {
     let mut archive = Archive::new(input, *limits);
     let mut layer = Layer {
@@ -59,6 +63,8 @@ pub fn unpack<R: Read>(
         limits: *limits,
         buffer: vec![0; BUFFER],
         unchecked: 0,
+        crc: Crc::new(),
+        sums,
         done: Unpacked::default(),
     };
     layer.check_space()?;
@@ -76,16 +82,19 @@ pub fn unpack<R: Read>(
 }
 
 /// A layer that is being unpacked.
-struct Layer {
+struct Layer<'a> {
     tree: Tree,
     limits: Limits,
     buffer: Vec<u8>,
     /// Bytes written since the free space was looked at.
     unchecked: u64,
+    /// Of the current file.
+    crc: Crc,
+    sums: &'a mut Sums,
     done: Unpacked,
 }
 
-impl Layer {
+impl Layer<'_> {
     /// Puts one entry where it belongs.
     fn take<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), EntryError> {
         self.done.entries += 1;
@@ -116,13 +125,17 @@ impl Layer {
             Kind::File(size) => {
                 self.check_size(*size)?;
                 let mut file = self.tree.file(path)?;
+                self.crc.reset();
                 self.copy(archive, &mut file, *size)?;
+                self.sums.note(inode(&file)?, self.crc.sum());
                 tree::set_metadata(file.as_fd(), entry)
             }
             Kind::Sparse(size, pieces) => {
                 self.check_size(*size)?;
                 let mut file = self.tree.file(path)?;
                 self.copy_sparse(archive, &mut file, *size, pieces)?;
+                // Its holes did not go by.
+                self.sums.forget(inode(&file)?);
                 tree::set_metadata(file.as_fd(), entry)
             }
             Kind::Symlink(target) => {
@@ -185,6 +198,7 @@ impl Layer {
             let count = archive.read_content(target).map_err(EntryError::Content)?;
             let data = self.buffer.get(..count).unwrap_or_default();
             file.write_all(data).map_err(write_error)?;
+            self.crc.update(data);
             size -= count as u64;
             self.done.bytes += count as u64;
             self.unchecked += count as u64;
@@ -219,6 +233,10 @@ impl Layer {
         let reserve = self.limits.reserve;
         if bytes < reserve { Err(UnpackError::NoSpace { reserve }) } else { Ok(()) }
     }
+}
+
+fn inode(file: &File) -> Result<u64, EntryError> {
+    Ok(rustix::fs::fstat(file).map_err(EntryError::system("look at file"))?.st_ino)
 }
 
 fn write_error(source: std::io::Error) -> EntryError {

@@ -1,0 +1,177 @@
+//! Pulls that are killed: at every system call that changes the store, and at random instants.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mote_agent::image::pull::frame::{self, Report};
+use mote_agent::image::store::{Depth, Store};
+use mote_tests::binaries;
+use mote_tests::image::{Builder, Layer};
+use mote_tests::wait::let_pass;
+
+use crate::bench::Bench;
+use crate::process::noise;
+
+/// Everything by which a pull changes files or makes changes last.
+const CHANGES: &str = "mkdir,mkdirat,openat,openat2,write,rename,renameat,renameat2,unlink,unlinkat,\
+                       rmdir,fsync,fdatasync,syncfs,ftruncate,link,linkat,symlink,symlinkat,mknod,\
+                       mknodat,fchmod,fchmodat,chmod,fchown,fchownat,lchown,utimensat,setxattr,\
+                       fsetxattr,lsetxattr,flock";
+
+/// A registry with one image, and what must be in it.
+struct Scene {
+    bench: Bench,
+    reference: String,
+    files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let bench = Bench::new()?;
+        // Large enough to be kept where it is cut off.
+        let files = BTreeMap::from([("etc/a", b"a".to_vec()), ("lib/big", noise(300_000))]);
+        let lower = Layer::default()
+            .root()
+            .file("etc/a", 0o644, &files["etc/a"])
+            .symlink("etc/b", "a")
+            .hard_link("etc/c", "etc/a");
+        let upper = Layer::default().file("etc/.wh.b", 0o644, b"").directory("lib", 0o755).file(
+            "lib/big",
+            0o4755,
+            &files["lib/big"],
+        );
+        let image = Builder::default().layer(lower).layer(upper).build()?;
+        let reference = bench.registry.push(&image, "a", "1")?;
+        Ok(Self { bench, reference, files })
+    }
+
+    fn fresh(&self) -> Result<PathBuf> {
+        let store = self.bench.path().join("killed");
+        if store.exists() {
+            fs::remove_dir_all(&store)?;
+        }
+        Ok(store)
+    }
+
+    /// Starts a pull, by itself or as the last words of another program's command line.
+    fn start(&self, store: &Path, before: &[&str]) -> Result<Child> {
+        let agent = binaries::agent()?;
+        let mut command = match before {
+            [] => Command::new(&agent),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&agent);
+                command
+            }
+        };
+        let mut child = command.arg("pull").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut input = child.stdin.take().context("a pipe")?;
+        frame::write(&mut input, &self.bench.order(store, &self.reference))?;
+        Ok(child)
+    }
+
+    fn pull(&self, store: &Path) -> Result<()> {
+        let mut child = self.start(store, &[])?;
+        let mut output = child.stdout.take().context("a pipe")?;
+        loop {
+            match frame::read::<Report>(&mut output)? {
+                Report::Done => break,
+                Report::Failed(error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        ensure!(child.wait()?.success());
+        ensure!(self.check(store)?, "the image is there");
+        Ok(())
+    }
+
+    /// What the next start of the agent finds: nothing unfinished, and only what is whole. True
+    /// where the image is there.
+    fn check(&self, root: &Path) -> Result<bool> {
+        if !root.exists() {
+            return Ok(false);
+        }
+        let store = Store::open(root)?;
+        let names =
+            |directory: &str| Ok::<_, std::io::Error>(fs::read_dir(root.join(directory))?.count());
+        assert_eq!(names("tmp")?, 0);
+        let layers = store.inventory()?.layers;
+        assert_eq!((names("layers")?, names("contents")?), (layers.len(), layers.len()));
+        for diff_id in layers.keys() {
+            let layer = store.layer(diff_id)?.context("it was listed")?;
+            assert_eq!(store.examine(&layer, Depth::Contents)?, None);
+        }
+        let Some(found) = store.find(&self.reference.parse()?)? else { return Ok(false) };
+        let image = store.image(&found.manifest)?.context("a name is complete")?;
+        for (name, content) in &self.files {
+            let file = image.layers.iter().rev().map(|layer| layer.join(name)).find(|f| f.exists());
+            ensure!(fs::read(file.with_context(|| format!("no {name}"))?)? == *content, "{name}");
+        }
+        let big = image.layers[1].join("lib/big");
+        assert_eq!(big.metadata()?.permissions().mode() & 0o7777, 0o4755);
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_pull_killed_at_any_change_of_a_file_leaves_only_what_is_whole() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut whole = 0;
+    for place in 1.. {
+        let store = scene.fresh()?;
+        let inject = format!("inject={CHANGES}:signal=SIGKILL:when={place}");
+        let trace = format!("trace={CHANGES}");
+        // Detached, so that the pull is our child and sees its parent.
+        let words = ["strace", "-D", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let child = scene.start(&store, &words)?;
+        let ended = child.wait_with_output()?.status;
+        let complete = scene.check(&store)?;
+        if ended.success() {
+            ensure!(complete, "it did not fail");
+            ensure!(place > 60, "{place} changes are too few to be all");
+            println!("killed at each of {} changes; the image was whole {whole} times", place - 1);
+            return Ok(());
+        }
+        whole += usize::from(complete);
+        if place % 7 == 0 {
+            scene.pull(&store)?;
+        }
+    }
+    unreachable!("it ends when nothing is left to be killed at")
+}
+
+#[test]
+fn two_hundred_pulls_killed_at_random_leave_only_what_is_whole() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut store = scene.fresh()?;
+    // The first one also fills the caches.
+    scene.pull(&store)?;
+    store = scene.fresh()?;
+    let begun = Instant::now();
+    scene.pull(&store)?;
+    let took = begun.elapsed();
+    store = scene.fresh()?;
+    let mut random = 7_u64;
+    let mut whole = 0;
+    for _ in 0..200 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut child = scene.start(&store, &[])?;
+        let share = u32::try_from(random >> 33)? % 1000;
+        // The instant is what is tested: nothing is waited for.
+        let_pass(took.mul_f64(f64::from(share) / 1000.0).max(Duration::from_micros(1)));
+        child.kill()?;
+        child.wait()?;
+        if scene.check(&store)? {
+            whole += 1;
+            store = scene.fresh()?;
+        }
+    }
+    println!("of 200 kills within {took:?} the image was whole after {whole}");
+    scene.pull(&store)
+}

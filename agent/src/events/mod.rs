@@ -60,6 +60,12 @@ impl Report {
         let event_type = EventType::Warning;
         Self { event_type, about: About::Node, reason: Cow::Borrowed(reason), message }
     }
+
+    /// Something about the node that is as it should be.
+    pub fn node_normal(reason: &'static str, message: String) -> Self {
+        let event_type = EventType::Normal;
+        Self { event_type, about: About::Node, reason: Cow::Borrowed(reason), message }
+    }
 }
 
 #[derive(Debug)]

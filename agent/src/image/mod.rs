@@ -35,7 +35,7 @@ mod zstd;
 pub use config::ImageConfig;
 pub use digest::Digest;
 pub use error::{ImageError, Retry};
-pub use puller::{Puller, PullerConfig};
+pub use puller::{Dropped, Puller, PullerConfig};
 
 /// Where container images come from, as the reconciler sees it.
 pub trait Images {

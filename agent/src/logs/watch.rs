@@ -1,26 +1,16 @@
 //! Wakes when a log grows, is put aside, or is closed by its writer.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::inotify;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-
-use crate::sys::event::register;
-
-/// Room for events, of which each has a file's name.
-const BUFFER: usize = 1024;
+use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
 
 /// The directory of a container's logs, watched: its files change their names when they are put
 /// aside, the directory does not.
 #[derive(Debug)]
 pub(super) struct Watch {
-    events: AsyncFd<OwnedFd>,
+    directory: Directory,
     /// The file that is written to.
     current: OsString,
 }
@@ -39,38 +29,23 @@ impl Watch {
         let (Some(directory), Some(current)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let events = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        let wanted = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CLOSE_WRITE
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::DELETE_SELF
-            | inotify::WatchFlags::ONLYDIR;
-        inotify::add_watch(&events, directory, wanted)?;
-        Ok(Self { events: register(events, Interest::READABLE)?, current: current.to_owned() })
+        let wanted = WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE_SELF;
+        let directory = Directory::watch(directory, wanted)?;
+        Ok(Self { directory, current: current.to_owned() })
     }
 
     /// Waits until something happened, and takes note of all that has. Cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Happened> {
-        let mut ready = self.events.readable().await?;
-        let mut happened = Happened::Something;
-        let mut buffer = [const { MaybeUninit::uninit() }; BUFFER];
-        let mut reader = inotify::Reader::new(self.events.get_ref(), &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let closed = event.events().contains(inotify::ReadFlags::CLOSE_WRITE);
-                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-                    if closed && name == Some(self.current.as_os_str()) {
-                        happened = Happened::Closed;
-                    }
-                }
-                Err(rustix::io::Errno::AGAIN) => {
-                    ready.clear_ready();
-                    return Ok(happened);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+        let (mut happened, current) = (Happened::Something, self.current.as_os_str());
+        let tell = |what: ReadFlags, name: Option<&std::ffi::OsStr>| {
+            if what.contains(ReadFlags::CLOSE_WRITE) && name == Some(current) {
+                happened = Happened::Closed;
             }
-        }
+        };
+        self.directory.next(tell).await?;
+        Ok(happened)
     }
 }

@@ -49,6 +49,8 @@ pub enum Report {
     },
     /// Images were removed to make room.
     Swept(Result<Swept, ImageError>),
+    /// Images were imported, by these full references.
+    ImagesCame(BTreeSet<String>),
     /// A pod that belonged to nobody was removed, or not.
     OrphanRemoved {
         /// Which.

@@ -1,6 +1,7 @@
 //! Images that nobody needs: what is in use, when room is made, and what people at the machine ask
 //! for.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
@@ -10,10 +11,11 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::{Steward, World};
+use crate::events::Report as EventReport;
 use crate::image::reference::Reference;
 use crate::image::{
-    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, PullPolicy, Sweep, Swept,
-    Verified, What,
+    Dropped, Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, PullPolicy,
+    Sweep, Swept, Verified, What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};
@@ -76,10 +78,16 @@ impl<W: World> Steward<W> {
                 });
             }
             ImageOrder::Import { path, mut answer } => {
+                let reports = self.books.reports.clone();
                 spawn_local(async move {
                     tokio::select! {
                         () = answer.closed() => {}
-                        result = edges.images.import(&path) => drop(answer.send(result)),
+                        result = edges.images.import(&path) => {
+                            let images = result.iter().flat_map(|imported| &imported.images);
+                            let names = images.filter_map(|(_, name)| name.clone()).collect();
+                            let _ = reports.send(Report::ImagesCame(names));
+                            drop(answer.send(result));
+                        }
                     }
                 });
             }
@@ -136,6 +144,38 @@ impl<W: World> Steward<W> {
     pub(super) fn look_for_no_room(&mut self, event: &Event) {
         if matches!(event, Event::PullFailed { error: ImageError::DiskFull { .. }, .. }) {
             self.make_room(What::Room);
+        }
+    }
+
+    /// Says what became of dropped files, and starts what waits for them.
+    pub(super) fn dropped(&mut self, dropped: Dropped) {
+        let now = self.now();
+        for (path, error) in dropped.refused {
+            let file = path.display();
+            self.node_event("ImageImportFailed", format!("{file}: {}", error.message()));
+        }
+        let mut names = BTreeSet::new();
+        for (path, id, name) in dropped.images {
+            let shown = name.clone().unwrap_or_else(|| id.to_string());
+            let message = format!("Imported image {shown} from {}", path.display());
+            self.books.events.record(EventReport::node_normal("ImageImported", message), now);
+            names.extend(name);
+        }
+        self.images_came(names);
+    }
+
+    /// Pods that wait for one of these images need not wait any more.
+    pub(super) fn images_came(&mut self, names: BTreeSet<String>) {
+        let (now, names) = (self.now(), Rc::new(names));
+        if names.is_empty() {
+            return;
+        }
+        let machines = self.books.reconciler.machines();
+        let uids: Vec<_> = machines.map(|(uid, _)| *uid).collect();
+        for uid in uids {
+            let event = Event::ImagesCame(Rc::clone(&names));
+            let outcome = self.books.reconciler.step(uid, event, now);
+            self.after(uid, outcome, now);
         }
     }
 

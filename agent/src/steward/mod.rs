@@ -294,6 +294,7 @@ impl<W: World> Steward<W> {
         let now = self.now();
         match report {
             Report::Swept(result) => self.room_made(result),
+            Report::ImagesCame(names) => self.images_came(names),
             Report::Pod { uid, freed, event } => {
                 self.look_for_no_room(&event);
                 let outcome = self.books.reconciler.report(uid, freed, event, now);

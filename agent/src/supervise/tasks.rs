@@ -70,6 +70,7 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     tasks.spawn_local(named("link", connector.run()));
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
+    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(&edges), local.clone())));
     tasks.spawn_local(named("session", keep_start(edges, start_changes)));
     tasks.spawn_local(named("runtime events", async move {
         while let Some(event) = runtime_events.recv().await {
@@ -156,6 +157,23 @@ async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u3
             Err(error) => warn!(error = %Chain(&error), "keep the number of this start"),
         }
     }
+}
+
+/// Imports what people drop, as soon as it is complete. Where that cannot be watched, what lies
+/// there is still found when an image is wanted.
+async fn watch_drops(edges: SharedEdges<RealWorld>, local: mpsc::UnboundedSender<LocalRequest>) {
+    let watch = edges.images.watch_drops().await;
+    let watch = watch.inspect_err(|error| warn!(%error, "watch for dropped images"));
+    if let Ok(Some(watch)) = watch {
+        while watch.next(|_, _| {}).await.is_ok() {
+            let dropped = edges.images.import_new().await;
+            if local.send(LocalRequest::Dropped(dropped)).is_err() {
+                return;
+            }
+        }
+    }
+    // A task that ends ends the agent.
+    std::future::pending::<()>().await;
 }
 
 /// Tells systemd that the steward still answers: a loop that is stuck does not.

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod inotify;
 pub mod memory;
 pub mod mount;
 pub mod netns;

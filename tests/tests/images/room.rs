@@ -10,6 +10,7 @@ use mote_tests::manifest::pod;
 use mote_tests::node::Node;
 use mote_tests::world::{BUSYBOX, World};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::json;
 
 /// What a command that must fail complains of.
 fn refusal(node: &Node, words: &[&str]) -> Result<String> {
@@ -131,5 +132,24 @@ fn a_pull_that_finds_no_room_makes_some_and_spares_what_runs() -> Result<()> {
     let images = node.ctl(&["images"])?;
     ensure!(images.contains(&kept) && images.contains(&new), "{images}");
     ensure!(!images.contains(&old), "it made room: {images}");
+    Ok(())
+}
+
+#[test]
+fn what_is_dropped_is_imported_at_once_and_starts_what_waits_for_it() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let name = "test.local/carried:1";
+    let waits = pod("web").container("main", name, &["/bin/sleep", "1001"]);
+    let waits = waits.with("imagePullPolicy", json!("Never"));
+    world.operator.apply(&waits, &node)?;
+    world.wait_for_event(&node, "ErrImageNeverPull")?;
+    let import = node.state().join("import");
+    fs::write(import.join("notes.txt"), "no image")?;
+    world.wait_for_event(&node, "ImageImportFailed")?;
+    // As a person copies it: under its final name, complete only at the end.
+    Image::busybox()?.write_archive(&import.join("carried.tar"), name)?;
+    world.wait_for_event(&node, "ImageImported")?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
     Ok(())
 }

@@ -6,16 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use super::error::{Cause, ImageError, Retry};
+use super::error::{Cause, ImageError};
 use super::gc::Thresholds;
 use super::pull::frame::{Job, Outcome, Report, Request};
 use super::reference::Reference;
@@ -28,10 +27,14 @@ use super::{
 };
 
 mod child;
+mod drops;
 mod health;
 mod sweep;
 
+pub use drops::Dropped;
+
 use child::Child;
+use drops::Drops;
 use health::Health;
 use sweep::UseOf;
 
@@ -89,12 +92,8 @@ pub struct Puller {
     uses: Arc<Mutex<UseOf>>,
     /// Which layers were looked at, and what was found.
     health: Health,
-    /// What lay in the drop directory when it was last looked at.
-    seen: tokio::sync::Mutex<BTreeMap<PathBuf, Version>>,
+    drops: Drops,
 }
-
-/// One version of a dropped file: inode, size, and time of the last change in its directory entry.
-type Version = (u64, u64, i64);
 
 /// A pull that is on its way, owned by everybody who waits for it.
 struct Flight {
@@ -126,39 +125,8 @@ impl Puller {
             flights: Mutex::new(BTreeMap::new()),
             uses: Arc::default(),
             health: Health::default(),
-            seen: tokio::sync::Mutex::new(BTreeMap::new()),
+            drops: Drops::default(),
         })
-    }
-
-    /// Imports what was dropped since the last call. What is no image is logged, once, and does
-    /// not keep the rest from being imported.
-    pub async fn import_dropped(&self) {
-        let Some(dir) = &self.config.drop_dir else { return };
-        // Held meanwhile, so that whoever comes next finds everything imported.
-        let mut seen = self.seen.lock().await;
-        let dropped = dropped(dir);
-        seen.retain(|path, version| dropped.get(path) == Some(version));
-        for (path, version) in dropped {
-            if seen.contains_key(&path) {
-                continue;
-            }
-            match self.import(&path).await {
-                Ok(imported) => {
-                    info!(path = %path.display(), images = imported.images.len(), "images imported");
-                    for error in imported.skipped {
-                        warn!(path = %path.display(), error = error.message(), "not imported");
-                    }
-                }
-                Err(error) => {
-                    warn!(path = %path.display(), error = error.message(), "not imported");
-                    let may_heal = matches!(error, ImageError::DiskFull { .. });
-                    if may_heal || error.retry() == Retry::Soon {
-                        continue;
-                    }
-                }
-            }
-            seen.insert(path, version);
-        }
     }
 
     fn uses(&self) -> MutexGuard<'_, UseOf> {
@@ -238,7 +206,8 @@ impl Images for Puller {
         let mut damage = None;
         let mut present = self.find_sound(&reference, &mut damage).await?;
         if present.is_none() {
-            self.import_dropped().await;
+            // What cannot be imported is told once, by whoever comes upon it.
+            self.import_dropped().await.log();
             present = self.find_sound(&reference, &mut damage).await?;
         }
         // What a digest stands for never changes, so there is nothing to ask.
@@ -321,25 +290,10 @@ impl Images for Puller {
         let swept = self.make_room(sweep).await?;
         if !swept.images.is_empty() {
             // What was dropped may be wanted again: then it is looked at again.
-            self.seen.lock().await.clear();
+            self.drops.forget().await;
         }
         Ok(swept)
     }
-}
-
-/// What lies in the drop directory. Hidden files are on their way in.
-fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
-    let visible = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| visible(&entry.file_name()))
-        .filter_map(|entry| {
-            let meta = entry.metadata().ok()?;
-            Some((entry.path(), (meta.ino(), meta.size(), meta.ctime())))
-        })
-        .take(MAX_DROPPED)
-        .collect()
 }
 
 /// What a pull process needs of the agent.
@@ -405,9 +359,6 @@ async fn heard(child: &mut Child, patience: Duration) -> Result<Option<Report>, 
     });
     report.map_err(|error| process_error(&error))
 }
-
-/// Files looked at in the drop directory.
-const MAX_DROPPED: usize = 1024;
 
 /// Images that one import can report: more than any layout has.
 const MAX_REPORTS: usize = 1024;

@@ -1,5 +1,6 @@
 //! What may happen to a pod, and what people hear of it.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use mote_protocol::event::EventType;
@@ -64,6 +65,8 @@ pub enum Event {
         /// How it came to be here.
         source: Source,
     },
+    /// Images came by another way than a pull for this pod: whoever waits for them need not.
+    ImagesCame(Rc<BTreeSet<String>>),
     /// An image is not here.
     PullFailed {
         /// Whose.

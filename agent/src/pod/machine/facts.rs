@@ -35,6 +35,7 @@ impl Machine {
                     format!("Pulling image \"{reference}\""),
                 ));
             }
+            Event::ImagesCame(names) => self.images_came(&names, now),
             Event::Pulled { place, reference, image, source } => {
                 self.pulled(place, &reference, image, &source, notes);
             }

@@ -1,8 +1,14 @@
 //! What becomes of images that containers wait for.
 
+use std::collections::BTreeSet;
+
 use super::{Hold, Machine, Note};
+use crate::image::reference::Reference;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
+
+/// Reasons of those who wait for an image that they could not get.
+const WAITS_FOR_IMAGE: [&str; 3] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"];
 
 impl Machine {
     pub(super) fn pulled(
@@ -81,6 +87,20 @@ impl Machine {
             notes.push(Note::normal(place, "BackOff", text));
         }
         slot.hold = Some(Hold { reason, message, until });
+    }
+
+    /// Tries again at once what waits for one of these, by full reference.
+    pub(super) fn images_came(&mut self, names: &BTreeSet<String>, now: Moment) {
+        for (container, slot) in self.pod.containers.iter().zip(&mut self.slots) {
+            let came = container.image.parse::<Reference>();
+            let came = came.is_ok_and(|reference| names.contains(&reference.to_string()));
+            let waits = |hold: &&mut Hold| WAITS_FOR_IMAGE.contains(&hold.reason);
+            if let Some(hold) = slot.hold.as_mut().filter(waits)
+                && came
+            {
+                hold.until = now;
+            }
+        }
     }
 
     fn is_current(&self, place: usize, reference: &str) -> bool {

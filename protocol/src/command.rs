@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
+use crate::image::{ImageInfo, ImageRequest, ImageWork};
 use crate::limits;
 use crate::name::{ContainerName, Namespace, ObjectName, Uid};
 use crate::node::Session;
@@ -43,6 +44,8 @@ pub enum Request {
     },
     /// The log of a container, as a stream that has the command's id.
     Logs(LogRequest),
+    /// Something about the node's images. The answer comes when it is done.
+    Images(ImageRequest),
 }
 
 /// Which log, and what of it.
@@ -123,6 +126,10 @@ pub enum Answer {
     Events(Vec<Event>),
     /// It has begun to send on the stream that has the command's id.
     Streaming,
+    /// Images, at most [`limits::MAX_REPLY_ITEMS`].
+    Images(Vec<ImageInfo>),
+    /// What was done with images.
+    ImageWork(ImageWork),
 }
 
 impl Body for Reply {

@@ -31,6 +31,7 @@ pub mod command;
 pub mod event;
 pub mod extension;
 pub mod frame;
+pub mod image;
 pub mod limits;
 pub mod name;
 pub mod node;

@@ -30,6 +30,12 @@ pub const MAX_NODE_CONDITIONS: usize = 16;
 /// Addresses of one pod or node: one per family, per network, and two to spare.
 pub const MAX_ADDRESSES: usize = 6;
 
+/// Longest name of an image: 255 bytes of repository, 128 of tag, a digest, and the marks between.
+pub const MAX_IMAGE_NAME: usize = 512;
+
+/// Names of images in one request or answer.
+pub const MAX_IMAGE_NAMES: usize = 64;
+
 /// Longest reason: CamelCase, longest of the kubelet's is 38 characters.
 pub const MAX_REASON: usize = 48;
 

@@ -15,6 +15,7 @@ use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, R
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame::{self, Body};
+use mote_protocol::image::{ImageInfo, ImageRequest, ImageWork};
 use mote_protocol::name::{ContainerName, GroupName, Kind, Namespace, ObjectName, Uid};
 use mote_protocol::node::*;
 use mote_protocol::object::*;
@@ -569,6 +570,33 @@ fn a_log_is_asked_for() {
     let answer = Answer::Streaming;
     let reply = Reply { part: 0, last: true, answer, extensions: Extensions::default() };
     frozen("reply-streaming", &reply);
+}
+
+#[test]
+fn images_are_asked_for_and_told() {
+    let asked = |request| Command {
+        boot_id: [0x55; 16],
+        session: SESSION,
+        counter: NOW_MS,
+        expires: 1800,
+        request: Request::Images(request),
+        extensions: Extensions::default(),
+    };
+    frozen("command-images", &asked(ImageRequest::List));
+    frozen("command-images-pull", &asked(ImageRequest::Pull("r.example/a:1".into())));
+    frozen("command-images-remove", &asked(ImageRequest::Remove(vec!["a".into(), "b".into()])));
+    frozen("command-images-prune", &asked(ImageRequest::Prune));
+    frozen("command-images-verify", &asked(ImageRequest::Verify));
+    let reply = |answer| Reply { part: 0, last: true, answer, extensions: Extensions::default() };
+    let image = ImageInfo { id: [0x11; 32], names: vec!["r.example/a:1".into()], bytes: 70_000 };
+    frozen("reply-images", &reply(Answer::Images(vec![image.clone()])));
+    let pulled = ImageWork::Pulled { id: [0x22; 32], bytes: Some(4_200_000) };
+    frozen("reply-image-pulled", &reply(Answer::ImageWork(pulled)));
+    let removed =
+        ImageWork::Removed { images: vec![image], names: vec!["r.example/b:1".into()], freed: 9 };
+    frozen("reply-image-removed", &reply(Answer::ImageWork(removed)));
+    let verified = ImageWork::Verified { layers: 3, damaged: vec!["layer".into()] };
+    frozen("reply-image-verified", &reply(Answer::ImageWork(verified)));
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What it complained of, where it failed as it must.
+    pub fn refused(self) -> Result<String> {
+        ensure!(self.code != Some(0), "it must be refused: {}", self.output);
+        Ok(self.error)
+    }
+
     /// The output of a command that succeeded.
     pub fn succeeded(self) -> Result<String> {
         ensure!(self.code == Some(0), "exit code {:?}: {}{}", self.code, self.output, self.error);

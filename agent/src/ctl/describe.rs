@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use mote_protocol::event::{Event, EventType, Involved};
+use mote_protocol::image::size;
 use mote_protocol::object::Pod;
 use mote_protocol::status::{
     ContainerRole, ContainerState, ContainerStatus, PodCondition, PodStatus, Terminated,
@@ -147,16 +148,4 @@ pub(super) fn images(images: &[ImageFacts]) -> String {
         }
     }
     table.render("")
-}
-
-/// Three digits and a unit, as container tools write sizes (powers of ten).
-pub(super) fn size(bytes: u64) -> String {
-    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    for (unit, name) in units {
-        if bytes >= unit {
-            let tenths = bytes / (unit / 10);
-            return format!("{}.{}{name}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes}B")
 }

@@ -1,12 +1,9 @@
 //! Images from the command line: the words, and what is said of what was done.
 
-use std::fmt::Write as _;
-
+use mote_protocol::image::ImageWork;
 use serde::{Deserialize, Serialize};
 
-use super::ImageFacts;
-use super::describe::size;
-use crate::image::{Ensured, Imported, Source, Swept, Verified};
+use crate::image::Imported;
 
 /// Names in one command.
 const MAX_NAMES: usize = 64;
@@ -25,10 +22,8 @@ pub(super) enum Order {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Done {
-    Pulled { id: String, bytes: Option<u64> },
+    Work(ImageWork),
     Imported { names: Vec<String>, skipped: Vec<String> },
-    Verified { layers: u64, damaged: Vec<String> },
-    Removed { images: Vec<ImageFacts>, names: Vec<String>, freed: u64 },
 }
 
 /// The words behind `images`; none where the images are to be listed.
@@ -59,52 +54,15 @@ pub(super) fn parse(words: &[&str]) -> Result<Option<Order>, String> {
 
 /// What a person reads of it; the second text is a complaint.
 pub(super) fn show(done: &Done) -> (String, String) {
-    let (mut text, mut complaint) = (String::new(), String::new());
-    match done {
-        Done::Pulled { id, bytes: Some(bytes) } => {
-            let _ = writeln!(text, "Pulled {id}, {} over the network", size(*bytes));
-        }
-        Done::Pulled { id, bytes: None } => {
-            let _ = writeln!(text, "Up to date: {id}");
-        }
+    let (news, complaints) = match done {
+        Done::Work(work) => work.lines(),
         Done::Imported { names, skipped } => {
-            for name in names {
-                let _ = writeln!(text, "Imported {name}");
-            }
-            for why in skipped {
-                let _ = writeln!(complaint, "not imported: {why}");
-            }
+            let news = names.iter().map(|name| format!("Imported {name}")).collect();
+            (news, skipped.iter().map(|why| format!("not imported: {why}")).collect())
         }
-        Done::Verified { layers, damaged } => {
-            for what in damaged {
-                let _ = writeln!(complaint, "damaged, to be fetched again: {what}");
-            }
-            let sound = layers.saturating_sub(damaged.len() as u64);
-            let _ = writeln!(text, "{sound} of {layers} layers are as they were unpacked");
-        }
-        Done::Removed { images, names, freed } => {
-            for name in names.iter().chain(images.iter().flat_map(|image| &image.names)) {
-                let _ = writeln!(text, "Untagged: {name}");
-            }
-            for image in images {
-                let _ = writeln!(text, "Deleted: {}", image.id);
-            }
-            let _ = writeln!(text, "Total reclaimed space: {}", size(*freed));
-        }
-    }
-    (text, complaint)
-}
-
-impl Done {
-    /// An image that was to be fetched; why not, where only an old copy of it is here.
-    pub(super) fn pulled(ensured: Ensured) -> Result<Self, String> {
-        let bytes = match ensured.source {
-            Source::FallbackStale { reason } => return Err(reason),
-            Source::Pulled { bytes, .. } => Some(bytes),
-            Source::Present => None,
-        };
-        Ok(Self::Pulled { id: ensured.id.to_string(), bytes })
-    }
+    };
+    let whole = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect();
+    (whole(news), whole(complaints))
 }
 
 impl From<Imported> for Done {
@@ -112,19 +70,6 @@ impl From<Imported> for Done {
         let names = imported.images.into_iter().map(|(id, name)| name.unwrap_or(id.to_string()));
         let skipped = imported.skipped.iter().map(crate::image::ImageError::message).collect();
         Self::Imported { names: names.collect(), skipped }
-    }
-}
-
-impl From<Verified> for Done {
-    fn from(Verified { layers, damaged }: Verified) -> Self {
-        Self::Verified { layers, damaged }
-    }
-}
-
-impl From<Swept> for Done {
-    fn from(swept: Swept) -> Self {
-        let images = swept.images.into_iter().map(ImageFacts::from).collect();
-        Self::Removed { images, names: swept.names, freed: swept.freed }
     }
 }
 
@@ -150,16 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_told_in_lines() {
-        let image = ImageFacts { names: vec!["r/a:1".into()], id: "sha256:00".into(), bytes: 9 };
-        let removed =
-            Done::Removed { images: vec![image], names: vec!["r/b:2".into()], freed: 1_500_000 };
-        let text = "Untagged: r/b:2\nUntagged: r/a:1\nDeleted: sha256:00\n\
-                    Total reclaimed space: 1.5MB\n";
-        assert_eq!(show(&removed), (text.to_owned(), String::new()));
-        let verified = Done::Verified { layers: 3, damaged: vec!["layer x".into()] };
-        let text = "2 of 3 layers are as they were unpacked\n".to_owned();
-        assert_eq!(show(&verified), (text, "damaged, to be fetched again: layer x\n".to_owned()));
+    fn what_was_imported_is_told_in_lines() {
         let imported = Done::Imported { names: vec!["r/a:1".into()], skipped: vec!["bad".into()] };
         let (text, complaint) = show(&imported);
         assert_eq!((&text[..], &complaint[..]), ("Imported r/a:1\n", "not imported: bad\n"));

@@ -26,6 +26,7 @@ use super::{
     length,
 };
 use crate::image::ImageError;
+use crate::image::told;
 use crate::log::Chain;
 use crate::logs::LogReader;
 use crate::steward::{ImageOrder, LocalRequest, PodDetail, PodView};
@@ -195,7 +196,7 @@ async fn carry_out(
         Order::Pull(reference) => {
             let request = |answer| LocalRequest::Order(ImageOrder::Pull { reference, answer });
             let pulled = ask(requests, request).await;
-            pulled.map(|pulled| pulled.map_err(message).and_then(Done::pulled))
+            pulled.map(|pulled| pulled.map_err(message).and_then(told::pulled).map(Done::Work))
         }
         Order::Import(path) => {
             let path = PathBuf::from(path);
@@ -204,15 +205,21 @@ async fn carry_out(
         }
         Order::Verify => {
             let request = |answer| LocalRequest::Order(ImageOrder::Verify { answer });
-            ask(requests, request).await.map(|found| found.map(Done::from).map_err(message))
+            ask(requests, request)
+                .await
+                .map(|found| found.map(|verified| Done::Work(verified.into())).map_err(message))
         }
         Order::Remove(names) => {
             let request = |answer| LocalRequest::Order(ImageOrder::Remove { names, answer });
-            ask(requests, request).await.map(|gone| gone.map(Done::from).map_err(message))
+            ask(requests, request)
+                .await
+                .map(|gone| gone.map(|swept| Done::Work(swept.into())).map_err(message))
         }
         Order::Prune => {
             let request = |answer| LocalRequest::Order(ImageOrder::Prune { answer });
-            ask(requests, request).await.map(|gone| gone.map(Done::from).map_err(message))
+            ask(requests, request)
+                .await
+                .map(|gone| gone.map(|swept| Done::Work(swept.into())).map_err(message))
         }
     };
     done.unwrap_or_else(|| Err(ENDING.to_owned()))

@@ -149,10 +149,13 @@ fn every_question_has_its_answer() {
 
 #[test]
 fn orders_are_bounded_and_hold_up_no_question() {
+    use mote_protocol::image::ImageWork;
+
     use super::images::{Done, Order};
     with_server(|path| async move {
         let order = |order: Order| encode(&Question::Order(order)).expect("encodes");
-        let done = Done::Removed { images: Vec::new(), names: Vec::new(), freed: 7 };
+        let removed = ImageWork::Removed { images: Vec::new(), names: Vec::new(), freed: 7 };
+        let done = Done::Work(removed);
         assert_eq!(ask(&path, &order(Order::Prune)).await, Some(Answer::Done(done)));
         let mut hanging = Vec::new();
         for _ in 0..4 {

@@ -29,6 +29,7 @@ pub mod reference;
 pub mod registry;
 pub mod source;
 pub mod store;
+pub mod told;
 pub mod unpack;
 mod zstd;
 

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use mote_protocol::name::Uid;
+use mote_protocol::command::Reply;
+use mote_protocol::name::{RequestId, Uid};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
@@ -51,6 +52,13 @@ pub enum Report {
     Swept(Result<Swept, ImageError>),
     /// Images were imported, by these full references.
     ImagesCame(BTreeSet<String>),
+    /// Something that an operator asked for is done.
+    Answered {
+        /// The command's id.
+        id: RequestId,
+        /// What is answered.
+        replies: Vec<Reply>,
+    },
     /// A pod that belonged to nobody was removed, or not.
     OrphanRemoved {
         /// Which.

@@ -1,18 +1,28 @@
 //! One-shot requests of operators.
 
+use std::rc::Rc;
+
 use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
-use mote_protocol::limits::MAX_REPLY_ITEMS;
+use mote_protocol::image::{ImageInfo, ImageRequest, ImageWork};
+use mote_protocol::limits::{MAX_IMAGE_NAMES, MAX_REPLY_ITEMS};
 use mote_protocol::name::RequestId;
 use mote_protocol::text::{Short, Text};
 use mote_protocol::topic::Topic;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 
-use super::{Steward, World};
+use super::{ImageOrder, Steward, World};
+use crate::image::{ImageError, Images, told};
 use crate::link::outbox::Class;
+use crate::reconciler::Report;
 
 /// Commands remembered, so that one that the broker says twice is carried out once.
 const REMEMBERED: usize = 64;
+
+/// Commands about images that may be under way; pulls of several take their turns.
+const IMAGE_COMMANDS: usize = 4;
 
 impl<W: World> Steward<W> {
     pub(super) fn command(&mut self, id: &RequestId, payload: &[u8]) {
@@ -23,9 +33,72 @@ impl<W: World> Steward<W> {
             self.books.commands.pop_front();
         }
         self.books.commands.push_back(id.clone());
-        for answer in self.carry_out(id, payload) {
+        let answers = self.carry_out(id, payload);
+        self.reply(id, answers);
+    }
+
+    fn reply(&mut self, id: &RequestId, answers: Vec<Reply>) {
+        for answer in answers {
             self.queue(Class::Reply, Topic::Reply(id.clone()), &answer);
         }
+    }
+
+    /// Has something done with images, and answers when it is done.
+    fn image_command(&mut self, id: &RequestId, asked: ImageRequest) -> Result<(), &'static str> {
+        if self.books.image_commands >= IMAGE_COMMANDS {
+            return Err("others wait for images of this node already");
+        }
+        self.books.image_commands += 1;
+        match asked {
+            ImageRequest::List => {
+                let edges = Rc::clone(&self.edges);
+                self.answer_later(id, async move {
+                    match edges.images.list().await {
+                        Ok(found) => {
+                            let found = found.into_iter().map(ImageInfo::from).collect();
+                            parts(found, MAX_REPLY_ITEMS, Answer::Images)
+                        }
+                        Err(error) => refused("Failed", &error.message()),
+                    }
+                });
+            }
+            ImageRequest::Pull(name) => {
+                let (answer, done) = oneshot::channel();
+                self.order_images(ImageOrder::Pull { reference: name.to_string(), answer });
+                self.answer_later(id, when_done(done, told::pulled));
+            }
+            ImageRequest::Remove(names) => {
+                let (answer, done) = oneshot::channel();
+                let names = names.iter().take(MAX_IMAGE_NAMES).map(ToString::to_string).collect();
+                self.order_images(ImageOrder::Remove { names, answer });
+                self.answer_later(id, when_done(done, |swept| Ok(swept.into())));
+            }
+            ImageRequest::Prune => {
+                let (answer, done) = oneshot::channel();
+                self.order_images(ImageOrder::Prune { answer });
+                self.answer_later(id, when_done(done, |swept| Ok(swept.into())));
+            }
+            ImageRequest::Verify => {
+                let (answer, done) = oneshot::channel();
+                self.order_images(ImageOrder::Verify { answer });
+                self.answer_later(id, when_done(done, |verified| Ok(verified.into())));
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_later(&self, id: &RequestId, replies: impl Future<Output = Vec<Reply>> + 'static) {
+        let (id, reports) = (id.clone(), self.books.reports.clone());
+        spawn_local(async move {
+            let replies = replies.await;
+            let _ = reports.send(Report::Answered { id, replies });
+        });
+    }
+
+    /// Something that was asked about images is done.
+    pub(super) fn answered(&mut self, id: &RequestId, replies: Vec<Reply>) {
+        self.books.image_commands = self.books.image_commands.saturating_sub(1);
+        self.reply(id, replies);
     }
 
     fn carry_out(&mut self, id: &RequestId, payload: &[u8]) -> Vec<Reply> {
@@ -48,11 +121,31 @@ impl<W: World> Steward<W> {
                 let events = self.books.events.about(about);
                 parts(events, MAX_REPLY_ITEMS, Answer::Events)
             }
+            Request::Images(asked) => match self.image_command(id, asked) {
+                Ok(()) => Vec::new(),
+                Err(why) => refused("Busy", why),
+            },
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),
             },
         }
+    }
+}
+
+/// What is told of an order when it is done.
+async fn when_done<T>(
+    done: oneshot::Receiver<Result<T, ImageError>>,
+    told: impl FnOnce(T) -> Result<ImageWork, String>,
+) -> Vec<Reply> {
+    let told = match done.await {
+        Ok(Ok(done)) => told(done),
+        Ok(Err(error)) => Err(error.message()),
+        Err(_) => Err("the agent is ending".to_owned()),
+    };
+    match told {
+        Ok(work) => vec![reply(0, true, Answer::ImageWork(work))],
+        Err(why) => refused("Failed", &why),
     }
 }
 
@@ -87,7 +180,7 @@ mod tests {
             let replies = parts(vec![Event::default(); count], 32, Answer::Events);
             let len = |reply: &Reply| match &reply.answer {
                 Answer::Events(events) => events.len(),
-                Answer::Refused { .. } | Answer::Streaming => usize::MAX,
+                _ => usize::MAX,
             };
             replies.iter().map(|r| (r.part, r.last, len(r))).collect::<Vec<_>>()
         };

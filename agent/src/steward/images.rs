@@ -69,11 +69,17 @@ impl<W: World> Steward<W> {
         };
         match order {
             ImageOrder::Pull { reference, mut answer } => {
+                let reports = self.books.reports.clone();
                 spawn_local(async move {
                     let request = ImageRequest { reference, policy: PullPolicy::Always };
                     tokio::select! {
                         () = answer.closed() => {}
-                        result = edges.images.ensure(&request) => drop(answer.send(result)),
+                        result = edges.images.ensure(&request) => {
+                            let full = request.reference.parse::<Reference>().ok();
+                            let names = full.filter(|_| result.is_ok()).map(|name| name.to_string());
+                            let _ = reports.send(Report::ImagesCame(names.into_iter().collect()));
+                            drop(answer.send(result));
+                        }
                     }
                 });
             }

@@ -157,6 +157,8 @@ struct Books<W: World> {
     missed: bool,
     /// Images are being removed to make room.
     sweeping: bool,
+    /// Commands about images that are not answered yet.
+    image_commands: usize,
     /// Where tasks of the steward's own report.
     reports: mpsc::UnboundedSender<Report>,
     /// Records that are being written.
@@ -214,6 +216,7 @@ impl<W: World> Steward<W> {
             looked: false,
             missed: false,
             sweeping: false,
+            image_commands: 0,
             reports: own,
             saving: BTreeSet::new(),
             session: None,
@@ -295,6 +298,7 @@ impl<W: World> Steward<W> {
         match report {
             Report::Swept(result) => self.room_made(result),
             Report::ImagesCame(names) => self.images_came(names),
+            Report::Answered { id, replies } => self.answered(&id, replies),
             Report::Pod { uid, freed, event } => {
                 self.look_for_no_room(&event);
                 let outcome = self.books.reconciler.report(uid, freed, event, now);

@@ -3,6 +3,7 @@
 mod config;
 mod duration;
 mod get_events;
+mod image;
 mod logs;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
 pub use duration::{DurationError, duration};
+pub use image::{ImageCommand, ListArgs, Place};
 pub use logs::LogsArgs;
 
 /// What `mote --help` says of the commands, by what they are for.
@@ -29,6 +31,9 @@ Troubleshooting Commands:
   logs        Print the logs of a container in a pod
   events      List and watch events
   wait        Wait for a condition of pods or nodes
+
+Node Commands:
+  image       See and change which images nodes have
 
 Settings Commands:
   config      Show and change the configuration file
@@ -101,6 +106,9 @@ pub enum Command {
     Events(EventsArgs),
     /// Print the logs of a container in a pod
     Logs(LogsArgs),
+    /// See and change which images nodes have
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Wait for a condition of pods or nodes
     Wait(WaitArgs),
     /// Print the versions of this tool and of the nodes

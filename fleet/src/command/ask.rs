@@ -25,7 +25,7 @@ const USEFUL: Duration = Duration::from_mins(5);
 /// Most parts of one answer.
 const MAX_PARTS: u32 = 256;
 
-/// What nodes answered.
+/// What nodes answered to a question about events.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Events, in the order of the nodes' names and then of their rings.
@@ -34,6 +34,9 @@ pub(super) struct Answers {
     pub failed: Vec<(NodeName, String)>,
 }
 
+/// What one node answered, or why not.
+pub(super) type Answered = (NodeName, Result<Vec<Answer>, String>);
+
 /// Asks nodes for the events they remember.
 pub(super) async fn events(
     link: &mut Link,
@@ -41,6 +44,35 @@ pub(super) async fn events(
     about: Option<Uid>,
     patience: Duration,
 ) -> anyhow::Result<Answers> {
+    let mut answers = Answers::default();
+    for (name, answered) in ask(link, nodes, &Request::Events { about }, patience).await? {
+        let node = link.fleet.nodes.get(&name);
+        match answered {
+            Ok(parts) => answers.events.extend(
+                parts
+                    .into_iter()
+                    .flat_map(|part| match part {
+                        Answer::Events(events) => events,
+                        // No answer to this question.
+                        _ => Vec::new(),
+                    })
+                    .map(|event| Told::new(&name, node, event)),
+            ),
+            Err(why) => answers.failed.push((name, why)),
+        }
+    }
+    answers.events.sort_by(|a, b| (&a.node, a.event.sequence).cmp(&(&b.node, b.event.sequence)));
+    Ok(answers)
+}
+
+/// Asks nodes, and gives what each answered, in the order in which they did; those that did not in
+/// time come last.
+pub(super) async fn ask(
+    link: &mut Link,
+    nodes: &[NodeName],
+    request: &Request,
+    patience: Duration,
+) -> anyhow::Result<Vec<Answered>> {
     let id = link.session.id().clone();
     // Answers are not retained: listing only makes sure that the subscription stands.
     link.session.list(&[format!("{ROOT}/{}/+/reply/{id}", link.name)]).await?;
@@ -50,7 +82,7 @@ pub(super) async fn events(
             continue;
         };
         let last_heard = link.fleet.nodes.get(name).map_or(0, last_heard);
-        let command = command(birth, last_heard, Request::Events { about });
+        let command = command(birth, last_heard, request.clone());
         let address = Address {
             fleet: link.name.clone(),
             scope: Scope::Node(name.clone()),
@@ -60,7 +92,7 @@ pub(super) async fn events(
         link.session.publish(&address.to_string(), payload, Retain::Expires(USEFUL)).await?;
         waiting.insert(name.clone(), Vec::new());
     }
-    let mut answers = Answers::default();
+    let mut answered = Vec::new();
     let deadline = Instant::now() + patience;
     while !waiting.is_empty() {
         let Some(message) = link.session.next(Some(deadline)).await? else { break };
@@ -78,21 +110,19 @@ pub(super) async fn events(
             Ok(reply) if reply.part < MAX_PARTS => parts.push(reply),
             Ok(_) => {}
             Err(error) => {
-                answers.failed.push((name.clone(), error.to_string()));
                 waiting.remove(&name);
+                answered.push((name, Err(error.to_string())));
                 continue;
             }
         }
         if is_whole(parts) {
             let parts = waiting.remove(&name).unwrap_or_default();
-            let node = link.fleet.nodes.get(&name);
-            collect(&name, node, parts, &mut answers);
+            answered.push((name, collect(parts)));
         }
     }
-    let silent = waiting.into_keys().map(|name| (name, "it does not answer".into()));
-    answers.failed.extend(silent);
-    answers.events.sort_by(|a, b| (&a.node, a.event.sequence).cmp(&(&b.node, b.event.sequence)));
-    Ok(answers)
+    let silent = waiting.into_keys().map(|name| (name, Err("it does not answer".to_owned())));
+    answered.extend(silent);
+    Ok(answered)
 }
 
 /// When the node was heard last, in its own seconds.
@@ -122,21 +152,15 @@ fn is_whole(parts: &[Reply]) -> bool {
     last.is_some_and(|last| (0..=last).all(there))
 }
 
-fn collect(name: &NodeName, node: Option<&Node>, mut parts: Vec<Reply>, answers: &mut Answers) {
+/// The parts in their order, or why the node refused.
+fn collect(mut parts: Vec<Reply>) -> Result<Vec<Answer>, String> {
     parts.sort_by_key(|reply| reply.part);
     parts.dedup_by_key(|reply| reply.part);
-    for reply in parts {
-        match reply.answer {
-            Answer::Events(events) => {
-                answers.events.extend(events.into_iter().map(|event| Told::new(name, node, event)));
-            }
-            // No answer to this question.
-            Answer::Streaming => {}
-            Answer::Refused { reason, message } => {
-                answers.failed.push((name.clone(), format!("{reason}: {message}")));
-            }
-        }
-    }
+    let answers = parts.into_iter().map(|reply| match reply.answer {
+        Answer::Refused { reason, message } => Err(format!("{reason}: {message}")),
+        answer => Ok(answer),
+    });
+    answers.collect()
 }
 
 #[cfg(test)]

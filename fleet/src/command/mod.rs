@@ -10,6 +10,7 @@ pub mod delete;
 pub mod describe;
 pub mod events;
 pub mod get;
+pub mod image;
 pub mod logs;
 pub mod resource;
 pub mod version;
@@ -124,6 +125,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Describe(args) => describe::run(&args, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,
         Command::Logs(args) => logs::run(&args, &invocation, console).await,
+        Command::Image(command) => image::run(&command, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,
         Command::Version(args) => version::run(&args, &invocation, console).await,
         Command::Config(command) => config::run(command, &invocation, console),

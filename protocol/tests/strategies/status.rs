@@ -2,6 +2,7 @@
 
 use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
 use mote_protocol::event::{Event, EventType, Involved};
+use mote_protocol::image::{ImageInfo, ImageName, ImageRequest, ImageWork};
 use mote_protocol::name::{ContainerName, Namespace, ObjectName};
 use mote_protocol::node::*;
 use mote_protocol::status::*;
@@ -305,10 +306,41 @@ pub(crate) fn stream_frame() -> impl Strategy<Value = StreamFrame> {
     })
 }
 
+fn image_name() -> impl Strategy<Value = ImageName> {
+    "[a-z./:@]{0,40}".prop_map(|text| ImageName::new(&text))
+}
+
+fn image() -> impl Strategy<Value = ImageInfo> {
+    (any::<[u8; 32]>(), vec(image_name(), 0..3), any::<u64>())
+        .prop_map(|(id, names, bytes)| ImageInfo { id, names, bytes })
+}
+
+fn image_request() -> impl Strategy<Value = ImageRequest> {
+    prop_oneof![
+        Just(ImageRequest::List),
+        image_name().prop_map(ImageRequest::Pull),
+        vec(image_name(), 0..3).prop_map(ImageRequest::Remove),
+        Just(ImageRequest::Prune),
+        Just(ImageRequest::Verify),
+    ]
+}
+
+fn image_work() -> impl Strategy<Value = ImageWork> {
+    let pulled = (any::<[u8; 32]>(), option::of(any::<u64>()));
+    let removed = (vec(image(), 0..3), vec(image_name(), 0..3), any::<u64>());
+    let verified = (any::<u64>(), vec(message(), 0..3));
+    prop_oneof![
+        pulled.prop_map(|(id, bytes)| ImageWork::Pulled { id, bytes }),
+        removed.prop_map(|(images, names, freed)| ImageWork::Removed { images, names, freed }),
+        verified.prop_map(|(layers, damaged)| ImageWork::Verified { layers, damaged }),
+    ]
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let request = prop_oneof![
         option::of(uid()).prop_map(|about| Request::Events { about }),
         log_request().prop_map(Request::Logs),
+        image_request().prop_map(Request::Images),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -328,6 +360,8 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         (reason(), message()).prop_map(|(reason, message)| Answer::Refused { reason, message }),
         vec(event(), 0..3).prop_map(Answer::Events),
         Just(Answer::Streaming),
+        vec(image(), 0..3).prop_map(Answer::Images),
+        image_work().prop_map(Answer::ImageWork),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

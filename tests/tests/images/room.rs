@@ -153,3 +153,44 @@ fn what_is_dropped_is_imported_at_once_and_starts_what_waits_for_it() -> Result<
     world.wait_for_phase(&node, "web", Phase::Running)?;
     Ok(())
 }
+
+#[test]
+fn images_of_nodes_are_seen_and_changed_over_the_broker() -> Result<()> {
+    let world = World::new()?;
+    let registry = world.registry()?;
+    let reference = registry.push(&Image::busybox()?, "tools/x", "1")?;
+    let mut options = world.options("n1");
+    options.registries.push(registry.host());
+    let node = world.node_with(options)?;
+    let mote = |words: &[&str]| world.operator.run(&[&["image"], words].concat());
+
+    let nobody = mote(&["pull", &reference])?.refused()?;
+    ensure!(nobody.contains("no node: use --node, -l, --group or --all-nodes"), "{nobody}");
+    let strange = mote(&["pull", &reference, "--node", "n9"])?.refused()?;
+    ensure!(strange.contains("nodes \"n9\" not found"), "{strange}");
+    let absent = mote(&["pull", &format!("{reference}0"), "--node", "n1"])?.refused()?;
+    ensure!(
+        absent.contains("node n1: Failed: image") && absent.contains("does not exist"),
+        "{absent}"
+    );
+
+    // A pod that may not pull starts as soon as somebody else does.
+    let waits = pod("web").container("main", &reference, &["/bin/sleep", "1001"]);
+    world.operator.apply(&waits.with("imagePullPolicy", json!("Never")), &node)?;
+    world.wait_for_event(&node, "ErrImageNeverPull")?;
+    let pulled = mote(&["pull", &reference, "--all-nodes"])?.succeeded()?;
+    ensure!(pulled.starts_with("n1: Pulled sha256:"), "{pulled}");
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+
+    let listed = mote(&["ls"])?.succeeded()?;
+    ensure!(listed.starts_with("NODE") && listed.contains(&reference), "{listed}");
+    let used = mote(&["rm", &reference, "--node", "n1"])?.refused()?;
+    ensure!(used.contains("is used by pod default/web"), "{used}");
+    let sound = mote(&["verify", "--node", "n1"])?.succeeded()?;
+    assert_eq!(sound, "n1: 1 of 1 layers are as they were unpacked\n");
+    world.operator.run(&["delete", "pod", "web", "--node", "n1"])?.succeeded()?;
+    world.wait_until_gone(&node, "web")?;
+    let pruned = mote(&["prune", "--node", "n1"])?.succeeded()?;
+    ensure!(pruned.contains(&format!("n1: Untagged: {reference}")), "{pruned}");
+    Ok(())
+}

@@ -18,7 +18,8 @@ mote-agent ctl: what this node knows, without a network
 
 Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl describe pod [NAMESPACE/]NAME
-       mote-agent ctl images [ls | pull IMAGE | import PATH | verify | rm IMAGE... | prune]
+       mote-agent ctl images [ls | pull IMAGE | import PATH |
+                               export IMAGE FILE | verify | rm IMAGE... | prune]
        mote-agent ctl events
        mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
                       [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]

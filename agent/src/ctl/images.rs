@@ -1,6 +1,6 @@
 //! Images from the command line: the words, and what is said of what was done.
 
-use mote_protocol::image::ImageWork;
+use mote_protocol::image::{ImageWork, size};
 use serde::{Deserialize, Serialize};
 
 use crate::image::Imported;
@@ -14,6 +14,8 @@ pub(super) enum Order {
     Pull(String),
     /// An absolute path, on this machine.
     Import(String),
+    /// A name or id, and an absolute path on this machine.
+    Export(String, String),
     Verify,
     Remove(Vec<String>),
     Prune,
@@ -24,6 +26,7 @@ pub(super) enum Order {
 pub(super) enum Done {
     Work(ImageWork),
     Imported { names: Vec<String>, skipped: Vec<String> },
+    Exported { bytes: u64 },
 }
 
 /// The words behind `images`; none where the images are to be listed.
@@ -32,12 +35,11 @@ pub(super) fn parse(words: &[&str]) -> Result<Option<Order>, String> {
         [] | ["ls" | "list"] => Ok(None),
         ["pull", reference] => Ok(Some(Order::Pull((*reference).to_owned()))),
         ["pull", ..] => Err("`images pull` takes one image".to_owned()),
-        ["import", path] => {
-            // The agent works in another directory.
-            let path = std::path::absolute(path).map_err(|error| format!("`{path}`: {error}"))?;
-            let path = path.to_str().ok_or("the path is no text")?;
-            Ok(Some(Order::Import(path.to_owned())))
+        ["import", path] => Ok(Some(Order::Import(absolute(path)?))),
+        ["export", reference, path] => {
+            Ok(Some(Order::Export((*reference).to_owned(), absolute(path)?)))
         }
+        ["export", ..] => Err("`images export` takes an image and a file".to_owned()),
         ["import", ..] => Err("`images import` takes one file or directory".to_owned()),
         ["rm" | "remove"] => Err("`images rm` takes at least one name or id".to_owned()),
         ["rm" | "remove", names @ ..] if names.len() > MAX_NAMES => {
@@ -52,10 +54,17 @@ pub(super) fn parse(words: &[&str]) -> Result<Option<Order>, String> {
     }
 }
 
+/// The agent works in another directory.
+fn absolute(path: &str) -> Result<String, String> {
+    let absolute = std::path::absolute(path).map_err(|error| format!("`{path}`: {error}"))?;
+    Ok(absolute.to_str().ok_or("the path is no text")?.to_owned())
+}
+
 /// What a person reads of it; the second text is a complaint.
 pub(super) fn show(done: &Done) -> (String, String) {
     let (news, complaints) = match done {
         Done::Work(work) => work.lines(),
+        Done::Exported { bytes } => (vec![format!("Exported {}", size(*bytes))], Vec::new()),
         Done::Imported { names, skipped } => {
             let news = names.iter().map(|name| format!("Imported {name}")).collect();
             (news, skipped.iter().map(|why| format!("not imported: {why}")).collect())
@@ -87,6 +96,8 @@ mod tests {
         assert_eq!(parse(&["verify"]), Ok(Some(Order::Verify)));
         let import = parse(&["import", "x.tar"]);
         assert!(matches!(import, Ok(Some(Order::Import(path))) if path.starts_with('/')));
+        let export = parse(&["export", "a:1", "x.tar"]);
+        assert!(matches!(export, Ok(Some(Order::Export(_, path))) if path.starts_with('/')));
         let refused = |words: &[&str]| parse(words).expect_err("refused");
         assert_eq!(refused(&["pull"]), "`images pull` takes one image");
         assert_eq!(refused(&["rm"]), "`images rm` takes at least one name or id");

@@ -203,6 +203,13 @@ async fn carry_out(
             let request = |answer| LocalRequest::Order(ImageOrder::Import { path, answer });
             ask(requests, request).await.map(|came| came.map(Done::from).map_err(message))
         }
+        Order::Export(reference, path) => {
+            let path = PathBuf::from(path);
+            let request =
+                |answer| LocalRequest::Order(ImageOrder::Export { reference, path, answer });
+            let written = ask(requests, request).await;
+            written.map(|written| written.map(|bytes| Done::Exported { bytes }).map_err(message))
+        }
         Order::Verify => {
             let request = |answer| LocalRequest::Order(ImageOrder::Verify { answer });
             ask(requests, request)

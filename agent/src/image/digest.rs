@@ -127,6 +127,17 @@ impl Default for Hasher {
     }
 }
 
+impl std::io::Write for Hasher {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.update(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Hasher {
     /// Takes in more bytes.
     pub fn update(&mut self, data: &[u8]) {

@@ -240,6 +240,15 @@ pub enum ImageError {
         #[source]
         cause: Cause,
     },
+    /// An image cannot be written to an archive.
+    #[error("export image {reference}")]
+    Export {
+        /// As it was asked for.
+        reference: String,
+        /// What is wrong.
+        #[source]
+        cause: Cause,
+    },
     /// `mote-agent pull` could not be started, or ended without saying why.
     #[error("run the pull process")]
     Process {
@@ -285,6 +294,7 @@ impl ImageError {
             | Self::Layer { .. }
             | Self::DiskFull { .. }
             | Self::Store { .. }
+            | Self::Export { .. }
             | Self::Import { .. } => Retry::Later,
         }
     }

@@ -64,6 +64,9 @@ fn free(room: Room, used_percent: u8) -> u64 {
     room.capacity / 100 * u64::from(100_u8.saturating_sub(used_percent))
 }
 
+/// Shortest beginning of an id that names an image.
+const LEAST_PREFIX: usize = 6;
+
 /// An image on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -89,6 +92,24 @@ impl Inventory {
     pub fn summary(&self, image: &Stored) -> ImageSummary {
         let (id, names) = (image.id, image.names.clone());
         ImageSummary { id, names, bytes: self.bytes_of(&image.layers) }
+    }
+
+    /// The image that is meant, and the name, where it was one.
+    pub fn resolve(&self, text: &str) -> Result<(&Stored, Option<String>), ImageError> {
+        let images = &self.images;
+        if let Ok(reference) = text.parse::<Reference>() {
+            let name = reference.to_string();
+            if let Some(image) = images.iter().find(|image| image.names.contains(&name)) {
+                return Ok((image, Some(name)));
+            }
+        }
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        let mut found = images.iter().filter(|image| image.id.hex().starts_with(prefix));
+        match (prefix.len() >= LEAST_PREFIX, found.next(), found.next()) {
+            (true, Some(image), None) => Ok((image, None)),
+            (true, Some(_), Some(_)) => Err(ImageError::Ambiguous { reference: text.to_owned() }),
+            _ => Err(ImageError::NoSuchImage { reference: text.to_owned() }),
+        }
     }
 
     /// Layers that no image has: a pull that was cut short left them for the next.

@@ -18,6 +18,7 @@ pub mod assembly;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod export;
 pub mod gc;
 pub mod layer;
 pub mod layout;
@@ -56,6 +57,10 @@ pub trait Images {
     /// Brings the images of an OCI layout or archive into the store, or of every one in a
     /// directory.
     fn import(&self, path: &Path) -> impl Future<Output = Result<Imported, ImageError>>;
+
+    /// Writes an image, by name or id, to an archive, and gives the archive's length.
+    fn export(&self, reference: &str, path: &Path)
+    -> impl Future<Output = Result<u64, ImageError>>;
 
     /// Compares every layer with what was unpacked once. What is damaged is fetched again when it
     /// is needed.

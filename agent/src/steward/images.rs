@@ -39,6 +39,15 @@ pub enum ImageOrder {
         /// What came.
         answer: oneshot::Sender<Result<Imported, ImageError>>,
     },
+    /// Write one to an archive.
+    Export {
+        /// By name or id.
+        reference: String,
+        /// The archive.
+        path: PathBuf,
+        /// The archive's length.
+        answer: oneshot::Sender<Result<u64, ImageError>>,
+    },
     /// Compare everything with what was unpacked.
     Verify {
         /// What is damaged.
@@ -94,6 +103,14 @@ impl<W: World> Steward<W> {
                             let _ = reports.send(Report::ImagesCame(names));
                             drop(answer.send(result));
                         }
+                    }
+                });
+            }
+            ImageOrder::Export { reference, path, mut answer } => {
+                spawn_local(async move {
+                    tokio::select! {
+                        () = answer.closed() => {}
+                        result = edges.images.export(&reference, &path) => drop(answer.send(result)),
                     }
                 });
             }

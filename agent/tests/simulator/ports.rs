@@ -87,6 +87,10 @@ impl Images for SimImages {
         Ok(Imported::default())
     }
 
+    async fn export(&self, _: &str, _: &Path) -> Result<u64, ImageError> {
+        Ok(0)
+    }
+
     async fn verify(&self) -> Result<Verified, ImageError> {
         Ok(Verified::default())
     }

@@ -43,6 +43,13 @@ pub enum Job {
     Pull(String),
     /// From a layout, an archive, or a directory with several of them.
     Import(PathBuf),
+    /// None: one that is here, by name or id, goes to an archive.
+    Export {
+        /// As people write it.
+        reference: String,
+        /// The archive.
+        path: PathBuf,
+    },
     /// None: every byte of every layer is compared with what was unpacked once.
     Verify,
 }
@@ -59,6 +66,8 @@ pub enum Report {
     Skipped(ImageError),
     /// A layer is damaged, for a person. It is as good as gone. The comparison goes on.
     Damaged(String),
+    /// The archive is written, and has so many bytes.
+    Exported(u64),
     /// This many layers were compared.
     Compared(u64),
     /// A mirror or a file of credentials was passed over. The pull goes on.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::assembly::{Assembly, Progress, Top};
 use super::error::{Cause, ImageError};
+use super::export::export;
 use super::layout::{Layout, LayoutError};
 use super::platform::Platform;
 use super::reference::Reference;
@@ -106,6 +107,7 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
         }
         Job::Import(path) => worker.import(path),
         Job::Verify => worker.verify(),
+        Job::Export { reference, path } => worker.export(reference, path),
     }
 }
 
@@ -165,6 +167,19 @@ impl<W: Write> Worker<'_, W> {
             progress: &mut |progress| reports.progress(progress),
         };
         assembly.assemble(source, top, name)
+    }
+
+    fn export(&mut self, reference: &str, path: &Path) -> Result<(), ImageError> {
+        let store = self.writer.store();
+        let failed = |error| ImageError::Store { cause: Cause::of(&error) };
+        let inventory = store.inventory().map_err(failed)?;
+        let (image, name) = inventory.resolve(reference)?;
+        let names = name.map_or_else(|| image.names.clone(), |name| vec![name]);
+        let written = export(store, image, &names, path).map_err(|error| ImageError::Export {
+            reference: reference.to_owned(),
+            cause: Cause::of(&error),
+        })?;
+        self.reports.send(&Report::Exported(written)).map_err(|error| process(&error))
     }
 
     /// Imports one layout, or everything in a directory that is none.

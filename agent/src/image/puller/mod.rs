@@ -274,6 +274,18 @@ impl Images for Puller {
         Ok(imported)
     }
 
+    async fn export(&self, reference: &str, path: &Path) -> Result<u64, ImageError> {
+        let job = Job::Export { reference: reference.to_owned(), path: path.to_owned() };
+        let reports = self.pulls().run(job).await?.0;
+        let length = reports.into_iter().find_map(|report| match report {
+            Report::Exported(length) => Some(length),
+            _ => None,
+        });
+        length.ok_or_else(|| ImageError::Process {
+            cause: Cause::from_text("it ended without an archive"),
+        })
+    }
+
     async fn verify(&self) -> Result<Verified, ImageError> {
         let mut verified = Verified::default();
         for report in self.pulls().run(Job::Verify).await?.0 {

@@ -10,9 +10,6 @@ use crate::image::reference::Reference;
 use crate::image::store::{Store, StoreError, Writer};
 use crate::image::{ImageId, Sweep, Swept, What};
 
-/// Shortest beginning of an id that names an image.
-const LEAST_PREFIX: usize = 6;
-
 /// When images were needed last, and which are about to go.
 #[derive(Debug, Default)]
 pub(super) struct UseOf {
@@ -148,7 +145,7 @@ impl Judge<'_> {
     fn named(&self, asked: &[String]) -> Result<Plan, ImageError> {
         let mut plan = Plan::default();
         for text in asked {
-            let (image, name) = self.resolve(text)?;
+            let (image, name) = self.inventory.resolve(text)?;
             if let Some(by) = name.as_ref().and_then(|name| self.named_by(name)) {
                 return Err(ImageError::InUse { reference: text.clone(), by });
             }
@@ -178,24 +175,6 @@ impl Judge<'_> {
         plan.names = names;
         plan.choice.freed = self.inventory.freed_without(&plan.choice.images);
         Ok(plan)
-    }
-
-    /// The image that is meant, and the name, where it was one.
-    fn resolve(&self, text: &str) -> Result<(&Stored, Option<String>), ImageError> {
-        let images = &self.inventory.images;
-        if let Ok(reference) = text.parse::<Reference>() {
-            let name = reference.to_string();
-            if let Some(image) = images.iter().find(|image| image.names.contains(&name)) {
-                return Ok((image, Some(name)));
-            }
-        }
-        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-        let mut found = images.iter().filter(|image| image.id.hex().starts_with(prefix));
-        match (prefix.len() >= LEAST_PREFIX, found.next(), found.next()) {
-            (true, Some(image), None) => Ok((image, None)),
-            (true, Some(_), Some(_)) => Err(ImageError::Ambiguous { reference: text.to_owned() }),
-            _ => Err(ImageError::NoSuchImage { reference: text.to_owned() }),
-        }
     }
 
     fn must_stay(&self, image: &Stored) -> bool {

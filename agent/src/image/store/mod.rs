@@ -120,6 +120,17 @@ impl Store {
         Ok(self.contents(id)?.map(|(_, layers)| layers))
     }
 
+    /// The configuration of an image, as the registry sent it.
+    pub fn configuration(&self, id: &ImageId) -> Result<Option<Vec<u8>>, StoreError> {
+        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
+        manifest.map_or(Ok(None), |manifest| self.document(&manifest.config.digest))
+    }
+
+    /// Where a layer lies.
+    pub fn directory(&self, layer: &LayerRecord) -> PathBuf {
+        self.layer_path(&layer.directory)
+    }
+
     /// Looks for damage in a layer. A layer of which it is not known what it held is well.
     pub fn examine(&self, layer: &LayerRecord, depth: Depth) -> Result<Option<Damage>, StoreError> {
         let (root, path) = (self.layer_path(&layer.directory), self.contents_path(&layer.diff_id));

@@ -2,8 +2,11 @@
 //! seen through the port that the agent itself uses.
 
 mod bench;
+mod debian;
+mod differential;
 mod hostile;
 mod import;
 mod process;
 mod pull;
 mod room;
+mod tree;

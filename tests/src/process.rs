@@ -43,6 +43,15 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// The same without the machine's state, for tools that leave some of their own in it: what they
+/// keep in `/run` and `/var/lib`, and what they mount, is gone when they end.
+pub fn sealed_command(program: impl AsRef<OsStr>) -> Command {
+    const HIDE: &str = "mount -t tmpfs none /run && mount -t tmpfs none /var/lib && exec \"$@\"";
+    let mut command = command("unshare");
+    command.args(["--mount", "--", "sh", "-c", HIDE, "sh"]).arg(program);
+    command
+}
+
 impl Process {
     /// Starts it; `name` is what errors call it.
     pub fn spawn(name: &str, command: &mut Command) -> Result<Self> {

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Digest, ImageId, ImageSummary};
+use super::reference::Reference;
+use super::{Digest, ImageError, ImageId, ImageSummary};
 
 /// Free bytes that are always enough not to collect.
 const ENOUGH: u64 = 1024 * 1024 * 1024;

@@ -11,11 +11,16 @@ use tar::{EntryType, Header};
 /// Where Debian's busybox-static installs it.
 const BUSYBOX: &str = "/bin/busybox";
 
+/// The most that a name's field in a header holds.
+const FIELD: usize = 100;
+
 /// The entries of a layer, in their order.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Layer {
     entries: Vec<Entry>,
+    /// The whole archive, where another tool has written it.
+    archive: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,9 +31,19 @@ struct Entry {
     mode: u32,
     link: String,
     content: Vec<u8>,
+    owner: (u32, u32),
+    mtime: u64,
+    device: (u32, u32),
+    /// Extended attributes.
+    attributes: Vec<(String, Vec<u8>)>,
 }
 
 impl Layer {
+    /// A layer that another tool has packed: for forms of tar that no method here writes.
+    pub fn packed(archive: Vec<u8>) -> Self {
+        Self { archive: Some(archive), ..Self::default() }
+    }
+
     /// Busybox, the applets it names, and the directories a container mounts over.
     pub fn busybox() -> Result<Self> {
         let list = Command::new(BUSYBOX).arg("--list").output();
@@ -72,16 +87,65 @@ impl Layer {
         self.entry(path, EntryType::Link, 0o644, target, &[])
     }
 
+    /// A named pipe.
+    pub fn fifo(self, path: &str, mode: u32) -> Self {
+        self.entry(path, EntryType::Fifo, mode, "", &[])
+    }
+
+    /// A character device with these numbers.
+    pub fn character_device(self, path: &str, mode: u32, major: u32, minor: u32) -> Self {
+        let device = self.entry(path, EntryType::Char, mode, "", &[]);
+        device.last(|entry| entry.device = (major, minor))
+    }
+
+    /// Gives what was added last to a user and a group.
+    pub fn owned_by(self, uid: u32, gid: u32) -> Self {
+        self.last(|entry| entry.owner = (uid, gid))
+    }
+
+    /// Says when what was added last was changed, in seconds since 1970.
+    pub fn changed_at(self, mtime: u64) -> Self {
+        self.last(|entry| entry.mtime = mtime)
+    }
+
+    /// Gives what was added last an extended attribute.
+    pub fn attribute(self, name: &str, value: &[u8]) -> Self {
+        self.last(|entry| entry.attributes.push((name.into(), value.into())))
+    }
+
+    fn last(mut self, change: impl FnOnce(&mut Entry)) -> Self {
+        if let Some(entry) = self.entries.last_mut() {
+            change(entry);
+        }
+        self
+    }
+
     fn entry(mut self, path: &str, kind: EntryType, mode: u32, link: &str, content: &[u8]) -> Self {
-        let content = content.to_vec();
-        self.entries.push(Entry { path: path.into(), kind, mode, link: link.into(), content });
+        self.entries.push(Entry {
+            path: path.into(),
+            kind,
+            mode,
+            link: link.into(),
+            content: content.to_vec(),
+            owner: (0, 0),
+            mtime: 0,
+            device: (0, 0),
+            attributes: Vec::new(),
+        });
         self
     }
 
     /// The archive.
     pub fn to_tar(&self) -> Result<Vec<u8>> {
+        if let Some(archive) = &self.archive {
+            return Ok(archive.clone());
+        }
         let mut archive = tar::Builder::new(Vec::new());
         for entry in &self.entries {
+            let records = entry.records();
+            if !records.is_empty() {
+                archive.append(&extended(records.len()), records.as_slice())?;
+            }
             archive.append(&entry.header()?, entry.content.as_slice())?;
         }
         archive.into_inner().context("finish archive")
@@ -94,22 +158,67 @@ impl Entry {
         let mut header = Header::new_ustar();
         header.set_entry_type(self.kind);
         header.set_mode(self.mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
+        header.set_uid(self.owner.0.into());
+        header.set_gid(self.owner.1.into());
+        header.set_mtime(self.mtime);
         header.set_size(self.content.len() as u64);
+        if self.kind == EntryType::Char {
+            header.set_device_major(self.device.0)?;
+            header.set_device_minor(self.device.1)?;
+        }
         let fields = header.as_old_mut();
-        put(&mut fields.name, &self.path)?;
-        put(&mut fields.linkname, &self.link)?;
+        put(&mut fields.name, &self.path);
+        put(&mut fields.linkname, &self.link);
         header.set_cksum();
         Ok(header)
     }
+
+    /// What the header has no room for, in pax' form.
+    fn records(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        for (key, name) in [("path", &self.path), ("linkpath", &self.link)] {
+            if name.len() > FIELD {
+                record(&mut records, key, name.as_bytes());
+            }
+        }
+        for (name, value) in &self.attributes {
+            record(&mut records, &format!("SCHILY.xattr.{name}"), value);
+        }
+        records
+    }
 }
 
-fn put(field: &mut [u8], text: &str) -> Result<()> {
-    let place = field.get_mut(..text.len()).with_context(|| format!("`{text}` is too long"))?;
-    place.copy_from_slice(text.as_bytes());
-    Ok(())
+/// The header of pax records for the entry that follows.
+fn extended(length: usize) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(length as u64);
+    put(&mut header.as_old_mut().name, "PaxHeaders/entry");
+    header.set_cksum();
+    header
+}
+
+/// `LENGTH KEY=VALUE` and a line break; the length counts itself.
+fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while rest + length.to_string().len() != length {
+        length = rest + length.to_string().len();
+    }
+    records.extend_from_slice(format!("{length} {key}=").as_bytes());
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+/// As much as there is room for: the whole of a longer text is in a record.
+fn put(field: &mut [u8], text: &str) {
+    for (place, byte) in field.iter_mut().zip(text.bytes()) {
+        *place = byte;
+    }
 }
 
 /// Compresses, without a time stamp.
@@ -129,6 +238,23 @@ mod tests {
         let mut archive = tar::Archive::new(tar.as_slice());
         let entry = archive.entries()?.next().context("one entry")??;
         assert_eq!(entry.path_bytes().as_ref(), b"../../etc/x");
+        Ok(())
+    }
+
+    #[test]
+    fn what_headers_have_no_room_for_goes_before_them() -> Result<()> {
+        // Lengths around those at which the length itself becomes a digit longer.
+        for length in [80, 90, 91, 92, 93, 990, 991, 992] {
+            let name = "n".repeat(length.max(FIELD + 1));
+            let value = vec![b'v'; length];
+            let layer = Layer::default().file(&name, 0o644, b"x").attribute("user.a", &value);
+            let tar = layer.to_tar()?;
+            let mut archive = tar::Archive::new(tar.as_slice());
+            let mut entry = archive.entries()?.next().context("one entry")??;
+            assert_eq!(entry.path_bytes().as_ref(), name.as_bytes());
+            let last = entry.pax_extensions()?.context("records")?.last().context("one")??;
+            assert_eq!(last.key(), Ok("SCHILY.xattr.user.a"));
+        }
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ const END_TO_END: Part = Part { name: "end to end", budget: minutes(15) };
 const FUZZ: Part = Part { name: "fuzz", budget: minutes(3) };
 const BOARDS: Part = Part { name: "virtual boards", budget: minutes(10) };
 const COUNTED: Part = Part { name: "counted work", budget: minutes(5) };
+const SPEED: Part = Part { name: "speed", budget: minutes(4) };
 
 /// A cargo call that passes or fails as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +133,16 @@ pub(super) const GROUPS: &[Group] = &[
         about: "images from a real registry and from archives, honest and hostile",
         part: END_TO_END,
         root: true,
-        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX, Need::STRACE],
+        // Debian itself is not installed: the first run makes one below the target directory.
+        needs: &[
+            Need::MOSQUITTO,
+            Need::REGISTRY,
+            Need::BUSYBOX,
+            Need::STRACE,
+            Need::SKOPEO,
+            Need::UMOCI,
+            Need::DEBOOTSTRAP,
+        ],
         checks: &[],
         threads: None,
         ignored: false,
@@ -188,11 +198,33 @@ pub(super) const GROUPS: &[Group] = &[
         ignored: false,
         owns: |program| program.target == "counted",
     },
+    Group {
+        name: "speed",
+        about: "a pull of 200 MB beside what others need for it",
+        part: SPEED,
+        root: true,
+        needs: &[
+            Need::MOSQUITTO,
+            Need::REGISTRY,
+            Need::BUSYBOX,
+            Need::SKOPEO,
+            Need::UMOCI,
+            Need::PODMAN,
+            Need::TIME,
+            Need::MUSL,
+            Need::MUSL_GCC,
+        ],
+        checks: &[],
+        // What is timed must not be disturbed.
+        threads: Some(1),
+        ignored: true,
+        owns: |program| program.package == "tests" && program.target == "speed",
+    },
 ];
 
 /// Targets that have a group of their own.
 const ELSEWHERE: &[&str] =
-    &["simulator", "foundation", "lifecycle", "images", "fuzz", "boards", "counted"];
+    &["simulator", "foundation", "lifecycle", "images", "fuzz", "boards", "counted", "speed"];
 
 fn is_unit(program: &Program) -> bool {
     matches!(program.package.as_str(), "agent" | "fleet" | "tests")
@@ -223,6 +255,7 @@ mod tests {
             ("tests", "fuzz"),
             ("tests", "boards"),
             ("tests", "counted"),
+            ("tests", "speed"),
         ] {
             let program = Program {
                 package: package.into(),

@@ -22,6 +22,11 @@ impl Need {
     pub(super) const MOSQUITTO_SUB: Self = Self::Program("mosquitto_sub", "mosquitto-clients");
     pub(super) const REGISTRY: Self = Self::Program("docker-registry", "docker-registry");
     pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
+    pub(super) const SKOPEO: Self = Self::Program("skopeo", "skopeo");
+    pub(super) const UMOCI: Self = Self::Program("umoci", "umoci");
+    pub(super) const PODMAN: Self = Self::Program("podman", "podman");
+    pub(super) const DEBOOTSTRAP: Self = Self::Program("debootstrap", "debootstrap");
+    pub(super) const TIME: Self = Self::Program("time", "time");
     pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");
     pub(super) const STRACE: Self = Self::Program("strace", "strace");

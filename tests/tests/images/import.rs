@@ -146,3 +146,40 @@ fn what_cannot_be_imported_says_why() -> Result<()> {
     assert!(missing.err().context("refused")?.message().contains("No such file"));
     Ok(())
 }
+
+#[test]
+fn what_is_exported_is_the_same_image_on_another_node() -> Result<()> {
+    let bench = Bench::new()?;
+    let lower = Layer::default().root();
+    let lower = lower.file("etc/gone", 0o644, b"x").file("etc/kept", 0o4755, b"k");
+    let upper = Layer::default().file("etc/new", 0o600, b"new");
+    let upper = upper.file("etc/.wh.gone", 0o644, b"").hard_link("etc/same", "etc/new");
+    let image = Builder::default().layer(lower).layer(upper).entrypoint(&["/x"]).build()?;
+    let reference = bench.registry.push(&image, "tools/a", "1")?;
+    let ensured = bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    let archive = bench.path().join("carried.tar");
+    let length = bench.block(bench.puller.export(&reference, &archive))?;
+    assert_eq!(fs::metadata(&archive)?.len(), length);
+    // By id it has all its names, and the same bytes.
+    let again = bench.path().join("again.tar");
+    let id = ensured.id.hex();
+    bench.block(bench.puller.export(&id[..12], &again))?;
+    assert!(fs::read(&archive)? == fs::read(&again)?);
+
+    let other = Bench::new()?;
+    let imported = other.block(other.puller.import(&archive))?;
+    assert_eq!(imported.images.len(), 1);
+    assert_eq!(imported.images[0].1.as_deref(), Some(reference.as_str()));
+    let carried = other.ensure(&reference, PullPolicy::Never)?;
+    let (here, there) = (bench.resolve(&ensured)?, other.resolve(&carried)?);
+    assert_eq!(there.config, here.config);
+    for (here, there) in here.layers.iter().zip(&there.layers) {
+        let same = tree::Tree::read(here)?.differences(&tree::Tree::read(there)?);
+        assert_eq!(same, Vec::<String>::new());
+    }
+    let unknown = bench.block(bench.puller.export("nobody/has:this", &archive));
+    assert!(unknown.is_err_and(|error| error.message().contains("no image \"nobody/has:this\"")));
+    let nowhere = bench.block(bench.puller.export(&reference, Path::new("/nonexistent/a.tar")));
+    assert!(nowhere.is_err_and(|error| error.message().contains("/nonexistent")));
+    Ok(())
+}

@@ -4,6 +4,8 @@
 mod access;
 mod bench;
 mod damage;
+mod debian;
+mod differential;
 mod hostile;
 mod import;
 mod kill;
@@ -11,3 +13,4 @@ mod link;
 mod process;
 mod pull;
 mod room;
+mod tree;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::{Puller, store_error};
 use crate::image::error::{Cause, ImageError};
 use crate::image::gc::{Choice, FOR_A_PULL, Inventory, Room, Stored, Thresholds, choose};
-use crate::image::reference::Reference;
 use crate::image::store::{Store, StoreError, Writer};
 use crate::image::{ImageId, Sweep, Swept, What};
 

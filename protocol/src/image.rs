@@ -69,6 +69,8 @@ pub enum ImageWork {
     Verified {
         /// How many.
         layers: u64,
+        /// Others, of which nobody knows what they held.
+        unknown: u64,
         /// Those that are damaged, for a person.
         damaged: Vec<Message>,
     },
@@ -89,11 +91,14 @@ impl ImageWork {
                 news.extend(images.iter().map(|image| format!("Deleted: {}", image.digest())));
                 news.push(format!("Total reclaimed space: {}", size(*freed)));
             }
-            Self::Verified { layers, damaged } => {
+            Self::Verified { layers, unknown, damaged } => {
                 let complaint = |what| format!("damaged, to be fetched again: {what}");
                 complaints.extend(damaged.iter().map(complaint));
                 let sound = layers.saturating_sub(damaged.len() as u64);
                 news.push(format!("{sound} of {layers} layers are as they were unpacked"));
+                if *unknown > 0 {
+                    news.push(format!("of {unknown} more nobody knows what they held"));
+                }
             }
         }
         (news, complaints)
@@ -132,9 +137,11 @@ mod tests {
         let deleted = format!("Deleted: sha256:{}", "00".repeat(32));
         let news = ["Untagged: r/b:2", "Untagged: r/a:1", &deleted, "Total reclaimed space: 1.5MB"];
         assert_eq!(removed.lines(), (news.map(str::to_string).to_vec(), Vec::new()));
-        let verified = ImageWork::Verified { layers: 3, damaged: vec!["layer x".into()] };
+        let verified =
+            ImageWork::Verified { layers: 3, unknown: 1, damaged: vec!["layer x".into()] };
         let (news, complaints) = verified.lines();
-        assert_eq!(news, ["2 of 3 layers are as they were unpacked"]);
+        let unknown = "of 1 more nobody knows what they held";
+        assert_eq!(news, ["2 of 3 layers are as they were unpacked", unknown]);
         assert_eq!(complaints, ["damaged, to be fetched again: layer x"]);
     }
 }

@@ -595,7 +595,7 @@ fn images_are_asked_for_and_told() {
     let removed =
         ImageWork::Removed { images: vec![image], names: vec!["r.example/b:1".into()], freed: 9 };
     frozen("reply-image-removed", &reply(Answer::ImageWork(removed)));
-    let verified = ImageWork::Verified { layers: 3, damaged: vec!["layer".into()] };
+    let verified = ImageWork::Verified { layers: 3, unknown: 1, damaged: vec!["layer".into()] };
     frozen("reply-image-verified", &reply(Answer::ImageWork(verified)));
 }
 

@@ -19,7 +19,7 @@ const MAX_REGISTRIES: usize = 16;
 const MAX_MIRRORS: usize = 8;
 
 /// Who is asked without the proxy.
-const MAX_NO_PROXY: usize = 64;
+const MAX_NO_PROXY: usize = 512;
 
 /// Images that are never removed.
 const MAX_PINNED: usize = 64;
@@ -38,6 +38,8 @@ pub struct ImagesConfig {
     pub pinned: BTreeSet<String>,
     /// Registries, and the way to them.
     pub registries: Settings,
+    /// Variables of the environment that mean nothing here, and why.
+    pub passed_over: Vec<String>,
 }
 
 impl ImagesConfig {
@@ -47,7 +49,8 @@ impl ImagesConfig {
         let gc = read_image_gc(section);
         let pinned = section.list::<Reference>("pinned", MAX_PINNED);
         let pace = section.integer("max_kib_per_s", 0..=MAX_PACE, 0);
-        let proxies = read_proxies(section);
+        let mut passed_over = Vec::new();
+        let proxies = read_proxies(section, &mut passed_over);
         let registries = Settings {
             hosts: read_registries(section),
             proxies,
@@ -60,6 +63,7 @@ impl ImagesConfig {
             gc,
             pinned: pinned.iter().map(ToString::to_string).collect(),
             registries,
+            passed_over,
         }
     }
 }
@@ -78,12 +82,19 @@ fn read_image_gc(section: &mut Section<'_, '_>) -> Thresholds {
 }
 
 /// The file counts; where it says nothing, the variables that programs written in Go go by.
-fn read_proxies(section: &mut Section<'_, '_>) -> Proxies {
+fn read_proxies(section: &mut Section<'_, '_>, passed_over: &mut Vec<String>) -> Proxies {
     let proxy = section.text("proxy");
     let no_proxy = section.list_where_any::<Exception>("no_proxy", MAX_NO_PROXY);
     let of_environment = |names: [&str; 2]| {
-        let found = names.into_iter().find_map(|name| section.variable(name));
-        found.filter(|found| !found.text.is_empty())
+        let mut found = names.into_iter().filter_map(|name| section.variable(name));
+        found.find(|found| !found.text.is_empty())
+    };
+    // What the environment says is for all programs: what this one cannot use stops nothing.
+    let mut proxy_of = |names| {
+        let Found { text, key, .. } = of_environment(names)?;
+        let whole = if text.contains("://") { text } else { format!("http://{text}") };
+        let proxy = whole.parse::<Proxy>();
+        proxy.inspect_err(|error| passed_over.push(format!("{key}: {error}"))).ok()
     };
     let (https, http) = match proxy {
         Some(Found { text, key, line }) => {
@@ -91,10 +102,7 @@ fn read_proxies(section: &mut Section<'_, '_>) -> Proxies {
             let proxy = section.parse::<Proxy>(both());
             (proxy.clone(), proxy)
         }
-        None => (
-            section.parse(of_environment(["HTTPS_PROXY", "https_proxy"])),
-            section.parse(of_environment(["HTTP_PROXY", "http_proxy"])),
-        ),
+        None => (proxy_of(["HTTPS_PROXY", "https_proxy"]), proxy_of(["HTTP_PROXY", "http_proxy"])),
     };
     let except = no_proxy.unwrap_or_else(|| {
         let listed = of_environment(["NO_PROXY", "no_proxy"]);

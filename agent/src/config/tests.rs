@@ -250,7 +250,8 @@ mirrors = ["https://m.example"]
 fn the_environment_names_a_proxy_where_the_file_does_not() {
     let variables = |name: &str| match name {
         "HTTPS_PROXY" => Some("http://secure.lan".to_owned()),
-        "http_proxy" => Some("http://plain.lan".to_owned()),
+        "HTTP_PROXY" => Some(String::new()),
+        "http_proxy" => Some("plain.lan".to_owned()),
         "NO_PROXY" => Some("localhost,.lan,, not one".to_owned()),
         _ => None,
     };
@@ -265,4 +266,13 @@ fn the_environment_names_a_proxy_where_the_file_does_not() {
     let found = proxies("proxy = \"http://file.lan\"\nno_proxy = []");
     assert_eq!(found.https.map(|proxy| proxy.to_string()).as_deref(), Some("file.lan:80"));
     assert!(found.except.is_empty());
+}
+
+#[test]
+fn a_variable_that_means_nothing_here_stops_no_node() {
+    let variables = |name: &str| (name == "HTTPS_PROXY").then(|| "socks5://lan".to_owned());
+    let images = Config::parse(MINIMAL, "board-7", &variables).expect("valid").images;
+    assert_eq!(images.registries.proxies.https, None);
+    let told = images.passed_over.join("\n");
+    assert!(told.starts_with("HTTPS_PROXY: proxy must be http://host:port"), "{told}");
 }

@@ -7,6 +7,7 @@
 //! fetched at all, and the name is written last: an image that has a name is complete.
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use super::digest::{Digest, Mismatch};
 use super::error::{Cause, ImageError};
@@ -19,9 +20,6 @@ use super::unpack::Limits;
 
 /// Indexes within indexes that are followed.
 const MAX_NESTING: usize = 4;
-
-/// Bytes between two reports of progress.
-const REPORT: u64 = 1024 * 1024;
 
 /// Turns the parts of images into images.
 pub struct Assembly<'a> {
@@ -157,19 +155,36 @@ impl Assembly<'_> {
         let mut progress = Progress { bytes: 0, total };
         (self.progress)(progress);
         for (descriptor, diff_id) in missing {
-            self.layer(source, descriptor, diff_id, &mut progress)?;
+            let beneath = diff_ids.iter().take_while(|other| **other != diff_id);
+            let lowers = self.directories(beneath)?;
+            let part = Missing { descriptor, diff_id, lowers };
+            self.layer(source, &part, &mut progress)?;
         }
         Ok(())
+    }
+
+    /// Where layers lie that are here, topmost first.
+    fn directories<'a>(
+        &self,
+        diff_ids: impl Iterator<Item = &'a Digest>,
+    ) -> Result<Vec<PathBuf>, ImageError> {
+        let store = self.writer.store();
+        let mut found = Vec::new();
+        for diff_id in diff_ids {
+            let layer = store.layer(diff_id).map_err(|error| self.store_error(&error))?;
+            found.extend(layer.map(|layer| store.directory(&layer)));
+        }
+        found.reverse();
+        Ok(found)
     }
 
     fn layer(
         &mut self,
         source: &mut dyn Source,
-        descriptor: &Descriptor,
-        diff_id: Digest,
+        part: &Missing<'_>,
         progress: &mut Progress,
     ) -> Result<(), ImageError> {
-        let Descriptor { digest, size, .. } = descriptor;
+        let Descriptor { digest, size, .. } = part.descriptor;
         let partial = if source.is_remote() {
             self.writer.partial(digest, *size, self.limits.reserve)
         } else {
@@ -178,37 +193,40 @@ impl Assembly<'_> {
         let before = *progress;
         let resumes = partial.as_ref().is_some_and(|partial| partial.kept() > 0);
         let takes_room = partial.is_some();
-        let mut result = self.fetch(source, descriptor, diff_id, partial, progress)?;
-        let may_be_its_fault = |error: &LayerError| {
-            (takes_room && error.is_no_space()) || (resumes && !is_interruption(error))
-        };
+        let Tried { mut result, of_the_source } = self.fetch(source, part, partial, progress)?;
+        let may_be_its_fault =
+            |error: &LayerError| (takes_room && error.is_no_space()) || (resumes && !of_the_source);
         // A power cut may have spoiled what was kept, and it takes room: once more without it.
         if result.as_ref().is_err_and(may_be_its_fault) {
             *progress = before;
-            result = self.fetch(source, descriptor, diff_id, None, progress)?;
+            Tried { result, .. } = self.fetch(source, part, None, progress)?;
         }
-        result.map_err(|error| self.explain_layer(&error, descriptor, source))
+        result.map_err(|error| self.explain_layer(&error, part.descriptor, source))
     }
 
     /// One try to get a layer; a partial file stays if it may help the next.
     fn fetch(
         &mut self,
         source: &mut dyn Source,
-        descriptor: &Descriptor,
-        diff_id: Digest,
+        Missing { descriptor, diff_id, lowers }: &Missing<'_>,
         partial: Option<Partial>,
         progress: &mut Progress,
-    ) -> Result<Result<(), LayerError>, ImageError> {
+    ) -> Result<Tried, ImageError> {
         let offset = partial.as_ref().map_or(0, Partial::kept);
         let mut packed = Resuming::new(partial, source.layer(descriptor, offset)?);
         let report = &mut *self.progress;
-        let mut metered = Metered { inner: &mut packed, progress, reported: 0, report };
-        let result = layer::fetch(&mut metered, descriptor, diff_id, self.writer, self.limits);
-        match &result {
-            Err(error) if is_interruption(error) => packed.keep(),
-            _ => packed.discard(),
+        let mut metered = Metered { inner: &mut packed, progress, report };
+        let resumed = offset > 0;
+        let request = layer::Request { descriptor, diff_id: *diff_id, resumed, lowers };
+        let result = layer::fetch(&mut metered, request, self.writer, self.limits);
+        let interrupted = |error: &LayerError| is_interruption(error) && !packed.is_unreadable();
+        let of_the_source = result.as_ref().is_err_and(interrupted);
+        if of_the_source {
+            packed.keep();
+        } else {
+            packed.discard();
         }
-        Ok(result.map(drop))
+        Ok(Tried { result: result.map(drop), of_the_source })
     }
 
     fn explain_layer(
@@ -237,15 +255,20 @@ impl Assembly<'_> {
 
     /// Refuses early what cannot fit: unpacked layers are never smaller than packed ones.
     fn check_space(&self, packed: u64) -> Result<(), ImageError> {
-        let free = rustix::fs::statvfs(self.writer.store().root())
-            .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        match free {
-            Ok(free) if packed > 0 && free < packed.saturating_add(self.limits.reserve) => {
-                Err(self.disk_full())
-            }
-            // Where free space cannot be told, writing will.
-            _ => Ok(()),
+        if self.fits(packed) {
+            return Ok(());
         }
+        // What earlier pulls kept is the cheapest room to make.
+        self.writer.remove_partials().map_err(|error| self.store_error(&error))?;
+        if self.fits(packed) { Ok(()) } else { Err(self.disk_full()) }
+    }
+
+    /// Where free space cannot be told, writing will.
+    fn fits(&self, packed: u64) -> bool {
+        let wanted = packed.saturating_add(self.limits.reserve);
+        let stat = rustix::fs::statvfs(self.writer.store().root());
+        let free = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        packed == 0 || free.is_ok_and(|free| free >= wanted) || free.is_err()
     }
 
     fn disk_full(&self) -> ImageError {
@@ -258,6 +281,21 @@ impl Assembly<'_> {
         }
         ImageError::Store { cause: Cause::of(error) }
     }
+}
+
+/// A layer that is not here.
+struct Missing<'a> {
+    descriptor: &'a Descriptor,
+    diff_id: Digest,
+    /// The layers beneath it, topmost first.
+    lowers: Vec<PathBuf>,
+}
+
+/// One try to get a layer.
+struct Tried {
+    result: Result<(), LayerError>,
+    /// It failed by where it comes from: what came of it so far is good.
+    of_the_source: bool,
 }
 
 /// Whether a layer failed by where it comes from: what came of it so far is good.
@@ -290,7 +328,6 @@ fn explain(error: ManifestError, what: &str, source: &dyn Source) -> ImageError 
 struct Metered<'a, 'b> {
     inner: &'a mut Resuming<'b>,
     progress: &'a mut Progress,
-    reported: u64,
     report: &'a mut dyn FnMut(Progress),
 }
 
@@ -298,11 +335,8 @@ impl Read for Metered<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.progress.bytes += count as u64;
-        self.reported += count as u64;
-        if self.reported >= REPORT {
-            self.reported = 0;
-            (self.report)(*self.progress);
-        }
+        // On a thin line a few bytes are news. Whoever hears it tells it no oftener than it wants.
+        (self.report)(*self.progress);
         Ok(count)
     }
 }

@@ -140,7 +140,8 @@ pub enum ImageError {
     },
     /// The registry's certificate is not trusted, or the handshake failed.
     #[error(
-        "establish TLS with registry {host}: check its certificate, the node's CA file and clock"
+        "establish TLS with registry {host}: check its certificate, the node's CA file and clock, and \
+         whether it speaks plain HTTP (`insecure`)"
     )]
     Tls {
         /// Host and port.
@@ -299,13 +300,19 @@ impl ImageError {
         }
     }
 
-    /// Whether the registry could not be asked at all, so that a copy on disk may stand in.
+    /// Whether the registry could not be asked, so that a copy on disk may stand in: nobody
+    /// answered, or somebody in between did (a proxy, a portal that wants a password).
     pub const fn is_unreachable(&self) -> bool {
         match self {
-            Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. } => true,
-            Self::Registry { status, .. } => *status >= 500 || *status == 429,
-            _ => false,
+            Self::Malformed { .. } | Self::DigestMismatch { .. } => true,
+            Self::Registry { status, .. } => *status >= 500 || matches!(*status, 407 | 429),
+            _ => self.is_silent(),
         }
+    }
+
+    /// Whether nobody answered: who asks again at once waits as long as before.
+    pub const fn is_silent(&self) -> bool {
+        matches!(self, Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. })
     }
 
     /// The whole chain as one line, for a status or an event.

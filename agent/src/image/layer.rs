@@ -5,6 +5,7 @@
 //! both have been compared.
 
 use std::io::{self, BufReader, Cursor, Read};
+use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -68,23 +69,36 @@ impl LayerError {
     }
 }
 
+/// Which layer is to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its packed form.
+    pub descriptor: &'a Descriptor,
+    /// The digest of its unpacked form.
+    pub diff_id: Digest,
+    /// Its first bytes were kept from an earlier try, and may be what is wrong with it.
+    pub resumed: bool,
+    /// The layers beneath it, topmost first.
+    pub lowers: &'a [PathBuf],
+}
+
 /// Fetches a layer from `blob` into the store.
 pub fn fetch(
     blob: &mut dyn Read,
-    descriptor: &Descriptor,
-    diff_id: Digest,
+    request: Request<'_>,
     writer: &Writer,
     limits: &Limits,
 ) -> Result<LayerRecord, LayerError> {
+    let Request { descriptor, resumed, .. } = request;
     let staging = writer.stage()?;
     // One byte more than promised is enough to know.
     let mut packed = Verifying::new(blob.take(descriptor.size.saturating_add(1)));
     let mut sums = Sums::default();
-    let result =
-        unpack_verified(&mut packed, descriptor.size, diff_id, limits, &staging, &mut sums);
+    let result = unpack_verified(&mut packed, request, limits, &staging, &mut sums);
     match result {
         Err(error @ (LayerError::Read(_) | LayerError::Store(_))) => return Err(error),
-        Err(LayerError::Unpack(error)) if !error.is_corruption() => {
+        // The rest need not be fetched to know that it must be fetched again.
+        Err(LayerError::Unpack(error)) if resumed || !error.is_corruption() => {
             return Err(LayerError::Unpack(error));
         }
         _ => {}
@@ -100,7 +114,7 @@ pub fn fetch(
     Ok(writer.commit(
         staging,
         LayerRecord {
-            diff_id,
+            diff_id: request.diff_id,
             directory: String::new(),
             bytes: unpacked.bytes,
             entries: unpacked.entries,
@@ -112,16 +126,15 @@ pub fn fetch(
 
 fn unpack_verified(
     packed: &mut dyn Read,
-    size: u64,
-    diff_id: Digest,
+    Request { descriptor, diff_id, lowers, .. }: Request<'_>,
     limits: &Limits,
     staging: &Staging,
     sums: &mut Sums,
 ) -> Result<Unpacked, LayerError> {
     let decoder = decode(packed)?;
-    let mut plain = Verifying::new(Bounded::new(decoder, limits, size));
-    let (unpacked, _) =
-        unpack(&mut plain, staging.directory()?, limits, sums).map_err(LayerError::Unpack)?;
+    let mut plain = Verifying::new(Bounded::new(decoder, limits, descriptor.size));
+    let (unpacked, _) = unpack(&mut plain, staging.directory()?, limits, (lowers, sums))
+        .map_err(LayerError::Unpack)?;
     // Builders pad archives, and the padding belongs to the digest.
     io::copy(&mut plain, &mut io::sink()).map_err(|e| LayerError::Unpack(UnpackError::Read(e)))?;
     plain.verify(diff_id).map_err(LayerError::Content)?;
@@ -191,7 +204,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let writer = Writer::lock(&store).unwrap();
-        let result = fetch(&mut &*packed, promised, diff_id, &writer, &limits);
+        let request = Request { descriptor: promised, diff_id, resumed: false, lowers: &[] };
+        let result = fetch(&mut &*packed, request, &writer, &limits);
         assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
         assert_eq!(store.layer(&diff_id).unwrap().is_some(), result.is_ok());
         result.map_err(|error| chain(&error))

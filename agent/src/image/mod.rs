@@ -37,7 +37,7 @@ mod zstd;
 pub use config::ImageConfig;
 pub use digest::Digest;
 pub use error::{ImageError, Retry};
-pub use puller::{Dropped, Puller, PullerConfig};
+pub use puller::{News, Puller, PullerConfig};
 
 /// Where container images come from, as the reconciler sees it.
 pub trait Images {
@@ -84,6 +84,8 @@ pub struct Imported {
 pub struct Verified {
     /// Layers that were compared.
     pub layers: u64,
+    /// Others, of which nobody knows what they held.
+    pub unknown: u64,
     /// Those that are damaged, each with its images and its first damage, for a person.
     pub damaged: Vec<String>,
 }
@@ -179,6 +181,8 @@ pub enum Source {
     Pulled {
         /// Bytes that came over the network, layers that were here already not counted.
         bytes: u64,
+        /// Bytes of the whole image as it travels.
+        size: u64,
         /// From the start of the pull to its end, without waiting for other pulls.
         duration: Duration,
     },

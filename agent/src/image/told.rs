@@ -28,9 +28,9 @@ pub fn pulled(ensured: Ensured) -> Result<ImageWork, String> {
 }
 
 impl From<Verified> for ImageWork {
-    fn from(Verified { layers, damaged }: Verified) -> Self {
+    fn from(Verified { layers, unknown, damaged }: Verified) -> Self {
         let damaged = damaged.iter().take(MAX_REPLY_ITEMS).map(|text| Message::new(text));
-        Self::Verified { layers, damaged: damaged.collect() }
+        Self::Verified { layers, unknown, damaged: damaged.collect() }
     }
 }
 

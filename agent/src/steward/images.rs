@@ -14,8 +14,8 @@ use super::{Steward, World};
 use crate::events::Report as EventReport;
 use crate::image::reference::Reference;
 use crate::image::{
-    Dropped, Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, PullPolicy,
-    Sweep, Swept, Verified, What,
+    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, News, PullPolicy, Sweep,
+    Swept, Verified, What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};
@@ -171,14 +171,17 @@ impl<W: World> Steward<W> {
     }
 
     /// Says what became of dropped files, and starts what waits for them.
-    pub(super) fn dropped(&mut self, dropped: Dropped) {
+    pub(super) fn image_news(&mut self, news: News) {
         let now = self.now();
-        for (path, error) in dropped.refused {
-            let file = path.display();
-            self.node_event("ImageImportFailed", format!("{file}: {}", error.message()));
+        for what in news.damaged {
+            let message = format!("{what}; it is fetched again when it is needed");
+            self.node_event("ImageDamaged", message);
+        }
+        for (_, error) in news.refused {
+            self.node_event("ImageImportFailed", error.message());
         }
         let mut names = BTreeSet::new();
-        for (path, id, name) in dropped.images {
+        for (path, id, name) in news.imported {
             let shown = name.clone().unwrap_or_else(|| id.to_string());
             let message = format!("Imported image {shown} from {}", path.display());
             self.books.events.record(EventReport::node_normal("ImageImported", message), now);

@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 
 use super::streams::Reader;
 use super::{ImageOrder, Steward, World};
-use crate::image::{Dropped, ImageError, ImageSummary, Images};
+use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
 use crate::store::Order;
 
@@ -34,8 +34,8 @@ pub enum LocalRequest {
     Images(oneshot::Sender<Result<Vec<ImageSummary>, ImageError>>),
     /// Something to be done with images.
     Order(ImageOrder),
-    /// Somebody dropped images, or what should be such.
-    Dropped(Dropped),
+    /// Something happened to the images of this node.
+    ImageNews(News),
     /// Events, oldest first.
     Events {
         /// Only those about this object.
@@ -94,7 +94,7 @@ impl<W: World> Steward<W> {
                 spawn_local(async move { answer.send(edges.images.list().await) });
             }
             LocalRequest::Order(order) => self.order_images(order),
-            LocalRequest::Dropped(dropped) => self.dropped(dropped),
+            LocalRequest::ImageNews(news) => self.image_news(news),
             LocalRequest::Events { about, answer } => {
                 let _ = answer.send(self.books.events.about(about));
             }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use mote_protocol::topic::{Topic, filter};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::SuperviseError;
 use crate::config::Config;
@@ -65,6 +66,9 @@ pub(super) fn edges(
 
 fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {
     let images = config.images.clone();
+    for what in &images.passed_over {
+        warn!(what, "variable of the environment passed over");
+    }
     let credential_files = credential_files(&config.state_dir, std::env::var_os("HOME"));
     PullerConfig {
         program: PROGRAM.into(),

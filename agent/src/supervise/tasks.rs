@@ -70,7 +70,8 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     tasks.spawn_local(named("link", connector.run()));
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
-    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(&edges), local.clone())));
+    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(&edges))));
+    tasks.spawn_local(named("image news", image_news(Rc::clone(&edges), local.clone())));
     tasks.spawn_local(named("session", keep_start(edges, start_changes)));
     tasks.spawn_local(named("runtime events", async move {
         while let Some(event) = runtime_events.recv().await {
@@ -159,21 +160,19 @@ async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u3
     }
 }
 
-/// Imports what people drop, as soon as it is complete. Where that cannot be watched, what lies
-/// there is still found when an image is wanted.
-async fn watch_drops(edges: SharedEdges<RealWorld>, local: mpsc::UnboundedSender<LocalRequest>) {
-    let watch = edges.images.watch_drops().await;
-    let watch = watch.inspect_err(|error| warn!(%error, "watch for dropped images"));
-    if let Ok(Some(watch)) = watch {
-        while watch.next(|_, _| {}).await.is_ok() {
-            let dropped = edges.images.import_new().await;
-            if local.send(LocalRequest::Dropped(dropped)).is_err() {
-                return;
-            }
-        }
+/// Imports what people drop. Where that cannot be watched, what lies there is still found when an
+/// image is wanted.
+async fn watch_drops(edges: SharedEdges<RealWorld>) {
+    if let Err(error) = edges.images.watch_drops().await {
+        warn!(%error, "watch for dropped images");
     }
     // A task that ends ends the agent.
     std::future::pending::<()>().await;
+}
+
+/// Carries what happened to images to whoever tells of it.
+async fn image_news(edges: SharedEdges<RealWorld>, local: mpsc::UnboundedSender<LocalRequest>) {
+    while local.send(LocalRequest::ImageNews(edges.images.news().await)).is_ok() {}
 }
 
 /// Tells systemd that the steward still answers: a loop that is stuck does not.

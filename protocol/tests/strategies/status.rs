@@ -328,11 +328,15 @@ fn image_request() -> impl Strategy<Value = ImageRequest> {
 fn image_work() -> impl Strategy<Value = ImageWork> {
     let pulled = (any::<[u8; 32]>(), option::of(any::<u64>()));
     let removed = (vec(image(), 0..3), vec(image_name(), 0..3), any::<u64>());
-    let verified = (any::<u64>(), vec(message(), 0..3));
+    let verified = (any::<u64>(), any::<u64>(), vec(message(), 0..3));
     prop_oneof![
         pulled.prop_map(|(id, bytes)| ImageWork::Pulled { id, bytes }),
         removed.prop_map(|(images, names, freed)| ImageWork::Removed { images, names, freed }),
-        verified.prop_map(|(layers, damaged)| ImageWork::Verified { layers, damaged }),
+        verified.prop_map(|(layers, unknown, damaged)| ImageWork::Verified {
+            layers,
+            unknown,
+            damaged
+        }),
     ]
 }
 

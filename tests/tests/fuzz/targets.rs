@@ -219,7 +219,7 @@ fn layers() {
         let root = place.path().join("root");
         fs::create_dir(&root).expect("created");
         let opened: OwnedFd = File::open(&root).expect("opened").into();
-        if let Ok((unpacked, _)) = unpack(bytes, opened, &limits, &mut Sums::default()) {
+        if let Ok((unpacked, _)) = unpack(bytes, opened, &limits, (&[], &mut Sums::default())) {
             assert!(unpacked.bytes <= limits.bytes);
         }
         fs::remove_dir_all(&root).expect("removed");

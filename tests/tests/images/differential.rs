@@ -170,10 +170,20 @@ fn a_layer_that_hides_all_beneath_it_is_the_same() -> Result<()> {
 
 #[test]
 fn directories_that_no_layer_names_are_the_same() -> Result<()> {
-    // Of the lowest layer only: one that a layer above implies becomes root's with mode 755 here,
-    // whatever it was beneath, and stays as it was with umoci.
     let layer = Layer::default().file("a/b/x", 0o644, b"x");
     compare(&Builder::default().layer(layer).build()?, &["a", "a/b"])
+}
+
+#[test]
+fn directories_that_only_a_lower_layer_names_stay_as_they_are() -> Result<()> {
+    let lower = Layer::default().root().directory("tmp/mine", 0o700).owned_by(1000, 1001);
+    let lower = lower.directory("etc/deep", 0o2755);
+    let upper = Layer::default().file("tmp/x", 0o644, b"x").file("tmp/mine/y", 0o644, b"y").file(
+        "etc/deep/.wh.nothing",
+        0,
+        b"",
+    );
+    compare_layers([lower, upper])
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mote_agent::image::pull::frame::{self, Report};
-use mote_agent::image::store::{Depth, Store};
+use mote_agent::image::store::{Depth, Health, Store};
 use mote_tests::binaries;
 use mote_tests::image::{Builder, Layer};
 use mote_tests::wait::let_pass;
@@ -104,7 +104,7 @@ impl Scene {
         assert_eq!((names("layers")?, names("contents")?), (layers.len(), layers.len()));
         for diff_id in layers.keys() {
             let layer = store.layer(diff_id)?.context("it was listed")?;
-            assert_eq!(store.examine(&layer, Depth::Contents)?, None);
+            assert_eq!(store.examine(&layer, Depth::Contents, &mut || {}), Health::Sound);
         }
         let Some(found) = store.find(&self.reference.parse()?)? else { return Ok(false) };
         let image = store.image(&found.manifest)?.context("a name is complete")?;

@@ -21,7 +21,7 @@ const MAX_XATTR: usize = 64 * 1024;
 /// Writes what is in `root` to `output`; `opaque` where it hides everything beneath it.
 pub(super) fn write(root: &Path, opaque: bool, output: impl Write) -> io::Result<()> {
     let mut layer = Layer { root, archive: Builder::new(output), links: BTreeMap::new() };
-    let mut header = header(&root.symlink_metadata()?, EntryType::Directory)?;
+    let mut header = header(&root.symlink_metadata()?, EntryType::Directory);
     layer.archive.append_data(&mut header, "./", io::empty())?;
     if opaque {
         layer.mark(Path::new(OPAQUE))?;
@@ -58,14 +58,14 @@ impl<W: Write> Layer<'_, W> {
         }
         if !kind.is_dir() && meta.nlink() > 1 {
             if let Some(first) = self.links.get(&meta.ino()) {
-                let mut header = header(&meta, EntryType::Link)?;
+                let mut header = header(&meta, EntryType::Link);
                 return self.archive.append_link(&mut header, path, first);
             }
             self.links.insert(meta.ino(), path.to_owned());
         }
         self.attributes(&real)?;
         if kind.is_dir() {
-            let mut header = header(&meta, EntryType::Directory)?;
+            let mut header = header(&meta, EntryType::Directory);
             self.archive.append_data(&mut header, path, io::empty())?;
             if attribute(&real, OPAQUE_MARK)?.is_some() {
                 self.mark(&path.join(OPAQUE))?;
@@ -73,11 +73,11 @@ impl<W: Write> Layer<'_, W> {
             return self.directory(path);
         }
         if kind.is_symlink() {
-            let mut header = header(&meta, EntryType::Symlink)?;
+            let mut header = header(&meta, EntryType::Symlink);
             return self.archive.append_link(&mut header, path, fs::read_link(&real)?);
         }
         if kind.is_file() {
-            let mut header = header(&meta, EntryType::Regular)?;
+            let mut header = header(&meta, EntryType::Regular);
             header.set_size(meta.size());
             return self.archive.append_data(&mut header, path, File::open(&real)?);
         }
@@ -91,7 +91,7 @@ impl<W: Write> Layer<'_, W> {
             // Sockets live as long as whoever made them.
             return Ok(());
         };
-        let mut header = header(&meta, device)?;
+        let mut header = header(&meta, device);
         header.set_device_major(rustix::fs::major(meta.rdev()))?;
         header.set_device_minor(rustix::fs::minor(meta.rdev()))?;
         self.archive.append_data(&mut header, path, io::empty())
@@ -146,7 +146,7 @@ fn attribute(real: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn header(meta: &Metadata, kind: EntryType) -> io::Result<Header> {
+fn header(meta: &Metadata, kind: EntryType) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(meta.mode() & 0o7777);
@@ -155,5 +155,5 @@ fn header(meta: &Metadata, kind: EntryType) -> io::Result<Header> {
     // Before 1970 there were no archives of this kind.
     header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
     header.set_size(0);
-    Ok(header)
+    header
 }

@@ -68,8 +68,13 @@ pub enum Report {
     Damaged(String),
     /// The archive is written, and has so many bytes.
     Exported(u64),
-    /// This many layers were compared.
-    Compared(u64),
+    /// All layers were compared.
+    Compared {
+        /// How many.
+        layers: u64,
+        /// Others, of which nobody knows what they held.
+        unknown: u64,
+    },
     /// A mirror or a file of credentials was passed over. The pull goes on.
     PassedOver(String),
     /// It did what it could.
@@ -85,6 +90,8 @@ pub struct Outcome {
     pub id: ImageId,
     /// Its name, where it has one.
     pub name: Option<String>,
+    /// Bytes of its packed layers and its configuration.
+    pub size: u64,
     /// Bytes that came over the network.
     pub received: u64,
     /// It was here, and the registry says that it is current.

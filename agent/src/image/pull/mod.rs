@@ -136,21 +136,21 @@ impl<W: Write> Worker<'_, W> {
         let name = Some(reference.to_string());
         let record = self.assemble(&mut Remote::new(registry, reference), top, name)?;
         let received = registry.received();
-        self.reports.image(Outcome {
-            id: record.manifest,
-            name: record.name,
-            received,
-            unchanged: false,
-        })
+        let size = self.size(&record)?;
+        let (id, name) = (record.manifest, record.name);
+        self.reports.image(Outcome { id, name, size, received, unchanged: false })
     }
 
     fn unchanged(&mut self, known: &NameRecord, registry: &Registry) -> Result<(), ImageError> {
-        self.reports.image(Outcome {
-            id: known.manifest,
-            name: known.name.clone(),
-            received: registry.received(),
-            unchanged: true,
-        })
+        let (id, name, size) = (known.manifest, known.name.clone(), self.size(known)?);
+        let received = registry.received();
+        self.reports.image(Outcome { id, name, size, received, unchanged: true })
+    }
+
+    /// Bytes of an image as it travels.
+    fn size(&self, record: &NameRecord) -> Result<u64, ImageError> {
+        let size = self.writer.store().packed_size(&record.manifest);
+        size.map_err(|error| ImageError::Store { cause: Cause::of(&error) })
     }
 
     fn assemble(
@@ -230,12 +230,8 @@ impl<W: Write> Worker<'_, W> {
     }
 
     fn imported(&mut self, record: &NameRecord) -> Result<(), ImageError> {
-        self.reports.image(Outcome {
-            id: record.manifest,
-            name: record.name.clone(),
-            received: 0,
-            unchanged: false,
-        })
+        let (id, name, size) = (record.manifest, record.name.clone(), self.size(record)?);
+        self.reports.image(Outcome { id, name, size, received: 0, unchanged: false })
     }
 }
 

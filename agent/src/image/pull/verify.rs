@@ -5,8 +5,9 @@ use std::io::Write;
 
 use super::frame::Report;
 use super::{Cause, ImageError, Worker, process};
+use crate::image::assembly::Progress;
 use crate::image::digest::Digest;
-use crate::image::store::{Depth, StoreError};
+use crate::image::store::{Depth, Health, StoreError};
 
 impl<W: Write> Worker<'_, W> {
     /// Sets every damaged layer aside and tells which images had it.
@@ -20,15 +21,23 @@ impl<W: Write> Worker<'_, W> {
                 users.entry(*layer).or_default().extend(image.names.iter().map(String::as_str));
             }
         }
-        let mut compared = 0;
+        let (mut compared, mut unknown) = (0, 0);
         for diff_id in inventory.layers.keys() {
             let Some(layer) = store.layer(diff_id).map_err(failed)? else { continue };
-            compared += 1;
             // The agent sees that it goes on.
-            self.reports.progress(crate::image::assembly::Progress::default());
-            let Some(damage) = store.examine(&layer, Depth::Contents).map_err(failed)? else {
-                continue;
+            let tick = &mut || self.reports.progress(Progress::default());
+            let damage = match store.examine(&layer, Depth::Contents, tick) {
+                Health::Unknown => {
+                    unknown += 1;
+                    continue;
+                }
+                Health::Sound => {
+                    compared += 1;
+                    continue;
+                }
+                Health::Damaged(damage) => damage,
             };
+            compared += 1;
             store.set_aside(&layer).map_err(failed)?;
             let names: Vec<_> = users.remove(diff_id).unwrap_or_default().into_iter().collect();
             let whose = if names.is_empty() { "no image".to_owned() } else { names.join(", ") };
@@ -37,6 +46,8 @@ impl<W: Write> Worker<'_, W> {
             let text = text.chars().take(2048).collect();
             self.reports.send(&Report::Damaged(text)).map_err(|error| process(&error))?;
         }
-        self.reports.send(&Report::Compared(compared)).map_err(|error| process(&error))
+        self.reports
+            .send(&Report::Compared { layers: compared, unknown })
+            .map_err(|error| process(&error))
     }
 }

@@ -1,6 +1,7 @@
 //! Images that people drop: a directory that is watched for layouts and archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,15 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::Puller;
+use crate::image::Images;
 use crate::image::error::{ImageError, Retry};
-use crate::image::{ImageId, Images};
-use crate::sys::inotify::{Directory, WatchFlags};
+use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
 
 /// Files looked at in the drop directory.
 const MAX_DROPPED: usize = 1024;
 
-/// One version of a dropped file: inode, size, and time of the last change in its directory entry.
-type Version = (u64, u64, i64);
+/// One version of a dropped file: inode, size, and the time of the last change in its directory entry.
+type Version = (u64, u64, (i64, i64));
 
 /// What lies in the drop directory, as far as it is known.
 #[derive(Debug, Default)]
@@ -40,39 +41,18 @@ impl Drops {
     }
 }
 
-/// What became of dropped files.
-#[derive(Debug, Default)]
-pub struct Dropped {
-    /// Images by every name they have, each with its file.
-    pub images: Vec<(PathBuf, ImageId, Option<String>)>,
-    /// Files, and why they, or a part of them, cannot be imported.
-    pub refused: Vec<(PathBuf, ImageError)>,
-}
-
-impl Dropped {
-    /// For the log alone.
-    pub(super) fn log(self) {
-        for (path, id, name) in self.images {
-            info!(path = %path.display(), image = name.unwrap_or(id.to_string()), "image imported");
-        }
-        for (path, error) in self.refused {
-            warn!(path = %path.display(), error = error.message(), "not imported");
-        }
-    }
-}
-
 impl Puller {
     /// Imports everything that was dropped and is not here yet. What is no image is told once, and
     /// does not keep the rest from being imported.
-    pub async fn import_dropped(&self) -> Dropped {
+    pub async fn import_dropped(&self) {
         self.drops.0.lock().await.old.clear();
-        self.import_new().await
+        self.import_new(|_| true).await;
     }
 
-    /// Imports what was dropped since [`Self::watch_drops`] and the last call.
-    pub async fn import_new(&self) -> Dropped {
-        let mut told = Dropped::default();
-        let Some(dir) = &self.config.drop_dir else { return told };
+    /// Imports what was dropped since [`Self::watch_drops`] and the last call, as far as `wanted`
+    /// says.
+    async fn import_new(&self, wanted: impl Fn(&Path) -> bool) {
+        let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
         let mut lying = self.drops.0.lock().await;
         let Lying { done, old } = &mut *lying;
@@ -81,36 +61,65 @@ impl Puller {
         done.retain(same);
         old.retain(same);
         for (path, version) in dropped {
-            if done.contains_key(&path) || old.contains_key(&path) {
+            if done.contains_key(&path) || old.contains_key(&path) || !wanted(&path) {
                 continue;
             }
-            match self.import(&path).await {
-                Ok(imported) => {
-                    let images = imported.images.into_iter();
-                    told.images.extend(images.map(|(id, name)| (path.clone(), id, name)));
-                    let skipped = imported.skipped.into_iter();
-                    told.refused.extend(skipped.map(|error| (path.clone(), error)));
-                }
-                Err(error) => {
-                    let may_heal = matches!(error, ImageError::DiskFull { .. });
-                    let again = may_heal || error.retry() == Retry::Soon;
-                    told.refused.push((path.clone(), error));
-                    if again {
-                        continue;
-                    }
-                }
+            if self.import_one(&path).await {
+                done.insert(path, version);
             }
-            done.insert(path, version);
         }
-        told
     }
 
-    /// Makes the drop directory where it is missing, and tells each time that a file in it is
-    /// complete: closed by its writer, or moved there.
+    /// Imports one file or directory, and tells what came of it. False where it may be better
+    /// another time.
+    async fn import_one(&self, path: &Path) -> bool {
+        match self.import(path).await {
+            Ok(imported) => {
+                for (id, name) in imported.images {
+                    info!(path = %path.display(), image = %id, name, "image imported");
+                    self.news.imported((path.to_owned(), id, name));
+                }
+                for error in imported.skipped {
+                    warn!(path = %path.display(), error = error.message(), "not imported");
+                    self.news.refused(path.to_owned(), error);
+                }
+                true
+            }
+            Err(error) => {
+                warn!(path = %path.display(), error = error.message(), "not imported");
+                // A directory does not show that files below it are still being copied.
+                let may_heal = matches!(error, ImageError::DiskFull { .. }) || path.is_dir();
+                let again = may_heal || error.retry() == Retry::Soon;
+                self.news.refused(path.to_owned(), error);
+                !again
+            }
+        }
+    }
+
+    /// Imports what people drop as soon as it is complete: closed by its writer, or moved there.
+    /// Ends where the directory cannot be watched.
+    pub async fn watch_drops(&self) -> io::Result<()> {
+        loop {
+            let Some(watch) = self.watch().await? else { return Ok(()) };
+            let mut gone = false;
+            while !gone {
+                let mut names = BTreeSet::new();
+                let note = |what: ReadFlags, name: Option<&OsStr>| {
+                    gone |= what.contains(ReadFlags::IGNORED);
+                    names.extend(name.map(OsStr::to_owned));
+                };
+                watch.next(note).await?;
+                self.import_new(|path| path.file_name().is_some_and(|n| names.contains(n))).await;
+            }
+            // Somebody removed the directory: it is made again, and what is in it is new.
+        }
+    }
+
+    /// Makes the drop directory where it is missing.
     ///
     /// What lies there already is left until it is wanted: at each start it would cost a look into
     /// every archive, and bring back what had to go.
-    pub async fn watch_drops(&self) -> io::Result<Option<Directory>> {
+    async fn watch(&self) -> io::Result<Option<Directory>> {
         let Some(dir) = &self.config.drop_dir else { return Ok(None) };
         std::fs::create_dir_all(dir)?;
         let watch = Directory::watch(dir, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)?;
@@ -129,7 +138,7 @@ fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
         .filter(|entry| visible(&entry.file_name()))
         .filter_map(|entry| {
             let meta = entry.metadata().ok()?;
-            Some((entry.path(), (meta.ino(), meta.size(), meta.ctime())))
+            Some((entry.path(), (meta.ino(), meta.size(), (meta.ctime(), meta.ctime_nsec()))))
         })
         .take(MAX_DROPPED)
         .collect()

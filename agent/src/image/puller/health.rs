@@ -2,55 +2,53 @@
 //! first time since this agent started, and by command.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::sweep::apart;
 use super::{Puller, store_error};
 use crate::image::ImageId;
 use crate::image::error::{Cause, ImageError};
-use crate::image::store::{Depth, LayerRecord};
+use crate::image::store::{Depth, Health};
 
-/// The directories of layers that were well when they were looked at.
+/// The directories of layers that were well when they were looked at. Held while one is looked at:
+/// the card is slow enough for one.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<BTreeSet<String>>);
-
-impl Health {
-    fn knows(&self, layer: &LayerRecord) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&layer.directory)
-    }
-
-    fn note(&self, layer: &LayerRecord) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.directory.clone());
-    }
-}
+pub(super) struct Examined(Mutex<BTreeSet<String>>);
 
 impl Puller {
     /// Looks at the layers of an image that nobody looked at yet. Those that are damaged are set
     /// aside, and with them the image: it must be fetched again.
     pub(super) async fn damage(&self, id: &ImageId) -> Result<Option<Cause>, ImageError> {
+        let mut examined = self.examined.0.lock().await;
         let layers = self.store.layers(id).map_err(|error| store_error(&error))?;
         let mut found = None;
         for layer in layers.unwrap_or_default() {
-            if self.health.knows(&layer) {
+            if examined.contains(&layer.directory) {
                 continue;
             }
             let (store, looked_at) = (self.store.clone(), layer.clone());
-            let damage = apart(move || {
-                let damage = store.examine(&looked_at, Depth::Sizes)?;
-                if damage.is_some() {
+            let health = apart(move || {
+                let health = store.examine(&looked_at, Depth::Sizes, &mut || {});
+                if let Health::Damaged(_) = health {
                     store.set_aside(&looked_at)?;
                 }
-                Ok(damage)
+                Ok(health)
             });
-            match damage.await? {
-                None => self.health.note(&layer),
-                Some(damage) => {
-                    warn!(image = %id, layer = %layer.diff_id, %damage, "layer is damaged: set aside");
-                    found = Some(Cause::from_text(format!("layer {}: {damage}", layer.diff_id)));
-                }
+            if let Health::Damaged(damage) = health.await? {
+                warn!(image = %id, layer = %layer.diff_id, %damage, "layer is damaged: set aside");
+                let text = format!("layer {}: {damage}", layer.diff_id);
+                self.news.damaged(format!("image {id}: {text}"));
+                found = Some(Cause::from_text(text));
+            } else {
+                examined.insert(layer.directory);
             }
+        }
+        drop(examined);
+        if found.is_some() {
+            // What was dropped may be whole.
+            self.drops.forget().await;
         }
         Ok(found)
     }

@@ -5,18 +5,16 @@
 //! pull, and when nobody waits any more the pull is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
 
 use super::error::{Cause, ImageError};
 use super::gc::Thresholds;
-use super::pull::frame::{Job, Outcome, Report, Request};
+use super::pull::frame::{Job, Outcome, Report};
 use super::reference::Reference;
 use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
@@ -29,14 +27,19 @@ use super::{
 mod child;
 mod drops;
 mod health;
+mod news;
+mod pulls;
 mod sweep;
+mod unreachable;
 
-pub use drops::Dropped;
+pub use news::News;
 
-use child::Child;
 use drops::Drops;
-use health::Health;
+use health::Examined;
+use news::Untold;
+use pulls::{Pulls, one_image};
 use sweep::UseOf;
+use unreachable::Unreachable;
 
 /// What the agent tells its pulls.
 #[derive(Debug, Clone)]
@@ -91,7 +94,11 @@ pub struct Puller {
     /// Which images are needed, and which are about to go.
     uses: Arc<Mutex<UseOf>>,
     /// Which layers were looked at, and what was found.
-    health: Health,
+    examined: Examined,
+    /// What the steward should hear of.
+    news: Untold,
+    /// Registries that did not answer.
+    unreachable: Unreachable,
     drops: Drops,
 }
 
@@ -124,7 +131,9 @@ impl Puller {
             turn: Arc::new(Semaphore::new(1)),
             flights: Mutex::new(BTreeMap::new()),
             uses: Arc::default(),
-            health: Health::default(),
+            examined: Examined::default(),
+            news: Untold::default(),
+            unreachable: Unreachable::default(),
             drops: Drops::default(),
         })
     }
@@ -149,7 +158,8 @@ impl Puller {
     ) -> Result<Option<NameRecord>, ImageError> {
         let Some(found) = self.find(reference)? else { return Ok(None) };
         match self.damage(&found.manifest).await? {
-            None => Ok(Some(found)),
+            // It may have gone meanwhile.
+            None => self.find(reference),
             Some(what) => {
                 *damage = Some(what);
                 Ok(None)
@@ -206,8 +216,7 @@ impl Images for Puller {
         let mut damage = None;
         let mut present = self.find_sound(&reference, &mut damage).await?;
         if present.is_none() {
-            // What cannot be imported is told once, by whoever comes upon it.
-            self.import_dropped().await.log();
+            self.import_dropped().await;
             present = self.find_sound(&reference, &mut damage).await?;
         }
         // What a digest stands for never changes, so there is nothing to ask.
@@ -225,14 +234,28 @@ impl Images for Puller {
                 None => ImageError::NeverPull { reference },
             });
         }
-        match (self.pull(&reference).await, present) {
+        let pulled = match self.unreachable.recently(&reference) {
+            // Who waits behind others for an answer that does not come would wait long.
+            Some(error) if present.is_some() => Err(error),
+            _ => self.pull(&reference).await,
+        };
+        self.unreachable.note(&reference, pulled.as_ref().err());
+        let present = match (&pulled, present) {
+            // An archive may have brought it while this waited for its turn.
+            (Err(_), None) => self.find_sound(&reference, &mut damage).await?,
+            (_, present) => present,
+        };
+        match (pulled, present) {
             (Ok(Pulled { outcome, duration }), _) => {
                 let source = if outcome.unchanged {
                     Source::Present
                 } else {
-                    Source::Pulled { bytes: outcome.received, duration }
+                    Source::Pulled { bytes: outcome.received, size: outcome.size, duration }
                 };
                 Ok(Ensured { id: outcome.id, source })
+            }
+            (Err(_), Some(record)) if !ask => {
+                Ok(Ensured { id: record.manifest, source: Source::Present })
             }
             (Err(error), Some(record)) if error.is_unreachable() => Ok(Ensured {
                 id: record.manifest,
@@ -249,9 +272,6 @@ impl Images for Puller {
     }
 
     async fn resolve(&self, id: &ImageId) -> Result<Image, ImageError> {
-        if self.damage(id).await?.is_some() {
-            return Err(ImageError::NotPresent { id: *id });
-        }
         let mut uses = self.uses();
         let image = self.store.image(id).map_err(|error| store_error(&error))?;
         image.filter(|image| uses.touch(image.id)).ok_or(ImageError::NotPresent { id: *id })
@@ -291,9 +311,16 @@ impl Images for Puller {
         for report in self.pulls().run(Job::Verify).await?.0 {
             match report {
                 Report::Damaged(text) => verified.damaged.push(text),
-                Report::Compared(layers) => verified.layers = layers,
+                Report::Compared { layers, unknown } => {
+                    (verified.layers, verified.unknown) = (layers, unknown);
+                }
                 _ => {}
             }
+        }
+        if !verified.damaged.is_empty() {
+            // What was dropped may be whole.
+            self.drops.forget().await;
+            verified.damaged.iter().cloned().for_each(|what| self.news.damaged(what));
         }
         Ok(verified)
     }
@@ -306,85 +333,6 @@ impl Images for Puller {
         }
         Ok(swept)
     }
-}
-
-/// What a pull process needs of the agent.
-struct Pulls {
-    config: Arc<PullerConfig>,
-    turn: Arc<Semaphore>,
-    uses: Arc<Mutex<UseOf>>,
-}
-
-impl Pulls {
-    /// Waits for the turn, runs one pull process and gives everything it said, and how long it
-    /// took.
-    async fn run(&self, job: Job) -> Result<(Vec<Report>, Duration), ImageError> {
-        let _turn = self.turn.clone().acquire_owned().await.map_err(|e| process_error(&e))?;
-        let config = &self.config;
-        let begun = Instant::now();
-        let request = Request {
-            parent: std::process::id(),
-            store: config.store.clone(),
-            cgroup: config.cgroup.clone(),
-            reserve: config.reserve,
-            registries: config.registries.clone(),
-            job,
-        };
-        let mut child = Child::start(&config.program, &request).map_err(|e| process_error(&e))?;
-        let mut reports = Vec::new();
-        loop {
-            match heard(&mut child, config.patience).await? {
-                Some(Report::Progress(progress)) => {
-                    debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
-                }
-                Some(Report::PassedOver(what)) => warn!(what, "passed over in a pull"),
-                Some(Report::Failed(error)) => return Err(error),
-                Some(Report::Done) => break,
-                Some(report) => {
-                    if let Report::Image(outcome) = &report {
-                        // Before the turn is another's: nobody removes what has just come.
-                        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-                        uses.touch(outcome.id);
-                    }
-                    if reports.len() < MAX_REPORTS {
-                        reports.push(report);
-                    }
-                }
-                None => {
-                    let ended = child.ended().await.map_err(|error| process_error(&error))?;
-                    let text = format!("it ended with {ended} and said nothing");
-                    return Err(ImageError::Process { cause: Cause::from_text(text) });
-                }
-            }
-        }
-        child.ended().await.map_err(|error| process_error(&error))?;
-        Ok((reports, begun.elapsed()))
-    }
-}
-
-/// The next thing that a pull process says.
-async fn heard(child: &mut Child, patience: Duration) -> Result<Option<Report>, ImageError> {
-    let report = tokio::time::timeout(patience, child.report()).await;
-    let report = report.unwrap_or_else(|_| {
-        let text = format!("it said nothing for {} s", patience.as_secs());
-        Err(io::Error::new(io::ErrorKind::TimedOut, text))
-    });
-    report.map_err(|error| process_error(&error))
-}
-
-/// Images that one import can report: more than any layout has.
-const MAX_REPORTS: usize = 1024;
-
-/// The one image that a pull brings.
-fn one_image((reports, duration): (Vec<Report>, Duration)) -> Result<Pulled, ImageError> {
-    let outcome = reports.into_iter().find_map(|report| match report {
-        Report::Image(outcome) => Some(outcome),
-        _ => None,
-    });
-    let outcome = outcome.ok_or_else(|| ImageError::Process {
-        cause: Cause::from_text("it ended without naming an image"),
-    })?;
-    Ok(Pulled { outcome, duration })
 }
 
 fn store_error(error: &StoreError) -> ImageError {

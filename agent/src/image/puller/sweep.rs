@@ -47,6 +47,13 @@ impl Puller {
         if sweep.what == What::Excess && !thresholds.exceeded(room) {
             return Ok(Swept::default());
         }
+        let mut room = room;
+        if !matches!(sweep.what, What::Named(_)) {
+            // Downloads that were cut off go before any image does.
+            let store = self.store.clone();
+            apart(move || Writer::lock(&store)?.remove_partials()).await?;
+            room = self::room(&self.store).map_err(|error| store_error(&error))?;
+        }
         let store = self.store.clone();
         let inventory = apart(move || store.inventory()).await?;
         let plan = {

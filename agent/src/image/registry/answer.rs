@@ -54,8 +54,9 @@ pub(super) async fn whole(
     Ok(data)
 }
 
-/// The text in a registry's error document, or the start of whatever came instead.
-pub(super) fn error_text(body: &[u8]) -> String {
+/// The text in a registry's error document, or the start of whatever came instead. What is to be
+/// hidden is so before the text is cut: half a secret is one as well.
+pub(super) fn error_text(body: &[u8], hide: impl Fn(&str) -> String) -> String {
     #[derive(Deserialize)]
     struct Document {
         errors: Vec<Entry>,
@@ -74,7 +75,7 @@ pub(super) fn error_text(body: &[u8]) -> String {
         }
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = hide(&text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     clean.trim().chars().take(200).collect()
 }
 
@@ -85,8 +86,8 @@ mod tests {
     #[test]
     fn registry_errors_are_shown_short_and_clean() {
         let body = br#"{"errors":[{"code":"DENIED","message":"requested\naccess is denied"}]}"#;
-        assert_eq!(error_text(body), "DENIED requested access is denied");
-        assert_eq!(error_text(b"<html>\x1b[31m"), "<html> [31m");
-        assert_eq!(error_text(&[b'x'; 999]).len(), 200);
+        assert_eq!(error_text(body, str::to_owned), "DENIED requested access is denied");
+        assert_eq!(error_text(b"<html>\x1b[31m", str::to_owned), "<html> [31m");
+        assert_eq!(error_text(&[b'x'; 999], str::to_owned).len(), 200);
     }
 }

@@ -31,7 +31,19 @@ impl TokenAnswer {
 }
 
 impl Challenge {
-    pub(super) fn parse(header: &str) -> Self {
+    /// The first of several that this node can meet.
+    pub(super) fn of<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
+        let mut unknown = None;
+        for challenge in headers.map(Self::parse) {
+            match challenge {
+                Self::Unknown(_) => unknown = unknown.or(Some(challenge)),
+                known => return known,
+            }
+        }
+        unknown.unwrap_or_else(|| Self::Unknown(String::new()))
+    }
+
+    fn parse(header: &str) -> Self {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return Self::Basic;
@@ -111,6 +123,14 @@ mod tests {
         assert_eq!(Challenge::parse("basic realm=\"x\""), Challenge::Basic);
         assert_eq!(Challenge::parse("Negotiate"), Challenge::Unknown("Negotiate".into()));
         assert_eq!(Challenge::parse("Bearer service=x"), Challenge::Unknown("Bearer".into()));
+    }
+
+    #[test]
+    fn of_several_challenges_the_first_that_can_be_met_counts() {
+        let of = |headers: &[&str]| Challenge::of(headers.iter().copied());
+        assert_eq!(of(&["Negotiate", "Basic realm=x"]), Challenge::Basic);
+        assert_eq!(of(&["Negotiate", "NTLM"]), Challenge::Unknown("Negotiate".into()));
+        assert_eq!(of(&[]), Challenge::Unknown(String::new()));
     }
 
     #[test]

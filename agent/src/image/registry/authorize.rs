@@ -1,5 +1,7 @@
 //! Gets access where a registry asks for it: nobody's, or with what the node's files hold.
 
+use std::collections::VecDeque;
+
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
@@ -17,13 +19,15 @@ use super::url::{Url, push_query};
 const HIDDEN: &str = "[hidden]";
 /// Shorter texts are no secrets worth a mangled message.
 const MIN_SECRET: usize = 3;
+/// Those that are remembered: each credential has four forms, and tokens follow one another.
+const MAX_SECRETS: usize = 64;
 
 /// What opened the registry last, and what else may.
 pub(super) struct Access {
     keyring: Keyring,
     granted: Option<Granted>,
     /// Everything that was shown to anybody, so that no answer brings it into a message.
-    secrets: Vec<String>,
+    secrets: VecDeque<String>,
 }
 
 /// A header that a registry accepted.
@@ -35,13 +39,29 @@ struct Granted {
 
 impl Access {
     pub(super) const fn new(keyring: Keyring) -> Self {
-        Self { keyring, granted: None, secrets: Vec::new() }
+        Self { keyring, granted: None, secrets: VecDeque::new() }
+    }
+
+    /// Remembers what is shown to somebody.
+    fn shown(&mut self, secrets: impl IntoIterator<Item = String>) {
+        for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET) {
+            // As it stands in JSON, too.
+            let quoted = serde_json::to_string(&secret).unwrap_or_default();
+            let quoted = quoted.trim_matches('"').to_owned();
+            for form in [quoted, secret] {
+                if !self.secrets.contains(&form) {
+                    self.secrets.push_back(form);
+                }
+            }
+            while self.secrets.len() > MAX_SECRETS {
+                self.secrets.pop_front();
+            }
+        }
     }
 
     /// A text of somebody else without our secrets.
     pub(super) fn hide(&self, text: &str) -> String {
-        let secrets = self.secrets.iter().filter(|secret| secret.len() >= MIN_SECRET);
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
     fn header(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
@@ -61,14 +81,15 @@ impl Client {
     ) -> Result<Response<Incoming>, RegistryError> {
         let endpoint = question.endpoint;
         let access = self.access.header(endpoint);
-        let response = self.follow(&question, access.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        let (response, who) = self.follow(&question, access.as_ref()).await?;
+        // What somebody asks for to whom we were redirected is not the registry's question.
+        if response.status() != StatusCode::UNAUTHORIZED || who != question.url.origin {
             return Ok(response);
         }
         self.access.granted = None;
         let host = question.url.origin.to_string();
-        let header = response.headers().get(WWW_AUTHENTICATE);
-        let challenge = Challenge::parse(header.and_then(|h| h.to_str().ok()).unwrap_or_default());
+        let headers = response.headers().get_all(WWW_AUTHENTICATE).into_iter();
+        let challenge = Challenge::of(headers.filter_map(|header| header.to_str().ok()));
         drop(response);
         let mut credentials: Vec<_> =
             self.access.keyring.matching(&endpoint.name).into_iter().map(Some).collect();
@@ -76,21 +97,33 @@ impl Client {
             credentials.push(None);
         }
         let mut refusals: Vec<String> = Vec::new();
-        for credential in credentials {
+        let last = credentials.len() - 1;
+        for (place, credential) in credentials.into_iter().enumerate() {
             if let Some(credential) = &credential {
-                self.access.secrets.extend(credential.secrets());
+                self.access.shown(credential.secrets());
             }
-            let refused = match self.try_access(&question, &challenge, credential.as_ref()).await {
-                Err(RegistryError::Denied { text, .. }) => text,
+            let tried = self.try_access(&question, &challenge, credential.as_ref()).await;
+            let refused = match tried {
+                Err(error @ RegistryError::Denied { .. }) => error,
+                // Some say of what is not for this name that it is not there.
+                Err(error) if place < last && error.is_refusal() => error,
                 result => return result,
             };
+            let refused = match refused {
+                RegistryError::Denied { text, .. } => text,
+                other => other.to_string(),
+            };
             let text = match &credential {
-                Some(credential) => format!("as {:?}: {refused}", credential.user()),
+                Some(credential) => format!("with the entry for {}: {refused}", credential.key()),
                 None => refused,
             };
             if !refusals.contains(&text) {
                 refusals.push(text);
             }
+        }
+        if self.access.keyring.matching(&endpoint.name).is_empty() {
+            // They may have held what is missing.
+            refusals.extend(self.access.keyring.passed_over().iter().take(2).cloned());
         }
         Err(RegistryError::Denied { host, text: refusals.join("; ") })
     }
@@ -125,9 +158,10 @@ impl Client {
                 return Err(denied(text));
             }
         };
-        let response = self.follow(question, Some(&header)).await?;
-        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(self.refusal(response, &host, "access").await);
+        let (response, _) = self.follow(question, Some(&header)).await?;
+        let status = response.status();
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.refusal(response, &host, &question.what).await);
         }
         let name = question.endpoint.name.clone();
         self.access.granted = Some(Granted { name, header });
@@ -143,12 +177,22 @@ impl Client {
         let host = question.url.origin.to_string();
         let url = Url::parse(address)
             .ok_or_else(|| protocol(&host, "its token server has an impossible address"))?;
-        if question.url.origin.tls && !url.origin.tls {
+        // A name and a password go by plain HTTP only to those of whom the operator said so.
+        let may_be_plain = !question.url.origin.tls
+            && (credential.is_none() || self.transport.is_plain(&url.origin.to_string()));
+        if !url.origin.tls && !may_be_plain {
             return Err(protocol(&host, "its token server would be asked by plain HTTP"));
         }
         let host = url.origin.to_string();
-        let asked = Question { method: Method::GET, url, headers: HeaderMap::new(), ..*question };
-        let response = self.follow(&asked, credential.map(Credential::basic).as_ref()).await?;
+        let asked = Question {
+            method: Method::GET,
+            endpoint: question.endpoint,
+            url,
+            headers: HeaderMap::new(),
+            what: "token".to_owned(),
+        };
+        let basic = credential.map(Credential::basic);
+        let (response, _) = self.follow(&asked, basic.as_ref()).await?;
         if response.status() != StatusCode::OK {
             return Err(self.refusal(response, &host, "token").await);
         }
@@ -161,7 +205,7 @@ impl Client {
         let mut header =
             header.ok_or_else(|| protocol(&host, "its answer to a token request has no token"))?;
         header.set_sensitive(true);
-        self.access.secrets.extend(token);
+        self.access.shown(token);
         Ok(header)
     }
 }

@@ -37,6 +37,8 @@ pub struct BlobReader<'a> {
     /// Bytes of the current answer that the reader has already.
     skip: u64,
     body: Option<Incoming>,
+    /// It was refused from the middle, and is asked for from the start.
+    no_ranges: bool,
     chunk: Bytes,
     failures: u32,
     /// Where the current connection began.
@@ -58,6 +60,7 @@ impl<'a> BlobReader<'a> {
             offset,
             skip: 0,
             body: None,
+            no_ranges: false,
             chunk: Bytes::new(),
             failures: 0,
             resumed_at: offset,
@@ -94,13 +97,25 @@ impl<'a> BlobReader<'a> {
         Ok(Some(chunk))
     }
 
-    /// Starts the download where the reader stands.
+    /// Starts the download where the reader stands; from the start where whoever has it does not
+    /// like to be asked for less.
     fn open(&mut self) -> Result<Incoming, RegistryError> {
+        let ranged = self.offset > 0 && !self.no_ranges;
+        match self.open_at(if ranged { self.offset } else { 0 }) {
+            Err(error) if ranged && !error.is_transient() => {
+                self.no_ranges = true;
+                self.open_at(0)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_at(&mut self, offset: u64) -> Result<Incoming, RegistryError> {
         let settings = self.registry.client.transport().settings();
         self.registry.route.lead_to(self.reference, settings)?;
         let host = self.host();
         let Registry { runtime, client, route, .. } = &mut *self.registry;
-        let asked = client.blob(route.endpoint()?, self.reference, &self.digest, self.offset);
+        let asked = client.blob(route.endpoint()?, self.reference, &self.digest, offset);
         let response = runtime.block_on(asked)?;
         self.resumed_at = self.offset;
         self.skip = 0;
@@ -150,7 +165,7 @@ impl<'a> BlobReader<'a> {
         self.failures += 1;
         if self.failures > MAX_FAILURES || !error.is_transient() {
             // The next one who may have it goes on where this one stopped.
-            self.failures = 0;
+            (self.failures, self.no_ranges) = (0, false);
             return self.registry.pass_over(error).map_err(io::Error::other);
         }
         let timeouts = self.registry.client.transport().timeouts();

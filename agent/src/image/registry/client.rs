@@ -12,7 +12,7 @@ use super::credentials::Keyring;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
 use super::transport::{Transport, protocol};
-use super::url::{Url, push_query};
+use super::url::{Origin, Url, push_query};
 use crate::image::digest::{Digest, Hasher, Mismatch};
 use crate::image::manifest::{ACCEPT as MANIFESTS, MAX_DOCUMENT};
 use crate::image::reference::Reference;
@@ -36,6 +36,8 @@ pub(super) struct Question<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    /// What is asked for, in the words of errors.
+    pub(super) what: String,
 }
 
 impl Client {
@@ -115,12 +117,13 @@ impl Client {
         }
     }
 
-    /// Sends a request wherever redirects lead. What gives access goes to the registry alone.
+    /// Sends a request wherever redirects lead, and tells who answered. What gives access goes to
+    /// the registry alone.
     pub(super) async fn follow(
         &mut self,
         question: &Question<'_>,
         access: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, RegistryError> {
+    ) -> Result<(Response<Incoming>, Origin), RegistryError> {
         let mut url = question.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = question.headers.clone();
@@ -129,7 +132,7 @@ impl Client {
             }
             let response = self.transport.send(&question.method, &url, &headers).await?;
             if !response.status().is_redirection() {
-                return Ok(response);
+                return Ok((response, url.origin));
             }
             let host = url.origin.to_string();
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -155,7 +158,8 @@ impl Client {
         let status = response.status();
         let host = host.to_owned();
         let body = whole(response, MAX_ERROR_BODY, &host, ERROR_PATIENCE).await;
-        let text = body.map(|body| self.access.hide(&error_text(&body))).unwrap_or_default();
+        let hide = |text: &str| self.access.hide(text);
+        let text = body.map(|body| error_text(&body, hide)).unwrap_or_default();
         match status {
             StatusCode::NOT_FOUND if what == "manifest" => RegistryError::NotFound,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
@@ -198,5 +202,7 @@ fn question<'a>(
         push_query(&mut path, "ns", namespace);
     }
     let url = Url { origin: endpoint.origin.clone(), path };
-    Question { method, endpoint, url, headers: HeaderMap::new() }
+    let what = what.split_once('/').map_or(what, |(kind, _)| kind);
+    let what = what.trim_end_matches('s').to_owned();
+    Question { method, endpoint, url, headers: HeaderMap::new(), what }
 }

@@ -22,6 +22,8 @@ use super::glob;
 const MAX_FILE: u64 = 256 * 1024;
 /// Most credentials tried for one image: registries lock accounts that are tried too often.
 const MAX_TRIED: usize = 8;
+/// From this length on a name may be a token.
+const MIN_SECRET_NAME: usize = 16;
 /// The key under which docker keeps what belongs to Docker Hub.
 const DOCKER_HUB: &str = "index.docker.io";
 
@@ -34,6 +36,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A name and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credential {
+    /// What its file says that it is for.
+    key: String,
     user: String,
     password: String,
 }
@@ -51,9 +55,17 @@ impl Credential {
         &self.user
     }
 
+    /// What its file says that it is for: the name itself is a secret with some registries.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The forms in which a server could send it back to us.
-    pub(super) fn secrets(&self) -> [String; 2] {
-        [self.encoded(), self.password.clone()]
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let both = [self.encoded(), self.password.clone()].into_iter();
+        // Short names stand in many an honest text.
+        let name = Some(self.user.clone()).filter(|user| user.len() >= MIN_SECRET_NAME);
+        both.chain(name).collect()
     }
 
     fn encoded(&self) -> String {
@@ -63,7 +75,7 @@ impl Credential {
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credential").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -114,7 +126,7 @@ impl Keyring {
 
     fn add(&mut self, path: &Path, entries: BTreeMap<String, Entry>) {
         for (key, entry) in entries {
-            match entry.credential() {
+            match entry.credential(&key) {
                 Some(credential) => {
                     self.entries.entry(normalise(&key)).or_default().push(credential);
                 }
@@ -146,17 +158,18 @@ impl Keyring {
 
 impl Entry {
     /// `auth` counts where it is there.
-    fn credential(self) -> Option<Credential> {
+    fn credential(self, key: &str) -> Option<Credential> {
+        let key = key.to_owned();
         if self.auth.is_empty() {
             let (user, password) = (self.username, self.password);
-            return (!user.is_empty()).then_some(Credential { user, password });
+            return (!user.is_empty()).then_some(Credential { key, user, password });
         }
         let decoded = BASE64.decode(self.auth.trim()).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (user, password) = text.split_once(':')?;
         // Docker pads with zeros what it encrypted once.
         let password = password.trim_end_matches('\0');
-        Some(Credential { user: user.to_owned(), password: password.to_owned() })
+        Some(Credential { key, user: user.to_owned(), password: password.to_owned() })
     }
 }
 

@@ -153,6 +153,15 @@ impl RegistryError {
         }
     }
 
+    /// Whether whoever was asked will not give it to this name; another may have it.
+    pub(super) const fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Denied { .. } => true,
+            Self::Status { status, .. } => *status >= 400 && *status < 500 && *status != 429,
+            _ => false,
+        }
+    }
+
     /// The same for whoever wanted the image.
     pub fn for_image(&self, reference: &Reference) -> ImageError {
         let cause = Cause::of;

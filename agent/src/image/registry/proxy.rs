@@ -155,7 +155,9 @@ impl FromStr for Exception {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+        // A port behind brackets is not looked at: all ports of that address.
+        let bare = address.strip_prefix('[').and_then(|a| a.split_once(']')).map(|(a, _)| a);
+        let bare = bare.unwrap_or(address);
         if let Ok(address) = bare.parse::<IpAddr>() {
             let bits = if address.is_ipv4() { 32 } else { 128 };
             let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| ExceptionError)?;

@@ -125,7 +125,10 @@ impl Transport {
     async fn connect(&mut self, origin: &Origin, host: &str) -> Result<Sender, RegistryError> {
         let proxy = self.settings.proxies.between(origin).cloned();
         let stream = match &proxy {
-            Some(proxy) => self.dial(proxy.host(), proxy.port(), &proxy.to_string()).await?,
+            Some(proxy) => {
+                let shown = format!("{host} through proxy {proxy}");
+                self.dial(proxy.host(), proxy.port(), &shown).await?
+            }
             None => self.dial(&origin.host, origin.port, host).await?,
         };
         if !origin.tls {

@@ -87,7 +87,8 @@ impl Url {
             let scheme = if self.origin.tls { "https" } else { "http" };
             return Self::parse(&format!("{scheme}:{location}"));
         }
-        if location.contains("://") {
+        let scheme = location.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| scheme.bytes().all(|b| b.is_ascii_alphanumeric())) {
             return Self::parse(location);
         }
         let path = if location.starts_with('/') {
@@ -137,6 +138,7 @@ mod tests {
             ("https://cdn.example:8443/b?s=1", "https://cdn.example:8443/b?s=1"),
             ("//cdn.example/b", "https://cdn.example/b"),
             ("/b", "https://r.example/b"),
+            ("/b?from=https://x", "https://r.example/b?from=https://x"),
             ("z?q", "https://r.example/v2/a/blobs/z?q"),
             ("http://[::1]:80/b", "http://[::1]/b"),
         ];

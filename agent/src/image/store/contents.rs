@@ -20,8 +20,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::image::unpack::Sums;
 use crate::image::unpack::archive::quote;
+use crate::image::unpack::{Sum, Sums};
 
 /// How such a file begins.
 const MAGIC: &[u8] = b"mote-layer-1\n";
@@ -38,8 +38,8 @@ struct Entry<'a> {
     kind: Kind,
     /// Bytes of a file or of a link's target.
     size: u64,
-    /// CRC-32 of a file.
-    sum: u32,
+    /// CRC-32 of a file; none where it has holes, which may be larger than any card.
+    sum: Option<u32>,
     /// Below the layer's root.
     #[serde(borrow)]
     path: &'a [u8],
@@ -70,6 +70,17 @@ fn more(count: u64) -> String {
     if count == 0 { String::new() } else { format!(", and {count} more") }
 }
 
+/// What an examination found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It is as it was unpacked, as far as was looked.
+    Sound,
+    /// Nobody knows what it held.
+    Unknown,
+    /// It is not.
+    Damaged(Damage),
+}
+
 /// How closely a layer is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -86,12 +97,10 @@ pub(super) fn list(root: BorrowedFd<'_>, sums: &Sums, output: File) -> io::Resul
     let root = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
     walk(&root, &mut Vec::new(), 0, &mut |parent, name, path, stat| {
         let kind = kind(stat);
-        let sum = match kind {
-            Kind::File => match sums.of(stat.st_ino) {
-                Some(sum) => sum,
-                None => sum_of(parent, name)?,
-            },
-            _ => 0,
+        let sum = match (kind, sums.of(stat.st_ino)) {
+            (Kind::File, Some(Sum::Known(sum))) => Some(sum),
+            (Kind::File, None) => Some(sum_of(parent, name, &mut || {})?),
+            _ => None,
         };
         let entry = Entry { kind, size: size(kind, stat), sum, path };
         let entry = postcard::to_allocvec(&entry).map_err(io::Error::other)?;
@@ -144,8 +153,18 @@ fn walk(
 
 /// Compares what is in `root` with its list. `None` where all is well; an error where the list
 /// itself cannot be read.
-pub(super) fn compare(root: &Path, list: File, depth: Depth) -> io::Result<Option<Damage>> {
-    let root = File::open(root)?;
+pub(super) fn compare(
+    root: &Path,
+    list: File,
+    depth: Depth,
+    tick: &mut dyn FnMut(),
+) -> io::Result<Option<Damage>> {
+    let root = match File::open(root) {
+        Ok(root) => root,
+        Err(error) => {
+            return Ok(Some(Damage { path: ".".to_owned(), what: error.to_string(), others: 0 }));
+        }
+    };
     let mut input = BufReader::with_capacity(BUFFER, list);
     let mut found: Option<Damage> = None;
     let mut buffer = vec![0; MAX_ENTRY];
@@ -173,7 +192,7 @@ pub(super) fn compare(root: &Path, list: File, depth: Depth) -> io::Result<Optio
         let entry = buffer.get_mut(..length).ok_or_else(spoiled)?;
         take(&mut input, entry)?;
         let entry: Entry<'_> = postcard::from_bytes(entry).map_err(|_| spoiled())?;
-        let Some(what) = entry.damage(root.as_fd(), depth) else { continue };
+        let Some(what) = entry.damage(root.as_fd(), depth, tick) else { continue };
         match &mut found {
             Some(damage) => damage.others += 1,
             None => found = Some(Damage { path: quote(entry.path), what, others: 0 }),
@@ -182,7 +201,8 @@ pub(super) fn compare(root: &Path, list: File, depth: Depth) -> io::Result<Optio
 }
 
 impl Entry<'_> {
-    fn damage(&self, root: BorrowedFd<'_>, depth: Depth) -> Option<String> {
+    fn damage(&self, root: BorrowedFd<'_>, depth: Depth, tick: &mut dyn FnMut()) -> Option<String> {
+        tick();
         let stat = match rustix::fs::statat(root, self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT | Errno::NOTDIR) => return Some("it is gone".to_owned()),
@@ -196,9 +216,9 @@ impl Entry<'_> {
         if actual != self.size {
             return Some(format!("it has {actual} bytes, there were {}", self.size));
         }
-        if depth == Depth::Contents && self.kind == Kind::File {
-            return match sum_of(root, self.path) {
-                Ok(sum) if sum == self.sum => None,
+        if let (Depth::Contents, Some(expected)) = (depth, self.sum) {
+            return match sum_of(root, self.path, tick) {
+                Ok(sum) if sum == expected => None,
                 Ok(_) => Some("its content is another".to_owned()),
                 Err(error) => Some(error.to_string()),
             };
@@ -228,7 +248,7 @@ fn size(kind: Kind, stat: &Stat) -> u64 {
     }
 }
 
-fn sum_of(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<u32> {
+fn sum_of(directory: BorrowedFd<'_>, name: &[u8], tick: &mut dyn FnMut()) -> io::Result<u32> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
     let mut crc = Crc::new();
@@ -239,6 +259,7 @@ fn sum_of(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<u32> {
             return Ok(crc.sum());
         }
         crc.update(buffer.get(..count).unwrap_or_default());
+        tick();
     }
 }
 
@@ -284,7 +305,7 @@ mod tests {
 
     fn compared(directory: &tempfile::TempDir, depth: Depth) -> io::Result<Option<String>> {
         let list = File::open(directory.path().join("list")).unwrap();
-        let found = compare(&directory.path().join("root"), list, depth)?;
+        let found = compare(&directory.path().join("root"), list, depth, &mut || {})?;
         Ok(found.map(|damage| damage.to_string()))
     }
 

@@ -48,17 +48,15 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreErro
     Ok((count as u64 <= limit).then_some(data))
 }
 
+/// Makes an empty file that nobody else may read or write, whatever the umask is.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Writes a file so that it has the old or the new content after a power cut, never a part.
 pub(super) fn write(path: &Path, tmp: &Path, data: &[u8]) -> Result<(), StoreError> {
     let action = "write";
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(tmp)
-        .map_err(StoreError::at(action, tmp))?;
+    let mut file = create(tmp).map_err(StoreError::at(action, tmp))?;
     file.write_all(data).and_then(|()| file.sync_all()).map_err(StoreError::at(action, tmp))?;
     fs::rename(tmp, path).map_err(StoreError::at(action, path))?;
     sync_parent(path)

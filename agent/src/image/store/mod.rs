@@ -16,7 +16,7 @@
 //! rubbish at worst, and the next start removes it. [`Store`] reads; [`Writer`] writes.
 
 use std::fs;
-use std::io;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::digest::Digest;
@@ -33,7 +33,7 @@ mod sweep;
 mod tests;
 mod writer;
 
-pub use contents::{Damage, Depth};
+pub use contents::{Damage, Depth, Health};
 pub use files::StoreError;
 pub use partial::{Partial, Resuming};
 pub use record::{LayerRecord, NameRecord};
@@ -126,22 +126,29 @@ impl Store {
         manifest.map_or(Ok(None), |manifest| self.document(&manifest.config.digest))
     }
 
+    /// Bytes of the packed layers and the configuration of an image, as its manifest says.
+    pub fn packed_size(&self, id: &ImageId) -> Result<u64, StoreError> {
+        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
+        let Some(manifest) = manifest else { return Ok(0) };
+        let parts = manifest.layers.iter().chain([&manifest.config]);
+        Ok(parts.map(|part| part.size).fold(0, u64::saturating_add))
+    }
+
     /// Where a layer lies.
     pub fn directory(&self, layer: &LayerRecord) -> PathBuf {
         self.layer_path(&layer.directory)
     }
 
-    /// Looks for damage in a layer. A layer of which it is not known what it held is well.
-    pub fn examine(&self, layer: &LayerRecord, depth: Depth) -> Result<Option<Damage>, StoreError> {
+    /// Looks for damage in a layer; `tick` is called for each file.
+    pub fn examine(&self, layer: &LayerRecord, depth: Depth, tick: &mut dyn FnMut()) -> Health {
         let (root, path) = (self.layer_path(&layer.directory), self.contents_path(&layer.diff_id));
-        let list = match fs::File::open(&path) {
-            Ok(list) => list,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::at("open", &path)(error)),
-        };
-        match contents::compare(&root, list, depth) {
-            Err(error) if is_spoiled(&error) => Ok(None),
-            compared => compared.map_err(StoreError::at("compare", &root)),
+        let compared =
+            fs::File::open(&path).and_then(|list| contents::compare(&root, list, depth, tick));
+        match compared {
+            Ok(None) => Health::Sound,
+            Ok(Some(damage)) => Health::Damaged(damage),
+            // A list that is damaged itself, or was never written, accuses nobody.
+            Err(_) => Health::Unknown,
         }
     }
 
@@ -152,7 +159,16 @@ impl Store {
     /// damage had come a moment later.
     pub fn set_aside(&self, layer: &LayerRecord) -> Result<(), StoreError> {
         let marker = self.damaged().join(&layer.directory);
-        fs::write(&marker, boot_id()).map_err(StoreError::at("write", &marker))?;
+        let unfinished = marker.with_extension("new");
+        // Whoever tidies up meanwhile must find it whole.
+        files::create(&unfinished)
+            .and_then(|mut file| file.write_all(boot_id().as_bytes()))
+            .map_err(StoreError::at("write", &unfinished))?;
+        fs::rename(&unfinished, &marker).map_err(StoreError::at("rename", &marker))?;
+        // Somebody may have set it aside before, and another be in its place.
+        if self.layer(&layer.diff_id)?.is_none_or(|now| now.directory != layer.directory) {
+            return Ok(());
+        }
         files::remove(&self.record_path(&layer.diff_id))?;
         files::remove(&self.contents_path(&layer.diff_id))
     }
@@ -231,11 +247,6 @@ impl Store {
     fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
-}
-
-/// Whether a list ended too early or is no list.
-fn is_spoiled(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// What tells this boot from others; nothing where the kernel does not say, and then none is told.

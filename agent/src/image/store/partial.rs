@@ -60,7 +60,7 @@ impl Writer {
     }
 
     /// Removes all of them: they are the cheapest room to make.
-    pub(super) fn remove_partials(&self) -> Result<(), StoreError> {
+    pub fn remove_partials(&self) -> Result<(), StoreError> {
         let directory = self.store().partials();
         files::names(&directory)?
             .into_iter()
@@ -137,6 +137,8 @@ pub struct Resuming<'a> {
     partial: Option<Partial>,
     /// Bytes that are still to be read of what was kept.
     known: u64,
+    /// What was kept cannot be read.
+    unreadable: bool,
     rest: Box<dyn Read + 'a>,
 }
 
@@ -144,7 +146,12 @@ impl<'a> Resuming<'a> {
     /// `rest` must begin where what was kept ends.
     pub fn new(partial: Option<Partial>, rest: Box<dyn Read + 'a>) -> Self {
         let known = partial.as_ref().map_or(0, Partial::kept);
-        Self { partial, known, rest }
+        Self { partial, known, unreadable: false, rest }
+    }
+
+    /// Whether a failure is that of the card, not of whoever sends the rest.
+    pub const fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     /// The layer is in the store, or what was kept is of no use.
@@ -167,12 +174,14 @@ impl Read for Resuming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(partial) = self.partial.as_mut().filter(|_| self.known > 0) {
             let wanted = usize::try_from(self.known).unwrap_or(usize::MAX).min(buffer.len());
-            let count = partial.read(buffer.get_mut(..wanted).unwrap_or_default())?;
+            let count = match partial.read(buffer.get_mut(..wanted).unwrap_or_default()) {
+                Ok(0) if !buffer.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+                read => read,
+            };
+            self.unreadable = count.is_err();
+            let count = count?;
             self.known -= count as u64;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Ok(count);
         }
         let count = self.rest.read(buffer)?;
         let data = buffer.get(..count).unwrap_or_default();
@@ -187,8 +196,6 @@ impl Read for Resuming<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::image::store::Store;
 
@@ -275,7 +282,7 @@ mod tests {
         made(&hex(0), MAX_AGE + Duration::from_mins(1));
         writer.tidy().unwrap();
         assert!(!partials.join(hex(0)).exists() && partials.join(hex(1)).exists());
-        writer.remove(&BTreeSet::new(), &BTreeSet::new(), true).unwrap();
+        writer.remove_partials().unwrap();
         assert_eq!(files::names(&partials).unwrap(), Vec::<String>::new());
     }
 }

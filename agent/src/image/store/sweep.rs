@@ -41,7 +41,7 @@ impl Store {
 
 impl Writer {
     /// Removes images with all their names, single names of others, and where `loose` the layers
-    /// that no image has, also those that are on their way. A power cut in between leaves whole images and layers that belong to
+    /// that no image has. A power cut in between leaves whole images and layers that belong to
     /// nobody.
     pub fn remove(
         &self,
@@ -50,9 +50,6 @@ impl Writer {
         loose: bool,
     ) -> Result<(), StoreError> {
         let store = self.store();
-        if loose {
-            self.remove_partials()?;
-        }
         let before = store.inventory()?;
         let going = |record: &super::NameRecord| {
             images.contains(&record.manifest)

@@ -176,7 +176,7 @@ impl Writer {
         sums: &Sums,
     ) -> Result<LayerRecord, StoreError> {
         let listed = self.fresh("contents");
-        File::create(&listed)
+        files::create(&listed)
             .and_then(|list| contents::list(staging.fd.as_fd(), sums, list))
             .map_err(StoreError::at("list", &staging.path))?;
         // One call for the whole file system: a layer has thousands of files.

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use flate2::Crc;
 use rustix::fs::FileType;
@@ -29,7 +30,7 @@ mod tree;
 
 pub use error::{ArchiveError, EntryError, UnpackError};
 pub use limits::{Bomb, Bounded, Limits};
-pub use sums::Sums;
+pub use sums::{Sum, Sums};
 
 /// Content goes to disk in pieces of this size.
 const BUFFER: usize = 64 * 1024;
@@ -50,20 +51,23 @@ pub struct Unpacked {
 }
 
 /// Unpacks the archive in `input` into `root`, an empty directory, and returns the input, at the
-/// end of the archive but not necessarily at its own. Notes the sums of files in `sums`.
+/// end of the archive but not necessarily at its own. Directories that it
+/// uses and does not describe are as in `lowers`, the layers beneath, topmost first; the sums of
+/// files go to `sums`.
 pub fn unpack<R: Read>(
     input: R,
     root: OwnedFd,
     limits: &Limits,
-    sums: &mut Sums,
+    (lowers, sums): (&[PathBuf], &mut Sums),
 ) -> Result<(Unpacked, R), UnpackError> {
     let mut archive = Archive::new(input, *limits);
     let mut layer = Layer {
-        tree: Tree::new(root),
+        tree: Tree::new(root, lowers),
         limits: *limits,
         buffer: vec![0; BUFFER],
         unchecked: 0,
         crc: Crc::new(),
+        apparent: 0,
         sums,
         done: Unpacked::default(),
     };
@@ -83,13 +87,15 @@ pub fn unpack<R: Read>(
 
 /// A layer that is being unpacked.
 struct Layer<'a> {
-    tree: Tree,
+    tree: Tree<'a>,
     limits: Limits,
     buffer: Vec<u8>,
     /// Bytes written since the free space was looked at.
     unchecked: u64,
     /// Of the current file.
     crc: Crc,
+    /// Sizes of all files with holes: whoever copies them may fill the holes.
+    apparent: u64,
     sums: &'a mut Sums,
     done: Unpacked,
 }
@@ -127,15 +133,15 @@ impl Layer<'_> {
                 let mut file = self.tree.file(path)?;
                 self.crc.reset();
                 self.copy(archive, &mut file, *size)?;
-                self.sums.note(inode(&file)?, self.crc.sum());
+                self.sums.note(inode(&file)?, Sum::Known(self.crc.sum()));
                 tree::set_metadata(file.as_fd(), entry)
             }
             Kind::Sparse(size, pieces) => {
-                self.check_size(*size)?;
+                self.apparent = self.apparent.saturating_add(*size);
+                self.check_size(self.apparent)?;
                 let mut file = self.tree.file(path)?;
                 self.copy_sparse(archive, &mut file, *size, pieces)?;
-                // Its holes did not go by.
-                self.sums.forget(inode(&file)?);
+                self.sums.note(inode(&file)?, Sum::Holes);
                 tree::set_metadata(file.as_fd(), entry)
             }
             Kind::Symlink(target) => {

@@ -5,25 +5,31 @@ use std::collections::BTreeMap;
 /// Most files whose sums are held, about 1.5 MiB. Those of others are found by reading them again.
 const MAX_HELD: usize = 32 * 1024;
 
-/// The CRC-32 of files by their inode, so that hard links share theirs.
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sum {
+    /// Its CRC-32.
+    Known(u32),
+    /// It has holes, which did not go by and may be larger than any card.
+    Holes,
+}
+
+/// The sums of files by their inode, so that hard links share theirs.
 #[derive(Debug, Default)]
-pub struct Sums(BTreeMap<u64, u32>);
+pub struct Sums(BTreeMap<u64, Sum>);
 
 impl Sums {
-    pub(super) fn note(&mut self, inode: u64, sum: u32) {
+    pub(super) fn note(&mut self, inode: u64, sum: Sum) {
         // An inode that was freed may be another file's now.
         self.0.remove(&inode);
-        if self.0.len() < MAX_HELD {
+        // Files with holes are few, or refused: they are never read again.
+        if self.0.len() < MAX_HELD || sum == Sum::Holes {
             self.0.insert(inode, sum);
         }
     }
 
-    pub(super) fn forget(&mut self, inode: u64) {
-        self.0.remove(&inode);
-    }
-
-    /// The sum of a file, if it was held.
-    pub fn of(&self, inode: u64) -> Option<u32> {
+    /// What is known of a file, if that was held.
+    pub fn of(&self, inode: u64) -> Option<Sum> {
         self.0.get(&inode).copied()
     }
 }

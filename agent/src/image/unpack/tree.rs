@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
@@ -31,10 +32,15 @@ const BENEATH: ResolveFlags =
 /// Mode of directories that a layer uses and does not have.
 const IMPLIED: Mode = Mode::from_raw_mode(0o755);
 
+/// A time that stays as it is.
+const UNCHANGED: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+
 /// A directory tree that is being written.
-pub(super) struct Tree {
+pub(super) struct Tree<'a> {
     root: OwnedFd,
     current: Option<Parent>,
+    /// What lies beneath, topmost first.
+    lowers: &'a [PathBuf],
 }
 
 /// The directory that is being filled.
@@ -44,10 +50,10 @@ struct Parent {
     mtime: Timespec,
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
     /// Writes below `root`.
-    pub(super) const fn new(root: OwnedFd) -> Self {
-        Self { root, current: None }
+    pub(super) const fn new(root: OwnedFd, lowers: &'a [PathBuf]) -> Self {
+        Self { root, current: None, lowers }
     }
 
     /// The tree's root.
@@ -175,8 +181,7 @@ impl Tree {
     /// Restores the last parent's time.
     pub(super) fn leave(&mut self) -> Result<(), EntryError> {
         let Some(parent) = self.current.take() else { return Ok(()) };
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps { last_access: omit, last_modification: parent.mtime };
+        let times = Timestamps { last_access: UNCHANGED, last_modification: parent.mtime };
         rustix::fs::futimens(&parent.fd, &times)
             .map_err(EntryError::system("restore directory's time"))
     }
@@ -223,6 +228,7 @@ impl Tree {
                     self.set_current(path.get(..start.saturating_sub(1)).unwrap_or_default(), fd)?;
                     let current = self.current.as_ref().map_or(self.root.as_fd(), |c| c.fd.as_fd());
                     let made = imply_directory(current, name, prefix)?;
+                    self.resemble(&made, prefix)?;
                     self.leave()?;
                     made
                 }
@@ -232,6 +238,22 @@ impl Tree {
             start = end + 1;
         }
         Ok(fd)
+    }
+
+    /// Gives a directory that no entry describes what the layers beneath say of it: seen from a
+    /// container it covers theirs.
+    fn resemble(&self, directory: &OwnedFd, path: &[u8]) -> Result<(), EntryError> {
+        let Some(stat) = self.lowers.iter().find_map(|lower| beneath(lower, path)) else {
+            return Ok(());
+        };
+        let Found::Directory(stat) = stat else { return Ok(()) };
+        let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        rustix::fs::fchown(directory, Some(owner.0), Some(owner.1))
+            .map_err(EntryError::system("set owner"))?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        rustix::fs::fchmod(directory, mode).map_err(EntryError::system("set mode"))?;
+        let times = Timestamps { last_access: UNCHANGED, last_modification: mtime_of(&stat) };
+        rustix::fs::futimens(directory, &times).map_err(EntryError::system("set time"))
     }
 
     /// The entry's parent, with nothing left there by the entry's name.
@@ -326,6 +348,24 @@ fn make_directory(parent: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<Own
         set_opaque(directory.as_fd())?;
     }
     Ok(directory)
+}
+
+/// What a lower layer has by a name.
+enum Found {
+    Directory(Stat),
+    /// It hides what is beneath it.
+    Something,
+}
+
+fn beneath(lower: &Path, path: &[u8]) -> Option<Found> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(lower, flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
+    let found = match rustix::fs::openat2(root, path, flags, Mode::empty(), BENEATH) {
+        Ok(found) => rustix::fs::fstat(found).ok()?,
+        Err(Errno::NOENT) => return None,
+        Err(_) => return Some(Found::Something),
+    };
+    Some(if is_directory(&found) { Found::Directory(found) } else { Found::Something })
 }
 
 /// Makes a directory that some entry needs and none describes.

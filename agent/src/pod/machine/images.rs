@@ -27,10 +27,10 @@ impl Machine {
         slot.hold = None;
         let (reason, message) = match source {
             Source::Present => ("Pulled", already_present(reference)),
-            Source::Pulled { bytes, duration } => {
+            Source::Pulled { size, duration, .. } => {
                 let took = duration.as_secs_f32();
                 let message = format!(
-                    "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {bytes} bytes."
+                    "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {size} bytes."
                 );
                 ("Pulled", message)
             }

@@ -96,7 +96,7 @@ impl Place {
     fn unpack_within(&self, archive: &[u8], limits: &Limits) -> Result<Unpacked, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(self.root(), flags, Mode::empty()).unwrap();
-        unpack(archive, root, limits, &mut Sums::default()).map(|(unpacked, _)| unpacked)
+        unpack(archive, root, limits, (&[], &mut Sums::default())).map(|(unpacked, _)| unpacked)
     }
 
     fn unpack(&self, archive: &[u8]) -> Result<Unpacked, UnpackError> {

@@ -78,3 +78,26 @@ fn a_changed_byte_is_found_by_command() -> Result<()> {
     assert_eq!((verify()?.layers, verify()?.damaged.len()), (2, 0));
     Ok(())
 }
+
+#[test]
+fn an_archive_that_still_lies_there_heals_what_came_from_it() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let name = "example.invalid/carried:1";
+    let layer = Layer::default().file(FILE, 0o644, b"whole");
+    let image = Builder::default().layer(layer).build()?;
+    image.write_archive(&bench.import().join("carried.tar"), name)?;
+    let ensured = bench.ensure(name, PullPolicy::IfNotPresent)?;
+    // At the next start, and again in the same life.
+    for restart in [true, false] {
+        spoil(&bench, &ensured, b"")?;
+        if restart {
+            bench.restart()?;
+        } else {
+            assert_eq!(bench.block(bench.puller.verify())?.damaged.len(), 1);
+        }
+        let again = bench.ensure(name, PullPolicy::IfNotPresent)?;
+        assert_eq!(again.source, Source::Present);
+        assert_eq!(bench.read(&again, FILE)?, b"whole");
+    }
+    Ok(())
+}

@@ -144,3 +144,31 @@ fn everybody_who_wants_an_image_shares_one_pull() -> Result<()> {
     assert_eq!(one, two);
     Ok(())
 }
+
+#[test]
+fn a_registry_that_does_not_answer_is_asked_once_for_many_images() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let host = bench.silent.local_addr()?;
+    let name = |place: u8| format!("{host}/a:{place}");
+    for place in 0..3 {
+        let layer = Layer::default().file("etc/x", 0o644, &[place]);
+        let image = Builder::default().layer(layer).build()?;
+        image.write_archive(&bench.import().join(format!("{place}.tar")), &name(place))?;
+    }
+    bench.configure(|config| {
+        config.registries.timeouts.answer = std::time::Duration::from_millis(300);
+    })?;
+    bench.block(bench.puller.import_dropped());
+    for place in 0..3 {
+        let ensured = bench.ensure(&name(place), PullPolicy::Always)?;
+        let Source::FallbackStale { reason } = ensured.source else { panic!("{ensured:?}") };
+        assert!(reason.contains("sent nothing"), "{reason}");
+    }
+    bench.silent.set_nonblocking(true)?;
+    let asked = std::iter::from_fn(|| bench.silent.accept().ok()).count();
+    assert_eq!(asked, 1);
+    // Who has no copy asks.
+    bench.refusal(&name(7))?;
+    assert_eq!(std::iter::from_fn(|| bench.silent.accept().ok()).count(), 1);
+    Ok(())
+}

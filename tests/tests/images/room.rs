@@ -151,6 +151,14 @@ fn what_is_dropped_is_imported_at_once_and_starts_what_waits_for_it() -> Result<
     Image::busybox()?.write_archive(&import.join("carried.tar"), name)?;
     world.wait_for_event(&node, "ImageImported")?;
     world.wait_for_phase(&node, "web", Phase::Running)?;
+    // A directory that was removed is made again.
+    fs::remove_dir_all(&import)?;
+    node.agent()?.wait_for_line("is watched again")?;
+    let second = "test.local/carried:2";
+    Image::busybox()?.write_archive(&import.join("carried.tar"), second)?;
+    let waits = pod("second").container("main", second, &["/bin/sleep", "1001"]);
+    world.operator.apply(&waits.with("imagePullPolicy", json!("Never")), &node)?;
+    world.wait_for_phase(&node, "second", Phase::Running)?;
     Ok(())
 }
 

@@ -98,35 +98,35 @@ impl Puller {
 
     /// Imports what people drop as soon as it is complete: closed by its writer, or moved there.
     /// Ends where the directory cannot be watched.
-    pub async fn watch_drops(&self) -> io::Result<()> {
-        loop {
-            let Some(watch) = self.watch().await? else { return Ok(()) };
-            let mut gone = false;
-            while !gone {
-                let mut names = BTreeSet::new();
-                let note = |what: ReadFlags, name: Option<&OsStr>| {
-                    gone |= what.contains(ReadFlags::IGNORED);
-                    names.extend(name.map(OsStr::to_owned));
-                };
-                watch.next(note).await?;
-                self.import_new(|path| path.file_name().is_some_and(|n| names.contains(n))).await;
-            }
-            // Somebody removed the directory: it is made again, and what is in it is new.
-        }
-    }
-
-    /// Makes the drop directory where it is missing.
     ///
     /// What lies there already is left until it is wanted: at each start it would cost a look into
     /// every archive, and bring back what had to go.
-    async fn watch(&self) -> io::Result<Option<Directory>> {
-        let Some(dir) = &self.config.drop_dir else { return Ok(None) };
-        std::fs::create_dir_all(dir)?;
-        let watch = Directory::watch(dir, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)?;
-        let mut lying = self.drops.0.lock().await;
-        lying.old = dropped(dir);
-        Ok(Some(watch))
+    pub async fn watch_drops(&self) -> io::Result<()> {
+        let Some(dir) = &self.config.drop_dir else { return Ok(()) };
+        let mut watch = watch(dir)?;
+        self.drops.0.lock().await.old = dropped(dir);
+        loop {
+            let (mut gone, mut lost, mut names) = (false, false, BTreeSet::new());
+            let note = |what: ReadFlags, name: Option<&OsStr>| {
+                gone |= what.contains(ReadFlags::IGNORED);
+                lost |= what.contains(ReadFlags::QUEUE_OVERFLOW);
+                names.extend(name.map(OsStr::to_owned));
+            };
+            watch.next(note).await?;
+            if gone {
+                watch = self::watch(dir)?;
+                warn!(path = %dir.display(), "the directory was removed, and is watched again");
+            }
+            let named = |path: &Path| path.file_name().is_some_and(|name| names.contains(name));
+            self.import_new(|path| gone || lost || named(path)).await;
+        }
     }
+}
+
+/// Makes the drop directory where it is missing, and watches it.
+fn watch(dir: &Path) -> io::Result<Directory> {
+    std::fs::create_dir_all(dir)?;
+    Directory::watch(dir, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)
 }
 
 /// What lies in the drop directory. Hidden files are on their way in.

@@ -121,6 +121,14 @@ struct Pulled {
     duration: Duration,
 }
 
+impl From<Pulled> for Ensured {
+    fn from(Pulled { outcome, duration }: Pulled) -> Self {
+        let Outcome { id, size, received: bytes, unchanged, .. } = outcome;
+        let pulled = Source::Pulled { bytes, size, duration };
+        Self { id, source: if unchanged { Source::Present } else { pulled } }
+    }
+}
+
 impl Puller {
     /// Opens the store.
     pub fn open(config: PullerConfig) -> Result<Self, ImageError> {
@@ -246,14 +254,7 @@ impl Images for Puller {
             (_, present) => present,
         };
         match (pulled, present) {
-            (Ok(Pulled { outcome, duration }), _) => {
-                let source = if outcome.unchanged {
-                    Source::Present
-                } else {
-                    Source::Pulled { bytes: outcome.received, size: outcome.size, duration }
-                };
-                Ok(Ensured { id: outcome.id, source })
-            }
+            (Ok(pulled), _) => Ok(pulled.into()),
             (Err(_), Some(record)) if !ask => {
                 Ok(Ensured { id: record.manifest, source: Source::Present })
             }

@@ -160,7 +160,9 @@ impl Client {
         };
         let (response, _) = self.follow(question, Some(&header)).await?;
         let status = response.status();
-        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+        // These two are not about whoever asks.
+        let others = [StatusCode::TOO_MANY_REQUESTS, StatusCode::METHOD_NOT_ALLOWED];
+        if status.is_client_error() && !others.contains(&status) {
             return Err(self.refusal(response, &host, &question.what).await);
         }
         let name = question.endpoint.name.clone();

@@ -10,6 +10,7 @@ use rustix::process::{Signal, kill_process};
 
 use crate::bench::{Bench, request};
 use crate::process::{noise, pulls};
+use crate::room::Card;
 
 /// What is on the line besides blobs: heads, manifests.
 const AROUND: u64 = 64 * 1024;
@@ -132,4 +133,26 @@ fn what_was_kept_and_spoiled_is_fetched_again() -> Result<()> {
         std::fs::write(partial, vec![0; 100_000])?;
     }
     compare(&bench, &reference)
+}
+
+#[test]
+fn what_others_kept_makes_room_before_a_pull_is_refused() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let layer = Layer::default().file("one", 0o644, &noise(12_000_000));
+    let reference = bench.registry.push(&Builder::default().layer(layer).build()?, "a", "1")?;
+    let path = bench.path().join("card");
+    let card = Card::new(&path, "40m")?;
+    let store = path.join("store");
+    bench.configure(|config| {
+        config.store.clone_from(&store);
+        config.reserve = 1024 * 1024;
+    })?;
+    let kept = store.join("partial").join("00".repeat(32));
+    std::fs::write(&kept, noise(30_000_000))?;
+    let ensured = bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    ensure!(bench.read(&ensured, "one")? == noise(12_000_000), "it is another");
+    ensure!(!kept.exists(), "its room was needed");
+    drop(bench);
+    drop(card);
+    Ok(())
 }

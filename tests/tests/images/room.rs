@@ -73,10 +73,10 @@ fn images_come_and_go_by_command_and_what_is_in_use_stays() -> Result<()> {
 }
 
 /// A small card: a file system of its own, gone with the value.
-struct Card(PathBuf);
+pub(crate) struct Card(PathBuf);
 
 impl Card {
-    fn new(path: &Path, size: &str) -> Result<Self> {
+    pub(crate) fn new(path: &Path, size: &str) -> Result<Self> {
         fs::create_dir_all(path)?;
         let options = std::ffi::CString::new(format!("size={size}"))?;
         mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))

@@ -30,6 +30,10 @@ use rustix::process::Pid;
 /// How often each is measured; the least counts, since nothing makes a program faster than it is.
 const ROUNDS: usize = 3;
 
+/// How much longer than another's a time may be and still count as no longer: two cores on which
+/// others build have been seen to differ by more.
+const NOISE: f64 = 1.25;
+
 /// The most that agent and pull may take together, KiB.
 const GOAL: u64 = 12 * 1024;
 
@@ -315,7 +319,14 @@ fn a_pull_is_as_fast_as_others_and_takes_less_memory() -> Result<()> {
     say(&format!("200 MB on a node: agent and pull {both} KiB at most, the pull {alone}"))?;
     let [ours, umoci, podman] = costs.as_slice() else { bail!("three ways were measured") };
     let fastest = umoci.wall.min(podman.wall);
-    ensure!(ours.wall <= fastest, "{:.2} s, others {fastest:.2}", ours.wall);
+    // The processor does not lie; the clock also shows what else the machine does.
+    let cheapest = umoci.processor.min(podman.processor);
+    ensure!(
+        ours.processor < cheapest,
+        "{:.2} s of processor, others {cheapest:.2}",
+        ours.processor
+    );
+    ensure!(ours.wall <= fastest * NOISE, "{:.2} s, others {fastest:.2}", ours.wall);
     let least = umoci.peak_kib.min(podman.peak_kib);
     ensure!(ours.peak_kib < least, "{} KiB, others {least}", ours.peak_kib);
     ensure!(both > 0 && both <= GOAL, "{both} KiB, the goal is {GOAL}");

@@ -87,7 +87,8 @@ impl<T> Watched<T> {
     }
 }
 
-/// Lets time pass: for measurements that are about time itself. No test has a use for it.
+/// Lets time pass: for measurements and tests that are about time itself, a slow line or an instant
+/// at which something is killed. Nobody waits for anything by it.
 pub fn let_pass(time: Duration) {
     let never = Watched::new(()).wait(Deadline::after(time), "nothing", |()| None::<()>);
     debug_assert!(never.is_err(), "nobody can end this wait");

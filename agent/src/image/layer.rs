@@ -183,16 +183,6 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn descriptor(data: &[u8]) -> Descriptor {
-        Descriptor {
-            media_type: String::new(),
-            digest: Digest::of(data),
-            size: data.len() as u64,
-            platform: None,
-            annotations: None,
-        }
-    }
-
     /// Fetches `packed` as what `promised` describes and gives the error's text, after checking
     /// that nothing of it is left.
     fn outcome(
@@ -222,7 +212,7 @@ mod tests {
         let zstd = |data| compress_to_vec(data, CompressionLevel::Fastest);
         let pieces = [gzip(front), gzip(back)].concat();
         for packed in [plain.clone(), gzip(&plain), pieces, zstd(plain.as_slice())] {
-            let layer = outcome(&packed, &descriptor(&packed), Digest::of(&plain), limits());
+            let layer = outcome(&packed, &Descriptor::of(&packed), Digest::of(&plain), limits());
             assert_eq!(layer.unwrap().bytes, 5000);
         }
     }
@@ -230,7 +220,7 @@ mod tests {
     #[test]
     fn content_that_is_not_the_configurations_is_refused() {
         let packed = gzip(&archive(5000));
-        let error = outcome(&packed, &descriptor(&packed), Digest::of(b"other"), limits());
+        let error = outcome(&packed, &Descriptor::of(&packed), Digest::of(b"other"), limits());
         assert!(error.unwrap_err().starts_with("unpacked layer: expected sha256:"));
     }
 
@@ -240,10 +230,10 @@ mod tests {
         let good = gzip(&plain);
         let mut spoiled = good.clone();
         spoiled[20..].fill(0xff);
-        let error = outcome(&spoiled, &descriptor(&good), Digest::of(&plain), limits());
+        let error = outcome(&spoiled, &Descriptor::of(&good), Digest::of(&plain), limits());
         assert!(error.unwrap_err().starts_with("packed layer: expected sha256:"));
         // Broken as promised: then the breakage is the reason.
-        let error = outcome(&spoiled, &descriptor(&spoiled), Digest::of(&plain), limits());
+        let error = outcome(&spoiled, &Descriptor::of(&spoiled), Digest::of(&plain), limits());
         let error = error.unwrap_err();
         assert!(error.contains("deflate stream"), "{error}");
     }
@@ -254,12 +244,12 @@ mod tests {
         let packed = gzip(&plain);
         for length in [packed.len() - 3, 10, 0] {
             let error =
-                outcome(&packed[..length], &descriptor(&packed), Digest::of(&plain), limits());
+                outcome(&packed[..length], &Descriptor::of(&packed), Digest::of(&plain), limits());
             let text = format!("it has {length} bytes, the manifest promises {}", packed.len());
             assert_eq!(error.unwrap_err(), text);
         }
         let longer = [packed.as_slice(), b"more"].concat();
-        let error = outcome(&longer, &descriptor(&packed), Digest::of(&plain), limits());
+        let error = outcome(&longer, &Descriptor::of(&packed), Digest::of(&plain), limits());
         assert!(error.unwrap_err().contains(&format!("it has {} bytes", packed.len() + 1)));
     }
 
@@ -269,11 +259,11 @@ mod tests {
         let packed = gzip(&plain);
         let diff_id = Digest::of(&plain);
         let small = Limits { bytes: 1_000_000, ..limits() };
-        let error = outcome(&packed, &descriptor(&packed), diff_id, small).unwrap_err();
+        let error = outcome(&packed, &Descriptor::of(&packed), diff_id, small).unwrap_err();
         assert!(error.contains("3000000 bytes, more than 1000000"), "{error}");
         // The file alone is small enough; what is around it is not.
         let many = Limits { bytes: 3_000_100, ..limits() };
-        let error = outcome(&packed, &descriptor(&packed), diff_id, many).unwrap_err();
+        let error = outcome(&packed, &Descriptor::of(&packed), diff_id, many).unwrap_err();
         assert!(error.contains("it unpacks to more than 3000100 bytes"), "{error}");
         assert_eq!(limits().unpacked(1000), Limits::FREE_RATIO_BYTES + 200_000);
         assert_eq!(limits().unpacked(u64::MAX), limits().bytes);
@@ -282,7 +272,7 @@ mod tests {
     #[test]
     fn other_compressions_are_named() {
         for (start, name) in [(&b"\xfd7zXZ\0xx"[..], "xz"), (b"BZh9xxxx", "bzip2")] {
-            let error = outcome(start, &descriptor(start), Digest::of(b""), limits());
+            let error = outcome(start, &Descriptor::of(start), Digest::of(b""), limits());
             assert!(error.unwrap_err().contains(name));
         }
     }

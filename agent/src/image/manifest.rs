@@ -89,6 +89,20 @@ pub struct Descriptor {
     pub annotations: Option<Annotations>,
 }
 
+#[cfg(test)]
+impl Descriptor {
+    /// A descriptor of some bytes, for tests.
+    pub(crate) fn of(data: &[u8]) -> Self {
+        Self {
+            media_type: String::new(),
+            digest: Digest::of(data),
+            size: data.len() as u64,
+            platform: None,
+            annotations: None,
+        }
+    }
+}
+
 /// The annotations this node acts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

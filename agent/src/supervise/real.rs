@@ -137,14 +137,14 @@ mod tests {
         let all = [
             "/s/config.json",
             "/config.json",
-            "/root/.docker/config.json",
+            "/home/pi/.docker/config.json",
             "/.docker/config.json",
             "/s/.dockercfg",
-            "/root/.dockercfg",
+            "/home/pi/.dockercfg",
             "/.dockercfg",
         ];
-        assert_eq!(shown(Some("/root")), all);
-        let without_home: Vec<_> = all.into_iter().filter(|path| !path.contains("root")).collect();
+        assert_eq!(shown(Some("/home/pi")), all);
+        let without_home: Vec<_> = all.into_iter().filter(|path| !path.contains("home")).collect();
         assert_eq!(shown(None), without_home);
     }
 }

@@ -10,9 +10,6 @@ use mote_tests::process::command;
 
 const RELEASE: &str = "bookworm";
 
-/// Where packages come from if the machine's own apt names no mirror of Debian.
-const MIRROR: &str = "http://deb.debian.org/debian";
-
 /// A packed Debian. It is made once, in the target directory: that takes a minute or two and a
 /// mirror. Several tests may ask at once.
 pub(crate) fn packed() -> Result<Vec<u8>> {
@@ -40,7 +37,7 @@ fn make(cache: &Path, archive: &Path) -> Result<()> {
     // It mounts `proc` while it works: in mounts of its own, nothing stays if it is killed.
     let mut install = command("unshare");
     install.args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE]);
-    run(install.arg(&tree).arg(mirror()))?;
+    run(install.arg(&tree).args(mirror()))?;
     // Packages as they were fetched: a third of the whole, and nothing that others are not.
     fs::remove_dir_all(tree.join("var/cache/apt/archives"))?;
     let partial = directory.path().join("tree.tar");
@@ -51,14 +48,14 @@ fn make(cache: &Path, archive: &Path) -> Result<()> {
     fs::rename(&partial, archive).with_context(|| format!("move to {}", archive.display()))
 }
 
-/// The first that apt itself uses.
-fn mirror() -> String {
+/// The first mirror of Debian that apt itself uses; debootstrap knows one where there is none.
+fn mirror() -> Option<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]);
     let told = targets.output().map(|output| output.stdout).unwrap_or_default();
     let told = String::from_utf8_lossy(&told);
     let mirror = told.lines().find(|line| line.trim_end_matches('/').ends_with("/debian"));
-    mirror.unwrap_or(MIRROR).into()
+    mirror.map(str::to_owned)
 }
 
 /// Runs a tool; its error is what it printed.

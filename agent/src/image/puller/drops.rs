@@ -20,24 +20,14 @@ const MAX_DROPPED: usize = 1024;
 /// One version of a dropped file: inode, size, and the time of the last change in its directory entry.
 type Version = (u64, u64, (i64, i64));
 
-/// What lies in the drop directory, as far as it is known.
+/// What of the drop directory was imported, or cannot be, by its version.
 #[derive(Debug, Default)]
-pub(super) struct Drops(Mutex<Lying>);
-
-/// Files by their version.
-#[derive(Debug, Default)]
-struct Lying {
-    /// They were imported, or cannot be.
-    done: BTreeMap<PathBuf, Version>,
-    /// They have been there long, and are looked at when an image is wanted that is not here.
-    old: BTreeMap<PathBuf, Version>,
-}
+pub(super) struct Drops(Mutex<BTreeMap<PathBuf, Version>>);
 
 impl Drops {
     /// What was imported may be gone: it is looked at again when it is wanted.
     pub(super) async fn forget(&self) {
-        let Lying { done, old } = &mut *self.0.lock().await;
-        old.append(done);
+        self.0.lock().await.clear();
     }
 }
 
@@ -45,26 +35,17 @@ impl Puller {
     /// Imports everything that was dropped and is not here yet. What is no image is told once, and
     /// does not keep the rest from being imported.
     pub async fn import_dropped(&self) {
-        self.drops.0.lock().await.old.clear();
-        self.import_new(|_| true).await;
+        self.import_where(|_| true).await;
     }
 
-    /// Imports what was dropped since [`Self::watch_drops`] and the last call, as far as `wanted`
-    /// says.
-    async fn import_new(&self, wanted: impl Fn(&Path) -> bool) {
+    async fn import_where(&self, wanted: impl Fn(&Path) -> bool) {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
-        let mut lying = self.drops.0.lock().await;
-        let Lying { done, old } = &mut *lying;
+        let mut done = self.drops.0.lock().await;
         let dropped = dropped(dir);
-        let same = |path: &PathBuf, version: &mut Version| dropped.get(path) == Some(version);
-        done.retain(same);
-        old.retain(same);
+        done.retain(|path, version| dropped.get(path) == Some(version));
         for (path, version) in dropped {
-            if done.contains_key(&path) || old.contains_key(&path) || !wanted(&path) {
-                continue;
-            }
-            if self.import_one(&path).await {
+            if !done.contains_key(&path) && wanted(&path) && self.import_one(&path).await {
                 done.insert(path, version);
             }
         }
@@ -104,7 +85,6 @@ impl Puller {
     pub async fn watch_drops(&self) -> io::Result<()> {
         let Some(dir) = &self.config.drop_dir else { return Ok(()) };
         let mut watch = watch(dir)?;
-        self.drops.0.lock().await.old = dropped(dir);
         loop {
             let (mut gone, mut lost, mut names) = (false, false, BTreeSet::new());
             let note = |what: ReadFlags, name: Option<&OsStr>| {
@@ -118,7 +98,7 @@ impl Puller {
                 warn!(path = %dir.display(), "the directory was removed, and is watched again");
             }
             let named = |path: &Path| path.file_name().is_some_and(|name| names.contains(name));
-            self.import_new(|path| gone || lost || named(path)).await;
+            self.import_where(|path| gone || lost || named(path)).await;
         }
     }
 }

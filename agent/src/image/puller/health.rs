@@ -12,20 +12,35 @@ use crate::image::ImageId;
 use crate::image::error::{Cause, ImageError};
 use crate::image::store::{Depth, Health};
 
-/// The directories of layers that were well when they were looked at. Held while one is looked at:
-/// the card is slow enough for one.
+/// What was well when it was looked at. Held while something is looked at: the card is slow enough
+/// for one.
 #[derive(Debug, Default)]
-pub(super) struct Examined(Mutex<BTreeSet<String>>);
+pub(super) struct Examined(Mutex<Well>);
+
+/// Images whose layers all are, and the directories of layers. One that is found to be damaged later
+/// is set aside, and its image is not found any more.
+#[derive(Debug, Default)]
+struct Well {
+    images: BTreeSet<ImageId>,
+    layers: BTreeSet<String>,
+}
+
+impl Examined {
+    /// Whether an image needs no look: each start of a container asks.
+    pub(super) async fn knows(&self, id: &ImageId) -> bool {
+        self.0.lock().await.images.contains(id)
+    }
+}
 
 impl Puller {
     /// Looks at the layers of an image that nobody looked at yet. Those that are damaged are set
     /// aside, and with them the image: it must be fetched again.
     pub(super) async fn damage(&self, id: &ImageId) -> Result<Option<Cause>, ImageError> {
-        let mut examined = self.examined.0.lock().await;
+        let mut well = self.examined.0.lock().await;
         let layers = self.store.layers(id).map_err(|error| store_error(&error))?;
         let mut found = None;
         for layer in layers.unwrap_or_default() {
-            if examined.contains(&layer.directory) {
+            if well.layers.contains(&layer.directory) {
                 continue;
             }
             let (store, looked_at) = (self.store.clone(), layer.clone());
@@ -42,10 +57,13 @@ impl Puller {
                 self.news.damaged(format!("image {id}: {text}"));
                 found = Some(Cause::from_text(text));
             } else {
-                examined.insert(layer.directory);
+                well.layers.insert(layer.directory);
             }
         }
-        drop(examined);
+        if found.is_none() {
+            well.images.insert(*id);
+        }
+        drop(well);
         if found.is_some() {
             // What was dropped may be whole.
             self.drops.forget().await;

@@ -165,6 +165,9 @@ impl Puller {
         damage: &mut Option<Cause>,
     ) -> Result<Option<NameRecord>, ImageError> {
         let Some(found) = self.find(reference)? else { return Ok(None) };
+        if self.examined.knows(&found.manifest).await {
+            return Ok(Some(found));
+        }
         match self.damage(&found.manifest).await? {
             // It may have gone meanwhile.
             None => self.find(reference),

@@ -122,14 +122,12 @@ impl Store {
 
     /// The configuration of an image, as the registry sent it.
     pub fn configuration(&self, id: &ImageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
-        manifest.map_or(Ok(None), |manifest| self.document(&manifest.config.digest))
+        self.manifest(id)?.map_or(Ok(None), |manifest| self.document(&manifest.config.digest))
     }
 
     /// Bytes of the packed layers and the configuration of an image, as its manifest says.
     pub fn packed_size(&self, id: &ImageId) -> Result<u64, StoreError> {
-        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
-        let Some(manifest) = manifest else { return Ok(0) };
+        let Some(manifest) = self.manifest(id)? else { return Ok(0) };
         let parts = manifest.layers.iter().chain([&manifest.config]);
         Ok(parts.map(|part| part.size).fold(0, u64::saturating_add))
     }
@@ -179,13 +177,17 @@ impl Store {
         Ok(data.filter(|data| Digest::of(data) == *digest))
     }
 
+    /// The manifest of an image, if it is here.
+    fn manifest(&self, id: &ImageId) -> Result<Option<Manifest>, StoreError> {
+        Ok(self.document(id)?.and_then(|data| Manifest::parse(&data).ok()))
+    }
+
     /// Configuration and layers of an image, lowest first, if all of it is here.
     fn contents(
         &self,
         id: &ImageId,
     ) -> Result<Option<(Configuration, Vec<LayerRecord>)>, StoreError> {
-        let manifest = self.document(id)?.and_then(|data| Manifest::parse(&data).ok());
-        let Some(manifest) = manifest else { return Ok(None) };
+        let Some(manifest) = self.manifest(id)? else { return Ok(None) };
         let configuration = self.document(&manifest.config.digest)?;
         let configuration =
             configuration.and_then(|data| Configuration::parse(&data, &manifest).ok());

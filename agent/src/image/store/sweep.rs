@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Store, StoreError, Writer, files};
 use crate::image::digest::Digest;
 use crate::image::gc::{Inventory, Stored};
-use crate::image::manifest::Manifest;
 use crate::image::{ImageId, ImageSummary};
 
 impl Store {
@@ -75,7 +74,7 @@ impl Writer {
         let mut used = BTreeSet::new();
         for image in &kept.images {
             used.insert(image.id.hex());
-            let manifest = store.document(&image.id)?.and_then(|data| Manifest::parse(&data).ok());
+            let manifest = store.manifest(&image.id)?;
             used.extend(manifest.map(|manifest| manifest.config.digest.hex()));
         }
         for hex in files::names(&store.root().join("manifests"))? {

@@ -20,6 +20,7 @@ use tree::Tree;
 pub mod archive;
 pub mod error;
 pub mod limits;
+mod lower;
 mod number;
 pub mod path;
 mod pax;

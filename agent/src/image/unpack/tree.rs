@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
@@ -20,20 +20,21 @@ use rustix::io::Errno;
 
 use super::archive::{Entry, quote};
 use super::error::EntryError;
+use super::lower;
 use super::path::EntryPath;
 
 /// Overlayfs' mark for a directory that hides what lower layers have in it.
 const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// What a lookup may cross: nothing.
-const BENEATH: ResolveFlags =
+pub(super) const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 
 /// Mode of directories that a layer uses and does not have.
 const IMPLIED: Mode = Mode::from_raw_mode(0o755);
 
 /// A time that stays as it is.
-const UNCHANGED: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+pub(super) const UNCHANGED: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
 
 /// A directory tree that is being written.
 pub(super) struct Tree<'a> {
@@ -228,7 +229,7 @@ impl<'a> Tree<'a> {
                     self.set_current(path.get(..start.saturating_sub(1)).unwrap_or_default(), fd)?;
                     let current = self.current.as_ref().map_or(self.root.as_fd(), |c| c.fd.as_fd());
                     let made = imply_directory(current, name, prefix)?;
-                    self.resemble(&made, prefix)?;
+                    lower::resemble(&made, prefix, self.lowers)?;
                     self.leave()?;
                     made
                 }
@@ -238,22 +239,6 @@ impl<'a> Tree<'a> {
             start = end + 1;
         }
         Ok(fd)
-    }
-
-    /// Gives a directory that no entry describes what the layers beneath say of it: seen from a
-    /// container it covers theirs.
-    fn resemble(&self, directory: &OwnedFd, path: &[u8]) -> Result<(), EntryError> {
-        let Some(stat) = self.lowers.iter().find_map(|lower| beneath(lower, path)) else {
-            return Ok(());
-        };
-        let Found::Directory(stat) = stat else { return Ok(()) };
-        let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        rustix::fs::fchown(directory, Some(owner.0), Some(owner.1))
-            .map_err(EntryError::system("set owner"))?;
-        let mode = Mode::from_raw_mode(stat.st_mode);
-        rustix::fs::fchmod(directory, mode).map_err(EntryError::system("set mode"))?;
-        let times = Timestamps { last_access: UNCHANGED, last_modification: mtime_of(&stat) };
-        rustix::fs::futimens(directory, &times).map_err(EntryError::system("set time"))
     }
 
     /// The entry's parent, with nothing left there by the entry's name.
@@ -307,13 +292,13 @@ fn times(entry: &Entry) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn mtime_of(stat: &Stat) -> Timespec {
+pub(super) fn mtime_of(stat: &Stat) -> Timespec {
     // The types of these fields differ between architectures.
     #[allow(clippy::useless_conversion, clippy::cast_possible_wrap, clippy::unnecessary_cast)]
     Timespec { tv_sec: stat.st_mtime.into(), tv_nsec: stat.st_mtime_nsec as _ }
 }
 
-fn is_directory(stat: &Stat) -> bool {
+pub(super) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
@@ -348,24 +333,6 @@ fn make_directory(parent: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<Own
         set_opaque(directory.as_fd())?;
     }
     Ok(directory)
-}
-
-/// What a lower layer has by a name.
-enum Found {
-    Directory(Stat),
-    /// It hides what is beneath it.
-    Something,
-}
-
-fn beneath(lower: &Path, path: &[u8]) -> Option<Found> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = rustix::fs::open(lower, flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
-    let found = match rustix::fs::openat2(root, path, flags, Mode::empty(), BENEATH) {
-        Ok(found) => rustix::fs::fstat(found).ok()?,
-        Err(Errno::NOENT) => return None,
-        Err(_) => return Some(Found::Something),
-    };
-    Some(if is_directory(&found) { Found::Directory(found) } else { Found::Something })
 }
 
 /// Makes a directory that some entry needs and none describes.

@@ -110,7 +110,7 @@ fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
     let reference = reference(&registry);
     client.manifest(&reference, None).unwrap();
     let mut read = Vec::new();
-    client.blob(&reference, &descriptor(&data), 0).read_to_end(&mut read).unwrap();
+    client.blob(&reference, &Descriptor::of(&data), 0).read_to_end(&mut read).unwrap();
     assert!(read == data);
     let ns = format!("ns={}", registry.host().replace(':', "%3A"));
     assert_eq!(broken.seen()[0].line, format!("GET /v2/a/b/manifests/1?{ns} HTTP/1.1"));
@@ -188,7 +188,7 @@ fn nobody_to_whom_a_registry_redirects_is_shown_its_password() {
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&registry, &storage]) };
     let mut client = Registry::new(settings).unwrap();
     let reference = reference(&registry);
-    let error = client.blob(&reference, &descriptor(b"x"), 0).read_to_end(&mut Vec::new());
+    let error = client.blob(&reference, &Descriptor::of(b"x"), 0).read_to_end(&mut Vec::new());
     assert!(error.is_err());
     // Nor does one go by plain HTTP to whom nobody allowed it.
     let error = client.manifest(&reference, None).err().unwrap().for_image(&reference);
@@ -239,7 +239,7 @@ fn a_registry_that_refuses_ranges_sends_the_whole_again() {
         let mut client = client(&[&server]);
         let reference = reference(&server);
         let mut read = Vec::new();
-        client.blob(&reference, &descriptor(&data), 20_000).read_to_end(&mut read).unwrap();
+        client.blob(&reference, &Descriptor::of(&data), 20_000).read_to_end(&mut read).unwrap();
         assert!(read == data[20_000..], "{refusal}");
     }
 }

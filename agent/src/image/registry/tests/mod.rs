@@ -114,16 +114,6 @@ fn reference(server: &Server) -> Reference {
     format!("{}/a/b:1", server.host()).parse().unwrap()
 }
 
-fn descriptor(data: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: String::new(),
-        digest: Digest::of(data),
-        size: data.len() as u64,
-        platform: None,
-        annotations: None,
-    }
-}
-
 #[test]
 fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
     let storage = Server::new(|_| answer("200 OK", &[], b"blob"));
@@ -149,7 +139,7 @@ fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
         (&b"{}"[..], "application/json")
     );
     let mut blob = Vec::new();
-    client.blob(&reference, &descriptor(b"blob"), 0).read_to_end(&mut blob).unwrap();
+    client.blob(&reference, &Descriptor::of(b"blob"), 0).read_to_end(&mut blob).unwrap();
     assert_eq!(blob, b"blob");
     let asked: Vec<String> = tokens.seen().into_iter().map(|request| request.line).collect();
     assert_eq!(asked, ["GET /token?service=reg&scope=repository%3Aa%2Fb%3Apull HTTP/1.1"]);
@@ -273,7 +263,7 @@ fn a_download_goes_on_where_the_connection_broke() {
         let server = cutting(data.clone(), 100_000, ranges);
         let mut client = client(&[&server]);
         let mut read = Vec::new();
-        client.blob(&reference(&server), &descriptor(&data), 0).read_to_end(&mut read).unwrap();
+        client.blob(&reference(&server), &Descriptor::of(&data), 0).read_to_end(&mut read).unwrap();
         assert!(read == data, "content differs, ranges: {ranges}");
         assert_eq!(server.seen().len(), 7);
         if ranges {
@@ -288,7 +278,7 @@ fn a_download_that_does_not_move_is_given_up() {
     let server = Server::new(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n".to_vec());
     let reference = reference(&server);
     let mut client = client(&[&server]);
-    let mut blob = client.blob(&reference, &descriptor(b"data"), 0);
+    let mut blob = client.blob(&reference, &Descriptor::of(b"data"), 0);
     let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
     let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
     assert!(error.for_image(&reference).is_unreachable());
@@ -301,7 +291,7 @@ fn blobs_of_another_length_are_refused_at_once() {
         let server = Server::new(move |_| answer("200 OK", &[], body));
         let reference = reference(&server);
         let mut client = client(&[&server]);
-        let mut blob = client.blob(&reference, &descriptor(b"expected"), 0);
+        let mut blob = client.blob(&reference, &Descriptor::of(b"expected"), 0);
         let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
         let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
         let error = error.for_image(&reference);

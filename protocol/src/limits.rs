@@ -8,6 +8,13 @@ pub const MAX_OBJECT: usize = 1024 * 1024 + 16 * 1024;
 /// Longest payload a node ever publishes in one packet; larger answers come in parts.
 pub const MAX_STATUS: usize = 16 * 1024;
 
+/// Bytes of all values of one `ConfigMap` or Secret, as in Kubernetes.
+pub const MAX_DATA: usize = 1024 * 1024;
+
+/// Keys of one `ConfigMap` or Secret. Kubernetes knows no bound; a megabyte of empty values would
+/// take twenty times its size in memory.
+pub const MAX_DATA_KEYS: usize = 1024;
+
 /// Longest command: a name, a few options.
 pub const MAX_COMMAND: usize = 8 * 1024;
 

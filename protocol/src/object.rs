@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::extension::Extensions;
@@ -17,6 +18,10 @@ use crate::frame::{Body, FrameKind};
 use crate::limits;
 use crate::name::{Kind, Uid};
 use crate::pod::PodSpec;
+
+mod data;
+
+pub use data::{ConfigMap, KeyError, Secret, check_key};
 
 /// First eight bytes of the SHA-256 of an encoded [`Intent`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,7 +57,7 @@ pub enum Intent {
     Apply {
         /// Schema of the body, counted from 1 for each kind.
         schema: u8,
-        /// The body (postcard): for [`Kind::Pod`] a [`Pod`].
+        /// The body (postcard): a [`Pod`], [`ConfigMap`] or [`Secret`], as the topic's kind says.
         body: Vec<u8>,
     },
     /// It should go.
@@ -137,11 +142,6 @@ pub struct Pod {
     pub extensions: Extensions,
 }
 
-impl Pod {
-    /// The schema of [`Intent::Apply`] that this crate writes; it reads 1 up to this one.
-    pub const SCHEMA: u8 = 1;
-}
-
 /// Why the body of an object cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -184,22 +184,46 @@ impl BodyError {
     }
 }
 
-impl Pod {
-    /// Reads the body of an [`Intent::Apply`].
-    pub fn decode(schema: u8, body: &[u8]) -> Result<Self, BodyError> {
-        let max = max_body(Kind::Pod);
-        if body.len() > max {
-            return Err(BodyError::TooLong { len: body.len(), max });
-        }
-        if schema == 0 || schema > Self::SCHEMA {
-            return Err(BodyError::Schema { found: schema, newest: Self::SCHEMA });
-        }
-        let (pod, rest) = postcard::take_from_bytes(body)?;
-        if rest.is_empty() { Ok(pod) } else { Err(BodyError::Trailing { len: rest.len() }) }
+/// Reads the body of an [`Intent::Apply`] for an object of this kind.
+fn decode<T: DeserializeOwned>(
+    kind: Kind,
+    newest: u8,
+    schema: u8,
+    body: &[u8],
+) -> Result<T, BodyError> {
+    let max = max_body(kind);
+    if body.len() > max {
+        return Err(BodyError::TooLong { len: body.len(), max });
     }
+    if schema == 0 || schema > newest {
+        return Err(BodyError::Schema { found: schema, newest });
+    }
+    let (content, rest) = postcard::take_from_bytes(body)?;
+    if rest.is_empty() { Ok(content) } else { Err(BodyError::Trailing { len: rest.len() }) }
+}
 
-    /// The intent that asks for this pod.
-    pub fn to_intent(&self) -> Result<Intent, postcard::Error> {
-        Ok(Intent::Apply { schema: Self::SCHEMA, body: postcard::to_allocvec(self)? })
-    }
+/// What every kind of object has: a schema, and a way from and to an [`Intent`].
+macro_rules! content {
+    ($($name:ident: $kind:expr, $schema:literal;)+) => {$(
+        impl $name {
+            /// The schema of [`Intent::Apply`] that this crate writes; it reads 1 up to this one.
+            pub const SCHEMA: u8 = $schema;
+
+            /// Reads the body of an [`Intent::Apply`].
+            pub fn decode(schema: u8, body: &[u8]) -> Result<Self, BodyError> {
+                decode($kind, Self::SCHEMA, schema, body)
+            }
+
+            /// The intent that asks for it.
+            pub fn to_intent(&self) -> Result<Intent, postcard::Error> {
+                Ok(Intent::Apply { schema: Self::SCHEMA, body: postcard::to_allocvec(self)? })
+            }
+        }
+    )+};
+}
+
+content! {
+    Pod: Kind::Pod, 1;
+    ConfigMap: Kind::ConfigMap, 1;
+    Secret: Kind::Secret, 1;
 }

@@ -303,6 +303,27 @@ fn object_that_applies_a_pod() {
 }
 
 #[test]
+fn objects_that_apply_data() {
+    let meta = Meta { created: 1, ..Meta::default() };
+    let map = ConfigMap {
+        meta: meta.clone(),
+        data: [("a.conf".into(), "x=1".into())].into(),
+        binary_data: [("logo".into(), vec![0, 255])].into(),
+        immutable: true,
+        extensions: Extensions::default(),
+    };
+    frozen("object-apply-configmap", &object(None, map.to_intent().expect("encodes")));
+    let secret = Secret {
+        meta,
+        secret_type: "Opaque".into(),
+        data: [("password".into(), b"x".to_vec())].into(),
+        immutable: false,
+        extensions: Extensions::default(),
+    };
+    frozen("object-apply-secret", &object(None, secret.to_intent().expect("encodes")));
+}
+
+#[test]
 fn object_that_deletes() {
     frozen("object-delete", &object(None, Intent::Delete { grace_s: Some(30) }));
 }

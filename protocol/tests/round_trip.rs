@@ -3,7 +3,7 @@
 mod strategies;
 
 use mote_protocol::frame::{self, Body, FrameError};
-use mote_protocol::object::{BodyError, Intent, Pod};
+use mote_protocol::object::{BodyError, ConfigMap, Intent, Pod, Secret};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -53,6 +53,24 @@ every_type_reads_back!(
     reply,
     stream_frame,
 );
+
+/// What an intent to apply holds.
+fn applied(intent: Intent) -> (u8, Vec<u8>) {
+    match intent {
+        Intent::Apply { schema, body } => (schema, body),
+        Intent::Delete { .. } => unreachable!("an intent to apply"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn data_in_an_object(map in strategies::config_map(), secret in strategies::secret()) {
+        let (schema, body) = applied(map.to_intent().expect("encodes"));
+        prop_assert_eq!(ConfigMap::decode(schema, &body), Ok(map));
+        let (schema, body) = applied(secret.to_intent().expect("encodes"));
+        prop_assert_eq!(Secret::decode(schema, &body), Ok(secret));
+    }
+}
 
 proptest! {
     #[test]

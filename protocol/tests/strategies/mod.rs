@@ -14,7 +14,9 @@ pub(crate) use status::*;
 
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::name::{Kind, Uid};
-use mote_protocol::object::{ContentHash, Intent, Meta, Object, OwnerReference, Pod, Revision};
+use mote_protocol::object::{
+    ConfigMap, ContentHash, Intent, Meta, Object, OwnerReference, Pod, Revision, Secret,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -81,6 +83,32 @@ pub(crate) fn whole_pod() -> impl Strategy<Value = Pod> {
         spec,
         extensions,
     })
+}
+
+pub(crate) fn config_map() -> impl Strategy<Value = ConfigMap> {
+    let binary = btree_map(text(), vec(any::<u8>(), 0..8), 0..3);
+    (meta(), btree_map(text(), text(), 0..3), binary, any::<bool>(), extensions()).prop_map(
+        |(meta, data, binary_data, immutable, extensions)| ConfigMap {
+            meta,
+            data,
+            binary_data,
+            immutable,
+            extensions,
+        },
+    )
+}
+
+pub(crate) fn secret() -> impl Strategy<Value = Secret> {
+    let data = btree_map(text(), vec(any::<u8>(), 0..8), 0..3);
+    (meta(), text(), data, any::<bool>(), extensions()).prop_map(
+        |(meta, secret_type, data, immutable, extensions)| Secret {
+            meta,
+            secret_type,
+            data,
+            immutable,
+            extensions,
+        },
+    )
 }
 
 pub(crate) fn object() -> impl Strategy<Value = Object> {

@@ -1,6 +1,6 @@
 //! The node agent of mote: a kubelet for machines too small for a kubelet.
 //!
-//! Dependencies point one way: `protocol, ports <- pod <- {runtime, image} <- reconciler <-
+//! Dependencies point one way: `protocol, ports <- pod <- {runtime, image, volume} <- reconciler <-
 //! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 
@@ -24,4 +24,5 @@ pub mod steward;
 pub mod store;
 pub mod supervise;
 pub mod sys;
+pub mod volume;
 pub mod world;

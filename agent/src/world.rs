@@ -14,6 +14,7 @@ use crate::link::Link;
 use crate::pod::Moment;
 use crate::ports::{Clock, Disk, Random, WallClock};
 use crate::runtime::Runtime;
+use crate::volume::Volumes;
 
 /// One choice of all ports.
 pub trait World: 'static {
@@ -21,6 +22,8 @@ pub trait World: 'static {
     type Runtime: Runtime + 'static;
     /// Container images.
     type Images: Images + 'static;
+    /// Volumes.
+    type Volumes: Volumes + 'static;
     /// Probe and hook handlers.
     type Handlers: Handlers + 'static;
     /// The connection to the broker.
@@ -42,6 +45,8 @@ pub struct Edges<W: World> {
     pub runtime: W::Runtime,
     /// Container images.
     pub images: W::Images,
+    /// Volumes.
+    pub volumes: W::Volumes,
     /// Probe and hook handlers.
     pub handlers: W::Handlers,
     /// The flash card.

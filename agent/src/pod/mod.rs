@@ -4,6 +4,7 @@
 //! as events, and the same history always ends in the same state.
 
 pub mod backoff;
+pub mod contents;
 pub mod fault;
 pub mod handler;
 pub mod machine;
@@ -20,4 +21,4 @@ pub(crate) mod tests;
 pub mod validate;
 
 pub use moment::{Boot, Moment};
-pub use spec::{Container, Pod, PodName};
+pub use spec::{Asked, Container, Pod, PodMeta, PodName};

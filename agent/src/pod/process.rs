@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::contents::ContentsError;
+use super::contents::environment::Variables;
 use super::qos::oom_score_adj;
 use super::spec::{Container, Pod};
-use crate::image::{Image, ImageId};
-use crate::runtime::{ContainerId, StartRequest};
+use crate::image::{Image, ImageConfig, ImageId};
+use crate::runtime::{ContainerId, Mount, StartRequest};
 
 /// Where programs are looked for when neither image nor spec says so.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,9 +51,31 @@ pub enum ConfigError {
         /// The container.
         container: String,
     },
+    /// Something that its variables or its mounts are made from.
+    #[error(transparent)]
+    Contents(#[from] ContentsError),
+    /// A part of a volume that it is to have.
+    #[error("failed to prepare subPath for volumeMount \"{mount}\" of container \"{container}\"")]
+    SubPath {
+        /// The volume's name.
+        mount: String,
+        /// The container.
+        container: String,
+    },
     /// Neither spec nor image says what to run.
     #[error("no command specified: set `command`, or use an image with an entrypoint")]
     NoCommand,
+}
+
+/// What an attempt is put together from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Its image.
+    pub image: Image,
+    /// The variables that the spec gives it.
+    pub variables: Variables,
+    /// Its volumes.
+    pub mounts: Vec<Mount>,
 }
 
 /// Builds the request for one attempt of one container.
@@ -59,12 +83,13 @@ pub fn start_request(
     pod: &Pod,
     container: &Container,
     attempt: u32,
-    image: Image,
+    parts: Parts,
     memory_bytes: u64,
 ) -> Result<StartRequest, ConfigError> {
+    let Parts { image, variables, mounts } = parts;
     check_user(pod, container, &image.config.user)?;
     let tag = Tag { image: image.id, reference: container.image.clone() }.to_string();
-    let args = command_line(container, &image.config.entrypoint, &image.config.cmd);
+    let args = command_line(container, &variables, &image.config);
     if args.is_empty() {
         return Err(ConfigError::NoCommand);
     }
@@ -73,10 +98,11 @@ pub fn start_request(
     Ok(StartRequest {
         id: ContainerId { pod: pod.name.uid, name: container.name.clone(), attempt },
         args,
-        env: environment(pod, container, image.config.env),
+        env: environment(pod, &variables, image.config.env),
         cwd,
         image_user: image.config.user,
         layers: image.layers,
+        mounts,
         rights: container.rights.clone(),
         limits: container.limits,
         oom_score_adj: score(pod, container, memory_bytes),
@@ -136,52 +162,39 @@ fn check_user(pod: &Pod, container: &Container, image_user: &str) -> Result<(), 
     }
 }
 
-fn command_line(container: &Container, entrypoint: &[String], cmd: &[String]) -> Vec<String> {
-    let variables = variables(container);
+fn command_line(container: &Container, variables: &Variables, image: &ImageConfig) -> Vec<String> {
+    let variables: BTreeMap<&str, String> =
+        variables.iter().map(|(name, value)| (name, value.to_owned())).collect();
     let expanded = |list: &[String]| -> Vec<String> {
         list.iter().map(|text| expand(text, &variables)).collect()
     };
     match (container.command.is_empty(), container.args.is_empty()) {
-        (true, true) => [entrypoint, cmd].concat(),
-        (true, false) => [entrypoint.to_vec(), expanded(&container.args)].concat(),
+        (true, true) => [image.entrypoint.as_slice(), &image.cmd].concat(),
+        (true, false) => [image.entrypoint.clone(), expanded(&container.args)].concat(),
         (false, _) => [expanded(&container.command), expanded(&container.args)].concat(),
     }
 }
 
-/// The container's own variables: each sees those before it.
-fn variables(container: &Container) -> BTreeMap<&str, String> {
-    let mut variables = BTreeMap::new();
-    for (name, value) in &container.env {
-        let value = expand(value, &variables);
-        variables.insert(name.as_str(), value);
-    }
-    variables
-}
-
-fn environment(pod: &Pod, container: &Container, image: Vec<String>) -> Vec<String> {
-    let own = variables(container);
+/// The image's variables, those of every container, and the spec's over them.
+fn environment(pod: &Pod, own: &Variables, image: Vec<String>) -> Vec<String> {
     let named = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
     let mut env: Vec<String> =
-        image.into_iter().filter(|entry| !own.contains_key(named(entry).as_str())).collect();
-    let has = |env: &[String], wanted: &str| env.iter().any(|entry| named(entry) == wanted);
-    if !has(&env, "PATH") && !own.contains_key("PATH") {
+        image.into_iter().filter(|entry| own.get(&named(entry)).is_none()).collect();
+    let has = |env: &[String], wanted: &str| {
+        own.get(wanted).is_some() || env.iter().any(|entry| named(entry) == wanted)
+    };
+    if !has(&env, "PATH") {
         env.push(DEFAULT_PATH.to_owned());
     }
-    if !has(&env, "HOSTNAME") && !own.contains_key("HOSTNAME") && !pod.host.network {
+    if !has(&env, "HOSTNAME") && !pod.host.network {
         env.push(format!("HOSTNAME={}", pod.hostname));
     }
-    // In the spec's order, each name where it was written last.
-    for (place, (name, _)) in container.env.iter().enumerate() {
-        let again = container.env.iter().skip(place + 1).any(|(later, _)| later == name);
-        if let (false, Some(value)) = (again, own.get(name.as_str())) {
-            env.push(format!("{name}={value}"));
-        }
-    }
+    env.extend(own.iter().map(|(name, value)| format!("{name}={value}")));
     env
 }
 
 /// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are.
-pub(super) fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
+pub(crate) fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {

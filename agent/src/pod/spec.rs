@@ -4,10 +4,11 @@
 //! everything that is wrong with it. What is kept is what the node acts on, so that a pod costs
 //! little memory; the file on flash has the rest.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
-use mote_protocol::pod::RestartPolicy;
+use mote_protocol::pod::{Amounts, EnvFrom, EnvVar, RestartPolicy, Volume, VolumeMount};
 use mote_protocol::status::ContainerRole;
 
 use super::handler::Checks;
@@ -66,6 +67,32 @@ pub struct Pod {
     pub readiness_gates: Vec<String>,
     /// Init containers and sidecars in their order, then app containers in theirs.
     pub containers: Vec<Container>,
+    /// `volumes`.
+    pub volumes: Vec<Volume>,
+    /// `securityContext.fsGroup`: whose files in volumes are.
+    pub fs_group: Option<u32>,
+    /// What containers ask about the pod itself. Kept only for those who do.
+    pub meta: Option<Box<PodMeta>>,
+}
+
+/// What a pod is called beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodMeta {
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `spec.serviceAccountName`.
+    pub service_account: String,
+}
+
+/// What a container asked for of the node's resources, as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `resources.requests`.
+    pub requests: Amounts,
+    /// `resources.limits`.
+    pub limits: Amounts,
 }
 
 /// One container of a pod.
@@ -85,8 +112,14 @@ pub struct Container {
     pub args: Vec<String>,
     /// Replaces the image's working directory, where not empty.
     pub working_dir: String,
-    /// Literal variables in their order.
-    pub env: Vec<(String, String)>,
+    /// `env`, in its order.
+    pub env: Vec<EnvVar>,
+    /// `envFrom`, in its order.
+    pub env_from: Vec<EnvFrom>,
+    /// `volumeMounts`.
+    pub mounts: Vec<VolumeMount>,
+    /// What it asked for. Kept only in pods in which somebody asks about it.
+    pub amounts: Option<Box<Asked>>,
     /// What it may do.
     pub rights: Rights,
     /// It must not run as root.

@@ -27,6 +27,10 @@ pub(crate) fn container(name: &str) -> wire::Container {
     }
 }
 
+pub(crate) fn literal(name: &str, value: &str) -> wire::EnvVar {
+    wire::EnvVar { name: name.into(), value: wire::EnvValue::Literal(value.into()) }
+}
+
 pub(crate) fn wire_pod(containers: Vec<wire::Container>) -> object::Pod {
     let spec = PodSpec { containers, ..PodSpec::default() };
     object::Pod { meta: Meta::default(), spec, ..object::Pod::default() }

@@ -9,18 +9,21 @@ use mote_protocol::name::ContainerName;
 use mote_protocol::object;
 use mote_protocol::pod::support::{self, Finding};
 use mote_protocol::pod::{
-    self as wire, EnvValue, ImagePullPolicy, SecurityProfile, TerminationMessagePolicy,
+    self as wire, DownwardValue, EnvValue, ImagePullPolicy, SecurityProfile,
+    TerminationMessagePolicy,
 };
 use mote_protocol::status::ContainerRole;
 
+use super::contents::{self, fields::FieldPath};
 use super::fault::{Fault, SpecError};
 use super::qos;
 use super::resources;
-use super::spec::{Container, Pod, PodName};
+use super::spec::{Asked, Container, Pod, PodMeta, PodName};
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
 mod checks;
+mod volumes;
 
 /// `terminationGracePeriodSeconds` where unset.
 pub const DEFAULT_GRACE_S: u32 = 30;
@@ -58,6 +61,7 @@ pub fn validate(
     check.extensions("spec", &spec.extensions);
     check.containers(spec);
     check.pod(spec, node_labels);
+    volumes::check(&mut check, spec);
     for finding in support::findings(spec) {
         match finding {
             Finding::Refused(path) => check.faults.push(Fault::unsupported(path)),
@@ -65,7 +69,7 @@ pub fn validate(
         }
     }
     SpecError::from_faults(check.faults)?;
-    Ok(Checked { pod: build(name, spec), ignored: check.ignored })
+    Ok(Checked { pod: build(name, asked), ignored: check.ignored })
 }
 
 #[derive(Default)]
@@ -221,7 +225,8 @@ fn init_role(container: &wire::Container) -> ContainerRole {
     if container.restart_always { ContainerRole::Sidecar } else { ContainerRole::Init }
 }
 
-fn build(name: PodName, spec: &wire::PodSpec) -> Pod {
+fn build(name: PodName, asked: &object::Pod) -> Pod {
+    let spec = &asked.spec;
     let all = || spec.init_containers.iter().chain(&spec.containers);
     let class = qos::class(all());
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
@@ -229,6 +234,11 @@ fn build(name: PodName, spec: &wire::PodSpec) -> Pod {
     let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
     let containers =
         init.chain(apps).map(|(role, c)| build_container(spec, role, c, smallest_app)).collect();
+    let (asks_meta, meta) = (asks_about_meta(spec), || PodMeta {
+        labels: asked.meta.labels.clone(),
+        annotations: asked.meta.annotations.clone(),
+        service_account: service_account(spec),
+    });
     Pod {
         restart_policy: spec.restart_policy,
         grace_s: grace_s(spec),
@@ -245,8 +255,48 @@ fn build(name: PodName, spec: &wire::PodSpec) -> Pod {
         node_critical: spec.priority_class_name == "system-node-critical",
         readiness_gates: spec.readiness_gates.clone(),
         containers,
+        volumes: spec.volumes.clone(),
+        fs_group: spec.security_context.fs_group,
+        meta: asks_meta.then(|| Box::new(meta())),
         name,
     }
+}
+
+/// Every account is this one where a pod names none, as the API server fills it in.
+fn service_account(spec: &wire::PodSpec) -> String {
+    let named = Some(spec.service_account_name.as_str()).filter(|name| !name.is_empty());
+    named.unwrap_or("default").to_owned()
+}
+
+/// Paths of fields that containers and volumes of a pod ask for.
+fn asked_fields(spec: &wire::PodSpec) -> impl Iterator<Item = &str> {
+    let containers = spec.init_containers.iter().chain(&spec.containers);
+    let variables = containers.flat_map(|container| &container.env);
+    let of_variables = variables.filter_map(|variable| match &variable.value {
+        EnvValue::Field(path) => Some(path.as_str()),
+        _ => None,
+    });
+    let items = spec.volumes.iter().flat_map(|volume| contents::downward(&volume.source));
+    of_variables.chain(items.filter_map(|item| match &item.value {
+        DownwardValue::Field(path) => Some(path.as_str()),
+        DownwardValue::Resource(_) => None,
+    }))
+}
+
+fn asks_about_meta(spec: &wire::PodSpec) -> bool {
+    asked_fields(spec).filter_map(FieldPath::parse).any(|field| {
+        field.is_of_meta() || field == FieldPath::ServiceAccountName
+    })
+}
+
+/// Whether some container or volume of a pod tells requests or limits.
+fn asks_about_resources(spec: &wire::PodSpec) -> bool {
+    let mut containers = spec.init_containers.iter().chain(&spec.containers);
+    let variable = |variable: &wire::EnvVar| matches!(variable.value, EnvValue::Resource(_));
+    containers.any(|container| container.env.iter().any(variable))
+        || spec.volumes.iter().flat_map(|volume| contents::downward(&volume.source)).any(|item| {
+            matches!(item.value, DownwardValue::Resource(_))
+        })
 }
 
 fn hostname(name: &PodName, asked: &str) -> String {
@@ -262,11 +312,6 @@ fn build_container(
     container: &wire::Container,
     smallest_app: u64,
 ) -> Container {
-    let literal = |variable: &wire::EnvVar| match &variable.value {
-        EnvValue::Literal(value) => Some((variable.name.clone(), value.clone())),
-        // Refused by `support`.
-        _ => None,
-    };
     let request = resources::memory_request(container);
     let (pod, own) = (&spec.security_context, &container.security_context);
     Container {
@@ -277,7 +322,13 @@ fn build_container(
         command: container.command.clone(),
         args: container.args.clone(),
         working_dir: container.working_dir.clone(),
-        env: container.env.iter().filter_map(literal).collect(),
+        env: container.env.clone(),
+        env_from: container.env_from.clone(),
+        mounts: container.volume_mounts.clone(),
+        amounts: asks_about_resources(spec).then(|| {
+            let (requests, limits) = (container.requests.clone(), container.limits.clone());
+            Box::new(Asked { requests, limits })
+        }),
         rights: rights(pod, own),
         run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false),
         limits: resources::of_container(container),

@@ -5,23 +5,28 @@
 //! about is compared with what is under way, and what is missing is begun. Nothing polls: between two facts there is only [`Reconciler::deadline`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use mote_protocol::command::Reply;
-use mote_protocol::name::{RequestId, Uid};
+use mote_protocol::name::{NodeName, RequestId, Uid};
+use mote_protocol::pod::Amounts;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use crate::image::{ImageError, Swept};
+use crate::pod::contents::NodeFacts;
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Stage};
 use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Moment, Pod};
 use crate::runtime::{
     ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
 };
+use crate::store::DataReader;
 use crate::world::{SharedEdges, World};
 
+mod contents;
 pub mod plan;
 mod probes;
 mod worker;
@@ -98,10 +103,33 @@ pub struct Outcome {
     pub gone: bool,
 }
 
+/// What pods find around them.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The node's name.
+    pub node: NodeName,
+    /// Memory of the machine in bytes, for `oom_score_adj`.
+    pub memory_bytes: u64,
+    /// What pods can have of the node.
+    pub allocatable: Amounts,
+    /// Looks up the node's addresses, which change.
+    pub addresses: fn() -> Vec<IpAddr>,
+    /// Reads `ConfigMap`s and Secrets.
+    pub data: DataReader,
+}
+
+impl Surroundings {
+    /// What containers may learn of it now.
+    fn facts(&self) -> NodeFacts {
+        let (name, allocatable) = (self.node.to_string(), self.allocatable.clone());
+        NodeFacts { name, addresses: (self.addresses)(), allocatable }
+    }
+}
+
 /// The pods of this node and the work that is under way for them.
 pub struct Reconciler<W: World> {
     edges: SharedEdges<W>,
-    memory_bytes: u64,
+    surroundings: Rc<Surroundings>,
     entries: BTreeMap<Uid, Entry>,
     /// Pods that belong to nobody and are being removed.
     orphans: BTreeSet<Uid>,
@@ -115,12 +143,12 @@ impl<W: World> Reconciler<W> {
     /// No pods yet. Reports of tasks go to the channel, and come back by [`Self::report`].
     pub fn new(
         edges: SharedEdges<W>,
-        memory_bytes: u64,
+        surroundings: Surroundings,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (entries, orphans) = (BTreeMap::new(), BTreeSet::new());
-        let started = edges.now();
-        Self { edges, memory_bytes, entries, orphans, reports, numbers: 0, started }
+        let (started, surroundings) = (edges.now(), Rc::new(surroundings));
+        Self { edges, surroundings, entries, orphans, reports, numbers: 0, started }
     }
 
     /// Takes on a pod.
@@ -231,7 +259,7 @@ impl<W: World> Reconciler<W> {
                 if !running.is_empty() {
                     sleep(LEAST_GRACE).await;
                 }
-                let result = edges.runtime.remove_sandbox(&uid).await;
+                let result = worker::remove(&edges, &uid).await;
                 let _ = reports.send(Report::OrphanRemoved { uid, result });
             });
         }
@@ -283,7 +311,7 @@ impl<W: World> Reconciler<W> {
         let Some(entry) = self.entries.get_mut(&uid) else { return };
         let lane = action.lane();
         // What removes everything waits for everything.
-        let alone = matches!(action, Action::StopSandbox | Action::RemoveSandbox);
+        let alone = matches!(action, Action::StopSandbox { .. } | Action::RemoveSandbox);
         if entry.work.contains_key(&lane) || alone && !entry.work.is_empty() {
             return;
         }
@@ -299,11 +327,11 @@ impl<W: World> Reconciler<W> {
         let number = self.numbers;
         entry.touched = number;
         let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
-        let (pod, memory_bytes) = (Rc::clone(entry.machine.pod()), self.memory_bytes);
+        let (pod, node) = (Rc::clone(entry.machine.pod()), Rc::clone(&self.surroundings));
         let work = action.clone();
         let task = spawn_local(async move {
             let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));
-            let event = worker::carry_out(&edges, &pod, memory_bytes, work, tell).await;
+            let event = worker::carry_out(&edges, &pod, &node, work, tell).await;
             let _ = reports.send(Report::Pod { uid, freed: Some((lane, number)), event });
         });
         entry.work.insert(lane, Work { number, action, task });

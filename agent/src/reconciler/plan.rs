@@ -60,8 +60,16 @@ pub enum Action {
         /// Which attempt.
         attempt: u32,
     },
+    /// Make the files of its volumes anew.
+    RefreshVolumes {
+        /// The change that they are to show.
+        mark: u32,
+    },
     /// Remove sandbox and containers of the pod from the kernel; their logs stay.
-    StopSandbox,
+    StopSandbox {
+        /// Nothing of it will run again: its volumes go as well.
+        for_good: bool,
+    },
     /// Remove everything of the pod from the kernel.
     RemoveSandbox,
 }
@@ -77,15 +85,19 @@ pub enum Lane {
     Hook(usize),
     /// The image of one container. Cut short when it is no longer wanted.
     Image(usize),
+    /// Files of volumes. Cut short before they are written, when they change once more.
+    Volumes,
 }
 
 impl Action {
     /// The lane it needs for itself.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::CreateSandbox | Self::StopSandbox | Self::RemoveSandbox | Self::Start { .. } => {
-                Lane::Pod
-            }
+            Self::CreateSandbox
+            | Self::StopSandbox { .. }
+            | Self::RemoveSandbox
+            | Self::Start { .. } => Lane::Pod,
+            Self::RefreshVolumes { .. } => Lane::Volumes,
             Self::Ask { place, .. } | Self::Kill { place, .. } => Lane::Signal(*place),
             Self::RunHook { place, .. } => Lane::Hook(*place),
             Self::Pull { place, .. } => Lane::Image(*place),
@@ -96,7 +108,7 @@ impl Action {
 impl Lane {
     /// What is done there may be cut short, and says nothing of what exists in the kernel.
     pub const fn can_be_cut(self) -> bool {
-        matches!(self, Self::Hook(_) | Self::Image(_))
+        matches!(self, Self::Hook(_) | Self::Image(_) | Self::Volumes)
     }
 }
 
@@ -107,10 +119,13 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         (Stage::Removing { .. }, _) if !machine.is_live() => Some(Action::RemoveSandbox),
         // Whoever lost its sandbox has lost its parent: nobody would see it end.
         (Stage::Removing { .. }, Sandbox::Lost) => Some(Action::RemoveSandbox),
-        (_, Sandbox::Lost) => Some(Action::StopSandbox),
+        (stage, Sandbox::Lost) => {
+            let for_good = stage == Stage::Finished && machine.phase().is_terminal();
+            Some(Action::StopSandbox { for_good })
+        }
         // How it ended is on flash: nothing that the kernel keeps of it is needed any more.
         (Stage::Finished, Sandbox::Ready) if machine.phase().is_terminal() => {
-            (!machine.is_live()).then_some(Action::StopSandbox)
+            (!machine.is_live()).then_some(Action::StopSandbox { for_good: true })
         }
         _ => None,
     };
@@ -128,6 +143,7 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
     for place in machine.outdated() {
         actions.extend(pull(machine, place, now));
     }
+    actions.extend(machine.outdated_volumes(now).map(|mark| Action::RefreshVolumes { mark }));
     actions
 }
 
@@ -184,7 +200,10 @@ fn start(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
     }
     let Some(image) = slot.image else { return pull(machine, place, now) };
     match machine.sandbox() {
-        Sandbox::Absent => machine.sandbox_due(now).then_some(Action::CreateSandbox),
+        Sandbox::Absent => {
+            let may = machine.sandbox_due(now) && !machine.waits_for_contents();
+            may.then_some(Action::CreateSandbox)
+        }
         Sandbox::Ready if machine.may_begin() => {
             Some(Action::Start { place, attempt: slot.attempts, image })
         }

@@ -6,15 +6,19 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use mote_protocol::name::Uid;
 use tokio::time::timeout;
 
+use super::contents::{self, Which};
 use super::plan::Action;
+use super::Surroundings;
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
-use crate::pod::process::{start_request, stop_signal};
+use crate::pod::process::{Parts, start_request, stop_signal};
 use crate::pod::{Moment, Pod};
 use crate::runtime::{ContainerId, Runtime, RuntimeError};
+use crate::volume::Volumes;
 use crate::world::{Edges, World};
 
 /// A pull that takes longer is told as an event, so that people know what is waited for.
@@ -24,18 +28,27 @@ const TELL_PULL: Duration = Duration::from_secs(1);
 pub(super) async fn carry_out<W: World>(
     edges: &Edges<W>,
     pod: &Rc<Pod>,
-    memory_bytes: u64,
+    node: &Surroundings,
     action: Action,
     tell: impl Fn(Event),
 ) -> Event {
     match action {
         Action::Pull { place, request } => pull(edges, place, request, tell).await,
-        Action::CreateSandbox => match edges.runtime.create_sandbox(&pod.sandbox()).await {
-            Ok(()) => Event::SandboxReady,
-            Err(error) => Event::SandboxFailed(error),
-        },
+        Action::CreateSandbox => {
+            if let Err(failure) = contents::set_up(edges, pod, node, Which::All).await {
+                return Event::VolumesFailed(failure);
+            }
+            match edges.runtime.create_sandbox(&pod.sandbox()).await {
+                Ok(()) => Event::SandboxReady,
+                Err(error) => Event::SandboxFailed(error),
+            }
+        }
+        Action::RefreshVolumes { mark } => {
+            let result = contents::set_up(edges, pod, node, Which::Files).await;
+            Event::VolumesRefreshed { mark, result }
+        }
         Action::Start { place, attempt, image } => {
-            match start(edges, pod, memory_bytes, place, attempt, image).await {
+            match start(edges, pod, node, place, attempt, image).await {
                 Ok(since) => Event::Started { place, attempt, since },
                 Err(failure) => Event::StartFailed { place, attempt, failure },
             }
@@ -55,15 +68,34 @@ pub(super) async fn carry_out<W: World>(
             }
             Event::Killed { place, attempt }
         }
-        Action::StopSandbox => match edges.runtime.stop_sandbox(&pod.name.uid).await {
-            Ok(()) => Event::SandboxStopped,
-            Err(error) => Event::RemoveFailed(error),
-        },
-        Action::RemoveSandbox => match edges.runtime.remove_sandbox(&pod.name.uid).await {
-            Ok(()) => Event::SandboxRemoved,
-            Err(error) => Event::RemoveFailed(error),
-        },
+        Action::StopSandbox { for_good } => {
+            let uid = &pod.name.uid;
+            let stopped = match edges.runtime.stop_sandbox(uid).await {
+                Ok(()) if for_good => remove_volumes(edges, uid).await,
+                stopped => stopped,
+            };
+            stopped.map_or_else(Event::RemoveFailed, |()| Event::SandboxStopped)
+        }
+        Action::RemoveSandbox => {
+            let removed = remove(edges, &pod.name.uid).await;
+            removed.map_or_else(Event::RemoveFailed, |()| Event::SandboxRemoved)
+        }
     }
+}
+
+/// Removes all of a pod. Its volumes go when nothing uses them any more, and before the runtime
+/// forgets the pod: an agent that dies in between finds it again.
+pub(super) async fn remove<W: World>(edges: &Edges<W>, uid: &Uid) -> Result<(), RuntimeError> {
+    if edges.volumes.holds(uid) {
+        edges.runtime.stop_sandbox(uid).await?;
+        remove_volumes(edges, uid).await?;
+    }
+    edges.runtime.remove_sandbox(uid).await
+}
+
+async fn remove_volumes<W: World>(edges: &Edges<W>, uid: &Uid) -> Result<(), RuntimeError> {
+    let removed = edges.volumes.remove(uid).await;
+    removed.map_err(|source| RuntimeError::Io { doing: format!("remove volumes of {uid}"), source })
 }
 
 fn id(pod: &Pod, place: usize, attempt: u32) -> Option<ContainerId> {
@@ -94,7 +126,7 @@ async fn pull<W: World>(
 async fn start<W: World>(
     edges: &Edges<W>,
     pod: &Rc<Pod>,
-    memory_bytes: u64,
+    node: &Surroundings,
     place: usize,
     attempt: u32,
     image: ImageId,
@@ -103,7 +135,9 @@ async fn start<W: World>(
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
     };
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
-    let request = start_request(pod, container, attempt, image, memory_bytes)
+    let (variables, mounts) = contents::of_container(edges, pod, node, place).await?;
+    let parts = Parts { image, variables, mounts };
+    let request = start_request(pod, container, attempt, parts, node.memory_bytes)
         .map_err(StartFailure::Config)?;
     if let Some(before) = attempt.checked_sub(1).and_then(|before| id(pod, place, before)) {
         // What stays of it is removed with its pod.

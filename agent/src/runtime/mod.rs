@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mote_protocol::name::Uid;
+use mote_protocol::pod::MountPropagation;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Retry, RuntimeError};
@@ -193,6 +194,36 @@ pub struct TerminationMessage {
     pub falls_back_to_log: bool,
 }
 
+/// Where a volume is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Path(PathBuf),
+    /// Layer directories of an image, lowest first; nothing is written to them.
+    Layers(Vec<PathBuf>),
+}
+
+/// A volume, or a part of one, as a container sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The name of the volume, for messages.
+    pub name: String,
+    /// Where it is.
+    pub source: MountSource,
+    /// The part of it that is mounted, as a relative path without `..`; all of it where empty. A
+    /// directory is made where there is nothing.
+    pub sub_path: String,
+    /// Where it is seen.
+    pub target: String,
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Programs in it can be executed, and be another user's, whatever the file system that it is
+    /// on says: Debian mounts `/run` with `noexec`, and scripts come in `ConfigMap`s.
+    pub executable: bool,
+    /// Which mounts of the host are seen in it, and the other way round.
+    pub propagation: MountPropagation,
+}
+
 /// Everything needed to start one attempt of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
@@ -200,6 +231,8 @@ pub struct StartRequest {
     pub id: ContainerId,
     /// Layer directories of its image, lowest first.
     pub layers: Vec<PathBuf>,
+    /// Its volumes, in the order of its spec.
+    pub mounts: Vec<Mount>,
     /// The whole command line (entrypoint and arguments, expanded); not empty.
     pub args: Vec<String>,
     /// The whole environment as `NAME=value`.

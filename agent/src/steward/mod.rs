@@ -18,12 +18,14 @@
 //! decides anything.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mote_protocol::name::{FleetName, GroupName, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::Session;
 use mote_protocol::object::Revision;
+use mote_protocol::pod::Amounts;
 use mote_protocol::status::Refusal;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -36,12 +38,13 @@ use crate::link::{Link, Receipt};
 use crate::logs::remote::Outgoing;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
-use crate::reconciler::{Reconciler, Report};
+use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
-use crate::store::{self, Kept, Life, Opened, Order, Told};
+use crate::store::{self, DataReader, Kept, Life, Opened, Order, Told};
 
 mod broker;
 mod commands;
+mod data;
 mod images;
 mod local;
 mod objects;
@@ -84,6 +87,10 @@ pub struct Identity {
     pub boot_id: [u8; 16],
     /// Memory of the machine in bytes, for `oom_score_adj`.
     pub memory_bytes: u64,
+    /// What pods can have of the node.
+    pub allocatable: Amounts,
+    /// Looks up the node's addresses, which change.
+    pub addresses: fn() -> Vec<IpAddr>,
 }
 
 /// How others talk with the steward. A channel whose other end is gone just stays silent.
@@ -140,6 +147,8 @@ struct Books<W: World> {
     streams: Streams,
     events: Events,
     desired: BTreeMap<ObjectKey, Desired>,
+    /// `ConfigMap`s and Secrets that this node has.
+    data: BTreeMap<ObjectKey, Revision>,
     /// The last refusal of each name.
     refusals: BTreeMap<ObjectKey, Refusal>,
     /// Hash of the status that was owed last, for each name.
@@ -191,7 +200,14 @@ impl<W: World> Steward<W> {
         spawn_local(store::serve(opened.store, inbox, outbox));
         let (reporter, reports) = mpsc::unbounded_channel();
         let own = reporter.clone();
-        let reconciler = Reconciler::new(Rc::clone(&edges), identity.memory_bytes, reporter);
+        let surroundings = Surroundings {
+            node: identity.node.clone(),
+            memory_bytes: identity.memory_bytes,
+            allocatable: identity.allocatable.clone(),
+            addresses: identity.addresses,
+            data: DataReader::new(orders.clone()),
+        };
+        let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter);
         let (streams, frames) = Streams::new();
         let mut events = Events::new(opened.start);
         for report in opened.reports {
@@ -207,6 +223,7 @@ impl<W: World> Steward<W> {
             streams,
             events,
             desired: desired.collect(),
+            data: opened.data,
             refusals: BTreeMap::new(),
             statuses: BTreeMap::new(),
             records: opened.records,

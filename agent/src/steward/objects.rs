@@ -66,7 +66,7 @@ impl<W: World> Steward<W> {
                 let message = format!("{place}{}", refusal.message);
                 self.object_event(key, EventType::Warning, reason, message);
                 let room = self.books.refusals.len() < MAX_REFUSALS;
-                if room || self.books.desired.contains_key(key) {
+                if room || self.is_here(key) {
                     self.books.refusals.insert(key.clone(), *refusal);
                 }
                 self.refresh(key);
@@ -78,6 +78,8 @@ impl<W: World> Steward<W> {
                     self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
                 }
             }
+            Admission::Kept { revision, ignored } => self.kept(key, revision, ignored),
+            Admission::Dropped => self.dropped(key),
             Admission::Deleting { revision, uid: _, grace_s } => {
                 self.books.refusals.remove(key);
                 if let Some(desired) = self.books.desired.get_mut(key) {
@@ -102,13 +104,17 @@ impl<W: World> Steward<W> {
     /// Somebody cleared a topic. That says nothing of an object that is wanted; where there is
     /// none, nothing needs to be said of it any more.
     fn emptied(&mut self, key: &ObjectKey) {
-        if self.books.desired.contains_key(key) {
+        if self.is_here(key) {
             let message = "its topic was cleared, which deletes nothing: publish a tombstone";
             self.object_event(key, EventType::Warning, "EmptyPayload".into(), message.into());
         } else {
             self.books.refusals.remove(key);
             self.clear_status(key);
         }
+    }
+
+    fn is_here(&self, key: &ObjectKey) -> bool {
+        self.books.desired.contains_key(key) || self.books.data.contains_key(key)
     }
 
     fn accepted(&mut self, key: &ObjectKey, revision: Revision, life: Life, change: Change) {
@@ -303,10 +309,11 @@ impl<W: World> Steward<W> {
     /// Count and digest of what this node holds, for presence.
     pub(super) fn objects_changed(&self) {
         let held = self.books.desired.values().filter(|desired| desired.gone == Gone::No);
+        let revisions = held.map(|desired| desired.revision).chain(self.books.data.values().copied());
         let mut digest = ObjectDigest::default();
-        for desired in held {
+        for revision in revisions {
             digest.count += 1;
-            if let Some(first) = desired.revision.hash.0.first_chunk::<4>() {
+            if let Some(first) = revision.hash.0.first_chunk::<4>() {
                 digest.digest = digest.digest.wrapping_add(u32::from_le_bytes(*first));
             }
         }

@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mote_protocol::frame::{self, FrameError};
-use mote_protocol::name::ObjectKey;
+use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::status::{ContainerState, Message as Sentence, PodStatus};
 use mote_protocol::text::Text;
 use mote_protocol::topic::Topic;
@@ -20,9 +20,15 @@ impl<W: World> Steward<W> {
         if !self.may_tell(key) {
             return;
         }
-        let Some(status) = self.status(key) else { return };
         // One that was over its bound is cut, never withheld.
-        if encode(&status, &mut self.books.buffer).is_err() {
+        let encoded = if key.kind == Kind::Pod {
+            let Some(status) = self.status(key) else { return };
+            encode(&status, &mut self.books.buffer)
+        } else {
+            let Some(status) = self.data_status(key) else { return };
+            frame::encode_into(&status, &mut self.books.buffer)
+        };
+        if encoded.is_err() {
             return;
         }
         let mut hasher = DefaultHasher::new();
@@ -72,7 +78,9 @@ impl<W: World> Steward<W> {
     pub(super) fn say_everything_again(&mut self) {
         self.books.statuses.clear();
         let refused = self.books.refusals.keys();
-        let mut keys: Vec<_> = self.books.desired.keys().chain(refused).cloned().collect();
+        let desired = self.books.desired.keys().chain(self.books.data.keys());
+        let mut keys: Vec<_> = desired.chain(refused).cloned().collect();
+        keys.sort();
         keys.dedup();
         for key in keys {
             self.refresh(&key);

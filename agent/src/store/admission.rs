@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use mote_protocol::frame::{self, FrameError};
-use mote_protocol::name::{ObjectKey, Uid};
+use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{self, BodyError, ContentHash, Intent, Object, Revision};
 use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
@@ -14,14 +14,14 @@ use super::judgement::{Held, Judgement, Objection, judge};
 use super::seal::{seal, short_hash};
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
-use super::{Admission, Change, DAMAGED, Entry, Life, Store, is_supported, spec_file};
+use super::{Admission, Change, DAMAGED, Entry, Life, Store, spec_file};
 use crate::pod::PodName;
 use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
 use crate::ports::Disk;
 use crate::world::World;
 
 /// A refusal of `seen`.
-fn refuse(seen: Revision, reason: &str, field: &str, message: &str) -> Admission {
+pub(super) fn refuse(seen: Revision, reason: &str, field: &str, message: &str) -> Admission {
     Admission::Refused(Box::new(Refusal {
         seen,
         reason: Short::new(reason),
@@ -36,7 +36,7 @@ enum Read {
     Answer(Admission),
 }
 
-fn read(key: &ObjectKey, payload: &[u8]) -> Read {
+fn read(payload: &[u8]) -> Read {
     let object = match frame::decode::<Object>(payload) {
         Ok(object) => object,
         Err(FrameError::Empty) => return Read::Answer(Admission::Empty),
@@ -57,10 +57,6 @@ fn read(key: &ObjectKey, payload: &[u8]) -> Read {
             return Read::Answer(refuse(seen, "HashMismatch", "", message));
         }
     }
-    if !is_supported(key.kind) {
-        let message = format!("this version of the agent does nothing with a {}", key.kind);
-        return Read::Answer(refuse(seen, "Unsupported", "kind", &message));
-    }
     Read::Object(object)
 }
 
@@ -79,7 +75,7 @@ impl<W: World> Store<W> {
         key: &ObjectKey,
         payload: &[u8],
     ) -> io::Result<Admission> {
-        let object = match read(key, payload) {
+        let object = match read(payload) {
             Read::Object(object) => object,
             Read::Answer(answer) => return Ok(answer),
         };
@@ -99,6 +95,14 @@ impl<W: World> Store<W> {
                     self.remember(scope, key, seen).await?;
                 }
                 Ok(refuse(seen, no.reason(), "", &no.to_string()))
+            }
+            Judgement::New(_) | Judgement::Replace(_) | Judgement::Update
+                if key.kind != Kind::Pod =>
+            {
+                self.keep(scope, key, &object, payload).await
+            }
+            Judgement::Delete if key.kind != Kind::Pod => {
+                self.drop_data(scope, key, &object).await
             }
             Judgement::New(uid) => {
                 let uid = uid.or_else(|| self.lost.get(key).copied());
@@ -255,7 +259,7 @@ impl<W: World> Store<W> {
 
     /// Makes it durable, then makes it what the next object is judged by. Where that fails, what
     /// was before still counts, whatever the card holds now.
-    async fn write(
+    pub(super) async fn write(
         &mut self,
         scope: &Scope,
         key: &ObjectKey,
@@ -297,7 +301,7 @@ impl<W: World> Store<W> {
     }
 
     /// Somebody said again what a damaged file said.
-    async fn repaired(&mut self, key: &ObjectKey) {
+    pub(super) async fn repaired(&mut self, key: &ObjectKey) {
         self.lost.remove(key);
         if self.damaged.contains(key) {
             let file = format!("{DAMAGED}/{}", spec_file(key));

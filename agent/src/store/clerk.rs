@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Admission, Store};
 use crate::link::Receipt;
+use crate::pod::contents::Entries;
 use crate::pod::machine::Record;
 use crate::world::World;
 
@@ -77,6 +78,32 @@ pub enum Order {
         /// None where it cannot be read.
         answer: oneshot::Sender<Option<Pod>>,
     },
+    /// Read what a `ConfigMap` or Secret holds.
+    ReadData {
+        /// Which.
+        key: ObjectKey,
+        /// None where there is no such object.
+        answer: oneshot::Sender<io::Result<Option<Entries>>>,
+    },
+}
+
+/// Reads what `ConfigMap`s and Secrets hold, for whoever makes variables and files of it.
+#[derive(Clone, Debug)]
+pub struct DataReader(mpsc::UnboundedSender<Order>);
+
+impl DataReader {
+    /// Asks who carries out these orders.
+    pub const fn new(orders: mpsc::UnboundedSender<Order>) -> Self {
+        Self(orders)
+    }
+
+    /// What an object holds; none where there is no such object.
+    pub async fn read(&self, key: &ObjectKey) -> io::Result<Option<Entries>> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || io::Error::other("the store has ended");
+        self.0.send(Order::ReadData { key: key.clone(), answer }).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
 }
 
 /// What the store did.
@@ -172,6 +199,9 @@ async fn carry_out<W: World>(
         Order::DropRecord { uid } => store.drop_record(uid).await,
         Order::Read { key, answer } => {
             let _ = answer.send(store.read_pod(&key).await);
+        }
+        Order::ReadData { key, answer } => {
+            let _ = answer.send(store.read_data(&key).await);
         }
     }
     None

@@ -9,7 +9,8 @@
 //! session                    how often this agent was started
 //! ledger, ledger-copy        last revisions of forgotten names, twice: nothing else could give
 //!                            them back
-//! spec/KIND/NAMESPACE/NAME   one object
+//! spec/KIND/NAMESPACE/NAME   one object; a Secret's is sealed
+//! device-key                 half of what secrets are sealed with; the other half is the board
 //! record/UID                 how far a pod got
 //! damaged/...                files that were set aside
 //! ```
@@ -17,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::{self, Revision};
 use mote_protocol::status::Refusal;
 
@@ -28,6 +29,8 @@ use crate::world::{SharedEdges, World};
 
 mod admission;
 mod clerk;
+mod data;
+mod device;
 mod judgement;
 mod ledger;
 mod opening;
@@ -35,12 +38,13 @@ mod seal;
 mod stored;
 pub mod update;
 
-pub use clerk::{Arrival, Order, Told, serve};
+pub use clerk::{Arrival, DataReader, Order, Told, serve};
 pub use judgement::{Held, Judgement, Objection, judge};
 pub use ledger::Ledger;
 pub use opening::{count_from, open};
 
 use crate::ports::Disk;
+use device::DeviceKey;
 use stored::Stored;
 
 /// One life of a pod, as the rest of the agent needs it.
@@ -87,6 +91,15 @@ pub enum Admission {
         /// Fields that this version ignores.
         ignored: Vec<String>,
     },
+    /// A `ConfigMap` or Secret is on flash, and counts from now on.
+    Kept {
+        /// Its revision.
+        revision: Revision,
+        /// Fields that this version ignores.
+        ignored: Vec<String>,
+    },
+    /// A `ConfigMap` or Secret is forgotten.
+    Dropped,
     /// Its tombstone is on flash.
     Deleting {
         /// The tombstone's revision.
@@ -120,8 +133,10 @@ pub struct Opened<W: World> {
     pub store: Store<W>,
     /// Which start of the agent on this node this is.
     pub start: u32,
-    /// Every object that can be used.
+    /// Every pod that can be used.
     pub objects: Vec<Loaded>,
+    /// Every `ConfigMap` and Secret that can be used.
+    pub data: BTreeMap<ObjectKey, Revision>,
     /// How far pods got.
     pub records: BTreeMap<Uid, Record>,
     /// What was found damaged.
@@ -161,6 +176,8 @@ pub struct Store<W: World> {
     lost: BTreeMap<ObjectKey, Uid>,
     /// Names with a file that was set aside.
     damaged: BTreeSet<ObjectKey>,
+    /// None where its file can neither be read nor written.
+    device: Option<DeviceKey>,
 }
 
 fn spec_file(key: &ObjectKey) -> String {
@@ -174,6 +191,7 @@ fn record_file(uid: Uid) -> String {
 /// The same content in each: whichever is read last wins nothing, both count.
 const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 const SESSION: &str = "session";
+const DEVICE_KEY: &str = "device-key";
 const DAMAGED: &str = "damaged";
 
 impl<W: World> Store<W> {
@@ -246,9 +264,4 @@ impl<W: World> Store<W> {
         }
         Ok(())
     }
-}
-
-/// The kinds that this version acts on.
-const fn is_supported(kind: Kind) -> bool {
-    matches!(kind, Kind::Pod)
 }

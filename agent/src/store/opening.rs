@@ -8,11 +8,13 @@ use mote_protocol::event::EventType;
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use serde::de::DeserializeOwned;
 
+use super::data;
+use super::device::{self, DeviceKey, KEY_LEN};
 use super::judgement::Held;
 use super::ledger::Ledger;
 use super::seal::{SealError, seal, unseal};
 use super::stored::{Stored, StoredLife};
-use super::{DAMAGED, Entry, Kept, LEDGERS, Life, Loaded, Opened, SESSION, Store};
+use super::{DAMAGED, DEVICE_KEY, Entry, Kept, LEDGERS, Life, Loaded, Opened, SESSION, Store};
 use crate::events::{About, Report};
 use crate::pod::PodName;
 use crate::pod::machine::Record;
@@ -23,21 +25,38 @@ use crate::world::{Edges, SharedEdges, World};
 /// Files that were set aside are kept for a person, up to this many.
 const MAX_DAMAGED: usize = 16;
 
-/// Opens the store of this node. It always opens: what cannot be used is reported.
-pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, String>) -> Opened<W> {
-    let mut opening = Opening { edges, reports: Vec::new(), kept_keys: BTreeSet::new() };
+/// Opens the store of this node, on a board that this tells from others. It always opens: what
+/// cannot be used is reported.
+pub async fn open<W: World>(
+    edges: SharedEdges<W>,
+    labels: BTreeMap<String, String>,
+    board: &[u8],
+) -> Opened<W> {
+    let mut opening = Opening {
+        edges,
+        reports: Vec::new(),
+        kept_keys: BTreeSet::new(),
+        device: None,
+        data: Vec::new(),
+        damaged_data: BTreeSet::new(),
+    };
+    opening.device = opening.device(board).await;
     let start = opening.session().await;
     let mut ledger = opening.ledger().await;
-    opening.kept_keys = opening.damaged().await;
+    let damaged = opening.damaged().await;
+    let is_pod = |key: &ObjectKey| key.kind == Kind::Pod;
+    (opening.kept_keys, opening.damaged_data) = damaged.into_iter().partition(is_pod);
     let mut objects = opening.objects(&labels).await;
     opening.drop_ghosts(&mut objects, &ledger).await;
     opening.keep_ledger(&mut ledger, &objects).await;
     let records = opening.records().await;
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
-    let entries: BTreeMap<_, _> = entries.collect();
+    let mut entries: BTreeMap<_, _> = entries.collect();
+    let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
+    entries.extend(std::mem::take(&mut opening.data));
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
     // Also those that were damaged just now, and those whose file is left in its place.
-    let damaged = opening.kept_keys.clone();
+    let damaged = opening.kept_keys.union(&opening.damaged_data).cloned().collect();
     opening.kept_keys.retain(|key| !entries.contains_key(key));
     let names = names_of_unwanted(&records, &objects);
     let lost = names.iter().filter(|(_, key)| opening.kept_keys.contains(key));
@@ -47,10 +66,10 @@ pub async fn open<W: World>(edges: SharedEdges<W>, labels: BTreeMap<String, Stri
         keys: opening.kept_keys.iter().filter(|key| !lost.contains_key(key)).cloned().collect(),
         names,
     };
-    let Opening { edges, reports, .. } = opening;
+    let Opening { edges, reports, device, .. } = opening;
     let unsure = BTreeMap::new();
-    let store = Store { edges, labels, entries, ledger, unsure, lost, damaged };
-    Opened { store, start, objects, records, reports, kept }
+    let store = Store { edges, labels, entries, ledger, unsure, lost, damaged, device };
+    Opened { store, start, objects, data, records, reports, kept }
 }
 
 /// Raises the number of this start: the broker keeps a later one, from a flash card that was
@@ -63,8 +82,13 @@ pub async fn count_from<W: World>(edges: &Edges<W>, start: u32) -> io::Result<()
 struct Opening<W: World> {
     edges: SharedEdges<W>,
     reports: Vec<Report>,
-    /// Names whose object is there but cannot be used.
+    /// Names of pods whose object is there but cannot be used.
     kept_keys: BTreeSet<ObjectKey>,
+    device: Option<DeviceKey>,
+    /// `ConfigMap`s and Secrets that can be used.
+    data: Vec<(ObjectKey, Entry)>,
+    /// Names of those that cannot.
+    damaged_data: BTreeSet<ObjectKey>,
 }
 
 impl<W: World> Opening<W> {
@@ -75,6 +99,28 @@ impl<W: World> Opening<W> {
             self.report("StorageErrors", format!("count this start of the agent: {error}"));
         }
         start
+    }
+
+    /// The device's key. A new one where there is none, or none that can be used: what the old one
+    /// sealed is said again by the broker.
+    async fn device(&mut self, board: &[u8]) -> Option<DeviceKey> {
+        if let Some(file) = self.file::<[u8; KEY_LEN]>(DEVICE_KEY).await {
+            return DeviceKey::new(&file, board);
+        }
+        match self.edges.disk.read(DEVICE_KEY).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It may be readable again; who overwrites it loses every secret for good.
+            _ => return None,
+        }
+        let file = device::new_file(&self.edges.random);
+        let sealed = seal(&file).ok()?;
+        match self.edges.disk.write(DEVICE_KEY, &sealed).await {
+            Ok(()) => DeviceKey::new(&file, board),
+            Err(error) => {
+                self.report("StorageErrors", format!("write the device's key: {error}"));
+                None
+            }
+        }
     }
 
     /// Everything that any copy knows: revisions only grow.
@@ -170,32 +216,51 @@ impl<W: World> Opening<W> {
                 continue;
             };
             let Some(stored) = self.file::<Stored>(&name).await else {
-                self.kept_keys.insert(key);
+                self.unusable(key);
                 continue;
             };
+            if key.kind != Kind::Pod {
+                match load_data(&key, &stored, self.device.as_ref()) {
+                    Ok(entry) => self.data.push((key, entry)),
+                    Err(cause) => {
+                        self.report("UnusableFile", format!("use {name}: {cause}"));
+                        self.unusable(key);
+                    }
+                }
+                continue;
+            }
             match load(&key, &stored, labels) {
                 Ok(loaded) => objects.push(loaded),
                 Err(cause) => {
                     self.report("UnusableFile", format!("use {name}: {cause}"));
-                    self.kept_keys.insert(key);
+                    self.unusable(key);
                 }
             }
         }
         objects
     }
 
+    fn unusable(&mut self, key: ObjectKey) {
+        let of_kind =
+            if key.kind == Kind::Pod { &mut self.kept_keys } else { &mut self.damaged_data };
+        of_kind.insert(key);
+    }
+
     /// Drops objects that the ledger knows to be gone. A card that answered with an error may have
     /// written all the same, and power may fail between the ledger and the removal of the file.
     async fn drop_ghosts(&mut self, objects: &mut Vec<(Loaded, Entry)>, ledger: &Ledger) {
-        let gone = |(loaded, entry): &(Loaded, Entry)| {
+        let is_gone = |key: &ObjectKey, held: &Held| {
             // An equal revision is known of a tombstone before its pod is gone, and of an object before
             // a nearer one takes its place: power may fail before it does.
-            ledger.get(&entry.held.scope, &loaded.key) > Some(loaded.revision)
+            ledger.get(&held.scope, key) > Some(held.revision)
         };
-        let ghosts: Vec<_> = objects.extract_if(.., |object| gone(object)).collect();
-        for (loaded, _) in ghosts {
+        let pods = objects.extract_if(.., |(loaded, entry)| is_gone(&loaded.key, &entry.held));
+        let mut ghosts: Vec<_> = pods.map(|(loaded, _)| loaded.key).collect();
+        let data = self.data.extract_if(.., |(key, entry)| is_gone(key, &entry.held));
+        ghosts.extend(data.map(|(key, _)| key));
+        for key in ghosts {
             // One that stays is dropped at the next start.
-            let _ = self.edges.disk.remove(&super::spec_file(&loaded.key)).await;
+            let _ = self.edges.disk.remove(&super::spec_file(&key)).await;
         }
     }
 
@@ -264,6 +329,17 @@ fn load(
     };
     let entry = Entry { held, previous: stored.previous.is_some() };
     Ok((Loaded { key: key.clone(), revision, current, previous }, entry))
+}
+
+fn load_data(
+    key: &ObjectKey,
+    stored: &Stored,
+    device: Option<&DeviceKey>,
+) -> Result<Entry, String> {
+    let revision = data::object(key, &stored.current, device)?.revision;
+    let scope = stored.current.scope().map_err(|error| error.to_string())?;
+    let held = Held { uid: stored.current.uid, revision, scope, deleting: false };
+    Ok(Entry { held, previous: false })
 }
 
 fn life(

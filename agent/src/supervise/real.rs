@@ -20,6 +20,7 @@ use crate::node::machine::{Machine, client_id};
 use crate::ports::{FlashDisk, KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::RuntimeEvent;
 use crate::runtime::oci::{OciConfig, OciRuntime};
+use crate::volume::NodeVolumes;
 use crate::world::{Edges, SharedEdges, World};
 
 /// This program, also after its file was replaced.
@@ -34,6 +35,7 @@ pub(super) enum RealWorld {}
 impl World for RealWorld {
     type Runtime = Rc<OciRuntime>;
     type Images = Puller;
+    type Volumes = NodeVolumes;
     type Handlers = NodeHandlers<OciRuntime>;
     type Link = MqttLink;
     type Disk = FlashDisk;
@@ -59,9 +61,10 @@ pub(super) fn edges(
     let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);
     let handlers = NodeHandlers::new(Rc::clone(&runtime));
     let images = Puller::open(puller(config, pull_cgroup)).map_err(SuperviseError::Images)?;
+    let volumes = NodeVolumes::new(&config.run_dir, &config.state_dir);
     let disk = FlashDisk::open(&config.state_dir).map_err(SuperviseError::Disk)?;
     let (clock, wall, random) = (KernelClock, KernelWallClock, KernelRandom);
-    Ok((Rc::new(Edges { runtime, images, handlers, disk, clock, wall, random }), heard))
+    Ok((Rc::new(Edges { runtime, images, volumes, handlers, disk, clock, wall, random }), heard))
 }
 
 fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {

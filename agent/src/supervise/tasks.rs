@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use mote_protocol::pod::Amounts;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -37,7 +38,8 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     let (edges, mut runtime_events) = real::edges(config, pull_cgroup)?;
     let machine = real::machine(config);
     let labels = real::labels(config, &machine);
-    let opened = store::open(Rc::clone(&edges), labels.clone()).await;
+    let board = machine.info.serial.as_bytes().to_vec();
+    let opened = store::open(Rc::clone(&edges), labels.clone(), &board).await;
     let (start, start_changes) = watch::channel(opened.start);
 
     let options = real::link_options(config, &machine);
@@ -146,6 +148,13 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         labels: facts.labels.clone(),
         boot_id: facts.machine.board.boot_id,
         memory_bytes: totals.memory_kib.saturating_mul(1024),
+        allocatable: Amounts {
+            cpu_milli: Some(facts.allocatable.cpu_milli.into()),
+            memory_bytes: Some(facts.allocatable.memory_kib.saturating_mul(1024)),
+            ephemeral_bytes: Some(facts.allocatable.ephemeral_kib.saturating_mul(1024)),
+            ..Amounts::default()
+        },
+        addresses,
     }
 }
 

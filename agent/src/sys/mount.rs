@@ -6,10 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
-use rustix::mount::{OpenTreeFlags, open_tree};
-
-/// `MOUNT_ATTR_RDONLY` of `mount_setattr(2)`.
-const READ_ONLY: u64 = 1;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, open_tree};
 
 /// `struct mount_attr` of `mount_setattr(2)`; not in `libc` for every target.
 #[repr(C)]
@@ -20,6 +17,24 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
+/// What to change of a mount.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Attributes that it gets.
+    pub set: MountAttrFlags,
+    /// Attributes that it loses.
+    pub clear: MountAttrFlags,
+    /// How it relates to copies of itself; unchanged where unset.
+    pub propagation: Option<MountPropagationFlags>,
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        let none = MountAttrFlags::empty();
+        Self { set: none, clear: none, propagation: None }
+    }
+}
+
 /// Opens `path` through a private mount of its own that is read-only.
 ///
 /// Whoever gets hold of the file through this descriptor, also through `/proc/PID/exe` of a
@@ -28,13 +43,29 @@ struct MountAttributes {
 pub fn open_read_only(path: &Path) -> io::Result<OwnedFd> {
     let tree =
         open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    set_read_only(tree.as_fd())?;
+    change(&tree, Change { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..Change::default() }, false)?;
     Ok(tree)
 }
 
-fn set_read_only(mount: impl AsFd) -> io::Result<()> {
-    let attributes =
-        MountAttributes { set: READ_ONLY, clear: 0, propagation: 0, user_namespace: 0 };
+/// A mount of what a descriptor (also one of `O_PATH`) stands for, with all that is mounted below
+/// it, attached nowhere.
+pub fn clone_of(file: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    Ok(open_tree(file, "", flags)?)
+}
+
+/// Changes a mount, and those below it where that is asked.
+pub fn change(mount: impl AsFd, change: Change, recursive: bool) -> io::Result<()> {
+    let attributes = MountAttributes {
+        set: u64::from(change.set.bits()),
+        clear: u64::from(change.clear.bits()),
+        propagation: change.propagation.map_or(0, |flags| u64::from(flags.bits())),
+        user_namespace: 0,
+    };
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, the attributes are a live structure of the size told,
     // and the kernel only reads both.
     let result = unsafe {
@@ -42,7 +73,7 @@ fn set_read_only(mount: impl AsFd) -> io::Result<()> {
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | recursive,
             &raw const attributes,
             size_of::<MountAttributes>(),
         )

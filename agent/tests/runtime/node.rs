@@ -84,6 +84,7 @@ impl Node {
 
     pub fn request(&self, name: &str, args: &[&str]) -> StartRequest {
         StartRequest {
+            mounts: Vec::new(),
             id: self.id(name),
             tag: format!("tag of {name}"),
             layers: vec![self.dir.path().join("layers/base")],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
     ObservedSandbox, ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent,
@@ -40,6 +41,8 @@ pub(crate) struct SimPod {
 #[derive(Default)]
 pub(crate) struct Kernel {
     pub(crate) pods: BTreeMap<Uid, SimPod>,
+    /// What each volume of each pod is.
+    pub(crate) volumes: BTreeMap<(Uid, String), Wanted>,
     /// Boots so far: what was scheduled in an earlier one does not happen.
     pub(crate) boot: u32,
     events: Option<UnboundedSender<RuntimeEvent>>,
@@ -119,6 +122,7 @@ impl Universe {
             self.judge.sandbox_lost(uid);
         }
         self.kernel.pods.clear();
+        self.kernel.volumes.retain(|_, wanted| *wanted == Wanted::Empty);
         self.kernel.boot += 1;
         self.booted = tokio::time::Instant::now();
     }

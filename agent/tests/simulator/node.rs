@@ -12,6 +12,7 @@ use mote_agent::steward::{self, Edges, Identity, SharedEdges, Steward};
 use mote_agent::store;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::{NodeInfo, Resources};
+use mote_protocol::pod::Amounts;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
@@ -19,7 +20,7 @@ use crate::broker::SimLink;
 use crate::card::SimDisk;
 use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
-use crate::ports::{SimClock, SimImages, SimWorld};
+use crate::ports::{SimClock, SimImages, SimVolumes, SimWorld};
 use crate::universe::Shared;
 
 /// What tells this board from others.
@@ -71,6 +72,7 @@ async fn agent(shared: Shared) {
     let edges = Rc::new(Edges::<SimWorld> {
         runtime: SimRuntime(shared.clone()),
         images: SimImages(shared.clone()),
+        volumes: SimVolumes(shared.clone()),
         handlers: SimHandlers(shared.clone()),
         disk: SimDisk(shared.clone()),
         clock: clock(),
@@ -78,7 +80,7 @@ async fn agent(shared: Shared) {
         random: clock(),
     });
     let spoiled = shared.get().card.found_spoiled();
-    let opened = store::open(Rc::clone(&edges), BTreeMap::new()).await;
+    let opened = store::open(Rc::clone(&edges), BTreeMap::new(), &IDENTITY).await;
     shared.get().note(|| format!("agent: start {} {:?}", opened.start, opened.reports));
     for name in spoiled {
         if !opened.reports.iter().any(|report| report.message.contains(&name)) {
@@ -110,7 +112,9 @@ fn machine(shared: &Shared) -> Machine {
 fn identity(machine: &Machine) -> Identity {
     let (fleet, node, groups) = names();
     let (labels, boot_id) = (BTreeMap::new(), machine.board.boot_id);
-    Identity { fleet, node, groups, labels, boot_id, memory_bytes: 1 << 30 }
+    let (memory_bytes, allocatable) = (1 << 30, Amounts::default());
+    let addresses = Vec::new;
+    Identity { fleet, node, groups, labels, boot_id, memory_bytes, allocatable, addresses }
 }
 
 fn spawn_presence<C>(machine: Machine, clock: impl Fn() -> C, channels: reporter::Channels)

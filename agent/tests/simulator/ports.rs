@@ -1,5 +1,6 @@
 //! The node's ports into the universe.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -7,9 +8,13 @@ use mote_agent::image::{
     Digest, Ensured, Image, ImageConfig, ImageError, ImageId, ImageRequest, ImageSummary, Images,
     Imported, Source, Sweep, Swept, Verified,
 };
+use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
 use mote_agent::steward::World;
+use mote_agent::volume::{VolumeError, Volumes};
+use mote_protocol::name::Uid;
+use mote_protocol::pod::Volume;
 
 use crate::broker::SimLink;
 use crate::card::SimDisk;
@@ -23,6 +28,7 @@ pub(crate) struct SimWorld;
 impl World for SimWorld {
     type Runtime = SimRuntime;
     type Images = SimImages;
+    type Volumes = SimVolumes;
     type Handlers = SimHandlers;
     type Link = SimLink;
     type Disk = SimDisk;
@@ -98,5 +104,48 @@ impl Images for SimImages {
     async fn sweep(&self, _: Sweep) -> Result<Swept, ImageError> {
         self.0.pause(64).await;
         Ok(Swept::default())
+    }
+}
+
+/// Volumes as the kernel of this universe has them: they survive the agent, and no reboot.
+pub(crate) struct SimVolumes(pub(crate) Shared);
+
+impl Volumes for SimVolumes {
+    async fn set_up(
+        &self,
+        uid: &Uid,
+        volume: &Volume,
+        wanted: &Wanted,
+        _: Option<u32>,
+    ) -> Result<(), VolumeError> {
+        self.0.pause(4).await;
+        let mut universe = self.0.get();
+        if universe.misfortune(32) {
+            let (doing, source) = ("write".to_owned(), io::ErrorKind::StorageFull.into());
+            return Err(VolumeError::Io { doing, source });
+        }
+        let place = (*uid, volume.name.clone());
+        universe.note(|| format!("kernel: volume {} of {uid} is {wanted:?}", volume.name));
+        universe.kernel.volumes.insert(place, wanted.clone());
+        Ok(())
+    }
+
+    fn path(&self, uid: &Uid, volume: &Volume) -> PathBuf {
+        PathBuf::from(format!("/volumes/{uid}/{}", volume.name))
+    }
+
+    fn holds(&self, uid: &Uid) -> bool {
+        self.0.get().kernel.volumes.keys().any(|(of, _)| of == uid)
+    }
+
+    async fn remove(&self, uid: &Uid) -> io::Result<()> {
+        self.0.pause(16).await;
+        let mut universe = self.0.get();
+        if universe.misfortune(32) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        universe.note(|| format!("kernel: volumes of {uid} go"));
+        universe.kernel.volumes.retain(|(of, _), _| of != uid);
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile,
+    SecurityContext, SecurityProfile, VolumeSource,
 };
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
@@ -26,17 +26,17 @@ pub enum Finding {
 /// Collects what `spec` asks for in vain, in the order of its fields.
 pub fn findings(spec: &PodSpec) -> Vec<Finding> {
     let mut found = Findings::default();
-    let mut mounted = false;
     let named = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
     for (list, containers) in named {
         for (place, container) in containers.iter().enumerate() {
             let path = format!("spec.{list}[{place}]");
             found.container(&path, container, spec.network.host_network);
-            mounted |= !container.volume_mounts.is_empty();
         }
     }
-    // Volumes that are mounted are refused where they are mounted.
-    found.ignored(!spec.volumes.is_empty() && !mounted, "spec", "volumes");
+    for (place, volume) in spec.volumes.iter().enumerate() {
+        let image = matches!(volume.source, VolumeSource::Image { .. });
+        found.refused(image, "spec", &format!("volumes[{place}].image"));
+    }
     found.pod(spec);
     found.network(&spec.network);
     found.security(&spec.security_context);
@@ -60,11 +60,12 @@ impl Findings {
     }
 
     fn container(&mut self, path: &str, container: &Container, host_network: bool) {
-        self.refused(!container.volume_mounts.is_empty(), path, "volumeMounts");
-        self.refused(!container.env_from.is_empty(), path, "envFrom");
         for (place, variable) in container.env.iter().enumerate() {
-            let literal = matches!(variable.value, EnvValue::Literal(_));
-            self.refused(!literal, path, &format!("env[{place}].valueFrom"));
+            let EnvValue::Field(field) = &variable.value else { continue };
+            // A pod has no address of its own yet; in the host's network it has the host's.
+            let address = matches!(field.as_str(), "status.podIP" | "status.podIPs");
+            let path = format!("{path}.env[{place}].valueFrom");
+            self.refused(address && !host_network, &path, "fieldRef.fieldPath");
         }
         for (place, port) in container.ports.iter().enumerate() {
             // In the host's network the port is the host's already.
@@ -139,7 +140,7 @@ impl Findings {
 mod tests {
     use alloc::vec;
 
-    use super::super::{ContainerPort, EnvVar, VolumeMount};
+    use super::super::{ContainerPort, EnvVar};
     use super::*;
 
     fn spec(container: Container) -> PodSpec {
@@ -155,7 +156,6 @@ mod tests {
     #[test]
     fn what_changes_the_meaning_is_refused_by_path() {
         let container = Container {
-            volume_mounts: vec![VolumeMount::default()],
             env: vec![EnvVar { name: "A".into(), value: EnvValue::Field("status.podIP".into()) }],
             ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
             security_context: SecurityContext {
@@ -170,8 +170,7 @@ mod tests {
         assert_eq!(
             findings(&spec(container)),
             [
-                refused("volumeMounts"),
-                refused("env[0].valueFrom"),
+                refused("env[0].valueFrom.fieldRef.fieldPath"),
                 refused("ports[0].hostPort"),
                 Finding::Ignored("spec.containers[0].stdin".into()),
                 refused("tty"),

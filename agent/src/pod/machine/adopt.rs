@@ -42,6 +42,9 @@ impl Machine {
             Some(ObservedSandbox::Ready) => Sandbox::Ready,
             Some(ObservedSandbox::Died) => Sandbox::Lost,
         };
+        if machine.sandbox == Sandbox::Ready {
+            machine.contents_adopted();
+        }
         for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
             machine.recognize(container, now);
         }

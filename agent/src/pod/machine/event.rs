@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mote_protocol::event::EventType;
 
+use super::MountFailure;
 use crate::handler::{HookDone, HookError};
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
@@ -39,6 +40,17 @@ pub enum Event {
     SandboxReady,
     /// The sandbox could not be made.
     SandboxFailed(RuntimeError),
+    /// The sandbox was not made, because of a volume.
+    VolumesFailed(MountFailure),
+    /// Something changed that variables or files of volumes are made from.
+    ContentsChanged,
+    /// Files of volumes were made anew, or not.
+    VolumesRefreshed {
+        /// The change that they show: that of [`super::Machine::outdated_volumes`].
+        mark: u32,
+        /// How it went.
+        result: Result<(), MountFailure>,
+    },
     /// The sandbox's holder died.
     SandboxDied,
     /// Nothing is left of the sandbox and its containers.
@@ -180,8 +192,10 @@ pub enum Hook {
 pub enum StartFailure {
     /// The store lost the image.
     Image(ImageError),
-    /// Spec and image do not fit.
+    /// Spec and image do not fit, or something is missing that variables are made from.
     Config(ConfigError),
+    /// What they are made from cannot be read.
+    Storage(std::io::Error),
     /// The runtime could not.
     Runtime(RuntimeError),
 }

@@ -12,7 +12,7 @@ use crate::runtime::{Exit, RuntimeError};
 impl Machine {
     pub(super) fn take(&mut self, event: Event, now: Moment, notes: &mut Vec<Note>) {
         match event {
-            Event::Update(pod) => self.update(pod),
+            Event::Update(pod) => self.update(pod, now),
             Event::Delete { grace_s } => self.remove(grace_s, now),
             Event::Saved { mark } => self.saved(mark),
             Event::SaveFailed => self.save_failed(now),
@@ -20,6 +20,11 @@ impl Machine {
             Event::SandboxBegun => self.sandbox_begun(),
             Event::SandboxReady => self.sandbox_ready(),
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
+            Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
+            Event::ContentsChanged => self.contents_changed(now),
+            Event::VolumesRefreshed { mark, result } => {
+                self.volumes_refreshed(mark, result, now, notes);
+            }
             Event::SandboxDied => self.sandbox_died(notes),
             Event::SandboxStopped => self.sandbox_stopped(now, notes),
             Event::SandboxRemoved => self.sandbox_removed(now, notes),
@@ -67,7 +72,10 @@ impl Machine {
         }
     }
 
-    fn update(&mut self, pod: Rc<Pod>) {
+    fn update(&mut self, pod: Rc<Pod>, now: Moment) {
+        if self.pod.meta != pod.meta {
+            self.contents_changed(now);
+        }
         let containers = self.pod.containers.iter().zip(&pod.containers);
         for ((before, after), slot) in containers.zip(&mut self.slots) {
             if before.image != after.image {
@@ -193,6 +201,7 @@ impl Machine {
         let (reason, message) = match &failure {
             StartFailure::Image(error) => (error.reason(), error.message()),
             StartFailure::Config(error) => ("CreateContainerConfigError", error.to_string()),
+            StartFailure::Storage(error) => ("CreateContainerConfigError", error.to_string()),
             StartFailure::Runtime(error) => ("CreateContainerError", chain(error)),
         };
         notes.push(Note::warning(place, "Failed", format!("Error: {message}")));

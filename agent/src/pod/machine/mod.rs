@@ -42,6 +42,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod transitions;
+mod volumes;
 
 pub use adopt::Remains;
 pub use event::{Event, Hook, Note, StartFailure};
@@ -49,6 +50,7 @@ pub use record::{Record, SlotRecord};
 pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};
 pub use stop::{Stop, StopStep};
 pub use transitions::Transitions;
+pub use volumes::MountFailure;
 
 /// Pause before a sandbox that could not be made, or removed, is tried again.
 pub const SANDBOX_RETRY: Duration = Duration::from_secs(10);
@@ -138,6 +140,7 @@ pub struct Machine {
     unsure: bool,
     marks: Marks,
     transitions: Transitions,
+    contents: volumes::Contents,
 }
 
 impl Machine {
@@ -162,6 +165,7 @@ impl Machine {
             unsure: false,
             marks: Marks::default(),
             transitions: Transitions::new(accepted),
+            contents: volumes::Contents::default(),
         };
         machine.settle(accepted, &mut Vec::new());
         machine
@@ -268,7 +272,7 @@ impl Machine {
             Stage::Active => self.pod.active_deadline.map(|limit| self.accepted.after(limit)),
             _ => None,
         };
-        let single = [self.sandbox_retry, self.marks.retry, active];
+        let single = [self.sandbox_retry, self.marks.retry, active, self.contents_retry()];
         stops.chain(holds).chain(single.into_iter().flatten()).filter(|at| *at > now).min()
     }
 

@@ -9,6 +9,7 @@ impl Machine {
     /// Only for a pod that runs once does it matter that it has begun. After a failure flash is
     /// not told in advance any more: a node that never can would write for ever.
     pub(super) fn sandbox_begun(&mut self) {
+        self.contents_begun();
         if !self.begun && !self.may_begin() && self.sandbox_retry.is_none() {
             self.begins = true;
             self.touch();
@@ -18,6 +19,7 @@ impl Machine {
     pub(super) fn sandbox_ready(&mut self) {
         self.sandbox = Sandbox::Ready;
         self.sandbox_retry = None;
+        self.contents_made();
         let told = std::mem::take(&mut self.begins);
         if !self.begun {
             self.begun = true;
@@ -36,6 +38,11 @@ impl Machine {
         let message = format!("Failed to create pod sandbox: {}", chain(error));
         notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
         self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+        self.sandbox_not_made();
+    }
+
+    /// What flash was told in advance is taken back.
+    pub(super) fn sandbox_not_made(&mut self) {
         if std::mem::take(&mut self.begins) {
             self.begun_saved = false;
             self.touch();

@@ -1,6 +1,8 @@
 use super::*;
 use crate::image::{Digest, ImageConfig};
-use crate::pod::tests::{container, pod_of};
+use crate::pod::contents::environment::variables;
+use crate::pod::contents::{Given, Library, NodeFacts};
+use crate::pod::tests::{container, literal, pod_of};
 
 fn image(config: ImageConfig) -> Image {
     let id = Digest::of(b"image");
@@ -17,7 +19,11 @@ fn request(
 ) -> Result<StartRequest, ConfigError> {
     let mut pod = pod_of(vec![container("app")]);
     change(&mut pod);
-    start_request(&pod, &pod.containers[0], 3, image(config), 1 << 30)
+    let (node, library) = (NodeFacts::default(), Library::default());
+    let given = Given { pod: &pod, node: &node, library: &library };
+    let variables = variables(&pod.containers[0], given).expect("nothing is missing");
+    let parts = Parts { image: image(config), variables, mounts: Vec::new() };
+    start_request(&pod, &pod.containers[0], 3, parts, 1 << 30)
 }
 
 #[test]
@@ -59,7 +65,7 @@ fn variables_expand_once_and_see_only_earlier_ones() {
     }
     let set = |pod: &mut Pod| {
         let pairs = [("X", "$(Y)"), ("Y", "2"), ("Z", "$(Y)"), ("Y", "3")];
-        pod.containers[0].env = pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
+        pod.containers[0].env = pairs.map(|(name, value)| literal(name, value)).to_vec();
         pod.containers[0].args = words(&["$(Y)"]);
     };
     let config = ImageConfig { env: words(&["Y=image", "PATH=/bin"]), ..ImageConfig::default() };

@@ -14,6 +14,18 @@ fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) 
     (fault.reason, fault.field)
 }
 
+/// Fields of everything that is wrong with a pod of one container, `app`.
+pub(super) fn faults(change: impl FnOnce(&mut object::Pod)) -> Vec<String> {
+    let mut asked = wire_pod(vec![container("app")]);
+    change(&mut asked);
+    match checked(&asked) {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            std::iter::once(error.first).chain(error.others).map(|fault| fault.field).collect()
+        }
+    }
+}
+
 #[test]
 fn defaults_are_kubernetes_defaults() {
     let pod = checked(&wire_pod(vec![container("app")])).unwrap().pod;
@@ -140,5 +152,5 @@ fn rights_of_the_container_come_before_those_of_the_pod() {
     assert_eq!(container.rights.supplemental_groups, [7]);
     assert_eq!(container.rights.drop_capabilities, ["NET_RAW"]);
     assert!(container.run_as_non_root);
-    assert_eq!(container.env, [("A".to_owned(), "1".to_owned())]);
+    assert_eq!(container.env, asked.spec.containers[0].env);
 }

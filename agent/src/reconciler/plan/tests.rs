@@ -13,7 +13,7 @@ use crate::handler::{HookDone, HookError, Outcome};
 use crate::image::{Digest, ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
-use crate::pod::machine::{Remains, StartFailure};
+use crate::pod::machine::{MountFailure, Remains, StartFailure};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::probes::Probed;
 use crate::runtime::{BootTime, Exit, Retry, RuntimeError};
@@ -26,6 +26,9 @@ struct Life {
     finished: bool,
     /// Attempts that were asked to end for themselves, before their pod was.
     alone: BTreeSet<(usize, u32)>,
+    /// What is failing next is a volume, and whether time heals it.
+    mount_failing: bool,
+    passing: bool,
 }
 
 impl Life {
@@ -39,12 +42,23 @@ impl Life {
             let sidecar = wire::Container { restart_always: true, ..container("s") };
             asked.spec.init_containers.push(sidecar);
         }
+        if shape.volume {
+            let one = wire::Projection { name: "c".into(), ..wire::Projection::default() };
+            let source = wire::VolumeSource::ConfigMap(one);
+            asked.spec.volumes = vec![wire::Volume { name: "v".into(), source }];
+        }
         let mut pod = pod_from(&asked);
         let checked = pod.containers.iter_mut().filter(|c| c.role != ContainerRole::Init);
         checked.for_each(|container| container.checks = shape.checks());
         let machine = Machine::new(Rc::new(pod), Moment(0));
         let (phase, alone) = (Phase::Pending, BTreeSet::new());
-        Self { machine, now: Moment(0), phase, finished: false, alone }
+        let (now, finished, mount_failing, passing) = (Moment(0), false, false, false);
+        Self { machine, now, phase, finished, alone, mount_failing, passing }
+    }
+
+    fn mount_failure(&mut self) -> MountFailure {
+        self.passing = !self.passing;
+        MountFailure { volume: "v".into(), cause: String::new(), passing: self.passing }
     }
 
     fn step(&mut self, event: Event) {
@@ -123,6 +137,11 @@ impl Life {
                 self.step(Event::SandboxBegun);
                 self.step(Event::SandboxReady);
             }
+            Action::CreateSandbox if self.mount_failing => {
+                self.step(Event::SandboxBegun);
+                let failure = self.mount_failure();
+                self.step(Event::VolumesFailed(failure));
+            }
             Action::CreateSandbox => {
                 self.step(Event::SandboxBegun);
                 let (uid, cause) = (self.machine.pod().name.uid, String::new());
@@ -141,9 +160,13 @@ impl Life {
                 self.exit(place, 137);
             }
             Action::Kill { place, attempt } => self.step(Event::Killed { place, attempt }),
-            Action::StopSandbox if well => self.step(Event::SandboxStopped),
+            Action::RefreshVolumes { mark } => {
+                let result = if well { Ok(()) } else { Err(self.mount_failure()) };
+                self.step(Event::VolumesRefreshed { mark, result });
+            }
+            Action::StopSandbox { .. } if well => self.step(Event::SandboxStopped),
             Action::RemoveSandbox if well => self.step(Event::SandboxRemoved),
-            Action::StopSandbox | Action::RemoveSandbox => {
+            Action::StopSandbox { .. } | Action::RemoveSandbox => {
                 let uid = self.machine.pod().name.uid;
                 self.step(Event::RemoveFailed(RuntimeError::NoSandbox { uid }));
             }
@@ -187,6 +210,7 @@ impl Life {
 
     /// Goes on without any misfortune until nothing is left to do.
     fn settle(&mut self) {
+        self.step(Event::ContentsChanged);
         for _ in 0..200 {
             if self.act(true) {
                 continue;
@@ -217,10 +241,12 @@ struct Shape {
     sidecar: bool,
     probes: bool,
     hooks: bool,
+    volume: bool,
 }
 
 impl Shape {
-    const PLAIN: Self = Self { init: false, sidecar: false, probes: false, hooks: false };
+    const PLAIN: Self =
+        Self { init: false, sidecar: false, probes: false, hooks: false, volume: false };
 
     fn checks(self) -> Option<Box<Checks>> {
         let sleep = || Handler::Sleep(Duration::from_secs(1));
@@ -249,8 +275,13 @@ impl Shape {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(init, sidecar, probes, hooks)| Shape { init, sidecar, probes, hooks })
+    any::<[bool; 5]>().prop_map(|[init, sidecar, probes, hooks, volume]| Shape {
+        init,
+        sidecar,
+        probes,
+        hooks,
+        volume,
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -260,6 +291,8 @@ enum Turn {
     Probe(usize, ProbeKind, bool),
     Pass(u32),
     SandboxDies,
+    ContentsChange,
+    MountsFail(bool),
     Delete(u32),
 }
 
@@ -272,6 +305,8 @@ fn turn() -> impl Strategy<Value = Turn> {
             .prop_map(|(place, kind, good)| Turn::Probe(place, kind, good)),
         3 => (0..400_000_u32).prop_map(Turn::Pass),
         1 => Just(Turn::SandboxDies),
+        2 => Just(Turn::ContentsChange),
+        2 => any::<bool>().prop_map(Turn::MountsFail),
         1 => (0..40_u32).prop_map(Turn::Delete),
     ]
 }
@@ -300,11 +335,15 @@ proptest! {
                     life.step(Event::Tick);
                 }
                 Turn::SandboxDies => life.step(Event::SandboxDied),
+                Turn::ContentsChange => life.step(Event::ContentsChanged),
+                Turn::MountsFail(failing) => life.mount_failing = failing,
                 Turn::Delete(grace_s) => life.step(Event::Delete { grace_s }),
             }
         }
         let planned = pod(&life.machine, life.now);
         prop_assert_eq!(planned, pod(&life.machine, life.now), "planning remembers nothing");
+        life.settle();
+        prop_assert_eq!(life.machine.outdated_volumes(life.now), None);
         life.step(Event::Delete { grace_s: 5 });
         life.settle();
         prop_assert_eq!(life.machine.stage(), Stage::Gone);
@@ -319,6 +358,43 @@ fn a_settled_pod_plans_nothing() {
     assert_eq!(life.machine.phase(), Phase::Running);
     assert_eq!(pod(&life.machine, life.now), []);
     assert_eq!(life.machine.deadline(life.now), None);
+}
+
+#[test]
+fn a_pod_whose_volume_lacks_something_waits_for_that_and_for_no_time() {
+    let mut life = Life::new(RestartPolicy::Never, Shape { volume: true, ..Shape::PLAIN });
+    life.mount_failing = true;
+    life.passing = true;
+    while pod(&life.machine, life.now).first() != Some(&Action::CreateSandbox) {
+        assert!(life.act(true));
+    }
+    life.act(false);
+    while life.act(true) {}
+    assert!(life.machine.waits_for_contents());
+    assert_eq!(pod(&life.machine, life.now), []);
+    assert_eq!(life.machine.deadline(life.now), None, "nothing is tried in vain");
+    assert!(!life.machine.record(Boot::default()).begun, "it is no beginning");
+    life.step(Event::ContentsChanged);
+    assert_eq!(pod(&life.machine, life.now).first(), Some(&Action::CreateSandbox));
+}
+
+#[test]
+fn what_changes_while_the_sandbox_is_made_is_shown_afterwards() {
+    let mut life = Life::new(RestartPolicy::Always, Shape { volume: true, ..Shape::PLAIN });
+    while pod(&life.machine, life.now).first() != Some(&Action::CreateSandbox) {
+        assert!(life.act(true));
+    }
+    life.step(Event::SandboxBegun);
+    life.step(Event::ContentsChanged);
+    life.step(Event::SandboxReady);
+    let mark = life.machine.outdated_volumes(life.now).expect("a change");
+    life.step(Event::ContentsChanged);
+    life.step(Event::VolumesRefreshed { mark, result: Ok(()) });
+    let newer = life.machine.outdated_volumes(life.now).expect("another change");
+    assert_ne!(newer, mark);
+    let failure = MountFailure { volume: "v".into(), cause: String::new(), passing: false };
+    life.step(Event::VolumesRefreshed { mark: newer, result: Err(failure) });
+    assert_eq!(life.machine.outdated_volumes(life.now), None, "it shows what it did");
 }
 
 #[test]

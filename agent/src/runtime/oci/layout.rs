@@ -118,13 +118,13 @@ impl Layout {
     }
 
     /// Pods of which there is something, in order. After a power cut that may be what their
-    /// containers wrote, and nothing else.
+    /// containers wrote, to their own files or to volumes, and nothing else.
     pub(super) fn list_pods(&self) -> Vec<Uid> {
         let uids = |directory: &Path| {
             let uid = |name: String| name.parse::<Uid>().ok();
             names(directory).into_iter().filter_map(uid)
         };
-        let written = uids(&self.state.join("pods")).filter(|uid| self.layers(uid).exists());
+        let written = uids(&self.state.join("pods"));
         let all: BTreeSet<Uid> = uids(&self.pods()).chain(written).collect();
         all.into_iter().collect()
     }
@@ -171,13 +171,13 @@ mod tests {
     fn what_containers_wrote_is_found_where_a_power_cut_left_nothing_else() {
         let (run, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let layout = Layout::new(run.path(), state.path());
-        let [written, kept, both] = [1, 2, 3].map(|number| Uid::from_random([number; 16]));
+        let [written, volumes, both] = [1, 2, 3].map(|number| Uid::from_random([number; 16]));
         for uid in [written, both] {
             fs::create_dir_all(layout.layers(&uid)).unwrap();
         }
-        fs::create_dir_all(layout.pod_state(&kept)).unwrap();
+        fs::create_dir_all(layout.pod_state(&volumes).join("volumes")).unwrap();
         fs::create_dir_all(layout.pod(&both)).unwrap();
-        let mut pods = [written, both];
+        let mut pods = [written, volumes, both];
         pods.sort();
         assert_eq!(layout.list_pods(), pods);
     }

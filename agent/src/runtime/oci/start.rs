@@ -162,6 +162,7 @@ impl OciRuntime {
             attempt: self.layout.attempt(&request.id),
             layers: request.layers.clone(),
             writable: self.layout.layer(&request.id),
+            mounts: request.mounts.clone(),
             pod: order::Pod {
                 hostname: record.hostname,
                 host: record.host,

@@ -24,6 +24,7 @@ pub mod seccomp;
 mod start;
 mod tenant;
 mod trace;
+mod volumes;
 
 use std::error::Error;
 use std::ffi::OsString;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::oci::cgroup::Hierarchies;
-use crate::runtime::{HostNamespaces, ProcessId, Rights};
+use crate::runtime::{HostNamespaces, Mount, ProcessId, Rights};
 
 /// The descriptor on which a helper finds its order.
 pub const ORDER_FD: u8 = 3;
@@ -38,6 +38,9 @@ pub const TENANT: &str = "tenant";
 
 /// The file in an attempt's directory in which its container says why it ended.
 pub const MESSAGE: &str = "message";
+
+/// The directory in an attempt's where its volumes are mounted, for the helper and libcontainer.
+pub const VOLUMES: &str = "volumes";
 
 /// libcontainer's id of the container, which is its directory's name below the attempt's.
 pub const STATE: &str = "state";
@@ -74,6 +77,8 @@ pub struct Start {
     pub layers: Vec<PathBuf>,
     /// Where the writable layer goes, there and empty.
     pub writable: PathBuf,
+    /// Its volumes.
+    pub mounts: Vec<Mount>,
     /// What the pod's containers share.
     pub pod: Pod,
     /// The cgroup that this helper is in, which will be the container's.

@@ -16,7 +16,7 @@ use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
 use super::tenant::Tenant;
-use super::{Failure, Reporter, devices, now, output, process_id, rootfs};
+use super::{Failure, Reporter, devices, now, output, process_id, rootfs, volumes};
 use crate::runtime::oci::bundle;
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
@@ -24,8 +24,10 @@ const CGROUP_STAGE: &str = "cgroup";
 
 pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let root = order.attempt.join(ROOT);
+    let shared = volumes::shared(&order.mounts)?;
     mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
-    rootfs::make_directory(&root, &order.cwd).map_err(|error| {
+    volumes::stage(order, shared)?;
+    volumes::make_working_directory(order, &root).map_err(|error| {
         Failure::of(&format!("create the working directory `{}`", order.cwd), &error)
     })?;
     let spec = configure(order, &root)?;

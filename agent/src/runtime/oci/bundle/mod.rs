@@ -16,6 +16,8 @@ use libcontainer::oci_spec::runtime::{
     LinuxNamespaceType, Process, Root, Spec, User,
 };
 
+use mote_protocol::pod::MountPropagation;
+
 pub use capabilities::{CapabilityError, bits, permitted};
 pub use user::{Identity, UserError, resolve};
 
@@ -177,7 +179,9 @@ fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError>
     linux.set_devices((!devices.is_empty()).then_some(devices));
     linux.set_masked_paths(hidden(&MASKED));
     linux.set_readonly_paths(hidden(&READ_ONLY));
-    linux.set_rootfs_propagation(None);
+    // Without it libcontainer would cut what a volume and the host tell each other of mounts.
+    let two_way = order.mounts.iter().any(|m| m.propagation == MountPropagation::Bidirectional);
+    linux.set_rootfs_propagation(two_way.then(|| "shared".to_owned()));
     linux.set_seccomp(None);
     Ok(linux)
 }

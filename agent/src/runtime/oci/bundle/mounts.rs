@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Mount;
 
-use crate::runtime::op::order::{MESSAGE, Start};
+use crate::runtime::op::order::{MESSAGE, Start, VOLUMES};
 
 /// Where programs look for their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -36,7 +36,22 @@ pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
         let options = ["bind", "rw", "nosuid", "noexec", "nodev"];
         mounts.push(mount(target, "bind", order.attempt.join(MESSAGE), &options));
     }
+    mounts.extend(volumes(order));
     mounts
+}
+
+/// The volumes, as the helper staged them with all that is asked of them. What is mounted inside
+/// another comes after it, whatever the order of the spec.
+fn volumes(order: &Start) -> Vec<Mount> {
+    let stage = order.attempt.join(VOLUMES);
+    let staged = |(place, volume): (usize, &crate::runtime::Mount)| {
+        // As elsewhere, a path that is not absolute begins at the root.
+        let target = Path::new("/").join(&volume.target);
+        mount(target, "bind", stage.join(place.to_string()), &["rbind"])
+    };
+    let mut volumes: Vec<_> = order.mounts.iter().enumerate().map(staged).collect();
+    volumes.sort_by_key(|volume| volume.destination().components().count());
+    volumes
 }
 
 /// The directory that the helper has prepared, with the mounts in it: libcontainer needs eighty

@@ -6,6 +6,7 @@ use libcontainer::oci_spec::runtime::{Capability, Mount};
 
 fn order() -> Start {
     Start {
+        mounts: Vec::new(),
         attempt: "/run/mote/pods/u/containers/web.0".into(),
         layers: vec!["/layers/a".into()],
         writable: "/state/web.0".into(),

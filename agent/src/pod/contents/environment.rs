@@ -1,0 +1,243 @@
+//! The variables of a container: from whole objects, then each by itself.
+
+use std::collections::BTreeMap;
+
+use mote_protocol::name::Kind;
+use mote_protocol::pod::{EnvFrom, EnvValue, KeyRef};
+
+use super::{ContentsError, Given, described, fields};
+use crate::pod::Container;
+use crate::pod::process::expand;
+
+/// Variables in their order, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// What was said last of a name counts, where it was said.
+    fn set(&mut self, name: String, value: String) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, value));
+    }
+}
+
+/// The variables of a container: `envFrom` in order, then `env` over it.
+pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, ContentsError> {
+    let mut variables = Variables::default();
+    for from in &container.env_from {
+        from_object(from, given, &mut variables)?;
+    }
+    // Only what was set by `env` itself can be named in a value.
+    let mut own = BTreeMap::new();
+    for variable in &container.env {
+        let value = match &variable.value {
+            EnvValue::Literal(text) => expand(text, &own),
+            EnvValue::Field(path) => fields::in_variable(path, given)?,
+            EnvValue::Resource(reference) => {
+                fields::resource(reference, Some(&container.name), given)?
+            }
+            EnvValue::ConfigMap(reference) => match keyed(Kind::ConfigMap, reference, given)? {
+                Some(value) => value,
+                None => continue,
+            },
+            EnvValue::Secret(reference) => match keyed(Kind::Secret, reference, given)? {
+                Some(value) => value,
+                None => continue,
+            },
+        };
+        own.insert(variable.name.as_str(), value.clone());
+        variables.set(variable.name.clone(), value);
+    }
+    Ok(variables)
+}
+
+fn from_object(
+    from: &EnvFrom,
+    given: Given<'_>,
+    variables: &mut Variables,
+) -> Result<(), ContentsError> {
+    let kind = if from.secret { Kind::Secret } else { Kind::ConfigMap };
+    let Some(entries) = given.library.get(given.pod, kind, &from.name) else {
+        return missing::<()>(kind, &from.name, from.optional).map(drop);
+    };
+    for (key, bytes) in &entries.data {
+        let value = text(kind, &from.name, key, bytes, given)?;
+        variables.set(format!("{}{key}", from.prefix), value);
+    }
+    Ok(())
+}
+
+/// The value of one key; none where nobody insists on it.
+fn keyed(kind: Kind, of: &KeyRef, given: Given<'_>) -> Result<Option<String>, ContentsError> {
+    let Some(entries) = given.library.get(given.pod, kind, &of.name) else {
+        return missing(kind, &of.name, of.optional);
+    };
+    match entries.data.get(&of.key) {
+        Some(bytes) => text(kind, &of.name, &of.key, bytes, given).map(Some),
+        None if of.optional => Ok(None),
+        None => Err(ContentsError::NoKey {
+            key: of.key.clone(),
+            kind: kind.kubernetes(),
+            object: described(given.pod, &of.name),
+        }),
+    }
+}
+
+fn missing<T>(kind: Kind, name: &str, optional: bool) -> Result<Option<T>, ContentsError> {
+    if optional { Ok(None) } else { Err(ContentsError::NoObject { kind, name: name.into() }) }
+}
+
+/// A NUL would end the variable for the kernel, and the rest of it would be lost in silence.
+fn text(
+    kind: Kind,
+    name: &str,
+    key: &str,
+    bytes: &[u8],
+    given: Given<'_>,
+) -> Result<String, ContentsError> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.map(str::to_owned).ok_or_else(|| ContentsError::NoText {
+        key: key.to_owned(),
+        kind: kind.kubernetes(),
+        object: described(given.pod, name),
+    })
+}
+
+/// `subPathExpr` with its variables filled in.
+pub fn expand_sub_path(expression: &str, variables: &Variables) -> Result<String, ContentsError> {
+    let known: BTreeMap<&str, String> =
+        variables.iter().map(|(name, value)| (name, value.to_owned())).collect();
+    let mut missing: Vec<&str> = Vec::new();
+    let mut rest = expression;
+    while let Some((_, after)) = rest.split_once('$') {
+        rest = after;
+        if let Some(escaped) = after.strip_prefix('$') {
+            rest = escaped;
+        } else if let Some((name, behind)) =
+            after.strip_prefix('(').and_then(|after| after.split_once(')'))
+        {
+            if known.get(name).is_none_or(String::is_empty) {
+                missing.push(name);
+            }
+            rest = behind;
+        }
+    }
+    if missing.is_empty() {
+        Ok(expand(expression, &known))
+    } else {
+        Err(ContentsError::NoValue { names: missing.join(", ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::library_of;
+    use super::super::{Library, NodeFacts};
+    use super::*;
+    use crate::pod::tests::{container, pod_from, wire_pod};
+    use mote_protocol::pod::EnvVar;
+
+    fn library() -> Library {
+        library_of(&[
+            ("configmap/settings", &[("A", b"map"), ("B", b"map"), ("bin", &[0xff])]),
+            ("configmap/plain", &[("A", b"1"), ("B", b"2")]),
+            ("secret/login", &[("B", b"secret"), ("nul", b"a\0b")]),
+        ])
+    }
+
+    fn resolve(
+        env_from: Vec<EnvFrom>,
+        env: Vec<EnvVar>,
+    ) -> Result<Vec<(String, String)>, ContentsError> {
+        let mut asked = wire_pod(vec![container("app")]);
+        asked.spec.containers[0].env_from = env_from;
+        asked.spec.containers[0].env = env;
+        let (pod, library, node) = (pod_from(&asked), library(), NodeFacts::default());
+        let given = Given { pod: &pod, node: &node, library: &library };
+        variables(&pod.containers[0], given).map(|variables| variables.0)
+    }
+
+    fn from(name: &str, prefix: &str, secret: bool, optional: bool) -> EnvFrom {
+        EnvFrom { prefix: prefix.into(), secret, name: name.into(), optional }
+    }
+
+    fn variable(name: &str, value: EnvValue) -> EnvVar {
+        EnvVar { name: name.into(), value }
+    }
+
+    fn literal(name: &str, value: &str) -> EnvVar {
+        variable(name, EnvValue::Literal(value.into()))
+    }
+
+    fn key(name: &str, key: &str, optional: bool) -> KeyRef {
+        KeyRef { name: name.into(), key: key.into(), optional }
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn later_sources_win_and_single_variables_over_all() {
+        let env_from = vec![from("plain", "", false, false), from("plain", "P_", false, false)];
+        let env = vec![
+            variable("B", EnvValue::Secret(key("login", "B", false))),
+            literal("C", "$(B)/$(A)/$$(B)"),
+        ];
+        let expected =
+            [("A", "1"), ("P_A", "1"), ("P_B", "2"), ("B", "secret"), ("C", "secret/$(A)/$(B)")];
+        assert_eq!(resolve(env_from, env).unwrap(), pairs(&expected));
+    }
+
+    #[test]
+    fn what_is_optional_may_be_missing() {
+        let env_from = vec![from("plain", "", false, false), from("none", "", true, true)];
+        let env = vec![
+            variable("A", EnvValue::ConfigMap(key("plain", "none", true))),
+            variable("D", EnvValue::Secret(key("none", "x", true))),
+        ];
+        assert_eq!(resolve(env_from, env).unwrap(), pairs(&[("A", "1"), ("B", "2")]));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_the_kubelets_words() {
+        let told = |env_from, env| resolve(env_from, env).unwrap_err().to_string();
+        let one = |value| vec![variable("A", value)];
+        assert_eq!(told(vec![from("none", "", false, false)], vec![]), "configmap \"none\" not found");
+        let secret = EnvValue::Secret(key("none", "x", false));
+        assert_eq!(told(vec![], one(secret)), "secret \"none\" not found");
+        let no_key = EnvValue::ConfigMap(key("settings", "x", false));
+        let text = "couldn't find key x in ConfigMap default/settings";
+        assert_eq!(told(vec![], one(no_key)), text);
+    }
+
+    #[test]
+    fn bytes_that_no_variable_can_have_are_refused() {
+        for value in [
+            EnvValue::ConfigMap(key("settings", "bin", false)),
+            EnvValue::Secret(key("login", "nul", false)),
+        ] {
+            let error = resolve(vec![], vec![variable("A", value)]).unwrap_err();
+            assert!(matches!(error, ContentsError::NoText { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_sub_path_needs_every_variable_that_it_names() {
+        let variables = Variables(pairs(&[("POD", "web-0"), ("EMPTY", "")]));
+        let expanded = |text| expand_sub_path(text, &variables).map_err(|error| error.to_string());
+        assert_eq!(expanded("logs/$(POD)"), Ok("logs/web-0".into()));
+        assert_eq!(expanded("$$(POD)"), Ok("$(POD)".into()));
+        assert_eq!(expanded("$(EMPTY)/$(NONE)"), Err("missing value for EMPTY, NONE".into()));
+    }
+}

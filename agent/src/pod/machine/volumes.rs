@@ -1,0 +1,126 @@
+//! The volumes of a pod: whether they show what they are made from.
+
+use super::{Machine, Note, SANDBOX_RETRY, Sandbox, Stage};
+use crate::pod::Moment;
+use crate::pod::contents;
+
+/// Reason of those who wait for something that a variable is made from.
+const WAITS_FOR_CONTENTS: &str = "CreateContainerConfigError";
+
+/// Why a volume is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountFailure {
+    /// Its name.
+    pub volume: String,
+    /// Why, for a person.
+    pub cause: String,
+    /// It may be otherwise in a while; else only when an object changes that it is made from.
+    pub passing: bool,
+}
+
+/// What is known of the files that are made from other objects.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Contents {
+    /// Counts the changes of what they are made from.
+    changed: u32,
+    /// The change that a sandbox which is being made will show.
+    making: u32,
+    /// The change that they show.
+    shown: u32,
+    /// They cannot be made as long as nothing changes.
+    waiting: bool,
+    /// When to try again.
+    retry: Option<Moment>,
+}
+
+impl Machine {
+    /// Something changed that variables or files are made from.
+    pub(super) fn contents_changed(&mut self, now: Moment) {
+        self.contents.changed = self.contents.changed.wrapping_add(1);
+        self.contents.waiting = false;
+        self.contents.retry = None;
+        let waits = self.slots.iter_mut().filter_map(|slot| slot.hold.as_mut());
+        for hold in waits.filter(|hold| hold.reason == WAITS_FOR_CONTENTS) {
+            hold.until = hold.until.min(now);
+        }
+    }
+
+    pub(super) const fn contents_begun(&mut self) {
+        self.contents.making = self.contents.changed;
+    }
+
+    pub(super) const fn contents_made(&mut self) {
+        self.contents.shown = self.contents.making;
+        self.contents.retry = None;
+    }
+
+    /// An earlier agent made them, and may have died before it showed the last change.
+    pub(super) const fn contents_adopted(&mut self) {
+        self.contents.changed = 1;
+    }
+
+    /// There is no sandbox because of a volume.
+    pub(super) fn volumes_failed(
+        &mut self,
+        failure: MountFailure,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        self.sandbox_not_made();
+        // What came meanwhile may be what is missing.
+        let current = self.contents.making == self.contents.changed;
+        if failure.passing {
+            self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+        } else {
+            self.contents.waiting = current;
+        }
+        notes.push(failed_mount(failure));
+    }
+
+    pub(super) fn volumes_refreshed(
+        &mut self,
+        mark: u32,
+        result: Result<(), MountFailure>,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        if self.contents.changed != mark {
+            return;
+        }
+        match result {
+            Ok(()) => self.contents.shown = mark,
+            Err(failure) => {
+                if failure.passing {
+                    self.contents.retry = Some(now.after(SANDBOX_RETRY));
+                } else {
+                    // They go on showing what they did.
+                    self.contents.shown = mark;
+                }
+                notes.push(failed_mount(failure));
+            }
+        }
+    }
+
+    /// The change that files should show and do not, where they can be made now.
+    pub fn outdated_volumes(&self, now: Moment) -> Option<u32> {
+        let Contents { changed, shown, retry, .. } = self.contents;
+        let due = changed != shown && retry.is_none_or(|retry| retry <= now);
+        let runs = self.stage == Stage::Active && self.sandbox == Sandbox::Ready;
+        (due && runs && contents::has_files(&self.pod)).then_some(changed)
+    }
+
+    /// Its volumes cannot be made before something changes.
+    pub const fn waits_for_contents(&self) -> bool {
+        self.contents.waiting
+    }
+
+    pub(super) const fn contents_retry(&self) -> Option<Moment> {
+        self.contents.retry
+    }
+}
+
+fn failed_mount(failure: MountFailure) -> Note {
+    let MountFailure { volume, cause, .. } = failure;
+    let message = format!("MountVolume.SetUp failed for volume \"{volume}\" : {cause}");
+    Note::warning(None, "FailedMount", message)
+}

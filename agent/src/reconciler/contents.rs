@@ -1,0 +1,134 @@
+//! Gets what a pod's variables and volumes are made from, and has them made.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use mote_protocol::name::ObjectKey;
+use mote_protocol::pod::{Volume, VolumeMount, VolumeSource};
+
+use super::Surroundings;
+use crate::pod::contents::environment::{self, Variables};
+use crate::pod::contents::{self, Given, Library, NodeFacts, projection};
+use crate::pod::machine::{MountFailure, StartFailure};
+use crate::pod::process::ConfigError;
+use crate::pod::{Container, Pod};
+use crate::runtime::{Mount, MountSource};
+use crate::store::DataReader;
+use crate::volume::{VolumeError, Volumes};
+use crate::world::{Edges, World};
+
+/// Which volumes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All that the pod has.
+    All,
+    /// Those of files, which change while it runs.
+    Files,
+}
+
+/// Makes the volumes of a pod what they should be, in the order of its spec.
+pub(super) async fn set_up<W: World>(
+    edges: &Edges<W>,
+    pod: &Pod,
+    node: &Surroundings,
+    which: Which,
+) -> Result<(), MountFailure> {
+    if pod.volumes.is_empty() {
+        return Ok(());
+    }
+    let library = library(&node.data, contents::of_volumes(pod)).await;
+    let library = library.map_err(|error| failure("", &error, true))?;
+    let facts = node.facts();
+    let given = Given { pod, node: &facts, library: &library };
+    for volume in &pod.volumes {
+        if which == Which::Files && !contents::is_files(&volume.source) {
+            continue;
+        }
+        let wanted = projection::wanted(volume, given);
+        let wanted = wanted.map_err(|error| failure(&volume.name, &error, false))?;
+        let made = edges.volumes.set_up(&pod.name.uid, volume, &wanted, pod.fs_group).await;
+        made.map_err(|error: VolumeError| failure(&volume.name, &error, true))?;
+    }
+    Ok(())
+}
+
+fn failure(volume: &str, error: &dyn std::error::Error, passing: bool) -> MountFailure {
+    MountFailure { volume: volume.to_owned(), cause: error.to_string(), passing }
+}
+
+/// Variables and volumes of a container that is about to start.
+pub(super) async fn of_container<W: World>(
+    edges: &Edges<W>,
+    pod: &Pod,
+    node: &Surroundings,
+    place: usize,
+) -> Result<(Variables, Vec<Mount>), StartFailure> {
+    let Some(container) = pod.containers.get(place) else { return Ok(Default::default()) };
+    let library = library(&node.data, contents::of_environment(pod, place)).await;
+    let library = library.map_err(StartFailure::Storage)?;
+    let facts = if container.env.is_empty() { NodeFacts::default() } else { node.facts() };
+    let given = Given { pod, node: &facts, library: &library };
+    let config = |error| StartFailure::Config(ConfigError::Contents(error));
+    let variables = environment::variables(container, given).map_err(config)?;
+    let mounts = mounts(edges, pod, container, &variables)?;
+    Ok((variables, mounts))
+}
+
+async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library> {
+    let mut library = Library::default();
+    let keys: BTreeSet<_> = keys.into_iter().collect();
+    for key in keys {
+        if let Some(entries) = data.read(&key).await? {
+            library.insert(key, entries);
+        }
+    }
+    Ok(library)
+}
+
+fn mounts<W: World>(
+    edges: &Edges<W>,
+    pod: &Pod,
+    container: &Container,
+    variables: &Variables,
+) -> Result<Vec<Mount>, StartFailure> {
+    let mut mounts = Vec::with_capacity(container.mounts.len());
+    for asked in &container.mounts {
+        // Each names one: that was checked when the pod was accepted.
+        let Some(volume) = pod.volumes.iter().find(|volume| volume.name == asked.name) else {
+            continue;
+        };
+        mounts.push(Mount {
+            name: asked.name.clone(),
+            source: MountSource::Path(edges.volumes.path(&pod.name.uid, volume)),
+            sub_path: sub_path(container, asked, variables).map_err(StartFailure::Config)?,
+            target: asked.mount_path.clone(),
+            read_only: asked.read_only || contents::is_files(&volume.source),
+            executable: is_in_memory(volume),
+            propagation: asked.propagation,
+        });
+    }
+    Ok(mounts)
+}
+
+fn sub_path(
+    container: &Container,
+    asked: &VolumeMount,
+    variables: &Variables,
+) -> Result<String, ConfigError> {
+    if asked.sub_path_expr.is_empty() {
+        return Ok(asked.sub_path.clone());
+    }
+    let path = environment::expand_sub_path(&asked.sub_path_expr, variables)?;
+    let below = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+    let wrong = || ConfigError::SubPath {
+        mount: asked.name.clone(),
+        container: container.name.clone(),
+    };
+    if below && !path.contains('\0') { Ok(path) } else { Err(wrong()) }
+}
+
+/// It is on a file system of the agent's own.
+const fn is_in_memory(volume: &Volume) -> bool {
+    contents::is_files(&volume.source)
+        || matches!(volume.source, VolumeSource::EmptyDir { memory: true, .. })
+}

@@ -1,0 +1,52 @@
+//! `ConfigMap`s and Secrets: they run nothing, but what runs is given what they hold.
+
+use mote_protocol::event::EventType;
+use mote_protocol::name::ObjectKey;
+use mote_protocol::object::Revision;
+use mote_protocol::status::ObjectStatus;
+
+use super::{Steward, World};
+use crate::pod::contents;
+use crate::pod::machine::Event;
+
+impl<W: World> Steward<W> {
+    pub(super) fn kept(&mut self, key: &ObjectKey, revision: Revision, ignored: Vec<String>) {
+        self.books.refusals.remove(key);
+        self.books.data.insert(key.clone(), revision);
+        self.contents_changed(key);
+        self.refresh(key);
+        self.objects_changed();
+        for field in ignored {
+            let message = format!("{field} is ignored by this version of the agent");
+            self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
+        }
+    }
+
+    /// Pods keep what they were given of it.
+    pub(super) fn dropped(&mut self, key: &ObjectKey) {
+        self.books.refusals.remove(key);
+        self.books.data.remove(key);
+        self.clear_status(key);
+        self.objects_changed();
+    }
+
+    /// Tells every pod that refers to it.
+    fn contents_changed(&mut self, key: &ObjectKey) {
+        let now = self.now();
+        let machines = self.books.reconciler.machines();
+        let concerned = machines.filter(|(_, machine)| contents::refers_to(machine.pod(), key));
+        let uids: Vec<_> = concerned.map(|(uid, _)| *uid).collect();
+        for uid in uids {
+            self.step(uid, Event::ContentsChanged, now);
+        }
+    }
+
+    /// What is to be said of one; none where nobody spoke of it.
+    pub(super) fn data_status(&self, key: &ObjectKey) -> Option<ObjectStatus> {
+        let accepted = self.books.data.get(key).copied();
+        let refusal = self.books.refusals.get(key).cloned();
+        let known = accepted.is_some() || refusal.is_some();
+        let accepted = accepted.unwrap_or_default();
+        known.then(|| ObjectStatus { accepted, refusal, ..ObjectStatus::default() })
+    }
+}

@@ -1,0 +1,213 @@
+//! `ConfigMap`s and Secrets: kept like pods, read again whenever a pod needs them, since a megabyte
+//! of settings has no place in the memory of an agent that needs two.
+//!
+//! What a Secret's file holds is sealed ([`super::device`]); its envelope is not, so that damage is
+//! told from another board's key.
+
+use std::io;
+
+use mote_protocol::frame;
+use mote_protocol::limits::{MAX_DATA, MAX_DATA_KEYS};
+use mote_protocol::name::{Kind, ObjectKey};
+use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_key};
+use mote_protocol::topic::Scope;
+
+use super::admission::refuse;
+use super::stored::{Stored, StoredLife};
+use super::{Admission, Store, spec_file};
+use crate::pod::contents::Entries;
+use crate::ports::Disk;
+use crate::world::World;
+
+/// A `ConfigMap` or Secret, read and checked.
+pub(super) struct Checked {
+    entries: Entries,
+    immutable: bool,
+    /// Fields that this version ignores.
+    ignored: Vec<String>,
+}
+
+/// Why one cannot be accepted.
+struct Fault {
+    reason: &'static str,
+    field: String,
+    message: String,
+}
+
+impl<W: World> Store<W> {
+    /// Takes in a `ConfigMap` or Secret that won.
+    pub(super) async fn keep(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+        payload: &[u8],
+    ) -> io::Result<Admission> {
+        let seen = object.revision;
+        let checked = match check(key.kind, &object.intent) {
+            Ok(checked) => checked,
+            Err(fault) => return Ok(refuse(seen, fault.reason, &fault.field, &fault.message)),
+        };
+        let held = self.entries.get(key).map(|entry| entry.held.clone());
+        let before = match &held {
+            Some(_) => Some(self.read(key).await?),
+            None => None,
+        };
+        let uid = object.uid.or(held.as_ref().map(|held| held.uid));
+        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
+        let same = held.is_some_and(|held| held.uid == uid);
+        if let Some(before) = before.as_ref().filter(|_| same)
+            && let Some(field) = self.forbidden(key, before, &checked)
+        {
+            let message = "field is immutable when `immutable` is set";
+            return Ok(refuse(seen, "Forbidden", field, message));
+        }
+        let accepted_unix_ms = match before.as_ref().filter(|_| same) {
+            Some(before) => before.current.accepted_unix_ms,
+            None => self.edges.unix_ms(),
+        };
+        let frame = self.hide(key, payload)?;
+        let scope_text = scope.to_string();
+        let current = StoredLife { uid, accepted_unix_ms, scope: scope_text, frame, ending: None };
+        let stored = Stored { current, previous: None };
+        self.write(scope, key, seen, before, stored).await?;
+        Ok(Admission::Kept { revision: seen, ignored: checked.ignored })
+    }
+
+    /// Forgets one whose tombstone won. Pods keep the files that they have.
+    pub(super) async fn drop_data(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+    ) -> io::Result<Admission> {
+        if let Some(held) = self.entries.get(key).map(|entry| entry.held.clone())
+            && held.scope != *scope
+        {
+            // What was said to the other scope must not come back either.
+            self.remember(&held.scope, key, held.revision).await?;
+        }
+        self.remember(scope, key, object.revision).await?;
+        self.edges.disk.remove(&spec_file(key)).await?;
+        self.entries.remove(key);
+        self.unsure.remove(key);
+        self.repaired(key).await;
+        Ok(Admission::Dropped)
+    }
+
+    /// What one holds now; none where the node has no such object.
+    pub async fn read_data(&self, key: &ObjectKey) -> io::Result<Option<Entries>> {
+        if !self.entries.contains_key(key) {
+            return Ok(None);
+        }
+        let stored = self.read(key).await?;
+        let object = self.object(key, &stored.current).map_err(io::Error::other)?;
+        let checked = check(key.kind, &object.intent);
+        checked.map(|checked| Some(checked.entries)).map_err(|fault| io::Error::other(fault.message))
+    }
+
+    /// The first field that may not change of one that says so.
+    fn forbidden(&self, key: &ObjectKey, before: &Stored, next: &Checked) -> Option<&'static str> {
+        // One that cannot be read cannot be compared with.
+        let before = self.object(key, &before.current).ok()?;
+        let before = check(key.kind, &before.intent).ok()?;
+        if !before.immutable {
+            return None;
+        }
+        if !next.immutable {
+            return Some("immutable");
+        }
+        let (old, new) = (&before.entries, &next.entries);
+        let binary = (old.binary != new.binary).then_some("binaryData");
+        (old.data != new.data).then_some("data").or(binary)
+    }
+
+    /// A payload as it stands in the file.
+    fn hide(&self, key: &ObjectKey, payload: &[u8]) -> io::Result<Vec<u8>> {
+        if key.kind != Kind::Secret {
+            return Ok(payload.to_vec());
+        }
+        let no_key = || io::Error::other("the device's key cannot be read, nor a new one be written");
+        let device = self.device.as_ref().ok_or_else(no_key)?;
+        let sealed = device.seal(&spec_file(key), payload, &self.edges.random);
+        sealed.ok_or_else(|| io::Error::other("it cannot be sealed"))
+    }
+
+    /// The object in a file.
+    pub(super) fn object(&self, key: &ObjectKey, life: &StoredLife) -> Result<Object, String> {
+        object(key, life, self.device.as_ref())
+    }
+}
+
+/// The object in a file, which this board may not be able to read.
+pub(super) fn object(
+    key: &ObjectKey,
+    life: &StoredLife,
+    device: Option<&super::device::DeviceKey>,
+) -> Result<Object, String> {
+    let opened;
+    let payload = if key.kind == Kind::Secret {
+        let device = device.ok_or("the device's key cannot be read")?;
+        opened = device.open(&spec_file(key), &life.frame).map_err(|error| error.to_string())?;
+        &opened
+    } else {
+        &life.frame
+    };
+    frame::decode(payload).map_err(|error| error.to_string())
+}
+
+fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
+    let nothing = || Fault::new("Invalid", "", "the object asks for nothing");
+    let Intent::Apply { schema, body } = intent else { return Err(nothing()) };
+    let malformed = |error: BodyError| Fault::new(error.reason(), "", error.to_string());
+    let (entries, immutable, extensions) = match kind {
+        Kind::ConfigMap => {
+            let map = ConfigMap::decode(*schema, body).map_err(malformed)?;
+            let bytes = |(key, text): (String, String)| (key, text.into_bytes());
+            let data = map.data.into_iter().map(bytes).collect();
+            (Entries { data, binary: map.binary_data }, map.immutable, map.extensions)
+        }
+        Kind::Secret => {
+            let secret = Secret::decode(*schema, body).map_err(malformed)?;
+            let entries = Entries { data: secret.data, ..Entries::default() };
+            (entries, secret.immutable, secret.extensions)
+        }
+        Kind::Pod => return Err(nothing()),
+    };
+    check_entries(&entries)?;
+    let unknown = extensions.unknown(&[]);
+    let unknown =
+        unknown.map_err(|error| Fault::new("UnknownExtension", &error.name, error.to_string()))?;
+    let ignored = unknown.map(str::to_owned).collect();
+    Ok(Checked { entries, immutable, ignored })
+}
+
+/// Keys become names of files.
+fn check_entries(entries: &Entries) -> Result<(), Fault> {
+    let lists = [("data", &entries.data), ("binaryData", &entries.binary)];
+    for (list, map) in lists {
+        for key in map.keys() {
+            let field = || format!("{list}[{key}]");
+            check_key(key).map_err(|error| Fault::new("Invalid", field(), error.to_string()))?;
+            if list == "binaryData" && entries.data.contains_key(key) {
+                return Err(Fault::new("Invalid", field(), "the key is in `data` as well"));
+            }
+        }
+    }
+    let values = || entries.data.values().chain(entries.binary.values());
+    if values().count() > MAX_DATA_KEYS {
+        let rule = format!("must have at most {MAX_DATA_KEYS} keys");
+        return Err(Fault::new("Invalid", "data", rule));
+    }
+    if values().map(Vec::len).sum::<usize>() > MAX_DATA {
+        let rule = format!("may not be more than {MAX_DATA} bytes");
+        return Err(Fault::new("Invalid", "data", rule));
+    }
+    Ok(())
+}
+
+impl Fault {
+    fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+}

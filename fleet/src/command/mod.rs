@@ -36,6 +36,17 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Of two parts: done where both are.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match self {
+            Self::Done => other,
+            Self::Failed => Self::Failed,
+        }
+    }
+}
+
 /// What every command is told.
 pub struct Invocation {
     global: Global,

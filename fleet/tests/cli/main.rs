@@ -2,6 +2,7 @@
 
 mod apply;
 mod broker;
+mod data;
 mod delete;
 mod describe;
 mod errors;

@@ -1,7 +1,7 @@
-//! `mote apply`: ask nodes to have pods, and wait until they say so.
+//! `mote apply`: ask nodes to have pods and data, and wait until they say so.
 //!
 //! [`plan`] decides what to publish and [`progress`] whether a node took it; this module reads
-//! the manifests, finds the nodes and prints what became of each pod on each of them.
+//! the manifests, finds the nodes and prints what became of each object on each of them.
 
 pub mod plan;
 pub mod progress;
@@ -9,12 +9,12 @@ mod target;
 
 use anyhow::{Context as _, anyhow};
 use mote_protocol::frame;
-use mote_protocol::name::{Namespace, NodeName, Uid};
+use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey, Uid};
 use mote_protocol::topic::{Address, Scope, Topic};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::resource::pod_key;
+use super::resource::{key_of, plural};
 use super::{Invocation, Link, Outcome, now_s, unix_now};
 use crate::broker::{Retain, random_bits};
 use crate::cli::ApplyArgs;
@@ -23,7 +23,6 @@ use crate::kubernetes::object::manifest_value;
 use crate::manifest::{self, Manifest, document, source};
 use crate::output::console::Console;
 use crate::output::format::{self, OutputFormat};
-use crate::view::node::Node;
 use crate::view::{key_filters, node_filters};
 use plan::{Given, Plan, Verb};
 use progress::Progress;
@@ -49,20 +48,22 @@ pub async fn run(
     }
     let context = invocation.context()?;
     let mut link = invocation.connect(&context).await?;
-    let mut applying = Vec::new();
     let mut filters = node_filters(&link.name, None);
+    let mut keys = Vec::new();
     for manifest in &manifests {
         let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
-        filters.extend(key_filters(&link.name, &pod_key(namespace, &manifest.name)));
+        let key = key_of(manifest.content.kind(), namespace, &manifest.name);
+        filters.extend(key_filters(&link.name, &key));
+        keys.push(key);
     }
     link.list(&filters).await?;
-    for manifest in &manifests {
-        let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
+    let mut applying = Vec::new();
+    for (manifest, key) in manifests.iter().zip(&keys) {
         for scope in target::scopes(&link.fleet, manifest, &args.target)? {
             if let Some(stranger) = target::stranger(&link.fleet, &scope) {
                 console.warn(format_args!("{stranger} is known to the broker"))?;
             }
-            match publish(args, &mut link, manifest, namespace, &scope).await {
+            match publish(args, &mut link, manifest, key, &scope).await {
                 Ok(plan) => applying.push((plan, manifest)),
                 Err(error) => {
                     console.fail(&error)?;
@@ -107,6 +108,8 @@ fn read(args: &ApplyArgs, console: &mut Console) -> anyhow::Result<(Vec<Manifest
             manifests.push(manifest);
         }
     }
+    // Pods find what they are made of when they come.
+    manifests.sort_by_key(|manifest| manifest.content.kind() == Kind::Pod);
     Ok((manifests, outcome))
 }
 
@@ -130,25 +133,24 @@ async fn publish(
     args: &ApplyArgs,
     link: &mut Link,
     manifest: &Manifest,
-    namespace: &Namespace,
+    key: &ObjectKey,
     scope: &Scope,
 ) -> anyhow::Result<Plan> {
-    let key = pod_key(namespace, &manifest.name);
     let now_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
     let given = Given { now_ms, uid: Uid::from_random(random_bits()), force: args.force };
-    let plan = plan::plan(&link.fleet, &key, scope, &manifest.pod, given)?;
+    let plan = plan::plan(&link.fleet, key, scope, &manifest.content, given)?;
     if plan.verb == Verb::Unchanged {
         return Ok(plan);
     }
     let payload = frame::encode(&plan.object)
-        .with_context(|| format!("{}: encode pod/{}", manifest.source, key.name))?;
-    let address =
-        Address { fleet: link.name.clone(), scope: scope.clone(), topic: Topic::Spec(key) };
+        .with_context(|| format!("{}: encode {}/{}", manifest.source, key.kind, key.name))?;
+    let topic = Topic::Spec(key.clone());
+    let address = Address { fleet: link.name.clone(), scope: scope.clone(), topic };
     link.session.publish(&address.to_string(), payload, Retain::Yes).await?;
     Ok(plan)
 }
 
-/// One node that was sent a pod and did not answer yet.
+/// One node that was sent an object and did not answer yet.
 struct Awaited<'m> {
     plan: Plan,
     manifest: &'m Manifest,
@@ -169,14 +171,18 @@ fn announce<'m>(
         Scope::Group(group) => link.fleet.nodes.get(*name).and_then(|node| node.is_in(group)),
         Scope::All | Scope::Node(_) => Some(true),
     };
-    let nodes = plan::reached(&link.fleet, &plan.scope).filter(|name| known(name) == Some(true));
+    let nodes = link.fleet.reached(&plan.scope).filter(|name| known(name) == Some(true));
     let nodes: Vec<_> = nodes.collect();
     let (mut awaited, mut told) = (Vec::new(), false);
     for node in nodes {
-        if let Some(nearer) = nearer(link, plan, node) {
-            let name = &plan.key.name;
+        if let Some(nearer) = link.fleet.nearer(&plan.key, &plan.scope, node) {
+            let ObjectKey { kind, name, .. } = &plan.key;
+            let nearer = match nearer {
+                Scope::Group(group) => format!("its group {group}"),
+                Scope::Node(_) | Scope::All => "it alone".into(),
+            };
             console.warn(format_args!(
-                "node {node} keeps the pod \"{name}\" that was applied to {nearer}"
+                "node {node} keeps the {kind} \"{name}\" that was applied to {nearer}"
             ))?;
             continue;
         }
@@ -236,9 +242,9 @@ async fn settle(
         link.fleet.absorb(&message);
     }
     for Awaited { plan, node, .. } in &waiting {
-        let name = &plan.key.name;
+        let ObjectKey { kind, name, .. } = &plan.key;
         console.fail(&anyhow!(
-            "timed out waiting for node {node} to accept pod/{name}; it was sent and stays asked for"
+            "timed out waiting for node {node} to accept {kind}/{name}; it was sent and stays asked for"
         ))?;
     }
     Ok(Outcome::Failed)
@@ -258,23 +264,8 @@ async fn put_back(link: &mut Link, plan: &Plan) -> anyhow::Result<()> {
     Ok(link.session.publish(&address.to_string(), payload, Retain::Yes).await?)
 }
 
-/// What a node was asked in a nearer scope, which wins: by itself, then in one of its groups.
-fn nearer(link: &Link, plan: &Plan, node: &NodeName) -> Option<String> {
-    let asked = |scope: &Scope| link.fleet.object(&plan.key, scope).is_some();
-    if matches!(plan.scope, Scope::Node(_)) {
-        return None;
-    }
-    if asked(&Scope::Node(node.clone())) {
-        return Some("it alone".into());
-    }
-    let groups = link.fleet.nodes.get(node).and_then(Node::groups).unwrap_or_default();
-    let mut groups = groups.into_iter().filter(|_| plan.scope == Scope::All);
-    let group = groups.find(|group| asked(&Scope::Group(group.clone())))?;
-    Some(format!("its group {group}"))
-}
-
 fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
-    let (resource, name) = ("pods", plan.key.name.to_string());
+    let (resource, name) = (plural(plan.key.kind), plan.key.name.to_string());
     let place = format!("node {node}");
     match progress {
         Progress::Refused(refusal) => {
@@ -289,11 +280,11 @@ fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
         Progress::Conflict(other) => {
             ServerError::Conflict { resource, name, place, other: other.to_string() }.into()
         }
-        Progress::Waiting | Progress::Accepted => anyhow!("pod/{name} on {place}"),
+        Progress::Waiting | Progress::Accepted => anyhow!("{}/{name} on {place}", plan.key.kind),
     }
 }
 
-/// Prints what became of a pod, in the form that was asked for.
+/// Prints what became of an object, in the form that was asked for.
 fn print(
     args: &ApplyArgs,
     manifest: &Manifest,
@@ -303,12 +294,12 @@ fn print(
     console: &mut Console,
 ) -> anyhow::Result<()> {
     let value = || -> Value { manifest_value(manifest, namespace) };
-    let name = &manifest.name;
+    let (kind, name) = (manifest.content.kind(), &manifest.name);
     match &args.output {
         None | Some(OutputFormat::Table | OutputFormat::Wide) => {
-            console.line(format_args!("pod/{name} {}{note}", verb.as_str()))?;
+            console.line(format_args!("{kind}/{name} {}{note}", verb.as_str()))?;
         }
-        Some(OutputFormat::Name) => console.line(format_args!("pod/{name}"))?,
+        Some(OutputFormat::Name) => console.line(format_args!("{kind}/{name}"))?,
         Some(OutputFormat::Yaml) => console.text(&format!("---\n{}", format::yaml(&value())))?,
         Some(form) => console.text(&form.format(&value())?)?,
     }

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod config;
+mod create;
+mod delivery;
 mod duration;
 mod get_events;
 mod image;
@@ -15,6 +17,8 @@ use mote_protocol::name::{GroupName, Namespace, NodeName};
 use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
+pub use create::{ContentArgs, CreateCommand, CreateSecret};
+pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
 pub use image::{ImageCommand, ListArgs, Place};
 pub use logs::LogsArgs;
@@ -22,6 +26,7 @@ pub use logs::LogsArgs;
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
 Basic Commands:
+  create      Create a configmap or a secret from files or literals
   apply       Apply pods, configmaps and secrets from files or stdin to nodes
   get         Display nodes, pods, configmaps or secrets
   delete      Delete pods, configmaps or secrets, or forget a dead node
@@ -94,6 +99,9 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Create a configmap or a secret from files or literals
+    #[command(subcommand)]
+    Create(CreateCommand),
     /// Apply pods, configmaps and secrets from files or stdin to nodes
     Apply(ApplyArgs),
     /// Display nodes, pods, configmaps or secrets
@@ -118,24 +126,6 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Which nodes are meant.
-#[derive(Debug, Default, Args)]
-#[group(multiple = false)]
-pub struct Target {
-    /// The node with this name
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<NodeName>,
-    /// Every node whose labels match
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    pub selector: Option<Selector>,
-    /// Every node whose configuration lists the group, also future ones
-    #[arg(long, value_name = "NAME")]
-    pub group: Option<GroupName>,
-    /// Every node of the fleet, also future ones (or --all)
-    #[arg(long = "all-nodes", alias = "all")]
-    pub all: bool,
-}
-
 /// `mote apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -156,27 +146,15 @@ pub struct ApplyArgs {
     /// Also read the directories below
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Which nodes
+    /// To whom, and what is printed of it
     #[command(flatten)]
-    pub target: Target,
+    pub delivery: Delivery,
     /// Refuse manifests with fields that have no effect
     #[arg(long)]
     pub strict: bool,
     /// End what cannot be changed in place (also immutable data), and start the new under a new uid
     #[arg(long)]
     pub force: bool,
-    /// Only check and print: none or client
-    #[arg(long, value_name = "MODE", default_value = "none", value_parser = ["none", "client"])]
-    pub dry_run: String,
-    /// Wait until the nodes took it
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub timeout: Duration,
-    /// json, yaml or name
-    #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<OutputFormat>,
 }
 
 /// `mote get`.

@@ -22,8 +22,8 @@ pub const REDACTED: &str = "\"<secret contents redacted>\"";
 /// The type of a secret that does not say one; on the wire it is left out.
 pub const OPAQUE: &str = "Opaque";
 
-/// Bits that a last character has too many mean nothing, as with the API server.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// Base64 of objects. Bits that a last character has too many mean nothing, as with the API server.
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );

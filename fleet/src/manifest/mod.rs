@@ -76,6 +76,21 @@ pub enum ManifestError {
     },
 }
 
+impl Manifest {
+    /// A manifest that was made and not read, once it is checked.
+    pub fn of(name: ObjectName, content: Content) -> Result<Self, ManifestError> {
+        let mut findings = Findings::default();
+        validate::check(&content, &mut findings);
+        if !findings.errors.is_empty() {
+            let kind = content.kind().kubernetes().into();
+            let name = name.to_string();
+            return Err(ManifestError::Invalid { kind, name, errors: findings.errors });
+        }
+        let (source, ignored) = (format!("{}/{name}", content.kind()), findings.ignored);
+        Ok(Self { source, namespace: None, name, node: None, content, ignored })
+    }
+}
+
 /// Reads and checks one document.
 pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
     let value = &document.value;

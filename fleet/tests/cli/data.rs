@@ -349,3 +349,13 @@ fn other_listings_do_not_ask_for_secrets() {
     assert!(secrets.clone().all(|filter| filter == expected), "{asked:?}");
     assert_eq!(secrets.count(), 1);
 }
+
+#[test]
+fn the_most_that_data_may_be_goes_through_the_broker() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    let map = config_map("big", &"x".repeat(1024 * 1024));
+    assert_eq!(applied(&fleet, &map, &["--node", "pi-7"]), "configmap/big created (node pi-7)\n");
+    let found = json(&fleet, &["get", "cm", "big"]);
+    assert_eq!(found["data"]["key"].as_str().map(str::len), Some(1024 * 1024));
+}

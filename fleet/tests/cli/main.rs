@@ -2,6 +2,7 @@
 
 mod apply;
 mod broker;
+mod create;
 mod data;
 mod delete;
 mod describe;

@@ -112,6 +112,14 @@ pub fn plan(
     Ok(Plan { key: key.clone(), scope: scope.clone(), object, verb })
 }
 
+/// Whether a scope has an object of that name, as far as anybody knows.
+pub fn exists(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
+    match fleet.object(key, scope) {
+        Some(object) => matches!(object.intent, Intent::Apply { .. }),
+        None => is_told(fleet, key, scope),
+    }
+}
+
 /// A node would refuse what is longer than its kind allows.
 fn check_size(kind: Kind, intent: &Intent) -> anyhow::Result<()> {
     let (Intent::Apply { body, .. }, max) = (intent, max_body(kind)) else { return Ok(()) };

@@ -85,6 +85,11 @@ impl Fleet {
         !self.reached(scope).any(has)
     }
 
+    fn is_asked_to_go(&self, key: &ObjectKey, scope: &Scope) -> bool {
+        let object = self.object(key, scope);
+        object.is_some_and(|object| matches!(object.intent, Intent::Delete { .. }))
+    }
+
     fn data_in<'f>(&'f self, key: &'f ObjectKey, scope: Scope) -> DataView<'f> {
         let object = self.object(key, &scope);
         let content = object.and_then(|object| Content::of(key.kind, &object.intent)?.ok());
@@ -117,7 +122,8 @@ impl Fleet {
         };
         match told.refusal() {
             Some(refusal) if refusal.seen == asked => Standing::Refused(refusal),
-            _ if has(told, asked) => Standing::Accepted,
+            // Of what it should let go it still has all that it tells of.
+            _ if self.is_asked_to_go(key, scope) || has(told, asked) => Standing::Accepted,
             _ => Standing::NotSeen,
         }
     }
@@ -254,6 +260,7 @@ mod tests {
         ask(&mut fleet, "@all", 2, Intent::Delete { grace_s: None });
         let views = fleet.data(Kind::ConfigMap, None);
         assert!(views[0].is_deleted() && views[0].content.is_none(), "{views:?}");
+        assert_eq!(views[0].accepted(), (1, 2), "one still has it");
         // What it has instead by now is another object's business.
         answer(&mut fleet, "a", 3);
         assert_eq!(places(&fleet), Vec::<String>::new());

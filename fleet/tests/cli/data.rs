@@ -105,6 +105,13 @@ fn pods_come_after_what_they_are_made_of() {
         error.contains("(document 2): no node: use --node, -l, --group or --all-nodes"),
         "{error}"
     );
+    // As long as one of them cannot be sent, none is.
+    let named = pod("named", "a").replace("spec:\n", "spec:\n  nodeName: pi-7\n");
+    let text = format!("{}---\n{named}", config_map("first", "a"));
+    let file = fleet.file("all.yaml", &text);
+    let error = fleet.mote(&["apply", "-f", &file, "--all-nodes"]).failed();
+    assert!(error.contains("-l, --group and --all-nodes are for pods without it"), "{error}");
+    assert_eq!(retained(&fleet, "@all/spec/configmap/default/first"), "");
 }
 
 #[test]

@@ -58,9 +58,12 @@ pub async fn run(
         keys.push(key);
     }
     link.list(&filters).await?;
+    // Nothing is sent while somebody has to say whom a part of it is for.
+    let scopes = manifests.iter().map(|one| target::scopes(&link.fleet, one, &args.target));
+    let scopes = scopes.collect::<anyhow::Result<Vec<_>>>()?;
     let mut applying = Vec::new();
-    for (manifest, key) in manifests.iter().zip(&keys) {
-        for scope in target::scopes(&link.fleet, manifest, &args.target)? {
+    for ((manifest, key), scopes) in manifests.iter().zip(&keys).zip(scopes) {
+        for scope in scopes {
             if let Some(stranger) = target::stranger(&link.fleet, &scope) {
                 console.warn(format_args!("{stranger} is known to the broker"))?;
             }

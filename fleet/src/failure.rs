@@ -4,6 +4,7 @@
 //! answered prints as its answer: `Error from server (NotFound): pods "web" not found`.
 
 use crate::broker::BrokerError;
+use crate::kubernetes::findings::{FieldError, listed};
 use crate::manifest::ManifestError;
 
 /// What an API server would have answered.
@@ -12,7 +13,7 @@ pub enum ServerError {
     /// There is no such thing.
     #[error("Error from server (NotFound): {resource} \"{name}\" not found")]
     NotFound {
-        /// `pods` or `nodes`.
+        /// The kind's word for several, such as `pods`.
         resource: &'static str,
         /// Its name.
         name: String,
@@ -23,7 +24,7 @@ pub enum ServerError {
          {place} has another revision by now ({other}); look at it and try again"
     )]
     Conflict {
-        /// `pods`.
+        /// The kind's word for several.
         resource: &'static str,
         /// Its name.
         name: String,
@@ -35,7 +36,7 @@ pub enum ServerError {
     /// A node does not want it.
     #[error("Error from server ({reason}): {place} refused {resource} \"{name}\": {problem}")]
     Refused {
-        /// `pods`.
+        /// The kind's word for several.
         resource: &'static str,
         /// Its name.
         name: String,
@@ -55,13 +56,14 @@ pub enum ServerError {
         message: String,
     },
     /// It may not be changed so.
-    #[error("The Pod \"{name}\" is invalid: {problem}")]
+    #[error("The {kind} \"{name}\" is invalid: {}", listed(.problems))]
     Immutable {
+        /// `Pod`, `ConfigMap` or `Secret`.
+        kind: &'static str,
         /// Its name.
         name: String,
-        /// Field and rule.
-        #[source]
-        problem: crate::kubernetes::findings::FieldError,
+        /// Fields and rules.
+        problems: Vec<FieldError>,
     },
 }
 

@@ -6,8 +6,9 @@
 //! | [`command`] | the commands, one module each |
 //! | [`context`] | which broker, which fleet, as whom |
 //! | [`broker`] | a short conversation with the broker |
+//! | [`content`] | what an object consists of, whatever its kind |
 //! | [`view`] | a fleet as its retained messages show it; pure |
-//! | [`manifest`] | from files to pods that a node can be asked to run |
+//! | [`manifest`] | from files to objects that a node can be asked for |
 //! | [`kubernetes`] | Kubernetes' objects as JSON, and the wire types that stand for them |
 //! | [`output`] | tables, JSON, YAML |
 //! | [`failure`] | errors in the words that users of kubectl know |
@@ -18,6 +19,7 @@
 pub mod broker;
 pub mod cli;
 pub mod command;
+pub mod content;
 pub mod context;
 pub mod failure;
 pub mod kubernetes;

@@ -1,18 +1,22 @@
-//! What is written as a Kubernetes object reads back as the same pod, through JSON and YAML.
+//! What is written as a Kubernetes object reads back as the same object, through JSON and YAML.
 
 #[path = "../../protocol/tests/strategies/mod.rs"]
 mod strategies;
 
-use mote_fleet::kubernetes::field::Field as _;
+use mote_fleet::content::Content;
+use mote_fleet::kubernetes::data::{read_config_map, read_secret};
+use mote_fleet::kubernetes::field::{Field as _, Fields};
 use mote_fleet::kubernetes::findings::Findings;
+use mote_fleet::kubernetes::object::put_content;
 use mote_fleet::kubernetes::path::Path;
 use mote_fleet::manifest::document::split;
 use mote_fleet::manifest::source::Source;
 use mote_fleet::output::format;
 use mote_protocol::extension::Extensions;
+use mote_protocol::object::{ConfigMap, Meta, Secret};
 use mote_protocol::pod::PodSpec;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A specification without what has no notation in Kubernetes.
 fn plain_spec() -> impl Strategy<Value = PodSpec> {
@@ -23,6 +27,42 @@ fn plain_spec() -> impl Strategy<Value = PodSpec> {
         }
         spec
     })
+}
+
+/// Data without labels and the like, which are read elsewhere.
+fn plain_data() -> impl Strategy<Value = Content> {
+    let (meta, extensions) = (Meta::default, Extensions::default);
+    prop_oneof![
+        strategies::config_map().prop_map(move |map| {
+            Content::ConfigMap(ConfigMap { meta: meta(), extensions: extensions(), ..map })
+        }),
+        strategies::secret().prop_map(move |secret| {
+            Content::Secret(Secret { meta: meta(), extensions: extensions(), ..secret })
+        }),
+    ]
+}
+
+/// Writes data, prints it in each form, and reads it from there.
+fn print_and_read(content: &Content) -> Vec<Result<Content, String>> {
+    let mut object = Map::from_iter([("kind".into(), content.kind().kubernetes().into())]);
+    put_content(&mut object, content, None);
+    let value = Value::Object(object);
+    let texts = [format::json(&value), format::yaml(&value)];
+    let read = texts.into_iter().map(|text| {
+        let documents = split(&Source { name: "x".into(), text });
+        let document = documents.map_err(|error| error.to_string())?.remove(0);
+        let mut findings = Findings::default();
+        let fields = Fields::open(&document.value, Path::root(""), &mut findings);
+        let mut fields = fields.ok_or("no object")?;
+        fields.skip(&["kind"]);
+        let read = match content {
+            Content::Secret(_) => Content::Secret(read_secret(&mut fields)),
+            _ => Content::ConfigMap(read_config_map(&mut fields)),
+        };
+        fields.close();
+        if findings == Findings::default() { Ok(read) } else { Err(format!("{findings:?}")) }
+    });
+    read.collect()
 }
 
 fn read(value: &Value) -> (Option<PodSpec>, Findings) {
@@ -49,6 +89,13 @@ proptest! {
             let documents = split(&Source { name: name.into(), text });
             let documents = documents.map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
             prop_assert_eq!(&documents[0].value, &value, "{}", name);
+        }
+    }
+
+    #[test]
+    fn data_reads_back_from_what_is_printed(content in plain_data()) {
+        for read in print_and_read(&content) {
+            prop_assert_eq!(read.as_ref(), Ok(&content));
         }
     }
 

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod config;
+mod create;
+mod delivery;
 mod duration;
 mod get_events;
 mod image;
@@ -15,6 +17,8 @@ use mote_protocol::name::{GroupName, Namespace, NodeName};
 use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
+pub use create::{ContentArgs, CreateCommand, CreateSecret};
+pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
 pub use image::{ImageCommand, ListArgs, Place};
 pub use logs::LogsArgs;
@@ -22,15 +26,16 @@ pub use logs::LogsArgs;
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
 Basic Commands:
-  apply       Apply pods from files, directories or stdin to nodes
-  get         Display nodes or pods
-  delete      Delete pods, or forget a dead node
+  create      Create a configmap or a secret from files or literals
+  apply       Apply pods, configmaps and secrets from files or stdin to nodes
+  get         Display nodes, pods, configmaps or secrets
+  delete      Delete pods, configmaps or secrets, or forget a dead node
 
 Troubleshooting Commands:
-  describe    Show details of nodes or pods
+  describe    Show details of nodes, pods, configmaps or secrets
   logs        Print the logs of a container in a pod
   events      List and watch events
-  wait        Wait for a condition of pods or nodes
+  wait        Wait for a condition of nodes or objects
 
 Node Commands:
   image       See and change which images nodes have
@@ -94,13 +99,16 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Apply pods from files, directories or stdin to nodes
+    /// Create a configmap or a secret from files or literals
+    #[command(subcommand)]
+    Create(CreateCommand),
+    /// Apply pods, configmaps and secrets from files or stdin to nodes
     Apply(ApplyArgs),
-    /// Display nodes or pods
+    /// Display nodes, pods, configmaps or secrets
     Get(GetArgs),
-    /// Delete pods, or forget a dead node
+    /// Delete pods, configmaps or secrets, or forget a dead node
     Delete(DeleteArgs),
-    /// Show details of nodes or pods
+    /// Show details of nodes, pods, configmaps or secrets
     Describe(DescribeArgs),
     /// List and watch events
     Events(EventsArgs),
@@ -109,7 +117,7 @@ pub enum Command {
     /// See and change which images nodes have
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Wait for a condition of pods or nodes
+    /// Wait for a condition of nodes or objects
     Wait(WaitArgs),
     /// Print the versions of this tool and of the nodes
     Version(VersionArgs),
@@ -118,33 +126,17 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Which nodes are meant.
-#[derive(Debug, Default, Args)]
-#[group(multiple = false)]
-pub struct Target {
-    /// The node with this name
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<NodeName>,
-    /// Every node whose labels match
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    pub selector: Option<Selector>,
-    /// Every node whose configuration lists the group, also future ones
-    #[arg(long, value_name = "NAME")]
-    pub group: Option<GroupName>,
-    /// Every node of the fleet, also future ones (or --all)
-    #[arg(long = "all-nodes", alias = "all")]
-    pub all: bool,
-}
-
 /// `mote apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A pod goes to the node that spec.nodeName or --node names, to each node that -l selects, to a \
-group of nodes, or to --all-nodes. apply has succeeded when the status of each node that is known \
-to be meant shows what was sent; a node that is offline gets it when it comes back.
+group of nodes, or to --all-nodes; so does a ConfigMap or Secret, which has no spec.nodeName. Of \
+several objects those that hold data go first. apply has succeeded when the status of each node \
+that is known to be meant shows what was sent; a node that is offline gets it when it comes back.
 
 Examples:
   mote apply -f pod.yaml --node pi-7
+  mote apply -f configmap.yaml --all-nodes
   mote apply -f manifests/ -l node-role.kubernetes.io/gateway
   cat pod.json | mote apply -f - --all-nodes")]
 pub struct ApplyArgs {
@@ -154,27 +146,15 @@ pub struct ApplyArgs {
     /// Also read the directories below
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Which nodes
+    /// To whom, and what is printed of it
     #[command(flatten)]
-    pub target: Target,
+    pub delivery: Delivery,
     /// Refuse manifests with fields that have no effect
     #[arg(long)]
     pub strict: bool,
-    /// End a pod that cannot be changed in place and start the new one under a new uid
+    /// End what cannot be changed in place (also immutable data), and start the new under a new uid
     #[arg(long)]
     pub force: bool,
-    /// Only check and print: none or client
-    #[arg(long, value_name = "MODE", default_value = "none", value_parser = ["none", "client"])]
-    pub dry_run: String,
-    /// Wait until the nodes took it
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub timeout: Duration,
-    /// json, yaml or name
-    #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<OutputFormat>,
 }
 
 /// `mote get`.
@@ -183,10 +163,11 @@ pub struct ApplyArgs {
 Examples:
   mote get nodes -o wide
   mote get pods -A --show-labels
+  mote get configmaps,secrets
   mote get pod web --node pi-7 -o yaml
   mote get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'")]
 pub struct GetArgs {
-    /// pods, nodes (also pods,nodes) or events, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets, nodes (also pods,nodes) or events, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// wide, json, yaml, name, jsonpath=TEMPLATE or jsonpath-file=FILE
@@ -221,16 +202,18 @@ pub struct GetArgs {
 /// `mote delete`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-A pod is gone when its node says so; a node that is offline hears of it when it comes back. \
+A pod, ConfigMap or Secret is gone when its nodes say so; a node that is offline hears of it when it \
+comes back. \
 `delete node` clears all that the broker holds of a node that will not come back.
 
 Examples:
   mote delete pod web
   mote delete pod web --node pi-7 --now
+  mote delete configmap settings
   mote delete -f pod.yaml
   mote delete node pi-7")]
 pub struct DeleteArgs {
-    /// pods or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
     #[arg(value_name = "TYPE [NAME...] | TYPE/NAME...", required_unless_present = "filename")]
     pub resources: Vec<String>,
     /// Delete what is in a file, a directory or - for stdin
@@ -239,10 +222,10 @@ pub struct DeleteArgs {
     /// Also read the directories below
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// Pods whose labels match
+    /// Those whose labels match
     #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "filename")]
     pub selector: Option<Selector>,
-    /// All pods of the namespace
+    /// All of the namespace
     #[arg(long, conflicts_with_all = ["selector", "filename"])]
     pub all: bool,
     /// In all namespaces, with --all or -l
@@ -266,7 +249,7 @@ pub struct DeleteArgs {
     /// No grace, and do not wait; for nodes: even where the node is online
     #[arg(long)]
     pub force: bool,
-    /// Wait until the pods are gone
+    /// Wait until they are gone
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub wait: bool,
     /// How long to wait (default: the grace period and half a minute)
@@ -286,9 +269,10 @@ pub struct DeleteArgs {
 Examples:
   mote describe pod web
   mote describe node pi-7
+  mote describe configmap settings
   mote describe pods -l app=web")]
 pub struct DescribeArgs {
-    /// pods or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// Only those whose labels match
@@ -315,7 +299,7 @@ Examples:
   mote events --for pod/web --types=Warning
   mote events --node pi-7 -w")]
 pub struct EventsArgs {
-    /// Only about this: pod/NAME or node/NAME
+    /// Only about this: pod/NAME, configmap/NAME, secret/NAME or node/NAME
     #[arg(long = "for", value_name = "TYPE/NAME")]
     pub about: Option<String>,
     /// Only of this node
@@ -347,13 +331,13 @@ Examples:
   mote wait --for=delete pod/web
   mote wait node pi-7 --for=condition=Ready=False")]
 pub struct WaitArgs {
-    /// pods or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]
     #[arg(long = "for", value_name = "WHAT")]
     pub wanted: String,
-    /// Pods whose labels match
+    /// Those whose labels match
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<Selector>,
     /// All of the namespace

@@ -6,6 +6,7 @@
 pub mod apply;
 mod ask;
 pub mod config;
+pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod events;
@@ -34,6 +35,17 @@ pub enum Outcome {
     Done,
     /// Some of it was not; that was printed.
     Failed,
+}
+
+impl Outcome {
+    /// Of two parts: done where both are.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match self {
+            Self::Done => other,
+            Self::Failed => Self::Failed,
+        }
+    }
 }
 
 /// What every command is told.
@@ -116,6 +128,7 @@ pub fn now_s() -> i64 {
 pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
     let invocation = Invocation { global: cli.global };
     match cli.command {
+        Command::Create(command) => create::run(&command, &invocation, console).await,
         Command::Apply(args) => apply::run(&args, &invocation, console).await,
         Command::Get(args) => match args.as_events() {
             Some(events) => events::run(&events?, &invocation, console).await,

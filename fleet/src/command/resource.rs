@@ -5,8 +5,8 @@ use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey, ObjectName};
 /// What kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Pods.
-    Pods,
+    /// Objects that nodes are asked for.
+    Objects(Kind),
     /// Nodes.
     Nodes,
 }
@@ -16,8 +16,8 @@ pub enum Resource {
 pub enum Selection {
     /// All of a kind.
     All(Resource),
-    /// Named pods.
-    Pods(Vec<ObjectName>),
+    /// Named objects of a kind.
+    Objects(Kind, Vec<ObjectName>),
     /// Named nodes.
     Nodes(Vec<NodeName>),
 }
@@ -26,15 +26,17 @@ pub enum Selection {
 #[derive(Debug, thiserror::Error)]
 pub enum SelectionError {
     /// There is no such kind.
-    #[error("the server doesn't have a resource type \"{0}\": use pods or nodes")]
+    #[error(
+        "the server doesn't have a resource type \"{0}\": use pods, configmaps, secrets or nodes"
+    )]
     UnknownType(String),
     /// `TYPE NAME` and `TYPE/NAME` are mixed.
     #[error(
         "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'mote get pods/web' instead of 'mote get pods pods/web')"
     )]
     Mixed,
-    /// Pods and nodes in one command.
-    #[error("pods and nodes cannot be named in one command")]
+    /// Several kinds in a command that is about one.
+    #[error("resources of several types cannot be named in this command")]
     TwoKinds,
     /// A name cannot be one.
     #[error("invalid name")]
@@ -43,20 +45,39 @@ pub enum SelectionError {
 
 impl Resource {
     fn parse(text: &str) -> Result<Self, SelectionError> {
-        match text.to_ascii_lowercase().as_str() {
+        Ok(match text.to_ascii_lowercase().as_str() {
             // kubectl's `all` is what runs in a namespace.
-            "pod" | "pods" | "po" | "all" => Ok(Self::Pods),
-            "node" | "nodes" | "no" => Ok(Self::Nodes),
-            _ => Err(SelectionError::UnknownType(text.into())),
+            "pod" | "pods" | "po" | "all" => Self::Objects(Kind::Pod),
+            "configmap" | "configmaps" | "cm" => Self::Objects(Kind::ConfigMap),
+            "secret" | "secrets" => Self::Objects(Kind::Secret),
+            "node" | "nodes" | "no" => Self::Nodes,
+            _ => return Err(SelectionError::UnknownType(text.into())),
+        })
+    }
+
+    /// The word for one.
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::Objects(kind) => kind.as_str(),
+            Self::Nodes => "node",
         }
     }
 
     /// The word for several.
     pub const fn plural(self) -> &'static str {
         match self {
-            Self::Pods => "pods",
+            Self::Objects(kind) => plural(kind),
             Self::Nodes => "nodes",
         }
+    }
+}
+
+/// The word for several objects of a kind.
+pub const fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pod => "pods",
+        Kind::ConfigMap => "configmaps",
+        Kind::Secret => "secrets",
     }
 }
 
@@ -71,7 +92,7 @@ impl Selection {
         }
     }
 
-    /// Reads the arguments of a command that may be about both: `pods,nodes`, `all`,
+    /// Reads the arguments of a command that may be about several: `pods,nodes`, `all`,
     /// `pod/web node/pi-7`. Each kind is there once, in the order of asking.
     pub fn parse_all(arguments: &[String]) -> Result<Vec<Self>, SelectionError> {
         let slashes = arguments.iter().filter(|argument| argument.contains('/')).count();
@@ -97,8 +118,9 @@ impl Selection {
     fn named(resource: Resource, names: Vec<&str>) -> Result<Self, SelectionError> {
         Ok(match resource {
             resource if names.is_empty() => Self::All(resource),
-            Resource::Pods => {
-                Self::Pods(names.into_iter().map(ObjectName::new).collect::<Result<_, _>>()?)
+            Resource::Objects(kind) => {
+                let names = names.into_iter().map(ObjectName::new).collect::<Result<_, _>>()?;
+                Self::Objects(kind, names)
             }
             Resource::Nodes => {
                 Self::Nodes(names.into_iter().map(NodeName::new).collect::<Result<_, _>>()?)
@@ -109,7 +131,7 @@ impl Selection {
     /// Whether it names one object.
     pub const fn is_one(&self) -> bool {
         match self {
-            Self::Pods(names) => names.len() == 1,
+            Self::Objects(_, names) => names.len() == 1,
             Self::Nodes(names) => names.len() == 1,
             Self::All(_) => false,
         }
@@ -119,7 +141,7 @@ impl Selection {
     pub const fn resource(&self) -> Resource {
         match self {
             Self::All(resource) => *resource,
-            Self::Pods(_) => Resource::Pods,
+            Self::Objects(kind, _) => Resource::Objects(*kind),
             Self::Nodes(_) => Resource::Nodes,
         }
     }
@@ -133,9 +155,9 @@ fn want<'a>(wanted: &mut Vec<(Resource, Vec<&'a str>)>, resource: Resource, name
     }
 }
 
-/// The key of a pod.
-pub fn pod_key(namespace: &Namespace, name: &ObjectName) -> ObjectKey {
-    ObjectKey { kind: Kind::Pod, namespace: namespace.clone(), name: name.clone() }
+/// The key of an object.
+pub fn key_of(kind: Kind, namespace: &Namespace, name: &ObjectName) -> ObjectKey {
+    ObjectKey { kind, namespace: namespace.clone(), name: name.clone() }
 }
 
 #[cfg(test)]
@@ -148,10 +170,16 @@ mod tests {
             let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
             Selection::parse(&arguments).map_err(|error| error.to_string())
         };
-        let pod = |name| ObjectName::new(name).expect("name");
-        assert_eq!(parse(&["po"]), Ok(Selection::All(Resource::Pods)));
-        assert_eq!(parse(&["pods", "a", "b"]), Ok(Selection::Pods(vec![pod("a"), pod("b")])));
-        assert_eq!(parse(&["pod/a", "pods/b"]), Ok(Selection::Pods(vec![pod("a"), pod("b")])));
+        let named = |kind, names: &[&str]| {
+            let names = names.iter().map(|name| ObjectName::new(name).expect("name"));
+            Ok(Selection::Objects(kind, names.collect()))
+        };
+        assert_eq!(parse(&["po"]), Ok(Selection::All(Resource::Objects(Kind::Pod))));
+        assert_eq!(parse(&["pods", "a", "b"]), named(Kind::Pod, &["a", "b"]));
+        assert_eq!(parse(&["pod/a", "pods/b"]), named(Kind::Pod, &["a", "b"]));
+        assert_eq!(parse(&["cm"]), Ok(Selection::All(Resource::Objects(Kind::ConfigMap))));
+        assert_eq!(parse(&["configmap/a", "cm/b"]), named(Kind::ConfigMap, &["a", "b"]));
+        assert_eq!(parse(&["Secrets", "a"]), named(Kind::Secret, &["a"]));
         assert!(matches!(parse(&["no/a"]), Ok(Selection::Nodes(_))));
         for wrong in [
             &[][..],
@@ -159,6 +187,7 @@ mod tests {
             &["pods", "pod/a"],
             &["pod/a", "node/b"],
             &["pods,nodes"],
+            &["cm/a", "secret/a"],
             &["pods", "A"],
             &["pods,"],
         ] {
@@ -173,11 +202,12 @@ mod tests {
             Selection::parse_all(&arguments).map_err(|error| error.to_string())
         };
         let pods = |names: &[&str]| {
-            Selection::Pods(names.iter().map(|name| ObjectName::new(name).expect("name")).collect())
+            let names = names.iter().map(|name| ObjectName::new(name).expect("name"));
+            Selection::Objects(Kind::Pod, names.collect())
         };
         let node = Selection::Nodes(vec![NodeName::new("b").expect("name")]);
         let (all_pods, all_nodes) =
-            (Selection::All(Resource::Pods), Selection::All(Resource::Nodes));
+            (Selection::All(Resource::Objects(Kind::Pod)), Selection::All(Resource::Nodes));
         assert_eq!(parse(&["all"]), Ok(vec![all_pods.clone()]));
         assert_eq!(parse(&["nodes,pods,po"]), Ok(vec![all_nodes, all_pods]));
         assert_eq!(parse(&["pod/a", "node/b", "po/c"]), Ok(vec![pods(&["a", "c"]), node.clone()]));

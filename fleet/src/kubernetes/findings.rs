@@ -64,6 +64,11 @@ pub enum Problem {
         /// The bound.
         max: usize,
     },
+    /// It holds too many bytes.
+    TooLong {
+        /// The bound.
+        max: usize,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -85,8 +90,17 @@ impl fmt::Display for Problem {
             Self::TooMany { len, max } => {
                 write!(f, "Too many: {len}: must have at most {max} items")
             }
+            Self::TooLong { max } => write!(f, "Too long: may not be more than {max} bytes"),
         }
     }
+}
+
+/// Several errors as the API server lists them: one on the line, more below each other.
+pub fn listed(errors: &[FieldError]) -> String {
+    if let [error] = errors {
+        return error.to_string();
+    }
+    errors.iter().fold(String::new(), |list, error| format!("{list}\n* {error}"))
 }
 
 /// A field that is read by nobody.

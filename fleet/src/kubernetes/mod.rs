@@ -9,10 +9,12 @@
 //! | [`meta`] | `metadata` |
 //! | [`object`], [`status`], [`node`], [`event`] | whole objects, and what nodes say of them |
 //! | [`pod`], [`container`], [`env`](mod@env), [`probe`], [`volume`], [`security`] | `spec` of a pod |
+//! | [`data`] | what `ConfigMap` and Secret hold |
 //! | [`resources`], [`quantity`], [`signal`] | amounts and names of signals |
 //! | [`findings`], [`path`] | what was found, and where |
 
 pub mod container;
+pub mod data;
 pub mod env;
 pub mod event;
 pub mod field;

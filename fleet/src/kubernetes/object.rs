@@ -1,10 +1,12 @@
-//! Whole objects: `Pod` and `List`.
+//! Whole objects: those of manifests, and `List`.
 
-use mote_protocol::name::Namespace;
+use mote_protocol::name::{Namespace, NodeName};
 use serde_json::{Map, Value, json};
 
+use super::data::{put_config_map, put_secret};
 use super::field::Field as _;
 use super::meta::put_meta;
+use crate::content::Content;
 use crate::context::DEFAULT_NAMESPACE;
 use crate::manifest::Manifest;
 
@@ -15,12 +17,28 @@ pub fn manifest_value(manifest: &Manifest, namespace: Option<&Namespace>) -> Val
     metadata.insert("name".into(), manifest.name.as_str().into());
     let namespace = namespace.map_or(DEFAULT_NAMESPACE, Namespace::as_str);
     metadata.insert("namespace".into(), namespace.into());
-    put_meta(&mut metadata, &manifest.pod.meta);
-    let mut spec = manifest.pod.spec.write();
-    if let (Some(node), Value::Object(spec)) = (&manifest.node, &mut spec) {
-        spec.insert("nodeName".into(), node.as_str().into());
+    put_meta(&mut metadata, manifest.content.meta());
+    let mut object = Map::new();
+    object.insert("apiVersion".into(), "v1".into());
+    object.insert("kind".into(), manifest.content.kind().kubernetes().into());
+    object.insert("metadata".into(), metadata.into());
+    put_content(&mut object, &manifest.content, manifest.node.as_ref());
+    Value::Object(object)
+}
+
+/// Writes what an object has beside `metadata`.
+pub fn put_content(object: &mut Map<String, Value>, content: &Content, node: Option<&NodeName>) {
+    match content {
+        Content::Pod(pod) => {
+            let mut spec = pod.spec.write();
+            if let (Some(node), Value::Object(spec)) = (node, &mut spec) {
+                spec.insert("nodeName".into(), node.as_str().into());
+            }
+            object.insert("spec".into(), spec);
+        }
+        Content::ConfigMap(map) => put_config_map(object, map),
+        Content::Secret(secret) => put_secret(object, secret),
     }
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec })
 }
 
 /// Objects as a list.

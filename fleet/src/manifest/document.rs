@@ -80,8 +80,10 @@ fn parse(source: &Source) -> Result<Vec<Value>, DocumentError> {
 
 fn flatten(name: String, value: Value, into: &mut Vec<Document>) -> Result<(), DocumentError> {
     let Value::Object(mut map) = value else { return Err(DocumentError::NotObject { name }) };
-    let is_list = map.get("kind").is_some_and(|kind| kind == "List" || kind == "PodList")
-        && map.get("apiVersion").is_some_and(|version| version == "v1");
+    let is_list =
+        map.get("kind").and_then(Value::as_str).is_some_and(|kind| {
+            matches!(kind, "List" | "PodList" | "ConfigMapList" | "SecretList")
+        }) && map.get("apiVersion").is_some_and(|version| version == "v1");
     if !is_list {
         into.push(Document { source: name, value: Value::Object(map) });
         return Ok(());

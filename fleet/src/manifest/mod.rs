@@ -1,4 +1,4 @@
-//! Manifests: from files to pods that a node can be asked to run.
+//! Manifests: from files to objects that a node can be asked for.
 //!
 //! [`source`] finds and reads the files, [`document`] splits them into objects, [`read`] turns one
 //! object into a [`Manifest`], and [`validate`] refuses what an API server would refuse, in its
@@ -10,18 +10,20 @@ mod unhonoured;
 pub mod update;
 pub mod validate;
 
-use mote_protocol::name::{NameError, Namespace, NodeName, ObjectName};
+use mote_protocol::name::{Kind, NameError, Namespace, NodeName, ObjectName};
 use mote_protocol::object::Pod;
 use mote_protocol::pod::PodSpec;
 use serde_json::Value;
 
+use crate::content::Content;
+use crate::kubernetes::data::{read_config_map, read_secret};
 use crate::kubernetes::field::{Field, Fields};
-use crate::kubernetes::findings::{FieldError, Findings, IgnoredField};
+use crate::kubernetes::findings::{FieldError, Findings, IgnoredField, listed};
 use crate::kubernetes::meta::{Header, read_header};
 use crate::kubernetes::path::Path;
 use document::Document;
 
-/// A pod as a manifest describes it.
+/// An object as a manifest describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Where it was read, for messages: `web.yaml` or `pods.yaml (document 2)`.
@@ -30,15 +32,15 @@ pub struct Manifest {
     pub namespace: Option<Namespace>,
     /// `metadata.name`.
     pub name: ObjectName,
-    /// `spec.nodeName`, where it has one.
+    /// `spec.nodeName` of a pod, where it has one.
     pub node: Option<NodeName>,
     /// Everything else.
-    pub pod: Pod,
+    pub content: Content,
     /// Fields that have no effect.
     pub ignored: Vec<IgnoredField>,
 }
 
-/// Why a document is no manifest of a pod.
+/// Why a document is no manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It has fields that are wrong.
@@ -51,9 +53,10 @@ pub enum ManifestError {
         /// Every field that is wrong.
         errors: Vec<FieldError>,
     },
-    /// It is of a kind that mote does not run.
+    /// It is of a kind that nodes do not know.
     #[error(
-        "{source_name}: no matches for kind \"{kind}\" in version \"{version}\": mote runs v1 Pods"
+        "{source_name}: no matches for kind \"{kind}\" in version \"{version}\": mote knows Pod, \
+         ConfigMap and Secret of v1"
     )]
     Kind {
         /// Where it was read.
@@ -73,33 +76,35 @@ pub enum ManifestError {
     },
 }
 
-/// Several errors as the API server lists them: one on the line, more below each other.
-fn listed(errors: &[FieldError]) -> String {
-    if let [error] = errors {
-        return error.to_string();
+impl Manifest {
+    /// A manifest that was made and not read, once it is checked.
+    pub fn of(name: ObjectName, content: Content) -> Result<Self, ManifestError> {
+        let mut findings = Findings::default();
+        validate::check(&content, &mut findings);
+        if !findings.errors.is_empty() {
+            let kind = content.kind().kubernetes().into();
+            let name = name.to_string();
+            return Err(ManifestError::Invalid { kind, name, errors: findings.errors });
+        }
+        let (source, ignored) = (format!("{}/{name}", content.kind()), findings.ignored);
+        Ok(Self { source, namespace: None, name, node: None, content, ignored })
     }
-    errors.iter().fold(String::new(), |list, error| format!("{list}\n* {error}"))
 }
 
 /// Reads and checks one document.
 pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
     let value = &document.value;
-    let (kind, version) = (text_of(document, "kind")?, text_of(document, "apiVersion")?);
-    if (kind, version) != ("Pod", "v1") {
-        return Err(ManifestError::Kind {
-            source_name: document.source.clone(),
-            kind: kind.into(),
-            version: version.into(),
-        });
-    }
+    let kind = kind_of(document)?;
     let mut findings = Findings::default();
-    let (header, node, spec) = read_pod(value, &mut findings);
-    let name = header.name.clone();
-    let pod = Pod { meta: header.meta, spec, ..Pod::default() };
+    let (header, node, mut content) = read_parts(kind, value, &mut findings);
+    let name = header.name;
+    *content.meta_mut() = header.meta;
     if findings.errors.is_empty() {
-        validate::pod(&pod, &mut findings);
-        let root = Path::root("");
-        unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
+        validate::check(&content, &mut findings);
+        if let Content::Pod(pod) = &content {
+            let root = Path::root("");
+            unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
+        }
     }
     let names = read_names(&name, &header.namespace, node.as_deref(), &mut findings);
     match names {
@@ -108,11 +113,25 @@ pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
             namespace,
             name,
             node,
-            pod,
+            content,
             ignored: findings.ignored,
         }),
-        _ => Err(ManifestError::Invalid { kind: kind.into(), name, errors: findings.errors }),
+        _ => {
+            let kind = kind.kubernetes().into();
+            Err(ManifestError::Invalid { kind, name, errors: findings.errors })
+        }
     }
+}
+
+/// The kind of a document, where nodes know it.
+fn kind_of(document: &Document) -> Result<Kind, ManifestError> {
+    let (kind, version) = (text_of(document, "kind")?, text_of(document, "apiVersion")?);
+    let known = Kind::ALL.into_iter().find(|known| known.kubernetes() == kind && version == "v1");
+    known.ok_or_else(|| ManifestError::Kind {
+        source_name: document.source.clone(),
+        kind: kind.into(),
+        version: version.into(),
+    })
 }
 
 fn text_of<'d>(document: &'d Document, field: &'static str) -> Result<&'d str, ManifestError> {
@@ -120,25 +139,41 @@ fn text_of<'d>(document: &'d Document, field: &'static str) -> Result<&'d str, M
     text.ok_or_else(|| ManifestError::Untyped { source_name: document.source.clone(), field })
 }
 
-fn read_pod(value: &Value, findings: &mut Findings) -> (Header, Option<String>, PodSpec) {
+/// Reads all fields of a document: `metadata`, the node that it names, and what its kind has.
+fn read_parts(
+    kind: Kind,
+    value: &Value,
+    findings: &mut Findings,
+) -> (Header, Option<String>, Content) {
     let root = Path::root("");
-    let (mut header, mut node, mut spec) = (Header::default(), None, PodSpec::default());
+    let (mut header, mut node) = (Header::default(), None);
     let Some(mut fields) = Fields::open(value, root, findings) else {
-        return (header, node, spec);
+        return (header, node, Content::Pod(Box::default()));
     };
     fields.skip(&["apiVersion", "kind", "status"]);
     if let Some(value) = fields.value("metadata") {
         header = read_header(value, root.field("metadata"), fields.findings());
     }
-    if let Some(value) = fields.value("spec") {
-        let at = root.field("spec");
-        if let Some(name) = value.get("nodeName").filter(|name| !name.is_null()) {
-            node = String::read(name, at.field("nodeName"), fields.findings());
+    let content = match kind {
+        Kind::Pod => {
+            let (named, spec) = read_spec(&mut fields);
+            node = named;
+            Content::Pod(Box::new(Pod { spec, ..Pod::default() }))
         }
-        spec = PodSpec::read(value, at, fields.findings()).unwrap_or_default();
-    }
+        Kind::ConfigMap => Content::ConfigMap(read_config_map(&mut fields)),
+        Kind::Secret => Content::Secret(read_secret(&mut fields)),
+    };
     fields.close();
-    (header, node, spec)
+    (header, node, content)
+}
+
+fn read_spec(fields: &mut Fields<'_, '_>) -> (Option<String>, PodSpec) {
+    let root = fields.at();
+    let Some(value) = fields.value("spec") else { return (None, PodSpec::default()) };
+    let at = root.field("spec");
+    let named = value.get("nodeName").filter(|name| !name.is_null());
+    let node = named.and_then(|name| String::read(name, at.field("nodeName"), fields.findings()));
+    (node, PodSpec::read(value, at, fields.findings()).unwrap_or_default())
 }
 
 type Names = (ObjectName, Option<Namespace>, Option<NodeName>);

@@ -1,16 +1,66 @@
-//! Whether a pod may become another one without ending first.
+//! Whether an object may become another one without ending first.
 //!
-//! As in Kubernetes: images, labels, annotations, `activeDeadlineSeconds` and added tolerations.
-//! Everything else is refused by the path of the first field that differs.
+//! As in Kubernetes: of a pod, images, labels, annotations, `activeDeadlineSeconds` and added
+//! tolerations, and everything else is refused by the path of the first field that differs; of
+//! data, all that is not `immutable`, and a secret's type never.
 
-use mote_protocol::object::Pod;
+use mote_protocol::object::{ConfigMap, Pod, Secret};
 use serde_json::Value;
 
+use crate::content::Content;
+use crate::kubernetes::data::secret_type;
 use crate::kubernetes::field::Field as _;
 use crate::kubernetes::findings::{FieldError, Problem};
 
+/// Why data stays what it is.
+const IMMUTABLE: &str = "field is immutable when `immutable` is set";
+
 /// Checks that `new` may take the place of `old` under the same uid.
-pub fn check(old: &Pod, new: &Pod) -> Result<(), FieldError> {
+pub fn check(old: &Content, new: &Content) -> Result<(), Vec<FieldError>> {
+    let errors = match (old, new) {
+        (Content::Pod(old), Content::Pod(new)) => pod(old, new).err().into_iter().collect(),
+        (Content::ConfigMap(old), Content::ConfigMap(new)) => config_map(old, new),
+        (Content::Secret(old), Content::Secret(new)) => secret(old, new),
+        // Names of different kinds are different names.
+        _ => Vec::new(),
+    };
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn config_map(old: &ConfigMap, new: &ConfigMap) -> Vec<FieldError> {
+    immutable(
+        old.immutable,
+        &[
+            ("immutable", !new.immutable),
+            ("data", old.data != new.data),
+            ("binaryData", old.binary_data != new.binary_data),
+        ],
+    )
+}
+
+fn secret(old: &Secret, new: &Secret) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if old.secret_type != new.secret_type {
+        let value = format!("{:?}", secret_type(new));
+        let problem = Problem::Invalid { value, detail: "field is immutable".into() };
+        errors.push(FieldError { path: "type".into(), problem });
+    }
+    let changed = [("immutable", !new.immutable), ("data", old.data != new.data)];
+    errors.extend(immutable(old.immutable, &changed));
+    errors
+}
+
+/// Errors for fields that changed though the object said that it does not.
+fn immutable(is_set: bool, changed: &[(&str, bool)]) -> Vec<FieldError> {
+    let forbidden = |path: &str| FieldError {
+        path: path.into(),
+        problem: Problem::Forbidden { detail: IMMUTABLE.into() },
+    };
+    let changed = changed.iter().filter(|(_, changed)| is_set && *changed);
+    changed.map(|(path, _)| forbidden(path)).collect()
+}
+
+fn pod(old: &Pod, new: &Pod) -> Result<(), FieldError> {
     let mut expected = old.spec.clone();
     let containers = |mine: &mut Vec<_>, theirs: &[mote_protocol::pod::Container]| {
         for (mine, theirs) in mine.iter_mut().zip(theirs) {
@@ -76,7 +126,7 @@ mod tests {
     use super::*;
     use mote_protocol::pod::{Container, Toleration};
 
-    fn pod() -> Pod {
+    fn web() -> Pod {
         let container =
             Container { name: "web".into(), image: "a:1".into(), ..Container::default() };
         let mut pod = Pod::default();
@@ -87,12 +137,12 @@ mod tests {
 
     #[test]
     fn what_kubernetes_lets_change_may_change() {
-        let mut new = pod();
+        let mut new = web();
         new.spec.containers[0].image = "a:2".into();
         new.meta.labels.insert("x".into(), "y".into());
         new.spec.active_deadline_s = Some(5);
         new.spec.tolerations.push(Toleration { key: "b".into(), ..Toleration::default() });
-        assert_eq!(check(&pod(), &new), Ok(()));
+        assert_eq!(pod(&web(), &new), Ok(()));
     }
 
     #[test]
@@ -111,21 +161,49 @@ mod tests {
             ("spec.containers[0].name", |pod| pod.spec.containers[0].name = "x".into()),
         ];
         for (path, change) in cases {
-            let mut new = pod();
+            let mut new = web();
             change(&mut new);
-            assert_eq!(check(&pod(), &new).expect_err(path).path, path);
+            assert_eq!(pod(&web(), &new).expect_err(path).path, path);
         }
     }
 
     #[test]
     fn a_deadline_may_only_come_nearer() {
         let with = |deadline| {
-            let mut pod = pod();
+            let mut pod = web();
             pod.spec.active_deadline_s = deadline;
             pod
         };
-        assert!(check(&with(Some(10)), &with(Some(5))).is_ok());
-        assert!(check(&with(Some(10)), &with(Some(11))).is_err());
-        assert!(check(&with(Some(10)), &with(None)).is_err());
+        assert!(pod(&with(Some(10)), &with(Some(5))).is_ok());
+        assert!(pod(&with(Some(10)), &with(Some(11))).is_err());
+        assert!(pod(&with(Some(10)), &with(None)).is_err());
+    }
+
+    #[test]
+    fn immutable_data_stays_and_mutable_data_may_become_so() {
+        let map = |value: &str, immutable| {
+            let data = [("a".to_owned(), value.to_owned())].into();
+            Content::ConfigMap(ConfigMap { data, immutable, ..ConfigMap::default() })
+        };
+        let paths = |old: &Content, new: &Content| -> Vec<String> {
+            let errors = check(old, new).err().unwrap_or_default();
+            errors.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(paths(&map("x", false), &map("y", true)), Vec::<String>::new());
+        let mut labelled = map("x", true);
+        labelled.meta_mut().labels.insert("a".into(), "b".into());
+        assert_eq!(paths(&map("x", true), &labelled), Vec::<String>::new());
+        let forbidden =
+            |path: &str| format!("{path}: Forbidden: field is immutable when `immutable` is set");
+        let both = [forbidden("immutable"), forbidden("data")];
+        assert_eq!(paths(&map("x", true), &map("y", false)), both);
+        let secret = |secret_type: &str, byte: u8, immutable| {
+            let data = [("a".to_owned(), vec![byte])].into();
+            let secret_type = secret_type.to_owned();
+            Content::Secret(Secret { secret_type, data, immutable, ..Secret::default() })
+        };
+        let typed = paths(&secret("", 1, false), &secret("x/y", 2, false));
+        assert_eq!(typed, ["type: Invalid value: \"x/y\": field is immutable"]);
+        assert_eq!(paths(&secret("", 1, true), &secret("", 2, true)), [forbidden("data")]);
     }
 }

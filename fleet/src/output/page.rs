@@ -39,7 +39,11 @@ impl Page {
     /// The page. Control characters are shown, not sent to the terminal.
     pub fn finish(self) -> String {
         let shown = |c: char| -> Vec<char> {
-            if c.is_control() && c != '\n' { c.escape_default().collect() } else { vec![c] }
+            if c.is_control() && !matches!(c, '\n' | '\t') {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
         };
         self.text.chars().flat_map(shown).collect()
     }

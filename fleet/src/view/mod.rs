@@ -1,9 +1,10 @@
 //! A fleet as its retained messages show it.
 //!
-//! [`Fleet`] absorbs messages in any order and keeps the latest of each topic; [`node`] and
-//! [`pod`] read facts out of it. Pure: no clock and no connection. What does not decode is kept as
+//! [`Fleet`] absorbs messages in any order and keeps the latest of each topic; [`node`],
+//! [`pod`] and [`data`] read facts out of it. Pure: no clock and no connection. What does not decode is kept as
 //! such, since a listing that silently leaves things out is worse than an ugly one.
 
+pub mod data;
 pub mod node;
 pub mod pod;
 pub mod selector;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 use mote_protocol::frame::{self, FrameError, FrameKind};
 use mote_protocol::name::{FleetName, Kind, Namespace, NodeName, ObjectKey};
-use mote_protocol::object::{Object, Revision};
+use mote_protocol::object::{Intent, Object, Revision};
 use mote_protocol::status::{ObjectStatus, PodStatus, Refusal};
 use mote_protocol::topic::{Address, ROOT, Scope, Topic, filter};
 
@@ -151,6 +152,39 @@ impl Fleet {
         (shown < holds).then_some((holds, shown))
     }
 
+    /// The nodes of a scope, as far as anybody can know.
+    pub fn reached<'f>(&'f self, scope: &'f Scope) -> impl Iterator<Item = &'f NodeName> {
+        let one = match scope {
+            Scope::Node(name) => Some(name),
+            Scope::All | Scope::Group(_) => None,
+        };
+        let many = self.nodes.iter().filter(move |(_, node)| match scope {
+            Scope::Node(_) => false,
+            Scope::All => true,
+            Scope::Group(group) => node.is_in(group).unwrap_or(true),
+        });
+        one.into_iter().chain(many.map(|(name, _)| name))
+    }
+
+    /// Where a node was asked for the same name in a nearer scope, which wins: by itself, then in
+    /// one of its groups.
+    pub fn nearer(&self, key: &ObjectKey, scope: &Scope, node: &NodeName) -> Option<Scope> {
+        let is_asked = |scope: &Scope| {
+            let object = self.object(key, scope);
+            object.is_some_and(|object| matches!(object.intent, Intent::Apply { .. }))
+        };
+        if matches!(scope, Scope::Node(_)) {
+            return None;
+        }
+        let alone = Scope::Node(node.clone());
+        if is_asked(&alone) {
+            return Some(alone);
+        }
+        let groups = self.nodes.get(node).and_then(Node::groups).unwrap_or_default();
+        let groups = groups.into_iter().filter(|_| *scope == Scope::All);
+        groups.map(Scope::Group).find(is_asked)
+    }
+
     /// What a node says of a name.
     pub fn told(&self, key: &ObjectKey, node: &NodeName) -> Option<&Told> {
         self.statuses.get(&(key.clone(), node.clone()))?.as_ref().ok()
@@ -164,15 +198,13 @@ pub fn node_filters(fleet: &FleetName, node: Option<&NodeName>) -> Vec<String> {
     topics.iter().map(|topic| filter::of_nodes(fleet, node, topic)).collect()
 }
 
-/// Filters for all pods, or those of a namespace: what is asked and what is said of it.
-pub fn pod_filters(fleet: &FleetName, namespace: Option<&Namespace>) -> Vec<String> {
+/// Filters for all objects of a kind, or those of a namespace: what is asked and what is said of
+/// them.
+pub fn kind_filters(fleet: &FleetName, kind: Kind, namespace: Option<&Namespace>) -> Vec<String> {
     let Some(namespace) = namespace else {
-        return vec![
-            filter::desired(fleet, None, Kind::Pod),
-            filter::statuses(fleet, None, Kind::Pod),
-        ];
+        return vec![filter::desired(fleet, None, kind), filter::statuses(fleet, None, kind)];
     };
-    let below = |what: &str| format!("{ROOT}/{fleet}/+/{what}/{}/{namespace}/+", Kind::Pod);
+    let below = |what: &str| format!("{ROOT}/{fleet}/+/{what}/{kind}/{namespace}/+");
     vec![below("spec"), below("status")]
 }
 
@@ -190,7 +222,7 @@ pub fn key_filters(fleet: &FleetName, key: &ObjectKey) -> Vec<String> {
 mod tests {
     use super::*;
     use mote_protocol::extension::Extensions;
-    use mote_protocol::object::{ContentHash, Intent};
+    use mote_protocol::object::ContentHash;
 
     fn asked(number: u64) -> Message {
         let revision = Revision { number, hash: ContentHash([1; 8]) };

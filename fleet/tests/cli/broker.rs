@@ -11,7 +11,7 @@ pub(crate) struct Broker {
     child: Child,
     pub(crate) port: u16,
     /// Its configuration and log, kept as long as it runs.
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Broker {
@@ -45,12 +45,18 @@ impl Broker {
                 .spawn()
                 .expect("mosquitto is installed");
             if answers(&mut child, port) {
-                return Self { child, port, _directory: directory };
+                return Self { child, port, directory };
             }
             let _ = child.kill();
             let _ = child.wait();
         }
         panic!("mosquitto does not start: {:?}", fs::read_to_string(directory.path().join("log")));
+    }
+
+    /// The filters that somebody subscribed to, where its configuration says `log_type subscribe`.
+    pub(crate) fn subscriptions(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.path().join("log")).expect("its log");
+        log.lines().filter_map(|line| line.rsplit(' ').next()).map(String::from).collect()
     }
 
     /// Its address.

@@ -2,6 +2,8 @@
 
 mod apply;
 mod broker;
+mod create;
+mod data;
 mod delete;
 mod describe;
 mod errors;

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::event::Event;
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::{FleetName, GroupName, NodeName, ObjectKey, RequestId, Uid};
+use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
 use mote_protocol::node::{
     Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeInfo, NodeStatus, Session, Will,
 };
-use mote_protocol::object::{Intent, Object, Pod};
-use mote_protocol::status::{PodStatus, Refusal};
+use mote_protocol::object::{Intent, Object, Pod, Revision};
+use mote_protocol::status::{ObjectStatus, PodStatus, Refusal};
 use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, Publish};
@@ -27,7 +27,7 @@ use crate::told::{backed_off, running};
 pub(crate) enum Behaviour {
     /// It does it at once.
     Obeys,
-    /// It refuses every pod.
+    /// It refuses every object.
     Refuses,
     /// It does not answer.
     Ignores,
@@ -281,11 +281,17 @@ impl Life {
                 let (topic, qos) = (self.topic(Topic::Status(key)), QoS::AtLeastOnce);
                 self.client.try_publish(topic, qos, true, Vec::new()).expect("room");
             }
-            Intent::Apply { schema, body } => {
-                let pod = Pod::decode(*schema, body).expect("a pod");
-                let status = self.status(&key, &object, &pod);
-                self.say(Topic::Status(key), &status);
-            }
+            Intent::Apply { schema, body } => match key.kind {
+                Kind::Pod => {
+                    let pod = Pod::decode(*schema, body).expect("a pod");
+                    let status = self.status(&key, &object, &pod);
+                    self.say(Topic::Status(key), &status);
+                }
+                Kind::ConfigMap | Kind::Secret => {
+                    let status = self.object_status(&object);
+                    self.say(Topic::Status(key), &status);
+                }
+            },
         }
     }
 
@@ -340,15 +346,33 @@ impl Life {
             };
             return PodStatus { refusal: Some(refusal), ..PodStatus::default() };
         }
-        let mut accepted = object.revision;
-        if self.behaviour == Behaviour::Prefers {
-            accepted.number += 1;
-            accepted.hash.0[0] ^= 1;
-        }
+        let accepted = self.accepted(object);
         let next = u8::try_from(self.uids.len()).expect("few");
         let uid = *self.uids.entry(key.clone()).or_insert(Uid::from_random([next; 16]));
         let uid = object.uid.unwrap_or(uid);
         self.uids.insert(key.clone(), uid);
         running(accepted, uid, pod)
+    }
+
+    fn accepted(&self, object: &Object) -> Revision {
+        let mut accepted = object.revision;
+        if self.behaviour == Behaviour::Prefers {
+            accepted.number += 1;
+            accepted.hash.0[0] ^= 1;
+        }
+        accepted
+    }
+
+    fn object_status(&self, object: &Object) -> ObjectStatus {
+        if self.behaviour == Behaviour::Refuses {
+            let refusal = Refusal {
+                seen: object.revision,
+                reason: "TooLarge".into(),
+                field: "data".into(),
+                message: "the node has no room".into(),
+            };
+            return ObjectStatus { refusal: Some(refusal), ..ObjectStatus::default() };
+        }
+        ObjectStatus { accepted: self.accepted(object), ..ObjectStatus::default() }
     }
 }

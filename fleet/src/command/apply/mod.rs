@@ -1,32 +1,22 @@
-//! `mote apply`: ask nodes to have pods, and wait until they say so.
+//! `mote apply`: ask nodes to have pods and data, and wait until they say so.
 //!
-//! [`plan`] decides what to publish and [`progress`] whether a node took it; this module reads
-//! the manifests, finds the nodes and prints what became of each pod on each of them.
+//! This module reads the manifests. [`deliver`] finds the nodes, publishes and prints what became
+//! of each object on each of them; [`plan`] decides what to publish and [`progress`] whether a node
+//! took it.
 
+pub mod deliver;
 pub mod plan;
 pub mod progress;
 mod target;
 
-use anyhow::{Context as _, anyhow};
-use mote_protocol::frame;
-use mote_protocol::name::{Namespace, NodeName, Uid};
-use mote_protocol::topic::{Address, Scope, Topic};
-use serde_json::Value;
-use tokio::time::Instant;
+use anyhow::anyhow;
+use mote_protocol::name::Kind;
 
-use super::resource::pod_key;
-use super::{Invocation, Link, Outcome, now_s, unix_now};
-use crate::broker::{Retain, random_bits};
+use super::{Invocation, Outcome};
 use crate::cli::ApplyArgs;
-use crate::failure::ServerError;
-use crate::kubernetes::object::manifest_value;
 use crate::manifest::{self, Manifest, document, source};
 use crate::output::console::Console;
-use crate::output::format::{self, OutputFormat};
-use crate::view::node::Node;
-use crate::view::{key_filters, node_filters};
-use plan::{Given, Plan, Verb};
-use progress::Progress;
+use deliver::Existing;
 
 /// Runs the command.
 pub async fn run(
@@ -34,48 +24,16 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let (manifests, mut outcome) = read(args, console)?;
-    if args.dry_run == "client" {
-        for manifest in &manifests {
-            print(args, manifest, invocation.namespace(), Verb::Created, " (dry run)", console)?;
-        }
-        return Ok(outcome);
-    }
-    if manifests.is_empty() {
+    let (manifests, outcome) = read(args, console)?;
+    if manifests.is_empty() && args.delivery.dry_run != "client" {
         return match outcome {
             Outcome::Failed => Ok(Outcome::Failed),
             Outcome::Done => Err(anyhow!("no objects passed to apply")),
         };
     }
-    let context = invocation.context()?;
-    let mut link = invocation.connect(&context).await?;
-    let mut applying = Vec::new();
-    let mut filters = node_filters(&link.name, None);
-    for manifest in &manifests {
-        let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
-        filters.extend(key_filters(&link.name, &pod_key(namespace, &manifest.name)));
-    }
-    link.list(&filters).await?;
-    for manifest in &manifests {
-        let namespace = namespace(manifest, invocation.namespace(), &context.namespace)?;
-        for scope in target::scopes(&link.fleet, manifest, &args.target)? {
-            if let Some(stranger) = target::stranger(&link.fleet, &scope) {
-                console.warn(format_args!("{stranger} is known to the broker"))?;
-            }
-            match publish(args, &mut link, manifest, namespace, &scope).await {
-                Ok(plan) => applying.push((plan, manifest)),
-                Err(error) => {
-                    console.fail(&error)?;
-                    outcome = Outcome::Failed;
-                }
-            }
-        }
-    }
-    if settle(args, &mut link, applying, console).await? == Outcome::Failed {
-        outcome = Outcome::Failed;
-    }
-    link.session.close().await;
-    Ok(outcome)
+    let existing = if args.force { Existing::Replace } else { Existing::Change };
+    let delivered = deliver::run(&args.delivery, &manifests, existing, invocation, console).await?;
+    Ok(outcome.and(delivered))
 }
 
 /// Reads the manifests, tells what is wrong with them and what has no effect.
@@ -107,210 +65,7 @@ fn read(args: &ApplyArgs, console: &mut Console) -> anyhow::Result<(Vec<Manifest
             manifests.push(manifest);
         }
     }
+    // Pods find what they are made of when they come.
+    manifests.sort_by_key(|manifest| manifest.content.kind() == Kind::Pod);
     Ok((manifests, outcome))
-}
-
-/// The namespace of a manifest: its own, else the command's.
-fn namespace<'n>(
-    manifest: &'n Manifest,
-    asked: Option<&'n Namespace>,
-    current: &'n Namespace,
-) -> anyhow::Result<&'n Namespace> {
-    match (&manifest.namespace, asked) {
-        (Some(own), Some(asked)) if own != asked => Err(anyhow!(
-            "the namespace from the provided object \"{own}\" does not match the namespace \
-             \"{asked}\". You must pass '--namespace={own}' to perform this operation."
-        )),
-        (Some(own), _) => Ok(own),
-        (None, _) => Ok(current),
-    }
-}
-
-async fn publish(
-    args: &ApplyArgs,
-    link: &mut Link,
-    manifest: &Manifest,
-    namespace: &Namespace,
-    scope: &Scope,
-) -> anyhow::Result<Plan> {
-    let key = pod_key(namespace, &manifest.name);
-    let now_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
-    let given = Given { now_ms, uid: Uid::from_random(random_bits()), force: args.force };
-    let plan = plan::plan(&link.fleet, &key, scope, &manifest.pod, given)?;
-    if plan.verb == Verb::Unchanged {
-        return Ok(plan);
-    }
-    let payload = frame::encode(&plan.object)
-        .with_context(|| format!("{}: encode pod/{}", manifest.source, key.name))?;
-    let address =
-        Address { fleet: link.name.clone(), scope: scope.clone(), topic: Topic::Spec(key) };
-    link.session.publish(&address.to_string(), payload, Retain::Yes).await?;
-    Ok(plan)
-}
-
-/// One node that was sent a pod and did not answer yet.
-struct Awaited<'m> {
-    plan: Plan,
-    manifest: &'m Manifest,
-    node: NodeName,
-}
-
-/// Prints what was sent to nodes that nobody waits for; gives the others.
-fn announce<'m>(
-    args: &ApplyArgs,
-    link: &Link,
-    plan: &Plan,
-    manifest: &'m Manifest,
-    console: &mut Console,
-) -> anyhow::Result<Vec<Awaited<'m>>> {
-    let (now, namespace) = (now_s(), Some(&plan.key.namespace));
-    // A node that does not say which groups it is in cannot be waited for.
-    let known = |name: &&NodeName| match &plan.scope {
-        Scope::Group(group) => link.fleet.nodes.get(*name).and_then(|node| node.is_in(group)),
-        Scope::All | Scope::Node(_) => Some(true),
-    };
-    let nodes = plan::reached(&link.fleet, &plan.scope).filter(|name| known(name) == Some(true));
-    let nodes: Vec<_> = nodes.collect();
-    let (mut awaited, mut told) = (Vec::new(), false);
-    for node in nodes {
-        if let Some(nearer) = nearer(link, plan, node) {
-            let name = &plan.key.name;
-            console.warn(format_args!(
-                "node {node} keeps the pod \"{name}\" that was applied to {nearer}"
-            ))?;
-            continue;
-        }
-        told = true;
-        let online = link.fleet.nodes.get(node).is_some_and(|node| node.is_online(now));
-        if online && args.wait {
-            awaited.push(Awaited { plan: plan.clone(), manifest, node: node.clone() });
-        } else {
-            let note = if online { "sent" } else { "sent, node offline" };
-            let note = format!(" (node {node}): {note}");
-            print(args, manifest, namespace, plan.verb, &note, console)?;
-        }
-    }
-    if !told {
-        let note = format!(" ({}): sent", plan.scope);
-        print(args, manifest, namespace, plan.verb, &note, console)?;
-    }
-    Ok(awaited)
-}
-
-/// Waits until every node answered, and prints what each said.
-async fn settle(
-    args: &ApplyArgs,
-    link: &mut Link,
-    applying: Vec<(Plan, &Manifest)>,
-    console: &mut Console,
-) -> anyhow::Result<Outcome> {
-    let (mut outcome, mut waiting) = (Outcome::Done, Vec::new());
-    for (plan, manifest) in applying {
-        waiting.extend(announce(args, link, &plan, manifest, console)?);
-    }
-    let deadline = Instant::now() + args.timeout;
-    loop {
-        let mut still = Vec::new();
-        for awaited in waiting {
-            let Awaited { plan, manifest, node } = &awaited;
-            match progress::of(&link.fleet, &plan.key, &plan.scope, node, &plan.object) {
-                Progress::Waiting => still.push(awaited),
-                Progress::Accepted => {
-                    let (namespace, note) = (&plan.key.namespace, format!(" (node {node})"));
-                    print(args, manifest, Some(namespace), plan.verb, &note, console)?;
-                }
-                failed => {
-                    if matches!(failed, Progress::Conflict(_)) {
-                        put_back(link, plan).await?;
-                    }
-                    console.fail(&failure(&failed, plan, node))?;
-                    outcome = Outcome::Failed;
-                }
-            }
-        }
-        waiting = still;
-        if waiting.is_empty() {
-            return Ok(outcome);
-        }
-        let Some(message) = link.session.next(Some(deadline)).await? else { break };
-        link.fleet.absorb(&message);
-    }
-    for Awaited { plan, node, .. } in &waiting {
-        let name = &plan.key.name;
-        console.fail(&anyhow!(
-            "timed out waiting for node {node} to accept pod/{name}; it was sent and stays asked for"
-        ))?;
-    }
-    Ok(Outcome::Failed)
-}
-
-/// Asks again for what ours replaced on the broker though it was greater: the node keeps that, and
-/// so must the broker, or the two would differ for ever. Where the greater one is what was seen
-/// last, ours may still be on its way to the broker; saying the greater again does no harm.
-async fn put_back(link: &mut Link, plan: &Plan) -> anyhow::Result<()> {
-    let place = (plan.key.clone(), plan.scope.clone());
-    let seen = link.fleet.object(&place.0, &place.1).cloned();
-    let newer = seen.filter(|seen| seen.revision > plan.object.revision);
-    let Some(greater) = link.fleet.overtaken.remove(&place).or(newer) else { return Ok(()) };
-    let payload = frame::encode(&greater).context("encode what has the name")?;
-    let (fleet, topic) = (link.name.clone(), Topic::Spec(place.0));
-    let address = Address { fleet, scope: place.1, topic };
-    Ok(link.session.publish(&address.to_string(), payload, Retain::Yes).await?)
-}
-
-/// What a node was asked in a nearer scope, which wins: by itself, then in one of its groups.
-fn nearer(link: &Link, plan: &Plan, node: &NodeName) -> Option<String> {
-    let asked = |scope: &Scope| link.fleet.object(&plan.key, scope).is_some();
-    if matches!(plan.scope, Scope::Node(_)) {
-        return None;
-    }
-    if asked(&Scope::Node(node.clone())) {
-        return Some("it alone".into());
-    }
-    let groups = link.fleet.nodes.get(node).and_then(Node::groups).unwrap_or_default();
-    let mut groups = groups.into_iter().filter(|_| plan.scope == Scope::All);
-    let group = groups.find(|group| asked(&Scope::Group(group.clone())))?;
-    Some(format!("its group {group}"))
-}
-
-fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
-    let (resource, name) = ("pods", plan.key.name.to_string());
-    let place = format!("node {node}");
-    match progress {
-        Progress::Refused(refusal) => {
-            let field = Some(&*refusal.field).filter(|field| !field.is_empty());
-            let problem = field.map_or_else(
-                || refusal.message.to_string(),
-                |field| format!("{field}: {}", refusal.message),
-            );
-            let reason = refusal.reason.to_string();
-            ServerError::Refused { resource, name, place, reason, problem }.into()
-        }
-        Progress::Conflict(other) => {
-            ServerError::Conflict { resource, name, place, other: other.to_string() }.into()
-        }
-        Progress::Waiting | Progress::Accepted => anyhow!("pod/{name} on {place}"),
-    }
-}
-
-/// Prints what became of a pod, in the form that was asked for.
-fn print(
-    args: &ApplyArgs,
-    manifest: &Manifest,
-    namespace: Option<&Namespace>,
-    verb: Verb,
-    note: &str,
-    console: &mut Console,
-) -> anyhow::Result<()> {
-    let value = || -> Value { manifest_value(manifest, namespace) };
-    let name = &manifest.name;
-    match &args.output {
-        None | Some(OutputFormat::Table | OutputFormat::Wide) => {
-            console.line(format_args!("pod/{name} {}{note}", verb.as_str()))?;
-        }
-        Some(OutputFormat::Name) => console.line(format_args!("pod/{name}"))?,
-        Some(OutputFormat::Yaml) => console.text(&format!("---\n{}", format::yaml(&value())))?,
-        Some(form) => console.text(&form.format(&value())?)?,
-    }
-    Ok(())
 }

@@ -1,15 +1,16 @@
-//! What has to be published so that a scope has a pod. Pure.
+//! What has to be published so that a scope has an object. Pure.
 
 use mote_protocol::extension::Extensions;
-use mote_protocol::name::{Kind, NodeName, ObjectKey, Uid};
+use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision, max_body};
 use mote_protocol::topic::Scope;
 
+use crate::content::Content;
 use crate::failure::ServerError;
 use crate::manifest::update;
 use crate::view::Fleet;
 
-/// What becomes of the pod, in kubectl's words.
+/// What becomes of the object, in kubectl's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// It was not there.
@@ -43,7 +44,7 @@ pub struct Plan {
     pub scope: Scope,
     /// What to publish, or what is there already.
     pub object: Object,
-    /// What becomes of the pod.
+    /// What becomes of the object.
     pub verb: Verb,
 }
 
@@ -54,7 +55,7 @@ pub struct Given {
     pub now_ms: u64,
     /// A uid that nobody has.
     pub uid: Uid,
-    /// Whether a pod may be ended where it cannot change.
+    /// Whether the object may be ended where it cannot change.
     pub force: bool,
 }
 
@@ -63,45 +64,46 @@ pub fn plan(
     fleet: &Fleet,
     key: &ObjectKey,
     scope: &Scope,
-    pod: &Pod,
+    content: &Content,
     given: Given,
 ) -> anyhow::Result<Plan> {
-    check_schemas(fleet, scope)?;
+    if key.kind == Kind::Pod {
+        check_schemas(fleet, scope)?;
+    }
     let existing = fleet.object(key, scope);
-    let old = existing.and_then(|object| match &object.intent {
-        Intent::Apply { schema, body } => Some(Pod::decode(*schema, body)),
-        Intent::Delete { .. } => None,
-    });
-    // A pod that this version cannot read cannot be compared with: it is replaced as a whole.
-    let old = old.and_then(Result::ok);
-    let mut pod = pod.clone();
-    pod.meta.created = match &old {
-        Some(old) if !given.force => old.meta.created,
+    // What this version cannot read cannot be compared with: it is replaced as a whole.
+    let old = existing.and_then(|object| Content::of(key.kind, &object.intent)?.ok());
+    let allowed = old.as_ref().map_or(Ok(()), |old| update::check(old, content));
+    // A pod starts anew when it is forced to; for data that says nothing unless it is in the way.
+    let replaces = given.force && old.is_some() && (key.kind == Kind::Pod || allowed.is_err());
+    let mut content = content.clone();
+    content.meta_mut().created = match &old {
+        Some(old) if !replaces => old.meta().created,
         _ => i64::try_from(given.now_ms / 1000).unwrap_or(i64::MAX),
     };
-    let intent = pod.to_intent()?;
-    check_size(&intent)?;
+    let intent = content.to_intent()?;
+    check_size(key.kind, &intent)?;
     let hash = hash(&intent)?;
-    if let Some(object) = existing.filter(|object| object.intent == intent && !given.force) {
+    if let Some(object) = existing.filter(|object| object.intent == intent && !replaces) {
         let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
         return Ok(Plan { key, scope, object, verb: Verb::Unchanged });
     }
     let verb = match (&old, existing) {
-        (Some(_), _) if given.force => Verb::Replaced,
-        (Some(old), _) => {
-            let name = key.name.to_string();
-            update::check(old, &pod).map_err(|problem| ServerError::Immutable { name, problem })?;
+        (Some(_), _) if replaces => Verb::Replaced,
+        (Some(_), _) => {
+            let (kind, name) = (key.kind.kubernetes(), key.name.to_string());
+            allowed.map_err(|problems| ServerError::Immutable { kind, name, problems })?;
             Verb::Configured
         }
         (None, Some(Object { intent: Intent::Delete { .. }, .. })) => Verb::Created,
-        // The broker forgot the spec, but some node has the pod.
+        // The broker forgot the spec, but some node has the object.
         (None, None) if !is_told(fleet, key, scope) => Verb::Created,
         (None, _) => Verb::Configured,
     };
     let uid = match (verb, existing) {
         (Verb::Configured, existing) => existing.and_then(|object| object.uid),
         (Verb::Created, None) => None,
-        // A node that never heard of the end in between must still end the old pod.
+        // A node that never heard of the end in between must still end the old object.
         _ => Some(given.uid),
     };
     let number = next_revision(fleet, key, scope, given.now_ms);
@@ -110,17 +112,28 @@ pub fn plan(
     Ok(Plan { key: key.clone(), scope: scope.clone(), object, verb })
 }
 
+/// Whether a scope has an object of that name, as far as anybody knows.
+pub fn exists(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
+    match fleet.object(key, scope) {
+        Some(object) => matches!(object.intent, Intent::Apply { .. }),
+        None => is_told(fleet, key, scope),
+    }
+}
+
 /// A node would refuse what is longer than its kind allows.
-fn check_size(intent: &Intent) -> anyhow::Result<()> {
-    let (Intent::Apply { body, .. }, max) = (intent, max_body(Kind::Pod)) else { return Ok(()) };
+fn check_size(kind: Kind, intent: &Intent) -> anyhow::Result<()> {
+    let (Intent::Apply { body, .. }, max) = (intent, max_body(kind)) else { return Ok(()) };
     let len = body.len();
-    anyhow::ensure!(len <= max, "the pod has {len} bytes, more than the {max} that a node takes");
+    anyhow::ensure!(
+        len <= max,
+        "the {kind} has {len} bytes, more than the {max} that a node takes"
+    );
     Ok(())
 }
 
 /// A node that cannot read what this version writes is told before anything is sent.
 fn check_schemas(fleet: &Fleet, scope: &Scope) -> anyhow::Result<()> {
-    for name in reached(fleet, scope) {
+    for name in fleet.reached(scope) {
         let birth = fleet.nodes.get(name).and_then(|node| node.birth.as_ref());
         let Some((oldest, newest)) = birth.map(|birth| birth.pod_schemas) else { continue };
         anyhow::ensure!(
@@ -143,23 +156,9 @@ pub fn hash(intent: &Intent) -> anyhow::Result<ContentHash> {
 /// A revision that is greater than all that were seen of a name, and than what a clock gives.
 pub fn next_revision(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> u64 {
     let asked = fleet.object(key, scope).map_or(0, |object| object.revision.number);
-    let told = reached(fleet, scope).filter_map(|node| fleet.told(key, node));
+    let told = fleet.reached(scope).filter_map(|node| fleet.told(key, node));
     let highest = told.map(crate::view::Told::highest).fold(asked, u64::max);
     now_ms.max(highest.saturating_add(1))
-}
-
-/// The nodes of a scope, as far as anybody can know.
-pub fn reached<'f>(fleet: &'f Fleet, scope: &'f Scope) -> impl Iterator<Item = &'f NodeName> {
-    let one = match scope {
-        Scope::Node(name) => Some(name),
-        Scope::All | Scope::Group(_) => None,
-    };
-    let many = fleet.nodes.iter().filter(move |(_, node)| match scope {
-        Scope::Node(_) => false,
-        Scope::All => true,
-        Scope::Group(group) => node.is_in(group).unwrap_or(true),
-    });
-    one.into_iter().chain(many.map(|(name, _)| name))
 }
 
 fn is_told(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
@@ -172,6 +171,7 @@ mod tests {
     use crate::broker::Message;
     use mote_protocol::frame;
     use mote_protocol::name::{FleetName, Namespace, ObjectName};
+    use mote_protocol::object::ConfigMap;
     use mote_protocol::pod::Container;
     use mote_protocol::status::{PodStatus, Refusal};
     use mote_protocol::topic::{Address, Topic};
@@ -187,12 +187,12 @@ mod tests {
         Scope::parse("pi").expect("node")
     }
 
-    fn pod(image: &str, command: &str) -> Pod {
+    fn pod(image: &str, command: &str) -> Content {
         let mut pod = Pod::default();
         let (name, image) = ("web".to_owned(), image.to_owned());
         let command = vec![command.to_owned()];
         pod.spec.containers = vec![Container { name, image, command, ..Container::default() }];
-        pod
+        Content::Pod(Box::new(pod))
     }
 
     fn given(now_ms: u64, force: bool) -> Given {
@@ -282,5 +282,25 @@ mod tests {
         let plan = plan(&with(&gone), &key(), &node(), &pod("a", "x"), given(6000, false));
         let plan = plan.expect("plan");
         assert_eq!((plan.verb, plan.object.uid), (Verb::Created, Some(UID)));
+    }
+
+    #[test]
+    fn force_replaces_data_only_where_it_may_not_change() {
+        let key = ObjectKey { kind: Kind::ConfigMap, ..key() };
+        let map = |value: &str| {
+            let data = [("a".to_owned(), value.to_owned())].into();
+            Content::ConfigMap(ConfigMap { data, immutable: true, ..ConfigMap::default() })
+        };
+        let mut fleet = Fleet::default();
+        let first = plan(&fleet, &key, &node(), &map("x"), given(5000, true)).expect("plan");
+        assert_eq!((first.verb, first.object.uid), (Verb::Created, None));
+        let payload = frame::encode(&first.object).expect("encodes");
+        absorb(&mut fleet, Topic::Spec(key.clone()), payload);
+        let next =
+            |value: &str, force| plan(&fleet, &key, &node(), &map(value), given(6000, force));
+        assert_eq!(next("x", true).expect("plan").verb, Verb::Unchanged);
+        let text = next("y", false).expect_err("immutable").to_string();
+        assert!(text.starts_with("The ConfigMap \"web\" is invalid: data: Forbidden"), "{text}");
+        assert_eq!(next("y", true).expect("plan").verb, Verb::Replaced);
     }
 }

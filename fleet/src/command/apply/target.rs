@@ -1,6 +1,7 @@
 //! Which scopes a manifest is for.
 
 use anyhow::anyhow;
+use mote_protocol::name::Kind;
 use mote_protocol::topic::Scope;
 
 use crate::cli::Target;
@@ -45,11 +46,17 @@ pub(super) fn scopes(
             manifest.source
         )),
         (Some(name), _) | (None, Some(name)) => Ok(vec![Scope::Node(name.clone())]),
-        (None, None) => Err(anyhow!(
-            "{}: no node: set spec.nodeName, or use --node, -l, --group or --all-nodes; {}",
-            manifest.source,
-            known(fleet)
-        )),
+        (None, None) => {
+            let own = match manifest.content.kind() {
+                Kind::Pod => "set spec.nodeName, or ",
+                Kind::ConfigMap | Kind::Secret => "",
+            };
+            Err(anyhow!(
+                "{}: no node: {own}use --node, -l, --group or --all-nodes; {}",
+                manifest.source,
+                known(fleet)
+            ))
+        }
     }
 }
 

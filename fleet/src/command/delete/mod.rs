@@ -1,4 +1,4 @@
-//! `mote delete`: ask nodes to end pods, and wait until they are gone.
+//! `mote delete`: ask nodes to let go of objects, and wait until they are gone.
 //!
 //! Deleting is a tombstone with a revision of its own, retained until the node's status is gone.
 //! An empty payload only clears a topic; no node takes it for a deletion.
@@ -15,7 +15,7 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::topic::{Address, Scope, Topic};
 use tokio::time::Instant;
 
-use super::resource::{Resource, Selection};
+use super::resource::{Resource, Selection, plural};
 use super::{Invocation, Link, Outcome, get, now_s, unix_now};
 use crate::broker::Retain;
 use crate::cli::DeleteArgs;
@@ -25,7 +25,7 @@ use crate::manifest::{self, document, source};
 use crate::output::console::Console;
 use tombstone::{End, Gone};
 
-/// What a node gets on top of the grace period to say that a pod is gone.
+/// What a node gets on top of the grace period to say that an object is gone.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// Grace of a pod that does not say.
@@ -39,26 +39,43 @@ pub async fn run(
 ) -> anyhow::Result<Outcome> {
     let context = invocation.context()?;
     if args.filename.is_empty() {
-        let selection = Selection::parse(&args.resources)?;
-        return match &selection {
-            Selection::Nodes(names) => node::run(args, names, &context, invocation, console).await,
-            Selection::All(Resource::Nodes) => Err(anyhow!("name the nodes to delete")),
-            Selection::All(Resource::Pods) if !args.all && args.selector.is_none() => Err(anyhow!(
-                "resource(s) were provided, but no name was specified: use --all for all pods"
-            )),
-            Selection::Pods(_) if args.all_namespaces => {
-                Err(anyhow!("a resource cannot be deleted by name across all namespaces"))
-            }
-            _ => pods(args, &selection, &context, invocation, console).await,
-        };
+        let selections = Selection::parse_all(&args.resources)?;
+        for selection in &selections {
+            check(args, selection)?;
+        }
+        let mut outcome = Outcome::Done;
+        for selection in &selections {
+            let done = match selection {
+                Selection::Nodes(names) => {
+                    node::run(args, names, &context, invocation, console).await?
+                }
+                _ => objects(args, selection, &context, invocation, console).await?,
+            };
+            outcome = outcome.and(done);
+        }
+        return Ok(outcome);
     }
     let mut outcome = Outcome::Done;
     for (context, selection, args) in from_files(args, &context)? {
-        if pods(&args, &selection, &context, invocation, console).await? == Outcome::Failed {
-            outcome = Outcome::Failed;
-        }
+        let done = objects(&args, &selection, &context, invocation, console).await?;
+        outcome = outcome.and(done);
     }
     Ok(outcome)
+}
+
+/// What kubectl refuses.
+fn check(args: &DeleteArgs, selection: &Selection) -> anyhow::Result<()> {
+    match selection {
+        Selection::All(Resource::Nodes) => Err(anyhow!("name the nodes to delete")),
+        Selection::All(resource) if !args.all && args.selector.is_none() => Err(anyhow!(
+            "resource(s) were provided, but no name was specified: use --all for all {}",
+            resource.plural()
+        )),
+        Selection::Objects(..) if args.all_namespaces => {
+            Err(anyhow!("a resource cannot be deleted by name across all namespaces"))
+        }
+        Selection::All(_) | Selection::Objects(..) | Selection::Nodes(_) => Ok(()),
+    }
 }
 
 /// What is in the files, each with its namespace and node.
@@ -77,13 +94,14 @@ fn from_files<'a>(
             if let Some(node) = manifest.node.filter(|_| !placed) {
                 args.to_mut().node = Some(node);
             }
-            found.push((context, Selection::Pods(vec![manifest.name]), args));
+            let selection = Selection::Objects(manifest.content.kind(), vec![manifest.name]);
+            found.push((context, selection, args));
         }
     }
     Ok(found)
 }
 
-async fn pods(
+async fn objects(
     args: &DeleteArgs,
     selection: &Selection,
     context: &Context,
@@ -110,9 +128,7 @@ async fn pods(
             }
         }
     }
-    if settle(args, &mut link, ends, console).await? == Outcome::Failed {
-        outcome = Outcome::Failed;
-    }
+    outcome = outcome.and(settle(args, &mut link, ends, console).await?);
     get::sweep(&mut link).await?;
     link.session.close().await;
     Ok(outcome)
@@ -142,7 +158,7 @@ fn address(link: &Link, key: &ObjectKey, scope: &Scope) -> String {
     Address { fleet: link.name.clone(), scope: scope.clone(), topic }.to_string()
 }
 
-/// Waits until the pods are gone, prints that, and clears their tombstones.
+/// Waits until the objects are gone, prints that, and clears their tombstones.
 async fn settle(
     args: &DeleteArgs,
     link: &mut Link,
@@ -152,18 +168,18 @@ async fn settle(
     let wait = args.wait && !args.force;
     let mut waiting = Vec::new();
     for end in ends {
-        let name = &end.key.name;
+        let key = &end.key;
         for node in &end.offline {
-            report(args, name, &format!(" (node {node}): sent, node offline"), console)?;
+            report(args, key, &format!(" (node {node}): sent, node offline"), console)?;
         }
         if end.online.is_empty() && end.offline.is_empty() {
-            report(args, name, &format!(" ({}): sent", end.scope), console)?;
+            report(args, key, &format!(" ({}): sent", end.scope), console)?;
         }
         if wait {
             waiting.push(end);
         } else {
             for node in &end.online {
-                report(args, name, &format!(" (node {node}): sent"), console)?;
+                report(args, key, &format!(" (node {node}): sent"), console)?;
             }
         }
     }
@@ -173,9 +189,7 @@ async fn settle(
     let mut outcome = Outcome::Done;
     loop {
         for end in &mut waiting {
-            if advance(args, link, end, console).await? == Outcome::Failed {
-                outcome = Outcome::Failed;
-            }
+            outcome = outcome.and(advance(args, link, end, console).await?);
         }
         waiting.retain(|end| !end.online.is_empty());
         if waiting.is_empty() {
@@ -186,16 +200,16 @@ async fn settle(
     }
     for end in &waiting {
         for node in &end.online {
-            let name = &end.key.name;
+            let (resource, name) = (plural(end.key.kind), &end.key.name);
             console.fail(&anyhow!(
-                "timed out waiting for the condition on pods/{name} (node {node})"
+                "timed out waiting for the condition on {resource}/{name} (node {node})"
             ))?;
         }
     }
     Ok(Outcome::Failed)
 }
 
-/// Prints which nodes are done with one pod; clears the tombstone after the last.
+/// Prints which nodes are done with one object; clears the tombstone after the last.
 async fn advance(
     args: &DeleteArgs,
     link: &mut Link,
@@ -208,12 +222,12 @@ async fn advance(
     for node in nodes {
         match tombstone::gone(&link.fleet, end, &node) {
             Gone::NotYet => end.online.push(node),
-            Gone::Yes => report(args, &end.key.name, &format!(" (node {node})"), console)?,
+            Gone::Yes => report(args, &end.key, &format!(" (node {node})"), console)?,
             Gone::Conflict(other) => {
                 end.contested = true;
                 outcome = Outcome::Failed;
                 let error = ServerError::Conflict {
-                    resource: "pods",
+                    resource: plural(end.key.kind),
                     name: end.key.name.to_string(),
                     place: format!("node {node}"),
                     other: other.to_string(),
@@ -231,15 +245,16 @@ async fn advance(
 
 fn report(
     args: &DeleteArgs,
-    name: &mote_protocol::name::ObjectName,
+    key: &ObjectKey,
     note: &str,
     console: &mut Console,
 ) -> anyhow::Result<()> {
+    let ObjectKey { kind, name, .. } = key;
     if args.output.is_some() {
-        console.line(format_args!("pod/{name}"))?;
+        console.line(format_args!("{kind}/{name}"))?;
     } else {
         let how = if args.force { "force deleted" } else { "deleted" };
-        console.line(format_args!("pod \"{name}\" {how}{note}"))?;
+        console.line(format_args!("{kind} \"{name}\" {how}{note}"))?;
     }
     Ok(())
 }

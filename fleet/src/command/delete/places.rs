@@ -1,21 +1,21 @@
 //! Where the tombstones of what is to be deleted belong.
 //!
-//! A tombstone goes where the pod was asked for. What was asked of all nodes or of a group ends on
+//! A tombstone goes where the object was asked for. What was asked of all nodes or of a group ends on
 //! every one of them: so it is never the answer to a deletion on one node.
 
 use anyhow::anyhow;
 use mote_protocol::name::{GroupName, ObjectKey};
-use mote_protocol::object::{Intent, Object, Pod};
+use mote_protocol::object::Object;
 use mote_protocol::topic::Scope;
 
 use crate::cli::DeleteArgs;
 use crate::command::Outcome;
-use crate::command::get::{self, several};
-use crate::command::resource::Selection;
+use crate::command::get::{self, Item, several};
+use crate::command::resource::{Resource, Selection, plural};
+use crate::content::Content;
 use crate::failure::ServerError;
 use crate::output::console::Console;
 use crate::view::Fleet;
-use crate::view::pod::PodView;
 
 /// Objects and the scopes in which they end.
 type Places = Vec<(ObjectKey, Scope)>;
@@ -37,17 +37,16 @@ pub(super) fn find(
         outcome = Outcome::Failed;
     }
     if args.group.is_none() {
-        let found = scope.pods(fleet);
-        if !args.all_nodes && several(scope, &found, console)? {
+        if !args.all_nodes && several(scope, fleet, console)? {
             return Ok((Vec::new(), Outcome::Failed));
         }
-        for pod in &found {
-            let target = target(pod);
+        for (key, target) in scope.items(fleet).iter().filter_map(target) {
             if let Some(wider) = wider(&target).filter(|_| args.node.is_some()) {
-                console.fail(&anyhow!("pod \"{}\" was applied to {wider}", pod.key.name))?;
+                let ObjectKey { kind, name, .. } = &key;
+                console.fail(&anyhow!("{kind} \"{name}\" was applied to {wider}"))?;
                 outcome = Outcome::Failed;
             } else {
-                places.push((pod.key.clone(), target));
+                places.push((key, target));
             }
         }
     }
@@ -56,9 +55,15 @@ pub(super) fn find(
     Ok((places, outcome))
 }
 
-/// Where the tombstone of a pod belongs: where it was asked for.
-fn target(pod: &PodView<'_>) -> Scope {
-    pod.asked_in.cloned().unwrap_or_else(|| pod.scope.clone())
+/// Where the tombstone of an object belongs: where it was asked for.
+fn target(item: &Item<'_>) -> Option<(ObjectKey, Scope)> {
+    match item {
+        Item::Pod(pod) => {
+            Some((pod.key.clone(), pod.asked_in.cloned().unwrap_or_else(|| pod.scope.clone())))
+        }
+        Item::Data(data) => Some((data.key.clone(), data.scope.clone())),
+        Item::Node(..) => None,
+    }
 }
 
 /// What a scope of several nodes is called, and how to delete in it.
@@ -78,13 +83,10 @@ fn of_group(
 ) -> (Places, Vec<ServerError>) {
     let group = Scope::Group(group.clone());
     let is_wanted = |key: &ObjectKey, object: &Object| {
-        let Intent::Apply { schema, body } = &object.intent else { return false };
-        let named = match scope.selection {
-            Selection::Pods(names) => names.contains(&key.name),
-            Selection::All(_) | Selection::Nodes(_) => true,
-        };
-        let labels = || Pod::decode(*schema, body).map(|pod| pod.meta.labels).unwrap_or_default();
-        named
+        let Some(content) = Content::of(key.kind, &object.intent) else { return false };
+        let labels = || content.map(|content| content.meta().labels.clone()).unwrap_or_default();
+        scope.selection.resource() == Resource::Objects(key.kind)
+            && scope.names(&key.name)
             && scope.namespace.is_none_or(|namespace| key.namespace == *namespace)
             && scope.selector.is_none_or(|selector| selector.matches(&labels()))
     };
@@ -94,10 +96,10 @@ fn of_group(
         .map(|(place, _)| place.clone())
         .collect();
     let missing = match scope.selection {
-        Selection::Pods(names) => names
+        Selection::Objects(kind, names) => names
             .iter()
             .filter(|name| !found.iter().any(|(key, _)| key.name == **name))
-            .map(|name| ServerError::NotFound { resource: "pods", name: name.to_string() })
+            .map(|name| ServerError::NotFound { resource: plural(*kind), name: name.to_string() })
             .collect(),
         Selection::All(_) | Selection::Nodes(_) => Vec::new(),
     };

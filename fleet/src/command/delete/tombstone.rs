@@ -1,33 +1,34 @@
-//! A pod's end: what to publish, and whether it came. Pure.
+//! An object's end: what to publish, and whether it came. Pure.
 
 use mote_protocol::extension::Extensions;
-use mote_protocol::name::{NodeName, ObjectKey};
-use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision};
+use mote_protocol::name::{Kind, NodeName, ObjectKey};
+use mote_protocol::object::{ContentHash, Intent, Object, Revision};
 use mote_protocol::topic::Scope;
 
 use super::DEFAULT_GRACE_S;
-use crate::command::apply::plan::{hash, next_revision, reached};
+use crate::command::apply::plan::{hash, next_revision};
+use crate::content::Content;
 use crate::view::Fleet;
 
-/// The end of one pod in one scope.
+/// The end of one object in one scope.
 #[derive(Clone, Debug)]
 pub(super) struct End {
     pub key: ObjectKey,
     pub scope: Scope,
     pub object: Object,
-    /// Nodes that have the pod and can be heard.
+    /// Nodes that have the object and can be heard.
     pub online: Vec<NodeName>,
-    /// Nodes that may have the pod and cannot be heard.
+    /// Nodes that may have the object and cannot be heard.
     pub offline: Vec<NodeName>,
-    /// Seconds that the pod gets.
+    /// Seconds that it gets.
     pub grace_s: u32,
-    /// Whether somebody asked for the pod again meanwhile.
+    /// Whether somebody asked for it again meanwhile.
     pub contested: bool,
-    /// Whether every node had told of the pod: then its silence means that it is gone.
+    /// Whether every node had told of it: then its silence means that it is gone.
     seen: bool,
 }
 
-/// Whether a node is done with a pod.
+/// Whether a node is done with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gone {
     NotYet,
@@ -47,19 +48,15 @@ pub(super) fn plan(
     let intent = Intent::Delete { grace_s };
     let number = next_revision(fleet, key, scope, now_ms);
     let revision = Revision { number, hash: hash(&intent)? };
-    let own_grace = fleet.object(key, scope).and_then(|object| match &object.intent {
-        Intent::Apply { schema, body } => {
-            Pod::decode(*schema, body).ok()?.spec.termination_grace_period_s
-        }
-        Intent::Delete { grace_s } => *grace_s,
-    });
     let has = |node: &&NodeName| fleet.told(key, node).is_some();
+    // What a node was asked in a nearer scope stays.
+    let ends = |node: &&NodeName| has(node) && fleet.nearer(key, scope, node).is_none();
     let is_online =
         |node: &&NodeName| fleet.nodes.get(*node).is_some_and(|node| node.is_online(now));
     let (online, offline): (Vec<_>, Vec<_>) = match scope {
-        Scope::Node(_) => reached(fleet, scope).partition(is_online),
+        Scope::Node(_) => fleet.reached(scope).partition(is_online),
         // Of a wider scope only those matter that have it.
-        Scope::All | Scope::Group(_) => reached(fleet, scope).filter(has).partition(is_online),
+        Scope::All | Scope::Group(_) => fleet.reached(scope).filter(ends).partition(is_online),
     };
     let seen = online.iter().all(has);
     Ok(End {
@@ -68,13 +65,28 @@ pub(super) fn plan(
         object: Object { revision, uid: None, intent, extensions: Extensions::default() },
         online: online.into_iter().cloned().collect(),
         offline: offline.into_iter().cloned().collect(),
-        grace_s: grace_s.or(own_grace).unwrap_or(DEFAULT_GRACE_S),
+        grace_s: grace_s.unwrap_or_else(|| own_grace(fleet, key, scope)),
         contested: false,
         seen,
     })
 }
 
-/// Whether a node is done with a pod.
+/// Seconds that an object gets where the command does not say; data needs none.
+fn own_grace(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> u32 {
+    let asked = fleet.object(key, scope).and_then(|object| match &object.intent {
+        Intent::Delete { grace_s } => *grace_s,
+        Intent::Apply { .. } => match Content::of(key.kind, &object.intent)?.ok()? {
+            Content::Pod(pod) => pod.spec.termination_grace_period_s,
+            Content::ConfigMap(_) | Content::Secret(_) => None,
+        },
+    });
+    asked.unwrap_or(match key.kind {
+        Kind::Pod => DEFAULT_GRACE_S,
+        Kind::ConfigMap | Kind::Secret => 0,
+    })
+}
+
+/// Whether a node is done with an object.
 pub(super) fn gone(fleet: &Fleet, end: &End, node: &NodeName) -> Gone {
     let ours = end.object.revision;
     if let Some(asked) = fleet.object(&end.key, &end.scope).filter(|asked| asked.revision > ours) {

@@ -1,13 +1,16 @@
-//! `mote describe`: all that is known of a node or a pod, for a person.
+//! `mote describe`: all that is known of a node or an object, for a person.
 
 mod container;
+mod data;
 mod node;
 mod pod;
 mod volume;
 
+use mote_protocol::event::Involved;
+use mote_protocol::name::{Kind, ObjectKey, Uid};
 use serde_json::Value;
 
-use super::get::{Scope, several};
+use super::get::{Item, Scope, several};
 use super::resource::{Resource, Selection};
 use super::{Invocation, Link, Outcome, ask, events, now_s};
 use crate::cli::DescribeArgs;
@@ -16,7 +19,7 @@ use crate::output::age::format_age;
 use crate::output::console::Console;
 use crate::output::page::Page;
 use crate::output::table::Table;
-use crate::view::{Fleet, node_filters, pod_filters, status_filters};
+use crate::view::{Fleet, kind_filters, status_filters};
 
 /// Runs the command.
 pub async fn run(
@@ -46,9 +49,7 @@ pub async fn run(
             console.fail(&error.into())?;
             outcome = Outcome::Failed;
         }
-        if scope.selection.resource() == Resource::Pods
-            && several(scope, &scope.pods(&link.fleet), console)?
-        {
+        if several(scope, &link.fleet, console)? {
             return Ok(Outcome::Failed);
         }
     }
@@ -65,46 +66,51 @@ pub async fn run(
 
 /// What shows what is described.
 fn filters(scope: &Scope<'_>, link: &Link) -> Vec<String> {
-    // A node's page lists its pods, of every namespace.
-    let of_pods = scope.selection.resource() == Resource::Pods;
-    let mut filters = node_filters(&link.name, None);
-    filters.extend(pod_filters(&link.name, scope.namespace.filter(|_| of_pods)));
-    if !of_pods {
+    let mut filters = scope.filters(link);
+    if scope.selection.resource() == Resource::Nodes {
+        // A node's page lists its pods, of every namespace.
+        filters.extend(kind_filters(&link.name, Kind::Pod, None));
         filters.extend(status_filters(&link.name));
     }
     filters
 }
 
 fn pages(scope: &Scope<'_>, fleet: &Fleet, told: &[Told], now: i64) -> Vec<String> {
-    match scope.selection.resource() {
-        Resource::Pods => scope.pods(fleet).iter().map(|view| pod::page(view, told, now)).collect(),
-        Resource::Nodes => {
-            let nodes = scope.nodes(fleet).into_iter();
-            nodes.map(|(name, node)| node::page(fleet, name, node, told, now)).collect()
-        }
-    }
+    let page = |item: &Item<'_>| match item {
+        Item::Pod(view) => pod::page(view, told, now),
+        Item::Data(view) => data::page(view, told, now),
+        Item::Node(name, node) => node::page(fleet, name, node, told, now),
+    };
+    scope.items(fleet).iter().map(page).collect()
 }
 
 /// The events of the nodes that the pages are about.
 async fn ask_events(scopes: &[Scope<'_>], link: &mut Link) -> anyhow::Result<Vec<Told>> {
     let now = now_s();
-    let mut nodes: Vec<_> = scopes
-        .iter()
-        .flat_map(|scope| match scope.selection.resource() {
-            Resource::Nodes => {
-                scope.nodes(&link.fleet).into_iter().map(|(name, _)| name.clone()).collect()
-            }
-            Resource::Pods => {
-                let pods = scope.pods(&link.fleet);
-                pods.iter().filter_map(|pod| pod.node_name().cloned()).collect::<Vec<_>>()
-            }
-        })
-        .collect();
+    let mut nodes: Vec<_> = Vec::new();
+    for item in scopes.iter().flat_map(|scope| scope.items(&link.fleet)) {
+        match item {
+            Item::Pod(view) => nodes.extend(view.node_name().cloned()),
+            Item::Data(view) => nodes.extend(view.nodes.iter().map(|(name, _)| (*name).clone())),
+            Item::Node(name, _) => nodes.push(name.clone()),
+        }
+    }
     nodes.sort();
     nodes.dedup();
     nodes.retain(|name| link.fleet.nodes.get(name).is_some_and(|node| node.is_online(now)));
     // A page without its events is better than none.
     Ok(ask::events(link, &nodes, None, events::PATIENCE).await?.events)
+}
+
+/// Whether an event is about an object: by its uid where both are known.
+fn is_about(told: &Told, key: &ObjectKey, uid: Option<Uid>) -> bool {
+    match (&told.event.involved, uid) {
+        (Involved::Object { uid: Some(about), .. }, Some(uid)) => *about == uid,
+        (Involved::Object { kind, namespace, name, .. }, _) => {
+            *kind == key.kind && *namespace == key.namespace.as_str() && *name == key.name.as_str()
+        }
+        (Involved::Node, _) => false,
+    }
 }
 
 /// The text at a pointer, or nothing.
@@ -125,6 +131,15 @@ fn pairs(value: &Value, pointer: &str, separator: &str) -> String {
         .flatten()
         .map(|(key, value)| format!("{key}{separator}{}", crate::output::jsonpath::print(value)));
     or_none(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// The annotations, without the copy of the manifest that kubectl keeps among them.
+fn annotations(value: &Value) -> String {
+    let mut map = value.pointer("/metadata/annotations").cloned().unwrap_or_default();
+    if let Value::Object(map) = &mut map {
+        map.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    pairs(&map, "", ": ")
 }
 
 fn or_none(text: String) -> String {

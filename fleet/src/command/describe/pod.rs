@@ -1,10 +1,9 @@
 //! A pod's page.
 
-use mote_protocol::event::Involved;
 use mote_protocol::status::Phase;
 use serde_json::Value;
 
-use super::{container, items, or_none, pairs, put_events, text, volume};
+use super::{annotations, container, is_about, items, or_none, pairs, put_events, text, volume};
 use crate::kubernetes::event::Told;
 use crate::kubernetes::status::pod_value;
 use crate::output::page::Page;
@@ -44,15 +43,7 @@ pub(super) fn page(view: &PodView<'_>, told: &[Told], now: i64) -> String {
             ("Tolerations", tolerations(&pod)),
         ],
     );
-    let is_about = |told: &&Told| match (&told.event.involved, view.uid()) {
-        (Involved::Object { uid: Some(about), .. }, Some(uid)) => *about == uid,
-        (Involved::Object { kind, namespace, name, .. }, _) => {
-            *kind == view.key.kind
-                && *namespace == view.key.namespace.as_str()
-                && *name == view.key.name.as_str()
-        }
-        (Involved::Node, _) => false,
-    };
+    let is_about = |told: &&Told| is_about(told, view.key, view.uid());
     let here = |told: &&Told| view.node_name().is_none_or(|node| *node == told.node);
     put_events(&mut page, told.iter().filter(is_about).filter(here), now);
     page.finish()
@@ -72,7 +63,7 @@ fn head(page: &mut Page, view: &PodView<'_>, pod: &Value) {
         ("Node", node),
         ("Start Time", or_none(text(pod, "/status/startTime").into())),
         ("Labels", pairs(pod, "/metadata/labels", "=")),
-        ("Annotations", pairs(pod, "/metadata/annotations", ": ")),
+        ("Annotations", annotations(pod)),
     ];
     let phase = text(pod, "/status/phase");
     let status = if view.is_deleted() && phase != Phase::Unknown.as_str() {

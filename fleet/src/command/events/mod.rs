@@ -81,7 +81,9 @@ fn wanted<'a>(args: &'a EventsArgs, context: &'a Context) -> anyhow::Result<Want
     let about = match &args.about {
         None => None,
         Some(text) => Some(match Selection::parse(std::slice::from_ref(text))? {
-            Selection::Pods(names) => ("Pod", names.iter().map(ToString::to_string).collect()),
+            Selection::Objects(kind, names) => {
+                (kind.kubernetes(), names.iter().map(ToString::to_string).collect())
+            }
             Selection::Nodes(names) => ("Node", names.iter().map(ToString::to_string).collect()),
             Selection::All(_) => return Err(anyhow!("--for must be in resource/name form")),
         }),

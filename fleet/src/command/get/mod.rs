@@ -1,96 +1,25 @@
-//! `mote get`: what nodes and pods there are.
+//! `mote get`: what nodes, pods and data there are.
 
+mod item;
+mod scope;
 mod sweep;
 mod table;
 mod watch;
 
 use anyhow::anyhow;
-use mote_protocol::name::{Namespace, NodeName};
-use serde_json::Value;
 
 use super::resource::{Resource, Selection};
-use super::{Invocation, Link, Outcome, now_s};
+use super::{Invocation, Outcome, now_s};
 use crate::cli::GetArgs;
-use crate::failure::ServerError;
-use crate::kubernetes::node::node_value;
 use crate::kubernetes::object::list;
-use crate::kubernetes::status::pod_value;
 use crate::output::console::Console;
 use crate::output::format::OutputFormat;
 use crate::output::table::Table;
-use crate::view::node::Node;
-use crate::view::pod::PodView;
-use crate::view::{Fleet, node_filters, pod_filters};
+use crate::view::Fleet;
+pub(super) use item::Item;
+pub(super) use scope::{Scope, several};
 pub(super) use sweep::sweep;
 use table::Columns;
-
-/// What is shown of a fleet.
-pub(super) struct Scope<'a> {
-    pub selection: &'a Selection,
-    pub namespace: Option<&'a Namespace>,
-    pub node: Option<&'a NodeName>,
-    pub selector: Option<&'a crate::view::selector::Selector>,
-}
-
-impl Scope<'_> {
-    /// The filters that show it.
-    pub(super) fn filters(&self, link: &Link) -> Vec<String> {
-        let mut filters = node_filters(&link.name, None);
-        if self.selection.resource() == Resource::Pods {
-            filters.extend(pod_filters(&link.name, self.namespace));
-        }
-        filters
-    }
-
-    /// Its pods.
-    pub(super) fn pods<'f>(&self, fleet: &'f Fleet) -> Vec<PodView<'f>> {
-        let mut pods = fleet.pods(self.namespace);
-        pods.retain(|pod| {
-            let named = match self.selection {
-                Selection::Pods(names) => names.contains(&pod.key.name),
-                Selection::All(_) | Selection::Nodes(_) => true,
-            };
-            let labels = pod.pod.as_ref().map(|pod| pod.meta.labels.clone()).unwrap_or_default();
-            named
-                && self.node.is_none_or(|node| pod.node_name() == Some(node))
-                && self.selector.is_none_or(|selector| selector.matches(&labels))
-        });
-        pods
-    }
-
-    /// Its nodes.
-    pub(super) fn nodes<'f>(&self, fleet: &'f Fleet) -> Vec<(&'f NodeName, &'f Node)> {
-        let wanted = |(name, node): &(&NodeName, &Node)| {
-            let named = match self.selection {
-                Selection::Nodes(names) => names.contains(name),
-                Selection::All(_) | Selection::Pods(_) => true,
-            };
-            let labels = node.birth.as_ref().map(|birth| birth.labels.clone()).unwrap_or_default();
-            named
-                && self.node.is_none_or(|node| node == *name)
-                && self.selector.is_none_or(|selector| selector.matches(&labels))
-        };
-        fleet.nodes.iter().filter(wanted).collect()
-    }
-
-    /// Errors for names that nothing has.
-    pub(super) fn missing(&self, fleet: &Fleet) -> Vec<ServerError> {
-        let absent = |resource, name: String| ServerError::NotFound { resource, name };
-        match self.selection {
-            Selection::All(_) => Vec::new(),
-            Selection::Pods(names) => {
-                let pods = self.pods(fleet);
-                let gone =
-                    names.iter().filter(|name| !pods.iter().any(|pod| pod.key.name == **name));
-                gone.map(|name| absent("pods", name.to_string())).collect()
-            }
-            Selection::Nodes(names) => {
-                let gone = names.iter().filter(|name| !fleet.nodes.contains_key(*name));
-                gone.map(|name| absent("nodes", name.to_string())).collect()
-            }
-        }
-    }
-}
 
 /// Runs the command.
 pub async fn run(
@@ -123,10 +52,7 @@ pub async fn run(
         Some(scope) if args.watch || args.watch_only => {
             watch::run(args, scope, &mut link, console).await?;
         }
-        _ if scopes.iter().any(|scope| scope.selection.resource() == Resource::Pods) => {
-            sweep(&mut link).await?;
-        }
-        _ => {}
+        _ => sweep(&mut link).await?,
     }
     link.session.close().await;
     Ok(outcome)
@@ -142,7 +68,7 @@ fn check(args: &GetArgs, selections: &[Selection]) -> anyhow::Result<()> {
         if named && args.selector.is_some() {
             return Err(anyhow!("name cannot be provided when a selector is specified"));
         }
-        if named && args.all_namespaces && selection.resource() == Resource::Pods {
+        if named && args.all_namespaces && selection.resource() != Resource::Nodes {
             return Err(anyhow!("a resource cannot be retrieved by name across all namespaces"));
         }
     }
@@ -161,7 +87,7 @@ fn show(
             console.fail(&error.into())?;
             outcome = Outcome::Failed;
         }
-        if several(scope, &pod_list(scope, fleet), console)? {
+        if several(scope, fleet, console)? {
             outcome = Outcome::Failed;
         }
     }
@@ -171,16 +97,16 @@ fn show(
         }
         OutputFormat::Name => {
             for scope in scopes {
-                for pod in pod_list(scope, fleet) {
-                    console.line(format_args!("pod/{}", pod.key.name))?;
-                }
-                for (name, _) in node_list(scope, fleet) {
-                    console.line(format_args!("node/{name}"))?;
+                for item in scope.items(fleet) {
+                    console.line(item.shown())?;
                 }
             }
         }
         form => {
-            let mut items = values(scopes, fleet, now_s());
+            let (mut items, now) = (Vec::new(), now_s());
+            for scope in scopes {
+                items.extend(scope.items(fleet).iter().map(|item| item.value(now)));
+            }
             let one = matches!(scopes, [scope] if scope.selection.is_one());
             let value = match items.pop() {
                 Some(item) if one && items.is_empty() => item,
@@ -194,52 +120,6 @@ fn show(
         }
     }
     Ok(outcome)
-}
-
-/// What is shown, as Kubernetes' API has it.
-fn values(scopes: &[Scope<'_>], fleet: &Fleet, now: i64) -> Vec<Value> {
-    let mut items = Vec::new();
-    for scope in scopes {
-        items.extend(pod_list(scope, fleet).iter().map(|pod| pod_value(pod, now)));
-        let nodes = node_list(scope, fleet).into_iter();
-        items.extend(nodes.map(|(name, node)| node_value(name, node, now)));
-    }
-    items
-}
-
-fn pod_list<'f>(scope: &Scope<'_>, fleet: &'f Fleet) -> Vec<PodView<'f>> {
-    match scope.selection.resource() {
-        Resource::Pods => scope.pods(fleet),
-        Resource::Nodes => Vec::new(),
-    }
-}
-
-fn node_list<'f>(scope: &Scope<'_>, fleet: &'f Fleet) -> Vec<(&'f NodeName, &'f Node)> {
-    match scope.selection.resource() {
-        Resource::Nodes => scope.nodes(fleet),
-        Resource::Pods => Vec::new(),
-    }
-}
-
-/// Whether a pod was named that several nodes have; says which.
-pub(super) fn several(
-    scope: &Scope<'_>,
-    pods: &[PodView<'_>],
-    console: &mut Console,
-) -> anyhow::Result<bool> {
-    let Selection::Pods(names) = scope.selection else { return Ok(false) };
-    let mut ambiguous = false;
-    for name in names {
-        let places: Vec<_> =
-            pods.iter().filter(|pod| pod.key.name == *name).map(PodView::place).collect();
-        if places.len() > 1 {
-            ambiguous = true;
-            let places = places.join(", ");
-            console
-                .fail(&anyhow!("pod \"{name}\" exists on several nodes: {places}; use --node"))?;
-        }
-    }
-    Ok(ambiguous)
 }
 
 /// A table of each kind, below each other; of several, each name tells its kind.
@@ -271,7 +151,7 @@ fn print_tables(
     if shown == 0 && asked_for_all && !args.watch {
         let namespace = scopes
             .iter()
-            .find(|scope| scope.selection.resource() == Resource::Pods)
+            .find(|scope| scope.selection.resource() != Resource::Nodes)
             .and_then(|scope| scope.namespace);
         let place =
             namespace.map(|namespace| format!(" in {namespace} namespace.")).unwrap_or_default();
@@ -288,18 +168,10 @@ fn table(
     fleet: &Fleet,
 ) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let now = now_s();
-    let pods = pod_list(scope, fleet);
+    let items = scope.items(fleet);
     let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels)
         .with_kind(with_kind)
-        .telling_apart(&pods);
-    match scope.selection.resource() {
-        Resource::Pods => {
-            (columns.pod_headings(), pods.iter().map(|pod| columns.pod_row(pod, now)).collect())
-        }
-        Resource::Nodes => {
-            let nodes = scope.nodes(fleet).into_iter();
-            let rows = nodes.map(|(name, node)| columns.node_row(name, node, now)).collect();
-            (columns.node_headings(), rows)
-        }
-    }
+        .telling_apart(&items);
+    let rows = items.iter().map(|item| columns.row(item, now)).collect();
+    (columns.headings(scope.selection.resource()), rows)
 }

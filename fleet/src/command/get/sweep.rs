@@ -1,4 +1,4 @@
-//! Clearing tombstones of pods that are gone.
+//! Clearing tombstones of objects that are gone.
 //!
 //! A tombstone has done its work when the node's status is gone. Whoever sees that clears it. A
 //! status can also be missing because the broker forgot it or because the node was not there yet,
@@ -12,7 +12,6 @@ use mote_protocol::topic::{Address, Scope, Topic};
 use tokio::time::Instant;
 
 use crate::broker::{BrokerError, Retain};
-use crate::command::apply::plan::reached;
 use crate::command::{Link, now_s, unix_now};
 use crate::view::Fleet;
 
@@ -23,7 +22,7 @@ const ANSWER_TIME: Duration = Duration::from_mins(1);
 fn spent(fleet: &Fleet, now_ms: u64, now: i64) -> Vec<(ObjectKey, Scope)> {
     let patience = u64::try_from(ANSWER_TIME.as_millis()).unwrap_or(u64::MAX);
     let is_spent = |key: &ObjectKey, scope: &Scope| {
-        let mut nodes = reached(fleet, scope).peekable();
+        let mut nodes = fleet.reached(scope).peekable();
         // A node that does not list its groups may be in any: then nobody can tell that all answered.
         let known = match scope {
             Scope::Group(group) => fleet.nodes.values().all(|node| node.is_in(group).is_some()),
@@ -53,7 +52,7 @@ fn is_tombstone(object: Option<&Object>) -> bool {
 pub(in crate::command) async fn sweep(link: &mut Link) -> Result<(), BrokerError> {
     let now_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
     for (key, scope) in spent(&link.fleet, now_ms, now_s()) {
-        // Somebody may have asked for the pod again since it was listed.
+        // Somebody may have asked for the object again since it was listed.
         while let Some(message) = link.session.next(Some(Instant::now())).await? {
             link.fleet.absorb(&message);
         }

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mote_protocol::name::NodeName;
+use mote_protocol::name::{Kind, NodeName};
 use mote_protocol::node::NodeAddress;
 
+use super::item::Item;
+use crate::command::resource::Resource;
+use crate::content::Content;
+use crate::kubernetes::data::secret_type;
 use crate::output::age::format_age;
 use crate::output::format::OutputFormat;
+use crate::view::data::DataView;
 use crate::view::node::Node;
 use crate::view::pod::PodView;
 
@@ -16,7 +21,7 @@ pub(super) struct Columns {
     pub wide: bool,
     pub namespace: bool,
     pub labels: bool,
-    /// The node of each pod, also where the table is not wide.
+    /// The place of each object, also where the table is not wide.
     pub node: bool,
     /// The kind before each name.
     pub kind: bool,
@@ -38,14 +43,38 @@ impl Columns {
         if self.kind { format!("{kind}/{name}") } else { name.to_string() }
     }
 
-    /// With the nodes where the pods are on more than one: names alone would not tell them apart.
-    pub(super) fn telling_apart(mut self, pods: &[PodView<'_>]) -> Self {
-        self.node =
-            !self.wide && pods.iter().map(PodView::place).collect::<BTreeSet<_>>().len() > 1;
+    /// With the places where there is more than one: names alone would not tell them apart.
+    pub(super) fn telling_apart(mut self, items: &[Item<'_>]) -> Self {
+        let places: BTreeSet<_> = items.iter().filter_map(Item::place).collect();
+        self.node = !self.wide && places.len() > 1;
         self
     }
 
-    pub(super) fn pod_headings(&self) -> Vec<&'static str> {
+    pub(super) fn headings(&self, resource: Resource) -> Vec<&'static str> {
+        let mut headings = match resource {
+            Resource::Objects(Kind::Pod) => self.pod_headings(),
+            Resource::Objects(kind) => self.data_headings(kind),
+            Resource::Nodes => self.node_headings(),
+        };
+        if self.labels {
+            headings.push("LABELS");
+        }
+        headings
+    }
+
+    pub(super) fn row(&self, item: &Item<'_>, now: i64) -> Vec<String> {
+        let mut row = match item {
+            Item::Pod(view) => self.pod_row(view, now),
+            Item::Data(view) => self.data_row(view, now),
+            Item::Node(name, node) => self.node_row(name, node, now),
+        };
+        if self.labels {
+            row.push(labels(item.labels()));
+        }
+        row
+    }
+
+    fn pod_headings(&self) -> Vec<&'static str> {
         let mut headings = Vec::new();
         if self.namespace {
             headings.push("NAMESPACE");
@@ -57,13 +86,10 @@ impl Columns {
         if self.node {
             headings.push("NODE");
         }
-        if self.labels {
-            headings.push("LABELS");
-        }
         headings
     }
 
-    pub(super) fn pod_row(&self, pod: &PodView<'_>, now: i64) -> Vec<String> {
+    fn pod_row(&self, pod: &PodView<'_>, now: i64) -> Vec<String> {
         let summary = pod.summary(now);
         let restarts = match summary.last_restart.filter(|_| summary.restarts > 0) {
             Some(at) => format!("{} ({} ago)", summary.restarts, format_age(Some(at), now)),
@@ -85,13 +111,54 @@ impl Columns {
         if self.node {
             row.push(pod.place());
         }
-        if self.labels {
-            row.push(labels(pod.pod.as_ref().map(|pod| &pod.meta.labels)));
+        row
+    }
+
+    fn data_headings(&self, kind: Kind) -> Vec<&'static str> {
+        let mut headings = Vec::new();
+        if self.namespace {
+            headings.push("NAMESPACE");
+        }
+        headings.push("NAME");
+        if kind == Kind::Secret {
+            headings.push("TYPE");
+        }
+        headings.extend(["DATA", "AGE"]);
+        if self.wide {
+            headings.extend(["NODE", "ACCEPTED"]);
+        }
+        if self.node {
+            headings.push("NODE");
+        }
+        headings
+    }
+
+    fn data_row(&self, view: &DataView<'_>, now: i64) -> Vec<String> {
+        let unknown = || "<unknown>".to_owned();
+        let mut row = Vec::new();
+        if self.namespace {
+            row.push(view.key.namespace.to_string());
+        }
+        row.push(self.name(view.key.kind.as_str(), &view.key.name));
+        if view.key.kind == Kind::Secret {
+            row.push(match &view.content {
+                Some(Content::Secret(secret)) => secret_type(secret).to_owned(),
+                _ => unknown(),
+            });
+        }
+        row.push(view.keys().map_or_else(unknown, |keys| keys.to_string()));
+        row.push(format_age(view.created(), now));
+        if self.wide {
+            let (accepted, of) = view.accepted();
+            row.extend([view.place(), format!("{accepted}/{of}")]);
+        }
+        if self.node {
+            row.push(view.place());
         }
         row
     }
 
-    pub(super) fn node_headings(&self) -> Vec<&'static str> {
+    fn node_headings(&self) -> Vec<&'static str> {
         let mut headings = vec!["NAME", "STATUS", "ROLES", "AGE", "VERSION"];
         if self.wide {
             headings.extend([
@@ -103,13 +170,10 @@ impl Columns {
                 "GROUPS",
             ]);
         }
-        if self.labels {
-            headings.push("LABELS");
-        }
         headings
     }
 
-    pub(super) fn node_row(&self, name: &NodeName, node: &Node, now: i64) -> Vec<String> {
+    fn node_row(&self, name: &NodeName, node: &Node, now: i64) -> Vec<String> {
         let birth = node.birth.as_ref();
         let word = |word: Option<&str>| {
             word.filter(|word| !word.is_empty()).unwrap_or("<unknown>").to_owned()
@@ -130,9 +194,6 @@ impl Columns {
             row.push(word(birth.map(|birth| &*birth.info.kernel)));
             row.push(word(birth.map(|birth| &*birth.info.runtime)));
             row.push(node.group_list());
-        }
-        if self.labels {
-            row.push(labels(birth.map(|birth| &birth.labels)));
         }
         row
     }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Columns, Resource, Scope};
+use super::{Columns, Item, Scope};
 use crate::cli::GetArgs;
 use crate::command::{Link, now_s};
-use crate::kubernetes::node::node_value;
-use crate::kubernetes::status::pod_value;
 use crate::output::console::Console;
 use crate::output::format::OutputFormat;
 use crate::output::table::Table;
@@ -53,52 +51,47 @@ type Rows = BTreeMap<String, (Vec<String>, String)>;
 
 fn rows(args: &GetArgs, scope: &Scope<'_>, link: &Link) -> anyhow::Result<Rows> {
     let now = now_s();
-    let pods = match scope.selection.resource() {
-        Resource::Pods => scope.pods(&link.fleet),
-        Resource::Nodes => Vec::new(),
-    };
+    let items = scope.items(&link.fleet);
     let columns = Columns::new(args.output.as_ref(), args.all_namespaces, args.show_labels)
-        .telling_apart(&pods);
+        .telling_apart(&items);
+    let headings = columns.headings(scope.selection.resource());
+    let age = headings.iter().position(|heading| *heading == "AGE");
     let mut rows = Rows::new();
-    let mut add =
-        |name: String, row: Vec<String>, age: usize, value: &dyn Fn() -> serde_json::Value| {
-            let text = match args.output.as_ref().unwrap_or(&OutputFormat::Table) {
-                OutputFormat::Table | OutputFormat::Wide => {
-                    let mut table = Table::default();
-                    table.push(row.clone());
-                    table.format()
-                }
-                OutputFormat::Name => format!("{name}\n"),
-                form => form.format(&value())?,
-            };
-            // Growing older is no change.
-            let mut key: Vec<String> = row.iter().map(|cell| ageless(cell).to_owned()).collect();
-            if age < key.len() {
-                key.remove(age);
-                // Nor is the column that comes with a second node; the name has the node.
-                if columns.node && age < key.len() {
-                    key.remove(age);
-                }
-            }
-            rows.insert(name, (key, text));
-            anyhow::Ok(())
+    for item in items {
+        let (namespace, place) = (item.namespace(), item.place().unwrap_or_default());
+        let name = match namespace {
+            Some(namespace) => format!("{namespace}/{}/{place}", item.name()),
+            None => item.shown(),
         };
-    match scope.selection.resource() {
-        Resource::Pods => {
-            for pod in pods {
-                let name = format!("{}/{}/{}", pod.key.namespace, pod.key.name, pod.place());
-                let row = columns.pod_row(&pod, now);
-                add(name, row, 4 + usize::from(columns.namespace), &|| pod_value(&pod, now))?;
+        let row = columns.row(&item, now);
+        let text = match args.output.as_ref().unwrap_or(&OutputFormat::Table) {
+            OutputFormat::Table | OutputFormat::Wide => {
+                let mut table = Table::default();
+                table.push(row.clone());
+                table.format()
             }
+            OutputFormat::Name => format!("{}\n", item.shown()),
+            form => form.format(&item.value(now))?,
+        };
+        let mut key = told_apart(&row, age, &columns);
+        if let Item::Data(view) = &item {
+            // What changes of data is in no column.
+            key.extend(view.object.map(|object| object.revision.hash.to_string()));
         }
-        Resource::Nodes => {
-            for (name, node) in scope.nodes(&link.fleet) {
-                let row = columns.node_row(name, node, now);
-                add(format!("node/{name}"), row, 3, &|| node_value(name, node, now))?;
-            }
-        }
+        rows.insert(name, (key, text));
     }
     Ok(rows)
+}
+
+/// What of a row tells two states apart: growing older is no change, nor is the column that comes
+/// with a second place.
+fn told_apart(row: &[String], age: Option<usize>, columns: &Columns) -> Vec<String> {
+    let hidden = |column: usize| match age {
+        Some(age) => column == age || columns.node && column == age + 1,
+        None => false,
+    };
+    let cells = row.iter().enumerate().filter(|(column, _)| !hidden(*column));
+    cells.map(|(_, cell)| ageless(cell).to_owned()).collect()
 }
 
 /// A cell without how long ago the last restart was.

@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use mote_protocol::command::{LogSelection, Since};
-use mote_protocol::name::ObjectName;
+use mote_protocol::name::{Kind, ObjectName};
 
 use super::get::{Scope, several};
-use super::resource::{Resource, Selection, pod_key};
+use super::resource::{Resource, Selection};
 use super::{Invocation, Link, Outcome, now_s};
 use crate::cli::LogsArgs;
 use crate::output::console::Console;
 use crate::view::node::Presence;
 use crate::view::pod::PodView;
-use crate::view::{key_filters, node_filters};
 use reading::{Reading, Source};
 
 /// Lines of each log where pods are selected by their labels and nobody says how many.
@@ -35,9 +34,9 @@ pub async fn run(
     let named = match &args.pod {
         Some(pod) => {
             let name = pod.strip_prefix("pod/").or_else(|| pod.strip_prefix("pods/"));
-            Selection::Pods(vec![ObjectName::new(name.unwrap_or(pod))?])
+            Selection::Objects(Kind::Pod, vec![ObjectName::new(name.unwrap_or(pod))?])
         }
-        None => Selection::All(Resource::Pods),
+        None => Selection::All(Resource::Objects(Kind::Pod)),
     };
     let selection = selection(args)?;
     let context = invocation.context()?;
@@ -48,14 +47,7 @@ pub async fn run(
         selector: args.selector.as_ref(),
     };
     let mut link = invocation.connect(&context).await?;
-    let filters = match &named {
-        Selection::Pods(names) => {
-            let keys = names.iter().map(|name| pod_key(&context.namespace, name));
-            let of_keys = keys.flat_map(|key| key_filters(&link.name, &key));
-            node_filters(&link.name, None).into_iter().chain(of_keys).collect()
-        }
-        Selection::All(_) | Selection::Nodes(_) => scope.filters(&link),
-    };
+    let filters = scope.filters(&link);
     link.list(&filters).await?;
     let (sources, mut outcome) = find(args, &scope, &link, console)?;
     if args.follow && sources.len() > args.max_log_requests {
@@ -125,7 +117,7 @@ fn find(
     console: &mut Console,
 ) -> anyhow::Result<(Vec<Source>, Outcome)> {
     let pods = scope.pods(&link.fleet);
-    if several(scope, &pods, console)? {
+    if several(scope, &link.fleet, console)? {
         return Ok((Vec::new(), Outcome::Failed));
     }
     if let Some(error) = scope.missing(&link.fleet).into_iter().next() {

@@ -1,17 +1,16 @@
-//! `mote wait`: until pods or nodes are as wanted.
+//! `mote wait`: until objects or nodes are as wanted.
 
 mod wanted;
 
 use anyhow::anyhow;
+use mote_protocol::name::Namespace;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::get::{Scope, several};
-use super::resource::{Resource, Selection};
+use super::resource::Selection;
 use super::{Invocation, Link, Outcome, now_s};
 use crate::cli::WaitArgs;
-use crate::kubernetes::node::node_value;
-use crate::kubernetes::status::pod_value;
 use crate::output::console::Console;
 use crate::view::Fleet;
 use wanted::Wanted;
@@ -23,8 +22,7 @@ struct Awaited {
     shown: String,
     /// `pods/web` or `nodes/pi-7`.
     plural: String,
-    namespace: String,
-    name: String,
+    namespace: Option<Namespace>,
     place: Option<String>,
 }
 
@@ -67,8 +65,7 @@ pub async fn run(
             return Err(anyhow!("no matching resources found"));
         }
     }
-    if selection.resource() == Resource::Pods && several(&scope, &scope.pods(&link.fleet), console)?
-    {
+    if several(&scope, &link.fleet, console)? {
         return Ok(Outcome::Failed);
     }
     if settle(&wanted, &scope, &mut link, waiting, deadline, console).await? == Outcome::Failed {
@@ -110,46 +107,24 @@ async fn settle(
 }
 
 fn awaited(scope: &Scope<'_>, fleet: &Fleet) -> Vec<Awaited> {
-    match scope.selection.resource() {
-        Resource::Pods => {
-            let pods = scope.pods(fleet).into_iter();
-            pods.map(|pod| Awaited {
-                shown: format!("pod/{}", pod.key.name),
-                plural: format!("pods/{}", pod.key.name),
-                namespace: pod.key.namespace.to_string(),
-                name: pod.key.name.to_string(),
-                place: Some(pod.place()),
-            })
-            .collect()
-        }
-        Resource::Nodes => {
-            let nodes = scope.nodes(fleet).into_iter();
-            nodes
-                .map(|(name, _)| Awaited {
-                    shown: format!("node/{name}"),
-                    plural: format!("nodes/{name}"),
-                    namespace: String::new(),
-                    name: name.to_string(),
-                    place: None,
-                })
-                .collect()
-        }
-    }
+    let items = scope.items(fleet).into_iter();
+    items
+        .map(|item| Awaited {
+            shown: item.shown(),
+            plural: format!("{}/{}", item.resource().plural(), item.name()),
+            namespace: item.namespace().cloned(),
+            place: item.place(),
+        })
+        .collect()
 }
 
 /// The object, unless it is gone.
 fn value(scope: &Scope<'_>, fleet: &Fleet, awaited: &Awaited) -> Option<Value> {
-    let now = now_s();
-    let Some(place) = &awaited.place else {
-        let nodes = scope.nodes(fleet);
-        let node = nodes.iter().find(|(name, _)| name.as_str() == awaited.name);
-        return node.map(|(name, node)| node_value(name, node, now));
-    };
-    let pods = scope.pods(fleet);
-    let pod = pods.iter().find(|pod| {
-        pod.key.name.as_str() == awaited.name
-            && pod.key.namespace.as_str() == awaited.namespace
-            && pod.place() == *place
+    let items = scope.items(fleet);
+    let item = items.iter().find(|item| {
+        item.shown() == awaited.shown
+            && item.namespace() == awaited.namespace.as_ref()
+            && item.place() == awaited.place
     });
-    pod.map(|pod| pod_value(pod, now))
+    item.map(|item| item.value(now_s()))
 }

@@ -4,22 +4,26 @@
 //! person at the keyboard and has the API server's words and paths.
 
 mod container;
+mod data;
 mod metadata;
 pub mod name;
 mod pod;
 mod probe;
 mod volume;
 
-use mote_protocol::object::Pod;
-
+use crate::content::Content;
 use crate::kubernetes::findings::Findings;
 use crate::kubernetes::path::Path;
 
-/// Checks a pod.
-pub fn pod(pod: &Pod, findings: &mut Findings) {
+/// Checks an object.
+pub fn check(content: &Content, findings: &mut Findings) {
     let root = Path::root("");
-    metadata::check(&pod.meta, root.field("metadata"), findings);
-    pod::check(&pod.spec, root.field("spec"), findings);
+    metadata::check(content.meta(), root.field("metadata"), findings);
+    match content {
+        Content::Pod(pod) => pod::check(&pod.spec, root.field("spec"), findings),
+        Content::ConfigMap(map) => data::config_map(map, root, findings),
+        Content::Secret(secret) => data::secret(secret, root, findings),
+    }
 }
 
 #[cfg(test)]

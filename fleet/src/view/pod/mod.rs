@@ -135,7 +135,7 @@ impl Fleet {
     }
 
     /// Whether what is asked of a scope may be for a place.
-    fn reaches(&self, scope: &Scope, at: &Scope) -> bool {
+    pub(super) fn reaches(&self, scope: &Scope, at: &Scope) -> bool {
         match (scope, at) {
             (Scope::Node(_), _) => scope == at,
             (Scope::Group(group), Scope::Node(name)) => {

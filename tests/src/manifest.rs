@@ -18,6 +18,23 @@ pub fn pod(name: &str) -> Manifest {
     }))
 }
 
+/// A `ConfigMap`'s manifest.
+pub fn config_map(name: &str, data: Value) -> Manifest {
+    let metadata = json!({"name": name});
+    Manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+}
+
+/// A Secret's manifest.
+pub fn secret(name: &str, data: Value) -> Manifest {
+    let metadata = json!({"name": name});
+    Manifest(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "stringData": data,
+    }))
+}
+
 impl Manifest {
     /// Adds a container that runs a command.
     pub fn container(self, name: &str, image: &str, command: &[&str]) -> Self {
@@ -58,6 +75,32 @@ impl Manifest {
         {
             container[field] = value;
         }
+        self
+    }
+
+    /// Adds a volume, and mounts it in the last container.
+    pub fn volume(self, name: &str, source: Value, path: &str) -> Self {
+        let mut volume = source;
+        volume["name"] = json!(name);
+        self.push("volumes", volume).mount(json!({"name": name, "mountPath": path}))
+    }
+
+    /// Mounts a volume in the last container.
+    pub fn mount(mut self, mount: Value) -> Self {
+        if let Some(container) =
+            self.0["spec"]["containers"].as_array_mut().and_then(|list| list.last_mut())
+        {
+            match container["volumeMounts"].as_array_mut() {
+                Some(mounts) => mounts.push(mount),
+                None => container["volumeMounts"] = json!([mount]),
+            }
+        }
+        self
+    }
+
+    /// Sets a field beside its metadata and its spec.
+    pub fn field(mut self, field: &str, value: Value) -> Self {
+        self.0[field] = value;
         self
     }
 

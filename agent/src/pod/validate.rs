@@ -284,9 +284,9 @@ fn asked_fields(spec: &wire::PodSpec) -> impl Iterator<Item = &str> {
 }
 
 fn asks_about_meta(spec: &wire::PodSpec) -> bool {
-    asked_fields(spec).filter_map(FieldPath::parse).any(|field| {
-        field.is_of_meta() || field == FieldPath::ServiceAccountName
-    })
+    asked_fields(spec)
+        .filter_map(FieldPath::parse)
+        .any(|field| field.is_of_meta() || field == FieldPath::ServiceAccountName)
 }
 
 /// Whether some container or volume of a pod tells requests or limits.
@@ -294,9 +294,11 @@ fn asks_about_resources(spec: &wire::PodSpec) -> bool {
     let mut containers = spec.init_containers.iter().chain(&spec.containers);
     let variable = |variable: &wire::EnvVar| matches!(variable.value, EnvValue::Resource(_));
     containers.any(|container| container.env.iter().any(variable))
-        || spec.volumes.iter().flat_map(|volume| contents::downward(&volume.source)).any(|item| {
-            matches!(item.value, DownwardValue::Resource(_))
-        })
+        || spec
+            .volumes
+            .iter()
+            .flat_map(|volume| contents::downward(&volume.source))
+            .any(|item| matches!(item.value, DownwardValue::Resource(_)))
 }
 
 fn hostname(name: &PodName, asked: &str) -> String {

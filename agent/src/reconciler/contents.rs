@@ -120,10 +120,8 @@ fn sub_path(
     }
     let path = environment::expand_sub_path(&asked.sub_path_expr, variables)?;
     let below = !path.starts_with('/') && path.split('/').all(|part| part != "..");
-    let wrong = || ConfigError::SubPath {
-        mount: asked.name.clone(),
-        container: container.name.clone(),
-    };
+    let wrong =
+        || ConfigError::SubPath { mount: asked.name.clone(), container: container.name.clone() };
     if below && !path.contains('\0') { Ok(path) } else { Err(wrong()) }
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use mote_protocol::name::Uid;
 use tokio::time::timeout;
 
+use super::Surroundings;
 use super::contents::{self, Which};
 use super::plan::Action;
-use super::Surroundings;
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};

@@ -309,7 +309,8 @@ impl<W: World> Steward<W> {
     /// Count and digest of what this node holds, for presence.
     pub(super) fn objects_changed(&self) {
         let held = self.books.desired.values().filter(|desired| desired.gone == Gone::No);
-        let revisions = held.map(|desired| desired.revision).chain(self.books.data.values().copied());
+        let revisions =
+            held.map(|desired| desired.revision).chain(self.books.data.values().copied());
         let mut digest = ObjectDigest::default();
         for revision in revisions {
             digest.count += 1;

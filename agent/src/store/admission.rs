@@ -101,9 +101,7 @@ impl<W: World> Store<W> {
             {
                 self.keep(scope, key, &object, payload).await
             }
-            Judgement::Delete if key.kind != Kind::Pod => {
-                self.drop_data(scope, key, &object).await
-            }
+            Judgement::Delete if key.kind != Kind::Pod => self.drop_data(scope, key, &object).await,
             Judgement::New(uid) => {
                 let uid = uid.or_else(|| self.lost.get(key).copied());
                 self.begin(scope, key, &object, uid, payload, Change::New).await

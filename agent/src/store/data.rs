@@ -13,8 +13,10 @@ use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_
 use mote_protocol::topic::Scope;
 
 use super::admission::refuse;
+use super::device::{self, DeviceKey, KEY_LEN};
+use super::seal::{SealError, seal, unseal};
 use super::stored::{Stored, StoredLife};
-use super::{Admission, Store, spec_file};
+use super::{Admission, DEVICE_KEY, Store, spec_file};
 use crate::pod::contents::Entries;
 use crate::ports::Disk;
 use crate::world::World;
@@ -66,7 +68,7 @@ impl<W: World> Store<W> {
             Some(before) => before.current.accepted_unix_ms,
             None => self.edges.unix_ms(),
         };
-        let frame = self.hide(key, payload)?;
+        let frame = self.hide(key, payload).await?;
         let scope_text = scope.to_string();
         let current = StoredLife { uid, accepted_unix_ms, scope: scope_text, frame, ending: None };
         let stored = Stored { current, previous: None };
@@ -103,7 +105,9 @@ impl<W: World> Store<W> {
         let stored = self.read(key).await?;
         let object = self.object(key, &stored.current).map_err(io::Error::other)?;
         let checked = check(key.kind, &object.intent);
-        checked.map(|checked| Some(checked.entries)).map_err(|fault| io::Error::other(fault.message))
+        checked
+            .map(|checked| Some(checked.entries))
+            .map_err(|fault| io::Error::other(fault.message))
     }
 
     /// The first field that may not change of one that says so.
@@ -123,19 +127,49 @@ impl<W: World> Store<W> {
     }
 
     /// A payload as it stands in the file.
-    fn hide(&self, key: &ObjectKey, payload: &[u8]) -> io::Result<Vec<u8>> {
+    async fn hide(&mut self, key: &ObjectKey, payload: &[u8]) -> io::Result<Vec<u8>> {
         if key.kind != Kind::Secret {
             return Ok(payload.to_vec());
         }
-        let no_key = || io::Error::other("the device's key cannot be read, nor a new one be written");
-        let device = self.device.as_ref().ok_or_else(no_key)?;
+        let device = self.device_key().await?;
         let sealed = device.seal(&spec_file(key), payload, &self.edges.random);
         sealed.ok_or_else(|| io::Error::other("it cannot be sealed"))
     }
 
+    /// The device's key; it is made when the first secret comes.
+    async fn device_key(&mut self) -> io::Result<DeviceKey> {
+        if let Some(key) = &self.device.key {
+            return Ok(key.clone());
+        }
+        let found = match self.edges.disk.read(DEVICE_KEY).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => match unseal(&file?) {
+                Ok(file) => Some(file),
+                // Who overwrites a newer agent's file loses every secret.
+                Err(error @ SealError::Version { .. }) => return Err(io::Error::other(error)),
+                Err(_) => None,
+            },
+        };
+        let file = match found {
+            Some(file) => file,
+            None => self.new_device_key().await?,
+        };
+        let key = DeviceKey::new(&file, &self.device.board);
+        let key = key.ok_or_else(|| io::Error::other("the device's key cannot be made"))?;
+        self.device.key = Some(key.clone());
+        Ok(key)
+    }
+
+    async fn new_device_key(&self) -> io::Result<[u8; KEY_LEN]> {
+        let file = device::new_file(&self.edges.random);
+        let sealed = seal(&file).map_err(io::Error::other)?;
+        self.edges.disk.write(DEVICE_KEY, &sealed).await?;
+        Ok(file)
+    }
+
     /// The object in a file.
     pub(super) fn object(&self, key: &ObjectKey, life: &StoredLife) -> Result<Object, String> {
-        object(key, life, self.device.as_ref())
+        object(key, life, self.device.key.as_ref())
     }
 }
 
@@ -143,7 +177,7 @@ impl<W: World> Store<W> {
 pub(super) fn object(
     key: &ObjectKey,
     life: &StoredLife,
-    device: Option<&super::device::DeviceKey>,
+    device: Option<&DeviceKey>,
 ) -> Result<Object, String> {
     let opened;
     let payload = if key.kind == Kind::Secret {

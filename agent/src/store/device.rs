@@ -23,7 +23,17 @@ const NONCE_LEN: usize = 12;
 const PURPOSE: &[&[u8]] = &[b"mote: secrets on flash, 1"];
 
 /// The key that seals what is secret.
+#[derive(Clone)]
 pub(super) struct DeviceKey(LessSafeKey);
+
+/// The key as far as there is one, and what the next one will be made of.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// None where no secret was read or written yet.
+    pub(super) key: Option<DeviceKey>,
+    /// What tells the board from others.
+    pub(super) board: Vec<u8>,
+}
 
 impl std::fmt::Debug for DeviceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -47,7 +57,8 @@ impl DeviceKey {
     /// Seals what is called `name`; none where the cipher refuses, which it does beyond 256 GiB.
     pub(super) fn seal(&self, name: &str, content: &[u8], random: &impl Random) -> Option<Vec<u8>> {
         let nonce = nonce(random);
-        let mut sealed = Vec::with_capacity(NONCE_LEN + content.len() + CHACHA20_POLY1305.tag_len());
+        let mut sealed =
+            Vec::with_capacity(NONCE_LEN + content.len() + CHACHA20_POLY1305.tag_len());
         sealed.extend_from_slice(&nonce);
         let mut text = content.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);

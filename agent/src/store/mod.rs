@@ -44,7 +44,7 @@ pub use ledger::Ledger;
 pub use opening::{count_from, open};
 
 use crate::ports::Disk;
-use device::DeviceKey;
+use device::Device;
 use stored::Stored;
 
 /// One life of a pod, as the rest of the agent needs it.
@@ -176,8 +176,7 @@ pub struct Store<W: World> {
     lost: BTreeMap<ObjectKey, Uid>,
     /// Names with a file that was set aside.
     damaged: BTreeSet<ObjectKey>,
-    /// None where its file can neither be read nor written.
-    device: Option<DeviceKey>,
+    device: Device,
 }
 
 fn spec_file(key: &ObjectKey) -> String {

@@ -9,7 +9,7 @@ use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use serde::de::DeserializeOwned;
 
 use super::data;
-use super::device::{self, DeviceKey, KEY_LEN};
+use super::device::{Device, DeviceKey, KEY_LEN};
 use super::judgement::Held;
 use super::ledger::Ledger;
 use super::seal::{SealError, seal, unseal};
@@ -36,11 +36,10 @@ pub async fn open<W: World>(
         edges,
         reports: Vec::new(),
         kept_keys: BTreeSet::new(),
-        device: None,
+        device: Device { key: None, board: board.to_vec() },
         data: Vec::new(),
         damaged_data: BTreeSet::new(),
     };
-    opening.device = opening.device(board).await;
     let start = opening.session().await;
     let mut ledger = opening.ledger().await;
     let damaged = opening.damaged().await;
@@ -84,7 +83,7 @@ struct Opening<W: World> {
     reports: Vec<Report>,
     /// Names of pods whose object is there but cannot be used.
     kept_keys: BTreeSet<ObjectKey>,
-    device: Option<DeviceKey>,
+    device: Device,
     /// `ConfigMap`s and Secrets that can be used.
     data: Vec<(ObjectKey, Entry)>,
     /// Names of those that cannot.
@@ -101,25 +100,13 @@ impl<W: World> Opening<W> {
         start
     }
 
-    /// The device's key. A new one where there is none, or none that can be used: what the old one
-    /// sealed is said again by the broker.
-    async fn device(&mut self, board: &[u8]) -> Option<DeviceKey> {
-        if let Some(file) = self.file::<[u8; KEY_LEN]>(DEVICE_KEY).await {
-            return DeviceKey::new(&file, board);
-        }
-        match self.edges.disk.read(DEVICE_KEY).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // It may be readable again; who overwrites it loses every secret for good.
-            _ => return None,
-        }
-        let file = device::new_file(&self.edges.random);
-        let sealed = seal(&file).ok()?;
-        match self.edges.disk.write(DEVICE_KEY, &sealed).await {
-            Ok(()) => DeviceKey::new(&file, board),
-            Err(error) => {
-                self.report("StorageErrors", format!("write the device's key: {error}"));
-                None
-            }
+    /// Reads the device's key, where one was made: once there is a secret to be read with it. One
+    /// that is damaged is set aside, and what it sealed is said again by the broker.
+    async fn read_device_key(&mut self) {
+        if self.device.key.is_none()
+            && let Some(file) = self.file::<[u8; KEY_LEN]>(DEVICE_KEY).await
+        {
+            self.device.key = DeviceKey::new(&file, &self.device.board);
         }
     }
 
@@ -220,7 +207,10 @@ impl<W: World> Opening<W> {
                 continue;
             };
             if key.kind != Kind::Pod {
-                match load_data(&key, &stored, self.device.as_ref()) {
+                if key.kind == Kind::Secret {
+                    self.read_device_key().await;
+                }
+                match load_data(&key, &stored, self.device.key.as_ref()) {
                     Ok(entry) => self.data.push((key, entry)),
                     Err(cause) => {
                         self.report("UnusableFile", format!("use {name}: {cause}"));

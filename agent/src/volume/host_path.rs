@@ -33,9 +33,7 @@ pub(super) fn prepare(path: &Path, kind: HostPathType) -> Result<(), VolumeError
         }
         HostPathType::Directory => expect(path, "directory", Metadata::is_dir),
         HostPathType::File => expect(path, "file", Metadata::is_file),
-        HostPathType::Socket => {
-            expect(path, "socket file", |found| found.file_type().is_socket())
-        }
+        HostPathType::Socket => expect(path, "socket file", |found| found.file_type().is_socket()),
         HostPathType::CharDevice => {
             expect(path, "character device", |found| found.file_type().is_char_device())
         }
@@ -98,7 +96,8 @@ mod tests {
         let error = prepare(Path::new("/dev/null"), BlockDevice).unwrap_err().to_string();
         assert_eq!(error, "hostPath type check failed: /dev/null is not a block device");
         let error = prepare(&at("none"), Directory).unwrap_err().to_string();
-        let text = format!("hostPath type check failed: {} is not a directory", at("none").display());
+        let text =
+            format!("hostPath type check failed: {} is not a directory", at("none").display());
         assert_eq!(error, text);
     }
 

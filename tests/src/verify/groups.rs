@@ -129,6 +129,18 @@ pub(super) const GROUPS: &[Group] = &[
         owns: |program| program.package == "tests" && program.target == "lifecycle",
     },
     Group {
+        name: "contents",
+        about: "what containers are given: variables, volumes, ConfigMaps and Secrets",
+        part: END_TO_END,
+        root: true,
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
+        checks: &[],
+        // They wait far more than they work.
+        threads: Some(4),
+        ignored: false,
+        owns: |program| program.package == "tests" && program.target == "contents",
+    },
+    Group {
         name: "images",
         about: "images from a real registry and from archives, honest and hostile",
         part: END_TO_END,
@@ -223,8 +235,17 @@ pub(super) const GROUPS: &[Group] = &[
 ];
 
 /// Targets that have a group of their own.
-const ELSEWHERE: &[&str] =
-    &["simulator", "foundation", "lifecycle", "images", "fuzz", "boards", "counted", "speed"];
+const ELSEWHERE: &[&str] = &[
+    "simulator",
+    "foundation",
+    "lifecycle",
+    "contents",
+    "images",
+    "fuzz",
+    "boards",
+    "counted",
+    "speed",
+];
 
 fn is_unit(program: &Program) -> bool {
     matches!(program.package.as_str(), "agent" | "fleet" | "tests")
@@ -251,6 +272,7 @@ mod tests {
             ("tests", "mote_tests"),
             ("tests", "foundation"),
             ("tests", "lifecycle"),
+            ("tests", "contents"),
             ("tests", "images"),
             ("tests", "fuzz"),
             ("tests", "boards"),

@@ -213,7 +213,10 @@ mod tests {
     fn what_is_missing_is_told_in_the_kubelets_words() {
         let told = |env_from, env| resolve(env_from, env).unwrap_err().to_string();
         let one = |value| vec![variable("A", value)];
-        assert_eq!(told(vec![from("none", "", false, false)], vec![]), "configmap \"none\" not found");
+        assert_eq!(
+            told(vec![from("none", "", false, false)], vec![]),
+            "configmap \"none\" not found"
+        );
         let secret = EnvValue::Secret(key("none", "x", false));
         assert_eq!(told(vec![], one(secret)), "secret \"none\" not found");
         let no_key = EnvValue::ConfigMap(key("settings", "x", false));

@@ -70,10 +70,7 @@ impl<'a> FieldPath<'a> {
     /// the pod's object.
     pub const fn fits_a_file(self) -> bool {
         use FieldPath::{Annotation, Annotations, Label, Labels, Name, Namespace, Uid};
-        matches!(
-            self,
-            Name | Namespace | Uid | Labels | Annotations | Label(_) | Annotation(_)
-        )
+        matches!(self, Name | Namespace | Uid | Labels | Annotations | Label(_) | Annotation(_))
     }
 
     /// It is told of labels or annotations, which are kept in memory only for those who ask.
@@ -241,7 +238,8 @@ mod tests {
         let mut asked = wire_pod(vec![container("app")]);
         asked.spec.containers[0].env = vec![asks("metadata.labels['zone']")];
         asked.spec.service_account_name = "robot".into();
-        asked.meta.labels = [("zone".into(), "a \"b\"".into()), ("app".into(), "x\ty".into())].into();
+        asked.meta.labels =
+            [("zone".into(), "a \"b\"".into()), ("app".into(), "x\ty".into())].into();
         asked.meta.annotations = [("k.io/n".into(), "\u{1}\u{e4}".into())].into();
         let (pod, node, library) = (pod_from(&asked), node(), Library::default());
         let given = Given { pod: &pod, node: &node, library: &library };
@@ -259,7 +257,8 @@ mod tests {
         let file = |path| in_volume(path, given).unwrap();
         assert_eq!(file("metadata.labels"), "app=\"x\\ty\"\nzone=\"a \\\"b\\\"\"");
         assert_eq!(file("metadata.annotations"), "k.io/n=\"\\x01\u{e4}\"");
-        for path in ["metadata.labels", "metadata.label['a']", "spec.volumes", "metadata.labels[a]"] {
+        for path in ["metadata.labels", "metadata.label['a']", "spec.volumes", "metadata.labels[a]"]
+        {
             assert_eq!(in_variable(path, given), Err(unknown(path)));
         }
         for path in ["status.hostIP", "spec.nodeName", ""] {

@@ -99,7 +99,11 @@ pub fn wanted(volume: &Volume, given: Given<'_>) -> Result<Wanted, ContentsError
 /// The least of what is allowed: a volume in memory must not take all of the node.
 fn memory_size(limit: Option<u64>, given: Given<'_>) -> Option<u64> {
     let node = given.node.allocatable.memory_bytes;
-    [limit, given.pod.limits.memory_bytes, node].into_iter().flatten().filter(|size| *size > 0).min()
+    [limit, given.pod.limits.memory_bytes, node]
+        .into_iter()
+        .flatten()
+        .filter(|size| *size > 0)
+        .min()
 }
 
 fn project(
@@ -263,6 +267,9 @@ mod tests {
             Ok(Wanted::Memory { size }) => size,
             other => panic!("{other:?}"),
         };
-        assert_eq!((size(Some(10)), size(Some(5000)), size(None)), (Some(10), Some(1000), Some(1000)));
+        assert_eq!(
+            (size(Some(10)), size(Some(5000)), size(None)),
+            (Some(10), Some(1000), Some(1000))
+        );
     }
 }

@@ -120,12 +120,7 @@ fn resource(check: &mut Check, path: &str, reference: &ResourceRef) {
     check.require(known, format!("{path}.resource"), rule);
 }
 
-fn refers_to_container(
-    check: &mut Check,
-    path: &str,
-    value: &DownwardValue,
-    spec: &wire::PodSpec,
-) {
+fn refers_to_container(check: &mut Check, path: &str, value: &DownwardValue, spec: &wire::PodSpec) {
     if let DownwardValue::Resource(reference) = value {
         let rule = format!("the pod has no container `{}`", reference.container);
         let known = reference.container.is_empty() || has_container(spec, &reference.container);
@@ -304,8 +299,7 @@ mod tests {
             assert!(!faults.is_empty() && faults.iter().all(|one| one == field), "{wrong:?}");
         }
         let host = |path: &str| {
-            let source =
-                VolumeSource::HostPath { path: path.into(), kind: HostPathType::Unset };
+            let source = VolumeSource::HostPath { path: path.into(), kind: HostPathType::Unset };
             with(source, |_| ())
         };
         assert_eq!(host("/var/log"), [""; 0]);
@@ -368,12 +362,8 @@ mod tests {
         assert_eq!(other("app"), [""; 0]);
         assert_eq!(other("none"), at("resourceFieldRef.containerName"));
         let from = |name: &str, prefix: &str| {
-            let from = EnvFrom {
-                prefix: prefix.into(),
-                secret: true,
-                name: name.into(),
-                optional: false,
-            };
+            let from =
+                EnvFrom { prefix: prefix.into(), secret: true, name: name.into(), optional: false };
             faults(|pod| pod.spec.containers[0].env_from = vec![from])
         };
         assert_eq!(from("login", "P_"), [""; 0]);

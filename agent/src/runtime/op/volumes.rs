@@ -142,7 +142,8 @@ fn part(root: &OwnedFd, sub_path: &str) -> io::Result<OwnedFd> {
     let look = |path: &Path, flags| openat2(root, path, flags, Mode::empty(), resolve);
     let names: Vec<_> = sub_path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
     let mut reached = PathBuf::from(".");
-    let mut part = look(&reached, flags)?;
+    // A volume may be a file, which has no parts.
+    let mut part = root.try_clone()?;
     for name in names {
         reached.push(name);
         part = match look(&reached, flags) {

@@ -1,0 +1,39 @@
+//! What containers are given beside their image, with real containers.
+//!
+//! | what must hold | test |
+//! |---|---|
+//! | env, envFrom, `$(VAR)`, keys of ConfigMaps and Secrets, optional ones | `environment::variables_come_from_everywhere` |
+//! | fieldRef and resourceFieldRef | `environment::a_container_learns_of_its_pod_its_node_and_its_limits` |
+//! | what is missing is said, and used as soon as it comes | `environment::what_is_missing_is_waited_for` |
+//! | emptyDir on disk and in memory, sizeLimit | `volumes::an_empty_directory_*`, `volumes::a_directory_in_memory_is_bounded` |
+//! | hostPath of every type | `volumes::a_path_of_the_host_*` |
+//! | configMap, secret, downwardAPI, projected: modes, items, optional, read-only | `volumes::files_are_made_of_everything` |
+//! | subPath, subPathExpr; no way out through links | `volumes::a_part_of_a_volume_*` |
+//! | mount propagation | `volumes::mounts_are_seen_as_far_as_is_asked` |
+//! | fsGroup | `volumes::files_belong_to_the_group_of_the_pod` |
+//! | a changed ConfigMap arrives within a second, all files at once | `updates::*` |
+//! | Secrets are in memory that is never swapped, and sealed on flash | `secrets::*` |
+//! | pods of Kubernetes' own pages | `documentation::*` |
+
+mod documentation;
+mod environment;
+mod secrets;
+mod updates;
+mod volumes;
+
+use anyhow::{Context, Result};
+use mote_protocol::status::Phase;
+use mote_tests::manifest::Manifest;
+use mote_tests::node::Node;
+use mote_tests::world::World;
+
+/// Runs a pod to its end, which must be good, and gives what its container `main` printed.
+fn printed(world: &World, node: &Node, name: &str, manifest: &Manifest) -> Result<String> {
+    world.operator.apply(manifest, node)?;
+    let status = world.wait_for(node, name, "its end", |status| {
+        matches!(status.phase, Phase::Succeeded | Phase::Failed)
+    })?;
+    let text = node.printed(&status.uid.context("a uid")?, "main")?;
+    anyhow::ensure!(status.phase == Phase::Succeeded, "{name} failed; it said:\n{text}");
+    Ok(text)
+}

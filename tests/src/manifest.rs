@@ -21,18 +21,15 @@ pub fn pod(name: &str) -> Manifest {
 /// A `ConfigMap`'s manifest.
 pub fn config_map(name: &str, data: Value) -> Manifest {
     let metadata = json!({"name": name});
-    Manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+    Manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
+        .field("data", data)
 }
 
 /// A Secret's manifest.
 pub fn secret(name: &str, data: Value) -> Manifest {
     let metadata = json!({"name": name});
-    Manifest(json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata,
-        "stringData": data,
-    }))
+    Manifest(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata}))
+        .field("stringData", data)
 }
 
 impl Manifest {

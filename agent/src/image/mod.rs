@@ -10,9 +10,12 @@
 //! overlayfs, so that starting a container copies nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 pub mod assembly;
 pub mod config;
@@ -143,6 +146,30 @@ pub struct ImageRequest {
     pub reference: String,
     /// When to ask the registry.
     pub policy: PullPolicy,
+    /// `imagePullSecrets` of whoever wants it.
+    pub secrets: PullSecrets,
+}
+
+/// Docker configurations from `imagePullSecrets`, in the order of the pod.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PullSecrets(pub Vec<PullSecret>);
+
+/// What one of them holds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PullSecret {
+    /// The Secret's name, for messages.
+    pub name: String,
+    /// Its JSON is that of `.dockercfg`, the older form.
+    pub older: bool,
+    /// JSON, as docker writes it.
+    pub config: String,
+}
+
+/// Names only.
+impl fmt::Debug for PullSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|secret| &secret.name)).finish()
+    }
 }
 
 /// When to ask the registry for an image, in the words of Kubernetes' `imagePullPolicy`.

@@ -71,6 +71,8 @@ pub struct Pod {
     pub volumes: Vec<Volume>,
     /// `securityContext.fsGroup`: whose files in volumes are.
     pub fs_group: Option<u32>,
+    /// `imagePullSecrets[].name`.
+    pub pull_secrets: Vec<String>,
     /// What containers ask about the pod itself. Kept only for those who do.
     pub meta: Option<Box<PodMeta>>,
 }

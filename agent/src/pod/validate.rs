@@ -257,6 +257,7 @@ fn build(name: PodName, asked: &object::Pod) -> Pod {
         containers,
         volumes: spec.volumes.clone(),
         fs_group: spec.security_context.fs_group,
+        pull_secrets: spec.image_pull_secrets.clone(),
         meta: asks_meta.then(|| Box::new(meta())),
         name,
     }
@@ -320,7 +321,7 @@ fn build_container(
         name: container.name.clone(),
         role,
         image: container.image.clone(),
-        pull_policy: pull_policy(container),
+        pull_policy: pull_policy(&container.image, container.image_pull_policy),
         command: container.command.clone(),
         args: container.args.clone(),
         working_dir: container.working_dir.clone(),
@@ -373,11 +374,12 @@ fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights
     }
 }
 
-fn pull_policy(container: &wire::Container) -> PullPolicy {
-    match container.image_pull_policy {
+/// When to ask the registry for an image, where that is written and where it is not.
+pub(super) fn pull_policy(image: &str, asked: Option<ImagePullPolicy>) -> PullPolicy {
+    match asked {
         Some(ImagePullPolicy::Always) => PullPolicy::Always,
         Some(ImagePullPolicy::Never) => PullPolicy::Never,
-        None if moves(&container.image) => PullPolicy::Always,
+        None if moves(image) => PullPolicy::Always,
         Some(ImagePullPolicy::IfNotPresent) | None => PullPolicy::IfNotPresent,
     }
 }

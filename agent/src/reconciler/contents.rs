@@ -7,8 +7,9 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{Volume, VolumeMount, VolumeSource};
 
 use super::Surroundings;
+use crate::image::{ImageError, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets};
 use crate::pod::contents::environment::{self, Variables};
-use crate::pod::contents::{self, Given, Library, NodeFacts, projection};
+use crate::pod::contents::{self, Entries, Given, Library, NodeFacts, projection};
 use crate::pod::machine::{MountFailure, StartFailure};
 use crate::pod::process::ConfigError;
 use crate::pod::{Container, Pod};
@@ -70,8 +71,40 @@ pub(super) async fn of_container<W: World>(
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
-    let mounts = mounts(edges, pod, container, &variables)?;
+    let mounts = mounts(edges, pod, container, &variables).await?;
     Ok((variables, mounts))
+}
+
+/// Most bytes of `imagePullSecrets`: they are part of one message to the pull process.
+const MAX_PULL_SECRETS: usize = 16 * 1024;
+
+/// What the `imagePullSecrets` of a pod hold, and the names of those that are not here or cannot be
+/// used.
+pub(super) async fn pull_secrets(pod: &Pod, node: &Surroundings) -> (PullSecrets, Vec<String>) {
+    let (mut secrets, mut missing, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for name in &pod.pull_secrets {
+        let held = match contents::pull_secret_key(pod, name) {
+            Some(key) => node.data.read(&key).await.ok().flatten(),
+            None => None,
+        };
+        let secret = held.and_then(|entries| pull_secret(name, &entries));
+        match secret.filter(|secret| bytes + secret.config.len() <= MAX_PULL_SECRETS) {
+            Some(secret) => {
+                bytes += secret.config.len();
+                secrets.push(secret);
+            }
+            None => missing.push(name.clone()),
+        }
+    }
+    (PullSecrets(secrets), missing)
+}
+
+fn pull_secret(name: &str, entries: &Entries) -> Option<PullSecret> {
+    let keyed = [(".dockerconfigjson", false), (".dockercfg", true)];
+    let (bytes, older) =
+        keyed.into_iter().find_map(|(key, older)| Some((entries.data.get(key)?, older)))?;
+    let config = String::from_utf8(bytes.clone()).ok()?;
+    Some(PullSecret { name: name.to_owned(), older, config })
 }
 
 async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library> {
@@ -85,7 +118,7 @@ async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library>
     Ok(library)
 }
 
-fn mounts<W: World>(
+async fn mounts<W: World>(
     edges: &Edges<W>,
     pod: &Pod,
     container: &Container,
@@ -97,17 +130,37 @@ fn mounts<W: World>(
         let Some(volume) = pod.volumes.iter().find(|volume| volume.name == asked.name) else {
             continue;
         };
+        let source = source(edges, pod, volume).await.map_err(StartFailure::Image)?;
         mounts.push(Mount {
             name: asked.name.clone(),
-            source: MountSource::Path(edges.volumes.path(&pod.name.uid, volume)),
+            source,
             sub_path: sub_path(container, asked, variables).map_err(StartFailure::Config)?,
             target: asked.mount_path.clone(),
-            read_only: asked.read_only || contents::is_files(&volume.source),
+            read_only: asked.read_only || is_read_only(&volume.source),
             executable: is_in_memory(volume),
             propagation: asked.propagation,
         });
     }
     Ok(mounts)
+}
+
+const fn is_read_only(source: &VolumeSource) -> bool {
+    contents::is_files(source) || matches!(source, VolumeSource::Image { .. })
+}
+
+async fn source<W: World>(
+    edges: &Edges<W>,
+    pod: &Pod,
+    volume: &Volume,
+) -> Result<MountSource, ImageError> {
+    let VolumeSource::Image { reference, .. } = &volume.source else {
+        return Ok(MountSource::Path(edges.volumes.path(&pod.name.uid, volume)));
+    };
+    // It was pulled before the sandbox was made, and nobody removes it while the pod is there.
+    let (reference, policy) = (reference.clone(), PullPolicy::IfNotPresent);
+    let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
+    let here = edges.images.ensure(&request).await?;
+    Ok(MountSource::Layers(edges.images.resolve(&here.id).await?.layers))
 }
 
 fn sub_path(

@@ -5,10 +5,10 @@
 //! twice on the same input they give the same answer, and on a settled node nothing at all. What
 //! runs and belongs to nobody is the steward's to name: it knows what was lost to damage.
 
-use crate::image::{ImageId, ImageRequest};
+use crate::image::{ImageId, ImageRequest, PullSecrets};
 use crate::pod::handler::ProbeKind;
 use crate::pod::machine::{
-    Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep,
+    Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep, VolumeImage,
 };
 use crate::pod::process::Tag;
 use crate::pod::{Container, Moment};
@@ -143,6 +143,16 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
     for place in machine.outdated() {
         actions.extend(pull(machine, place, now));
     }
+    if machine.stage() == Stage::Active && machine.sandbox() == Sandbox::Absent {
+        let due = machine.volume_images().filter(|(_, volume)| {
+            volume.image.is_none() && volume.until.is_none_or(|until| until <= now)
+        });
+        actions.extend(due.map(|(place, volume)| {
+            let VolumeImage { reference, policy, .. } = volume.clone();
+            let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
+            Action::Pull { place, request }
+        }));
+    }
     actions.extend(machine.outdated_volumes(now).map(|mark| Action::RefreshVolumes { mark }));
     actions
 }
@@ -201,7 +211,8 @@ fn start(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
     let Some(image) = slot.image else { return pull(machine, place, now) };
     match machine.sandbox() {
         Sandbox::Absent => {
-            let may = machine.sandbox_due(now) && !machine.waits_for_contents();
+            let volumes = machine.volume_images().all(|(_, image)| image.image.is_some());
+            let may = machine.sandbox_due(now) && !machine.waits_for_contents() && volumes;
             may.then_some(Action::CreateSandbox)
         }
         Sandbox::Ready if machine.may_begin() => {
@@ -218,7 +229,9 @@ fn pull(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
         return None;
     }
     let Container { image, pull_policy, .. } = machine.pod().containers.get(place)?;
-    let request = ImageRequest { reference: image.clone(), policy: *pull_policy };
+    // What opens the registry is found when it is asked.
+    let (policy, secrets) = (*pull_policy, PullSecrets::default());
+    let request = ImageRequest { reference: image.clone(), policy, secrets };
     Some(Action::Pull { place, request })
 }
 

@@ -33,7 +33,13 @@ pub(super) async fn carry_out<W: World>(
     tell: impl Fn(Event),
 ) -> Event {
     match action {
-        Action::Pull { place, request } => pull(edges, place, request, tell).await,
+        Action::Pull { place, request } => {
+            let (secrets, missing) = contents::pull_secrets(pod, node).await;
+            if !missing.is_empty() {
+                tell(Event::PullSecretsMissing(missing));
+            }
+            pull(edges, place, ImageRequest { secrets, ..request }, tell).await
+        }
         Action::CreateSandbox => {
             if let Err(failure) = contents::set_up(edges, pod, node, Which::All).await {
                 return Event::VolumesFailed(failure);

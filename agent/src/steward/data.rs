@@ -34,10 +34,18 @@ impl<W: World> Steward<W> {
     fn contents_changed(&mut self, key: &ObjectKey) {
         let now = self.now();
         let machines = self.books.reconciler.machines();
-        let concerned = machines.filter(|(_, machine)| contents::refers_to(machine.pod(), key));
-        let uids: Vec<_> = concerned.map(|(uid, _)| *uid).collect();
-        for uid in uids {
-            self.step(uid, Event::ContentsChanged, now);
+        let mut told = Vec::new();
+        for (uid, machine) in machines {
+            let pod = machine.pod();
+            if contents::refers_to(pod, key) {
+                told.push((*uid, Event::ContentsChanged));
+            }
+            if contents::opens_registries(pod, key) {
+                told.push((*uid, Event::PullSecretsChanged));
+            }
+        }
+        for (uid, event) in told {
+            self.step(uid, event, now);
         }
     }
 

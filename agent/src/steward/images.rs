@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use mote_protocol::name::Uid;
+use mote_protocol::pod::VolumeSource;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -14,8 +15,8 @@ use super::{Steward, World};
 use crate::events::Report as EventReport;
 use crate::image::reference::Reference;
 use crate::image::{
-    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, News, PullPolicy, Sweep,
-    Swept, Verified, What,
+    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, News, PullPolicy,
+    PullSecrets, Sweep, Swept, Verified, What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};
@@ -80,7 +81,8 @@ impl<W: World> Steward<W> {
             ImageOrder::Pull { reference, mut answer } => {
                 let reports = self.books.reports.clone();
                 spawn_local(async move {
-                    let request = ImageRequest { reference, policy: PullPolicy::Always };
+                    let (policy, secrets) = (PullPolicy::Always, PullSecrets::default());
+                    let request = ImageRequest { reference, policy, secrets };
                     tokio::select! {
                         () = answer.closed() => {}
                         result = edges.images.ensure(&request) => {
@@ -247,7 +249,12 @@ fn of_machine(machine: &Machine, in_use: &mut InUse) {
 fn of_spec(pod: &Pod, in_use: &mut InUse) {
     let name = called(pod);
     let parsed = |image: &str| image.parse::<Reference>().ok();
-    for reference in pod.containers.iter().filter_map(|container| parsed(&container.image)) {
+    let of_volumes = pod.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::Image { reference, .. } => Some(reference),
+        _ => None,
+    });
+    let all = pod.containers.iter().map(|container| &container.image).chain(of_volumes);
+    for reference in all.filter_map(|image| parsed(image)) {
         in_use.references.entry(reference.to_string()).or_insert_with(|| name.clone());
     }
 }

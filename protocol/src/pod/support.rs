@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile, VolumeSource,
+    SecurityContext, SecurityProfile,
 };
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
@@ -32,10 +32,6 @@ pub fn findings(spec: &PodSpec) -> Vec<Finding> {
             let path = format!("spec.{list}[{place}]");
             found.container(&path, container, spec.network.host_network);
         }
-    }
-    for (place, volume) in spec.volumes.iter().enumerate() {
-        let image = matches!(volume.source, VolumeSource::Image { .. });
-        found.refused(image, "spec", &format!("volumes[{place}].image"));
     }
     found.pod(spec);
     found.network(&spec.network);
@@ -114,7 +110,6 @@ impl Findings {
         self.refused(spec.host_users == Some(false), "spec", "hostUsers");
         self.refused(!matches!(spec.os.as_str(), "" | "linux"), "spec", "os.name");
         self.amounts("spec.overhead", &spec.overhead);
-        self.ignored(!spec.image_pull_secrets.is_empty(), "spec", "imagePullSecrets");
     }
 
     fn network(&mut self, network: &PodNetwork) {

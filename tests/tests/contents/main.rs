@@ -13,10 +13,13 @@
 //! | fsGroup | `volumes::files_belong_to_the_group_of_the_pod` |
 //! | a changed ConfigMap arrives within a second, all files at once | `updates::*` |
 //! | Secrets are in memory that is never swapped, and sealed on flash | `secrets::*` |
+//! | imagePullSecrets | `images::a_secret_opens_a_registry_as_soon_as_it_is_here` |
+//! | images as volumes | `images::an_image_is_a_volume_that_nobody_writes_to`, `images::a_volume_whose_image_is_not_there_holds_up_its_pod` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod documentation;
 mod environment;
+mod images;
 mod secrets;
 mod updates;
 mod volumes;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use mote_agent::image::pull::frame::{Job, Request};
 use mote_agent::image::registry::{Host, Settings};
 use mote_agent::image::{
-    Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, Puller, PullerConfig,
+    Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, PullSecrets, Puller, PullerConfig,
 };
 use mote_tests::binaries;
 use mote_tests::registry::Registry;
@@ -67,7 +67,7 @@ impl Bench {
             cgroup: None,
             reserve: self.config.reserve,
             registries: self.config.registries.clone(),
-            job: Job::Pull(reference.to_owned()),
+            job: Job::Pull { reference: reference.to_owned(), secrets: PullSecrets::default() },
         }
     }
 
@@ -134,5 +134,5 @@ impl Bench {
 }
 
 pub(crate) fn request(reference: &str, policy: PullPolicy) -> ImageRequest {
-    ImageRequest { reference: reference.to_owned(), policy }
+    ImageRequest { reference: reference.to_owned(), policy, secrets: PullSecrets::default() }
 }

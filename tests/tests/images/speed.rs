@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use mote_agent::image::PullSecrets;
 use mote_agent::image::pull::frame::{self, Job, Report, Request};
 use mote_agent::image::registry::{Host, Settings};
 use mote_agent::image::{Puller, PullerConfig};
@@ -200,7 +201,7 @@ impl Bench {
             cgroup: None,
             reserve: config.reserve,
             registries: Settings { hosts, ..Settings::default() },
-            job: Job::Pull(self.reference.clone()),
+            job: Job::Pull { reference: self.reference.clone(), secrets: PullSecrets::default() },
         };
         // As the agent does it when it starts.
         Puller::open(config)?;

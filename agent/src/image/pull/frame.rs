@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::image::ImageId;
 use crate::image::assembly::Progress;
 use crate::image::error::ImageError;
 use crate::image::registry::Settings;
+use crate::image::{ImageId, PullSecrets};
 
 /// Largest message. A pipe holds this much, so neither side waits for the other to read.
 pub const MAX_MESSAGE: usize = 32 * 1024;
@@ -39,8 +39,13 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Job {
-    /// From a registry, by reference.
-    Pull(String),
+    /// From a registry.
+    Pull {
+        /// By reference.
+        reference: String,
+        /// What the pod brings to be let in.
+        secrets: PullSecrets,
+    },
     /// From a layout, an archive, or a directory with several of them.
     Import(PathBuf),
     /// None: one that is here, by name or id, goes to an archive.
@@ -131,6 +136,10 @@ pub fn body_length(prefix: [u8; 4]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
+    fn pull(reference: &str) -> Job {
+        Job::Pull { reference: reference.to_owned(), secrets: PullSecrets::default() }
+    }
+
     #[test]
     fn messages_survive_the_pipe() {
         let request = Request {
@@ -139,7 +148,7 @@ mod tests {
             cgroup: None,
             reserve: 5,
             registries: Settings::default(),
-            job: Job::Pull("a".into()),
+            job: pull("a"),
         };
         let mut pipe = Vec::new();
         write(&mut pipe, &request).unwrap();
@@ -152,7 +161,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_neither_written_nor_read() {
-        let long = Job::Pull("x".repeat(MAX_MESSAGE));
+        let long = pull(&"x".repeat(MAX_MESSAGE));
         assert!(write(&mut Vec::new(), &long).is_err());
         let mut pipe = 0xffff_ffff_u32.to_le_bytes().to_vec();
         pipe.push(b'{');

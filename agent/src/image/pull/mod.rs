@@ -91,13 +91,13 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
         reports,
     };
     match &request.job {
-        Job::Pull(reference) => {
+        Job::Pull { reference, secrets } => {
             let parsed: Reference = reference.parse().map_err(|error| ImageError::InvalidName {
                 reference: reference.clone(),
                 cause: Cause::of(&error),
             })?;
-            let mut registry =
-                Registry::new(request.registries.clone()).map_err(|error| process(&error))?;
+            let mut registry = Registry::new(request.registries.clone(), secrets)
+                .map_err(|error| process(&error))?;
             let pulled = worker.pull(&mut registry, &parsed);
             for text in registry.passed_over() {
                 // Bounded: it is one message.

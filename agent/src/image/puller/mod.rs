@@ -20,8 +20,8 @@ use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
 use super::{
-    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, Source,
-    Sweep, Swept, Verified,
+    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, PullSecrets,
+    Source, Sweep, Swept, Verified,
 };
 
 mod child;
@@ -89,8 +89,9 @@ pub struct Puller {
     config: Arc<PullerConfig>,
     /// The turn to pull.
     turn: Arc<Semaphore>,
-    /// Pulls that somebody waits for, by reference.
-    flights: Mutex<BTreeMap<String, Weak<Flight>>>,
+    /// Pulls that somebody waits for, by reference and by what opens the registry: who is let in with
+    /// less must not get what another was refused.
+    flights: Mutex<BTreeMap<(String, PullSecrets), Weak<Flight>>>,
     /// Which images are needed, and which are about to go.
     uses: Arc<Mutex<UseOf>>,
     /// Which layers were looked at, and what was found.
@@ -179,8 +180,12 @@ impl Puller {
     }
 
     /// Joins the pull of `reference`, or begins one.
-    async fn pull(&self, reference: &Reference) -> Result<Pulled, ImageError> {
-        let flight = self.board(reference.to_string());
+    async fn pull(
+        &self,
+        reference: &Reference,
+        secrets: &PullSecrets,
+    ) -> Result<Pulled, ImageError> {
+        let flight = self.board(reference.to_string(), secrets);
         let mut result = flight.result.clone();
         let ended = result.wait_for(Option::is_some).await.map(|result| result.clone());
         match ended {
@@ -196,23 +201,25 @@ impl Puller {
         Pulls { config, turn, uses: Arc::clone(&self.uses) }
     }
 
-    fn board(&self, reference: String) -> Arc<Flight> {
+    fn board(&self, reference: String, secrets: &PullSecrets) -> Arc<Flight> {
+        let key = (reference, secrets.clone());
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
-        let running = flights.get(&reference).and_then(Weak::upgrade);
+        let running = flights.get(&key).and_then(Weak::upgrade);
         // One that has landed is history: who asks now wants to know how things are now.
         if let Some(flight) = running.filter(|flight| flight.result.borrow().is_none()) {
             return flight;
         }
         let (landed, result) = watch::channel(None);
         let pulls = self.pulls();
-        let job = Job::Pull(reference.clone());
+        let (reference, secrets) = key.clone();
+        let job = Job::Pull { reference, secrets };
         let task = tokio::spawn(async move {
             let result = pulls.run(job).await.and_then(one_image);
             landed.send_replace(Some(result));
         });
         let flight = Arc::new(Flight { result, task: task.abort_handle() });
-        flights.insert(reference, Arc::downgrade(&flight));
+        flights.insert(key, Arc::downgrade(&flight));
         flight
     }
 }
@@ -248,7 +255,7 @@ impl Images for Puller {
         let pulled = match self.unreachable.recently(&reference) {
             // Who waits behind others for an answer that does not come would wait long.
             Some(error) if present.is_some() => Err(error),
-            _ => self.pull(&reference).await,
+            _ => self.pull(&reference, &request.secrets).await,
         };
         self.unreachable.note(&reference, pulled.as_ref().err());
         let present = match (&pulled, present) {

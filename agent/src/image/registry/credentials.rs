@@ -17,6 +17,7 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use super::glob;
+use crate::image::{PullSecret, PullSecrets};
 
 /// Largest file of credentials.
 const MAX_FILE: u64 = 256 * 1024;
@@ -86,6 +87,8 @@ pub(super) struct Keyring {
     entries: BTreeMap<String, Vec<Credential>>,
     /// Files and entries that were passed over, for whoever wonders.
     passed_over: Vec<String>,
+    /// Whose credentials are tried before these.
+    before: Option<Box<Keyring>>,
 }
 
 /// The `config.json` of docker, as far as it matters here.
@@ -113,7 +116,7 @@ impl Keyring {
             match read(path) {
                 None => {}
                 Some(Ok(entries)) => {
-                    keyring.add(path, entries);
+                    keyring.add(&path.display().to_string(), entries);
                     break;
                 }
                 Some(Err(problem)) => {
@@ -124,7 +127,24 @@ impl Keyring {
         keyring
     }
 
-    fn add(&mut self, path: &Path, entries: BTreeMap<String, Entry>) {
+    /// The same, and before them what a pod's `imagePullSecrets` hold.
+    pub(super) fn after(self, secrets: &PullSecrets) -> Self {
+        if secrets.0.is_empty() {
+            return self;
+        }
+        let mut first = Self::default();
+        for PullSecret { name, older, config } in &secrets.0 {
+            let source = format!("imagePullSecret {name}");
+            match parse(config, *older) {
+                Ok(entries) => first.add(&source, entries),
+                Err(problem) => first.passed_over.push(format!("{source}: {problem}")),
+            }
+        }
+        let passed_over = [first.passed_over.clone(), self.passed_over.clone()].concat();
+        Self { before: Some(Box::new(first)), passed_over, ..self }
+    }
+
+    fn add(&mut self, source: &str, entries: BTreeMap<String, Entry>) {
         for (key, entry) in entries {
             match entry.credential(&key) {
                 Some(credential) => {
@@ -132,8 +152,7 @@ impl Keyring {
                 }
                 // Not what is in it: it may be half of a password.
                 None => self.passed_over.push(format!(
-                    "{}: the entry for {key:?} has neither `auth` nor `username` and `password`",
-                    path.display()
+                    "{source}: the entry for {key:?} has neither `auth` nor `username` and `password`"
                 )),
             }
         }
@@ -146,13 +165,23 @@ impl Keyring {
 
     /// The credentials for `registry/repository`, in the order in which they are to be tried.
     pub(super) fn matching(&self, image: &str) -> Vec<Credential> {
+        let mut found = match &self.before {
+            Some(before) => before.matching(image),
+            None => Vec::new(),
+        };
+        found.extend(self.own(image));
+        found.truncate(MAX_TRIED);
+        found
+    }
+
+    fn own(&self, image: &str) -> Vec<Credential> {
         let matches = |(key, _): &(&String, &Vec<Credential>)| key_matches(key, image);
         let found: Vec<_> =
             self.entries.iter().rev().filter(matches).flat_map(|(_, c)| c).collect();
         let hub =
             || image.starts_with("docker.io/").then(|| self.entries.get(DOCKER_HUB)).flatten();
         let found = if found.is_empty() { hub().into_iter().flatten().collect() } else { found };
-        found.into_iter().take(MAX_TRIED).cloned().collect()
+        found.into_iter().cloned().collect()
     }
 }
 
@@ -189,16 +218,21 @@ fn read(path: &Path) -> Option<Result<BTreeMap<String, Entry>, String>> {
         Err(error) => return Some(Err(error.to_string())),
     }
     let bare = path.file_name().is_some_and(|name| name == ".dockercfg");
-    let entries = if bare {
-        serde_json::from_str(&text)
+    Some(parse(&text, bare))
+}
+
+/// Reads docker's JSON; the older form is a bare map.
+fn parse(text: &str, older: bool) -> Result<BTreeMap<String, Entry>, String> {
+    let entries = if older {
+        serde_json::from_str(text)
     } else {
-        serde_json::from_str::<DockerConfig>(&text).map(|config| config.auths)
+        serde_json::from_str::<DockerConfig>(text).map(|config| config.auths)
     };
     // The parser's own text may quote a password.
-    Some(entries.map_err(|error| {
+    entries.map_err(|error| {
         let (line, column) = (error.line(), error.column());
         format!("it is not what docker writes (line {line}, column {column})")
-    }))
+    })
 }
 
 /// `host[:port][/path]` of a key, which may be a URL.
@@ -318,6 +352,24 @@ mod tests {
         assert_eq!(keyring.passed_over().len(), 2, "{told}");
         assert!(told.contains(&broken.display().to_string()) && told.contains("line 1"), "{told}");
         assert!(told.contains("\"s\"") && !told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn what_a_pod_brings_is_tried_before_what_the_node_has() {
+        let entry = |user: &str| format!("{{\"r.example\":{{\"username\":\"{user}\"}}}}");
+        let secret = |name: &str, older, config| PullSecret { name: name.into(), older, config };
+        let secrets = PullSecrets(vec![
+            secret("new", false, format!("{{\"auths\":{}}}", entry("pod"))),
+            secret("old", true, entry("older")),
+            secret("bad", false, "hunter2".into()),
+        ]);
+        let node = keyring(&format!("{{\"auths\":{}}}", entry("node")));
+        let keyring = node.after(&secrets);
+        assert_eq!(users(&keyring, "r.example/x"), ["pod", "older", "node"]);
+        assert!(users(&keyring, "other.test/x").is_empty());
+        let told = keyring.passed_over().join("\n");
+        assert!(told.starts_with("imagePullSecret bad: ") && !told.contains("hunter2"), "{told}");
+        assert_eq!(format!("{secrets:?}"), "[\"new\", \"old\", \"bad\"]");
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
+use super::PullSecrets;
 use super::digest::Digest;
 use super::error::chain;
 use super::manifest::Descriptor;
@@ -144,14 +145,14 @@ pub struct Registry {
 
 impl Registry {
     /// Prepares a client; nothing is connected yet.
-    pub fn new(settings: Settings) -> std::io::Result<Self> {
+    pub fn new(settings: Settings, secrets: &PullSecrets) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Only names are resolved on other threads.
             .max_blocking_threads(1)
             .thread_stack_size(256 * 1024)
             .build()?;
-        let keyring = Keyring::load(&settings.credential_files);
+        let keyring = Keyring::load(&settings.credential_files).after(secrets);
         let passed_over = keyring.passed_over().to_vec();
         let pace = Pace::new(settings.bytes_per_second);
         let client = Client::new(Transport::new(settings), keyring);

@@ -160,6 +160,16 @@ fn described(pod: &Pod, name: &str) -> String {
     format!("{}/{name}", pod.name.namespace)
 }
 
+/// The key of one of the Secrets that open registries for a pod.
+pub fn pull_secret_key(pod: &Pod, name: &str) -> Option<ObjectKey> {
+    key(pod, Kind::Secret, name)
+}
+
+/// Whether an object opens registries for a pod.
+pub fn opens_registries(pod: &Pod, object: &ObjectKey) -> bool {
+    pod.pull_secrets.iter().any(|name| pull_secret_key(pod, name).as_ref() == Some(object))
+}
+
 /// The objects that the variables of a container come from.
 pub fn of_environment(pod: &Pod, place: usize) -> Vec<ObjectKey> {
     let Some(container) = pod.containers.get(place) else { return Vec::new() };
@@ -256,8 +266,10 @@ mod tests {
     use super::*;
     use mote_protocol::name::Namespace;
 
-    /// Objects of the default namespace, as `KIND/NAME` with keys and values.
-    pub(super) fn library_of(objects: &[(&str, &[(&str, &[u8])])]) -> Library {
+    /// An object of the default namespace, as `KIND/NAME` with keys and values.
+    type Object<'a> = (&'a str, &'a [(&'a str, &'a [u8])]);
+
+    pub(super) fn library_of(objects: &[Object<'_>]) -> Library {
         let mut library = Library::default();
         for (object, pairs) in objects {
             let (kind, name) = object.split_once('/').unwrap();

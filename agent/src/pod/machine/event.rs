@@ -44,6 +44,10 @@ pub enum Event {
     VolumesFailed(MountFailure),
     /// Something changed that variables or files of volumes are made from.
     ContentsChanged,
+    /// Something changed that opens registries.
+    PullSecretsChanged,
+    /// Not all Secrets are here that are to open a registry.
+    PullSecretsMissing(Vec<String>),
     /// Files of volumes were made anew, or not.
     VolumesRefreshed {
         /// The change that they show: that of [`super::Machine::outdated_volumes`].

@@ -22,6 +22,15 @@ impl Machine {
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
+            Event::PullSecretsChanged => self.pulls_again(now),
+            Event::PullSecretsMissing(names) => {
+                let message = format!(
+                    "Unable to retrieve some image pull secrets ({}); attempting to pull the \
+                     image may not succeed.",
+                    names.join(", ")
+                );
+                notes.push(Note::warning(None, "FailedToRetrieveImagePullSecret", message));
+            }
             Event::VolumesRefreshed { mark, result } => {
                 self.volumes_refreshed(mark, result, now, notes);
             }
@@ -34,6 +43,7 @@ impl Machine {
                 self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
             }
             Event::Pulling { place, reference } => {
+                let place = Some(place).filter(|place| *place < self.slots.len());
                 notes.push(Note::normal(
                     place,
                     "Pulling",

@@ -19,6 +19,12 @@ impl Machine {
         source: &Source,
         notes: &mut Vec<Note>,
     ) {
+        if let Some(volume) = self.volume_image(place) {
+            (volume.image, volume.until) = (Some(image), None);
+            let text = format!("Image \"{reference}\" of a volume is present on machine");
+            notes.push(Note::normal(None, "Pulled", text));
+            return;
+        }
         if !self.is_current(place, reference) {
             return;
         }
@@ -54,6 +60,9 @@ impl Machine {
         now: Moment,
         notes: &mut Vec<Note>,
     ) {
+        if place >= self.slots.len() {
+            return self.volume_image_failed(place, error, now, notes);
+        }
         if !self.is_current(place, reference) {
             return;
         }
@@ -101,6 +110,20 @@ impl Machine {
                 hold.until = now;
             }
         }
+        for volume in &mut self.volume_images {
+            let full = volume.reference.parse::<Reference>();
+            if full.is_ok_and(|reference| names.contains(&reference.to_string())) {
+                volume.until = None;
+            }
+        }
+    }
+
+    /// Credentials that somebody brought may open what was closed.
+    pub(super) fn pulls_again(&mut self, now: Moment) {
+        let waits = |hold: &&mut Hold| WAITS_FOR_IMAGE.contains(&hold.reason);
+        let holds = self.slots.iter_mut().filter_map(|slot| slot.hold.as_mut());
+        holds.filter(waits).for_each(|hold| hold.until = hold.until.min(now));
+        self.volume_images.iter_mut().for_each(|image| image.until = None);
     }
 
     fn is_current(&self, place: usize, reference: &str) -> bool {

@@ -50,7 +50,7 @@ pub use record::{Record, SlotRecord};
 pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};
 pub use stop::{Stop, StopStep};
 pub use transitions::Transitions;
-pub use volumes::MountFailure;
+pub use volumes::{MountFailure, VolumeImage};
 
 /// Pause before a sandbox that could not be made, or removed, is tried again.
 pub const SANDBOX_RETRY: Duration = Duration::from_secs(10);
@@ -141,6 +141,8 @@ pub struct Machine {
     marks: Marks,
     transitions: Transitions,
     contents: volumes::Contents,
+    /// What is known of the images of `volumes`, in their order.
+    volume_images: Vec<VolumeImage>,
 }
 
 impl Machine {
@@ -148,7 +150,6 @@ impl Machine {
     pub fn new(pod: Rc<Pod>, accepted: Moment) -> Self {
         let slots = pod.containers.iter().map(|container| Slot::new(container.role)).collect();
         let mut machine = Self {
-            pod,
             accepted,
             stage: Stage::Active,
             sandbox: Sandbox::Absent,
@@ -166,6 +167,8 @@ impl Machine {
             marks: Marks::default(),
             transitions: Transitions::new(accepted),
             contents: volumes::Contents::default(),
+            volume_images: volumes::images(&pod),
+            pod,
         };
         machine.settle(accepted, &mut Vec::new());
         machine
@@ -272,8 +275,14 @@ impl Machine {
             Stage::Active => self.pod.active_deadline.map(|limit| self.accepted.after(limit)),
             _ => None,
         };
+        let waiting = self.volume_images.iter().filter_map(|image| image.until);
         let single = [self.sandbox_retry, self.marks.retry, active, self.contents_retry()];
-        stops.chain(holds).chain(single.into_iter().flatten()).filter(|at| *at > now).min()
+        stops
+            .chain(holds)
+            .chain(waiting)
+            .chain(single.into_iter().flatten())
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// Containers to start next, in order: those whose turn it is, held back or not.

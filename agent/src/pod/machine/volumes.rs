@@ -1,8 +1,11 @@
 //! The volumes of a pod: whether they show what they are made from.
 
+use mote_protocol::pod::{Volume, VolumeSource};
+
 use super::{Machine, Note, SANDBOX_RETRY, Sandbox, Stage};
-use crate::pod::Moment;
-use crate::pod::contents;
+use crate::image::{ImageError, ImageId, PullPolicy};
+use crate::pod::backoff::TroubleBackoff;
+use crate::pod::{Moment, Pod, contents, validate};
 
 /// Reason of those who wait for something that a variable is made from.
 const WAITS_FOR_CONTENTS: &str = "CreateContainerConfigError";
@@ -16,6 +19,35 @@ pub struct MountFailure {
     pub cause: String,
     /// It may be otherwise in a while; else only when an object changes that it is made from.
     pub passing: bool,
+}
+
+/// The image of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeImage {
+    /// As the spec writes it.
+    pub reference: String,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// Which it is, once it is here.
+    pub image: Option<ImageId>,
+    /// When to try again to get it.
+    pub until: Option<Moment>,
+    trouble: TroubleBackoff,
+}
+
+/// The images that the volumes of a pod are made of.
+pub(super) fn images(pod: &Pod) -> Vec<VolumeImage> {
+    let image = |volume: &Volume| match &volume.source {
+        VolumeSource::Image { reference, pull_policy } => Some(VolumeImage {
+            reference: reference.clone(),
+            policy: validate::pull_policy(reference, *pull_policy),
+            image: None,
+            until: None,
+            trouble: TroubleBackoff::default(),
+        }),
+        _ => None,
+    };
+    pod.volumes.iter().filter_map(image).collect()
 }
 
 /// What is known of the files that are made from other objects.
@@ -107,6 +139,32 @@ impl Machine {
         let due = changed != shown && retry.is_none_or(|retry| retry <= now);
         let runs = self.stage == Stage::Active && self.sandbox == Sandbox::Ready;
         (due && runs && contents::has_files(&self.pod)).then_some(changed)
+    }
+
+    /// The images of its volumes, with the place that events about each are told of: those behind
+    /// its containers.
+    pub fn volume_images(&self) -> impl Iterator<Item = (usize, &VolumeImage)> {
+        let first = self.slots.len();
+        self.volume_images.iter().enumerate().map(move |(nth, image)| (first + nth, image))
+    }
+
+    /// The image of a volume by that place.
+    pub(super) fn volume_image(&mut self, place: usize) -> Option<&mut VolumeImage> {
+        self.volume_images.get_mut(place.checked_sub(self.slots.len())?)
+    }
+
+    pub(super) fn volume_image_failed(
+        &mut self,
+        place: usize,
+        error: &ImageError,
+        now: Moment,
+        notes: &mut Vec<Note>,
+    ) {
+        let Some(image) = self.volume_image(place) else { return };
+        let (until, _) = image.trouble.failed(now);
+        image.until = Some(until);
+        let text = format!("Failed to pull image \"{}\": {}", image.reference, error.message());
+        notes.push(Note::warning(None, "Failed", text));
     }
 
     /// Its volumes cannot be made before something changes.

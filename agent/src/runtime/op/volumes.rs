@@ -75,15 +75,14 @@ fn stage_one(
     target: &Path,
     privileged: bool,
 ) -> io::Result<()> {
-    let tree = match shared {
-        Some(tree) => tree,
-        None => {
-            let root = match &asked.source {
-                MountSource::Path(path) => root_of(path)?,
-                MountSource::Layers(layers) => root_of(&layered(layers, target)?)?,
-            };
-            clone_of(part(&root, &asked.sub_path)?)?
-        }
+    let tree = if let Some(tree) = shared {
+        tree
+    } else {
+        let root = match &asked.source {
+            MountSource::Path(path) => root_of(path)?,
+            MountSource::Layers(layers) => root_of(&layered(layers, target)?)?,
+        };
+        clone_of(part(&root, &asked.sub_path)?)?
     };
     change(&tree, attributes(asked, privileged), false)?;
     if asked.propagation == MountPropagation::Private {

@@ -101,7 +101,7 @@ async fn secrets_are_on_a_file_system_that_is_never_swapped() {
     let node = Node::new();
     let path = node.set_up(&secret("hunter2"), None);
     let found = rustix::fs::statfs(&path).unwrap();
-    assert_eq!(i64::try_from(found.f_type).unwrap(), RAMFS);
+    assert_eq!(found.f_type, RAMFS);
     assert_eq!(fs::read_to_string(path.join("password")).unwrap(), "hunter2");
     assert_eq!(node.set_up(&secret("changed"), None), path);
     assert_eq!(fs::read_to_string(path.join("password")).unwrap(), "changed");

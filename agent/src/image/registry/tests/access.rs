@@ -1,6 +1,7 @@
 //! Names and passwords, mirrors, and a proxy in between.
 
 use super::*;
+use crate::image::PullSecrets;
 
 /// A file of docker's with these entries of key, name and password.
 fn docker_config(entries: &[(&str, &str, &str)]) -> (tempfile::TempDir, PathBuf) {
@@ -34,7 +35,7 @@ fn each_matching_name_is_tried_until_one_opens_and_is_kept() {
     let longer = format!("{host}/a");
     let (_directory, file) = docker_config(&[(&longer, "bad", "wrong"), (&host, "good", "secret")]);
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
-    let mut client = Registry::new(settings).unwrap();
+    let mut client = Registry::new(settings, &PullSecrets::default()).unwrap();
     client.manifest(&reference(&server), None).unwrap();
     client.manifest(&reference(&server), None).unwrap();
     let shown: Vec<_> = server
@@ -64,7 +65,9 @@ fn a_token_server_is_shown_the_name_and_nobody_hears_the_password_back() {
         let (_directory, file) = docker_config(&[(&registry.host(), user, "secret")]);
         let settings =
             Settings { credential_files: vec![file], ..settings_of(&[&registry, &tokens]) };
-        Registry::new(settings).unwrap().manifest(&reference(&registry), None)
+        Registry::new(settings, &PullSecrets::default())
+            .unwrap()
+            .manifest(&reference(&registry), None)
     };
     assert!(ask("good").is_ok());
     let asked = tokens.seen().remove(0).line;
@@ -106,7 +109,7 @@ fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
     });
     let mut settings = settings_of(&[&registry, &broken, &empty]);
     settings.hosts[0].mirrors = vec![empty.host(), broken.host()];
-    let mut client = Registry::new(settings).unwrap();
+    let mut client = Registry::new(settings, &PullSecrets::default()).unwrap();
     let reference = reference(&registry);
     client.manifest(&reference, None).unwrap();
     let mut read = Vec::new();
@@ -133,7 +136,9 @@ fn the_registrys_own_answer_counts_where_mirrors_fail() {
     let registry = Server::new(|_| answer("404 Not Found", &[], b""));
     let mut settings = settings_of(&[&registry, &mirror]);
     settings.hosts[0].mirrors = vec![mirror.host()];
-    let error = Registry::new(settings).unwrap().manifest(&reference(&registry), None);
+    let error = Registry::new(settings, &PullSecrets::default())
+        .unwrap()
+        .manifest(&reference(&registry), None);
     assert!(matches!(error, Err(RegistryError::NotFound)));
 }
 
@@ -154,7 +159,7 @@ fn a_proxy_is_asked_for_plain_requests_and_for_tunnels() {
     });
     // No name server knows it: the proxy does.
     let plain = Host { host: "r.invalid:5000".into(), plain_http: true, ..Host::default() };
-    let mut client = Registry::new(through(&proxy, vec![plain])).unwrap();
+    let mut client = Registry::new(through(&proxy, vec![plain]), &PullSecrets::default()).unwrap();
     client.manifest(&"r.invalid:5000/a:1".parse().unwrap(), None).unwrap();
     let secure: Reference = "s.invalid/a:1".parse().unwrap();
     let error = client.manifest(&secure, None).err().unwrap().for_image(&secure);
@@ -186,7 +191,7 @@ fn nobody_to_whom_a_registry_redirects_is_shown_its_password() {
     });
     let (_directory, file) = docker_config(&[(&registry.host(), "good", "secret")]);
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&registry, &storage]) };
-    let mut client = Registry::new(settings).unwrap();
+    let mut client = Registry::new(settings, &PullSecrets::default()).unwrap();
     let reference = reference(&registry);
     let error = client.blob(&reference, &Descriptor::of(b"x"), 0).read_to_end(&mut Vec::new());
     assert!(error.is_err());
@@ -207,7 +212,10 @@ fn a_name_that_may_not_see_an_image_is_not_the_last_to_be_tried() {
     let (_directory, file) =
         docker_config(&[(&longer, "other", "wrong"), (&server.host(), "good", "secret")]);
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
-    Registry::new(settings).unwrap().manifest(&reference(&server), None).unwrap();
+    Registry::new(settings, &PullSecrets::default())
+        .unwrap()
+        .manifest(&reference(&server), None)
+        .unwrap();
 }
 
 #[test]
@@ -222,7 +230,11 @@ fn secrets_are_hidden_before_texts_are_cut_and_in_the_words_of_json() {
     let (_directory, file) = docker_config(&[(&server.host(), "dop_v1_a_secret_token", &escaped)]);
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
     let reference = reference(&server);
-    let error = Registry::new(settings).unwrap().manifest(&reference, None).err().unwrap();
+    let error = Registry::new(settings, &PullSecrets::default())
+        .unwrap()
+        .manifest(&reference, None)
+        .err()
+        .unwrap();
     let text = error.for_image(&reference).message();
     assert!(!text.contains("hunter2") && !text.contains("dop_v1"), "{text}");
 }

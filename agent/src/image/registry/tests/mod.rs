@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::image::PullSecrets;
 use crate::image::error::{ImageError, Retry, chain};
 
 mod access;
@@ -97,16 +98,19 @@ fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
 fn client(hosts: &[&Server]) -> Registry {
     let host = |server: &&Server| Host { host: server.host(), plain_http: true, ..Host::default() };
     let short = Duration::from_secs(5);
-    Registry::new(Settings {
-        hosts: hosts.iter().map(host).collect(),
-        timeouts: Timeouts {
-            connect: short,
-            answer: short,
-            idle: Duration::from_millis(300),
-            pause: Duration::from_millis(1),
+    Registry::new(
+        Settings {
+            hosts: hosts.iter().map(host).collect(),
+            timeouts: Timeouts {
+                connect: short,
+                answer: short,
+                idle: Duration::from_millis(300),
+                pause: Duration::from_millis(1),
+            },
+            ..Settings::default()
         },
-        ..Settings::default()
-    })
+        &PullSecrets::default(),
+    )
     .unwrap()
 }
 
@@ -184,7 +188,11 @@ fn unreachable_registries_are_told_apart() {
         let host = reference.registry().to_owned();
         let plain = Host { host, plain_http: true, ..Host::default() };
         let settings = Settings { hosts: vec![plain], ..Settings::default() };
-        let error = Registry::new(settings).unwrap().manifest(&reference, None).err().unwrap();
+        let error = Registry::new(settings, &PullSecrets::default())
+            .unwrap()
+            .manifest(&reference, None)
+            .err()
+            .unwrap();
         error.for_image(&reference)
     };
     let refused = fail("127.0.0.1:9/a");
@@ -200,7 +208,11 @@ fn plain_http_is_spoken_only_where_allowed() {
     let server = Server::new(|_| Vec::new());
     let settings = Settings::default();
     let reference = reference(&server);
-    let error = Registry::new(settings).unwrap().manifest(&reference, None).err().unwrap();
+    let error = Registry::new(settings, &PullSecrets::default())
+        .unwrap()
+        .manifest(&reference, None)
+        .err()
+        .unwrap();
     assert!(matches!(error.for_image(&reference), ImageError::Tls { .. }));
 }
 

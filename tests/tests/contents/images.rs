@@ -1,0 +1,94 @@
+//! Secrets that open registries, and images as volumes.
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use mote_protocol::status::{ContainerState, Phase};
+use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::manifest::{pod, secret};
+use mote_tests::registry::{Guard, LOGIN};
+use mote_tests::world::{BUSYBOX, World, container};
+use serde_json::json;
+
+#[test]
+fn a_secret_opens_a_registry_as_soon_as_it_is_here() -> Result<()> {
+    let world = World::new()?;
+    let open = world.registry()?;
+    open.push(&Image::busybox()?, "team/a", "1")?;
+    let registry = open.guarded(&world.directory().join("guarded"), &Guard::Password)?;
+    let options = mote_tests::node::NodeOptions {
+        registries: vec![registry.host().to_owned()],
+        ..world.options("n1")
+    };
+    let node = world.node_with(options)?;
+    let image = format!("{}/team/a:1", registry.host());
+    let manifest = pod("web")
+        .once()
+        .container("main", &image, &["echo", "in"])
+        .spec("imagePullSecrets", json!([{"name": "registry"}]));
+    world.operator.apply(&manifest, &node)?;
+    let text = "Unable to retrieve some image pull secrets (registry); attempting to pull the image \
+                may not succeed.";
+    assert_eq!(world.wait_for_event(&node, "FailedToRetrieveImagePullSecret")?, text);
+    world.wait_for(&node, "web", "a pull that fails", |status| {
+        container(status, "main").is_ok_and(|main| {
+            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"ErrImagePull")
+        })
+    })?;
+    let auth = BASE64_STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
+    let config = json!({"auths": {registry.host(): {"auth": auth}}}).to_string();
+    let login = secret("registry", json!({".dockerconfigjson": config}))
+        .field("type", json!("kubernetes.io/dockerconfigjson"));
+    world.operator.apply(&login, &node)?;
+    world.wait_for_phase(&node, "web", Phase::Succeeded)?;
+    let log = node.log();
+    assert!(!log.contains(&auth) && !log.contains(LOGIN.1), "the agent's log tells it");
+    Ok(())
+}
+
+#[test]
+fn an_image_is_a_volume_that_nobody_writes_to() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let lower = Layer::default()
+        .directory("data", 0o755)
+        .file("data/a", 0o644, b"lower\n")
+        .file("data/b", 0o644, b"b\n");
+    let upper = Layer::default().file("data/a", 0o644, b"upper\n");
+    let image = Builder::default().layer(lower).layer(upper).build()?;
+    node.import(&image, "test.local/files:1")?;
+    let single = Builder::default().layer(Layer::default().file("one", 0o644, b"1\n")).build()?;
+    node.import(&single, "test.local/single:1")?;
+    let script = "cat /v/data/a /v/data/b /part/a /s/one; touch /v/x 2>&1 | grep -c Read-only";
+    let manifest = pod("web")
+        .once()
+        .container("main", BUSYBOX, &["sh", "-c", script])
+        .volume("files", json!({"image": {"reference": "test.local/files:1"}}), "/v")
+        .volume("single", json!({"image": {"reference": "test.local/single:1"}}), "/s")
+        .mount(json!({"name": "files", "mountPath": "/part", "subPath": "data"}));
+    let text = super::printed(&world, &node, "web", &manifest)?;
+    assert_eq!(text, "upper\nb\nupper\n1\n1\n");
+    // What a pod is given is in use: nobody removes it.
+    let refused = world.operator.run(&["image", "rm", "test.local/files:1", "--node", "n1"])?;
+    assert!(refused.refused()?.contains("pod default/web"));
+    world.operator.delete("web", &node)?;
+    world.operator.run(&["image", "rm", "test.local/files:1", "--node", "n1"])?.succeeded()?;
+    Ok(())
+}
+
+#[test]
+fn a_volume_whose_image_is_not_there_holds_up_its_pod() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let source = json!({"image": {"reference": "test.local/files:1", "pullPolicy": "Never"}});
+    let manifest =
+        pod("web").once().container("main", BUSYBOX, &["cat", "/v/a"]).volume("v", source, "/v");
+    world.operator.apply(&manifest, &node)?;
+    let failed = world.wait_for_event(&node, "Failed")?;
+    assert!(failed.starts_with("Failed to pull image \"test.local/files:1\""), "{failed}");
+    let image = Builder::default().layer(Layer::default().file("a", 0o644, b"here\n")).build()?;
+    node.import(&image, "test.local/files:1")?;
+    let status = world.wait_for_phase(&node, "web", Phase::Succeeded)?;
+    assert_eq!(node.printed(&status.uid.context("a uid")?, "main")?, "here\n");
+    Ok(())
+}

@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod config;
 pub mod ctl;
+pub mod device;
 pub mod events;
 pub mod exit;
 pub mod handler;

@@ -222,6 +222,9 @@ pub struct NodeConditionStatus {
     pub message: Message,
 }
 
+/// Extended resources, each with its amount.
+pub type Devices = heapless::Vec<(Short<MAX_LABEL>, u32), MAX_DEVICES>;
+
 /// Amounts of what a node has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
@@ -234,7 +237,7 @@ pub struct Resources {
     /// Pods.
     pub pods: u32,
     /// Extended resources.
-    pub devices: heapless::Vec<(Short<MAX_LABEL>, u32), MAX_DEVICES>,
+    pub devices: Devices,
 }
 
 /// An address of a node.

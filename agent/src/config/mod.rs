@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::device::Pattern;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
 
@@ -19,6 +20,7 @@ mod images;
 mod label;
 mod problem;
 mod section;
+mod security;
 
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
 pub use images::ImagesConfig;
@@ -70,6 +72,10 @@ pub struct Config {
     pub images: ImagesConfig,
     /// What pods can have.
     pub limits: NodeLimits,
+    /// Device nodes that containers can have.
+    pub devices: Vec<Pattern>,
+    /// Sysctls that pods may set beside the safe ones.
+    pub unsafe_sysctls: Vec<String>,
 }
 
 /// `[limits]`.
@@ -166,6 +172,10 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let mut section = root.table("limits");
     let limits = read_limits(&mut section);
     section.finish();
+    let devices = security::devices(root);
+    let mut section = root.table("security");
+    let unsafe_sysctls = security::unsafe_sysctls(&mut section);
+    section.finish();
 
     Some(Config {
         node: node?,
@@ -179,6 +189,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         broker: broker?,
         images,
         limits,
+        devices,
+        unsafe_sysctls,
     })
 }
 

@@ -276,3 +276,30 @@ fn a_variable_that_means_nothing_here_stops_no_node() {
     let told = images.passed_over.join("\n");
     assert!(told.starts_with("HTTPS_PROXY: proxy must be http://host:port"), "{told}");
 }
+
+#[test]
+fn devices_are_offered_unless_the_operator_lists_them() {
+    let usual = parse(MINIMAL).expect("valid").devices;
+    assert_eq!(usual, crate::device::usual());
+    let listed = format!(
+        "{MINIMAL}[[device]]\npath = \"/dev/ttyUSB*\"\n[[device]]\npath = \"/dev/i2c-1\"\nshare = 4\n\
+         [[device]]\npath = \"/dev/video0\"\nshare = 0\n"
+    );
+    let devices = parse(&listed).expect("valid").devices;
+    let shares: Vec<_> = devices.iter().map(|pattern| pattern.share).collect();
+    assert_eq!(shares, [1, 4], "what nobody may have is not offered");
+    let wrong = format!(
+        "{MINIMAL}[[device]]\npath = \"/dev/*\"\n[[device]]\npath = \"/dev/a*\"\n[[device]]\npath = \
+         \"/dev/a*\"\nshare = 2\n[security]\nallowed_unsafe_sysctls = [\"net.x\", \"vm\"]\n"
+    );
+    let expected = [
+        "line 4: `device[0].path`: must be a path below /dev, with one `*` at most, in its last part",
+        "`device[2].path`: is there twice",
+        "line 11: `security.allowed_unsafe_sysctls[1]`: must be the name of a sysctl",
+    ];
+    let found = problems(&wrong);
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.contains(expected), "{found}");
+    }
+}

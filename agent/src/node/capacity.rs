@@ -1,9 +1,14 @@
 //! What the node has, and what pods can have of it. PURE.
 
-use mote_protocol::node::Resources;
+use std::collections::BTreeMap;
+
+use mote_protocol::limits::MAX_DEVICES;
+use mote_protocol::node::{Devices, Resources};
+use mote_protocol::text::Short;
 
 use super::conditions::memory_threshold;
 use crate::config::NodeLimits;
+use crate::device::Device;
 
 /// What a machine has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +44,13 @@ pub fn allocatable(totals: &Totals, limits: &NodeLimits) -> Resources {
         ephemeral_kib: all.ephemeral_kib / 10 * 9,
         ..all
     }
+}
+
+/// The devices of a node, each with how many containers can have it; as many as a status has room
+/// for.
+pub fn devices(found: &BTreeMap<String, Device>) -> Devices {
+    let amount = |(name, device): (&String, &Device)| (Short::new(name), device.share);
+    found.iter().map(amount).take(MAX_DEVICES).collect()
 }
 
 #[cfg(test)]

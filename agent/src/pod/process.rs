@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::contents::ContentsError;
 use super::contents::environment::Variables;
@@ -62,6 +63,14 @@ pub enum ConfigError {
         /// The container.
         container: String,
     },
+    /// A device that it is to have.
+    #[error("device {resource} {why}")]
+    Device {
+        /// The name of its resource.
+        resource: String,
+        /// Why it cannot be had.
+        why: String,
+    },
     /// Neither spec nor image says what to run.
     #[error("no command specified: set `command`, or use an image with an entrypoint")]
     NoCommand,
@@ -76,6 +85,8 @@ pub struct Parts {
     pub variables: Variables,
     /// Its volumes.
     pub mounts: Vec<Mount>,
+    /// Its devices.
+    pub devices: Vec<PathBuf>,
 }
 
 /// Builds the request for one attempt of one container.
@@ -86,7 +97,7 @@ pub fn start_request(
     parts: Parts,
     memory_bytes: u64,
 ) -> Result<StartRequest, ConfigError> {
-    let Parts { image, variables, mounts } = parts;
+    let Parts { image, variables, mounts, devices } = parts;
     check_user(pod, container, &image.config.user)?;
     let tag = Tag { image: image.id, reference: container.image.clone() }.to_string();
     let args = command_line(container, &variables, &image.config);
@@ -103,6 +114,8 @@ pub fn start_request(
         image_user: image.config.user,
         layers: image.layers,
         mounts,
+        devices,
+        sysctls: pod.sysctls.clone(),
         rights: container.rights.clone(),
         limits: container.limits,
         oom_score_adj: score(pod, container, memory_bytes),

@@ -71,6 +71,8 @@ pub struct Pod {
     pub volumes: Vec<Volume>,
     /// `securityContext.fsGroup`: whose files in volumes are.
     pub fs_group: Option<u32>,
+    /// `securityContext.sysctls`: name, with dots, and value.
+    pub sysctls: Vec<(String, String)>,
     /// `imagePullSecrets[].name`.
     pub pull_secrets: Vec<String>,
     /// What containers ask about the pod itself. Kept only for those who do.
@@ -120,6 +122,8 @@ pub struct Container {
     pub env_from: Vec<EnvFrom>,
     /// `volumeMounts`.
     pub mounts: Vec<VolumeMount>,
+    /// Devices that it gets, by the name of their resource.
+    pub devices: Vec<String>,
     /// What it asked for. Kept only in pods in which somebody asks about it.
     pub amounts: Option<Box<Asked>>,
     /// What it may do.

@@ -1,13 +1,11 @@
 //! Pods for the tests of this module and of others.
 
-use std::collections::BTreeMap;
-
 use mote_protocol::name::{Namespace, ObjectName, Uid};
 use mote_protocol::object::{self, Meta};
 use mote_protocol::pod::{self as wire, PodSpec};
 
 use super::spec::{Pod, PodName};
-use super::validate::validate;
+use super::validate::{NodePolicy, validate};
 
 pub(crate) fn name(name: &str) -> PodName {
     PodName {
@@ -45,5 +43,5 @@ pub(crate) fn pod_of(containers: Vec<wire::Container>) -> Pod {
 }
 
 pub(crate) fn pod_from(asked: &object::Pod) -> Pod {
-    validate(name("web"), asked, &BTreeMap::new()).expect("valid").pod
+    validate(name("web"), asked, &NodePolicy::default()).expect("valid").pod
 }

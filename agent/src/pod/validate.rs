@@ -23,6 +23,8 @@ use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
 mod checks;
+mod devices;
+mod sysctls;
 mod volumes;
 
 /// `terminationGracePeriodSeconds` where unset.
@@ -49,19 +51,30 @@ pub struct Checked {
     pub ignored: Vec<String>,
 }
 
-/// Checks a pod for a node with these labels.
+/// What the operator of a node says of it, as far as it decides about pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePolicy {
+    /// All labels, for `nodeSelector`.
+    pub labels: BTreeMap<String, String>,
+    /// Sysctls that pods may set beside the safe ones: names, or beginnings of names and a star.
+    pub unsafe_sysctls: Vec<String>,
+}
+
+/// Checks a pod for a node with this policy.
 pub fn validate(
     name: PodName,
     asked: &object::Pod,
-    node_labels: &BTreeMap<String, String>,
+    node: &NodePolicy,
 ) -> Result<Checked, SpecError> {
     let mut check = Check::default();
     let spec = &asked.spec;
     check.extensions("metadata", &asked.extensions);
     check.extensions("spec", &spec.extensions);
     check.containers(spec);
-    check.pod(spec, node_labels);
+    check.pod(spec, &node.labels);
     volumes::check(&mut check, spec);
+    devices::check(&mut check, spec);
+    sysctls::check(&mut check, spec, &node.unsafe_sysctls);
     for finding in support::findings(spec) {
         match finding {
             Finding::Refused(path) => check.faults.push(Fault::unsupported(path)),
@@ -258,6 +271,7 @@ fn build(name: PodName, asked: &object::Pod) -> Pod {
         volumes: spec.volumes.clone(),
         fs_group: spec.security_context.fs_group,
         pull_secrets: spec.image_pull_secrets.clone(),
+        sysctls: sysctls::of(spec),
         meta: asks_meta.then(|| Box::new(meta())),
         name,
     }
@@ -328,6 +342,7 @@ fn build_container(
         env: container.env.clone(),
         env_from: container.env_from.clone(),
         mounts: container.volume_mounts.clone(),
+        devices: devices::of(container),
         amounts: asks_about_resources(spec).then(|| {
             let (requests, limits) = (container.requests.clone(), container.limits.clone());
             Box::new(Asked { requests, limits })

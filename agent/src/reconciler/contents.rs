@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{Volume, VolumeMount, VolumeSource};
 
-use super::Surroundings;
+use super::{Surroundings, Taken};
+use crate::device::{self, Pattern};
 use crate::image::{ImageError, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets};
 use crate::pod::contents::environment::{self, Variables};
 use crate::pod::contents::{self, Entries, Given, Library, NodeFacts, projection};
@@ -161,6 +163,29 @@ async fn source<W: World>(
     let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
     let here = edges.images.ensure(&request).await?;
     Ok(MountSource::Layers(edges.images.resolve(&here.id).await?.layers))
+}
+
+/// The nodes of the devices that a container gets, unless others have them.
+pub(super) fn devices(
+    container: &Container,
+    patterns: &[Pattern],
+    taken: &Taken,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    if container.devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = device::found(patterns);
+    let node = |resource: &String| {
+        let refused = |why| ConfigError::Device { resource: resource.clone(), why };
+        let device =
+            found.get(resource).ok_or_else(|| refused("is not on this node".to_owned()))?;
+        let by = taken.get(resource).map_or(&[][..], Vec::as_slice);
+        if by.len() >= usize::try_from(device.share).unwrap_or(usize::MAX) {
+            return Err(refused(format!("is in use by {}", by.join(", "))));
+        }
+        Ok(device.path.clone())
+    };
+    container.devices.iter().map(node).collect()
 }
 
 fn sub_path(

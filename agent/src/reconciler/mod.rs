@@ -15,11 +15,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
+use crate::device::Pattern;
 use crate::image::{ImageError, Swept};
 use crate::pod::contents::NodeFacts;
-use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Stage};
+use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
-use crate::pod::{Moment, Pod};
+use crate::pod::{Container, Moment, Pod};
 use crate::runtime::{
     ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
 };
@@ -101,7 +102,12 @@ pub struct Outcome {
     pub notes: Vec<Note>,
     /// Nothing is left of the pod: it was dropped here.
     pub gone: bool,
+    /// A container that had a device has ended.
+    pub device_freed: bool,
 }
+
+/// Who has which device, by the name of its resource.
+type Taken = BTreeMap<String, Vec<String>>;
 
 /// What pods find around them.
 #[derive(Clone, Debug)]
@@ -116,6 +122,8 @@ pub struct Surroundings {
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads `ConfigMap`s and Secrets.
     pub data: DataReader,
+    /// Device nodes that containers may have.
+    pub devices: Rc<[Pattern]>,
 }
 
 impl Surroundings {
@@ -137,6 +145,13 @@ pub struct Reconciler<W: World> {
     numbers: u64,
     /// When this agent started: attempts from before it are adopted ones.
     started: Moment,
+}
+
+/// How many containers of a pod have a device.
+fn holders(machine: &Machine) -> usize {
+    let holds =
+        |container: &Container, slot: &Slot| !container.devices.is_empty() && slot.is_live();
+    machine.containers().filter(|(_, container, slot)| holds(container, slot)).count()
 }
 
 impl<W: World> Reconciler<W> {
@@ -181,7 +196,9 @@ impl<W: World> Reconciler<W> {
         if let Some(entry) = self.entries.get_mut(&uid) {
             self.numbers += 1;
             entry.touched = self.numbers;
+            let before = holders(&entry.machine);
             entry.machine.step(event, now, &mut outcome.notes);
+            outcome.device_freed = holders(&entry.machine) < before;
         }
         self.settle(uid, now, outcome)
     }
@@ -307,6 +324,27 @@ impl<W: World> Reconciler<W> {
         outcome
     }
 
+    /// Who has the devices that a container asks for: containers that may live, itself not among
+    /// them.
+    fn taken(&self, pod: &Pod, place: usize) -> Taken {
+        let mut taken = Taken::new();
+        let Some(wanted) = pod.containers.get(place).map(|container| &container.devices) else {
+            return taken;
+        };
+        for resource in wanted {
+            for machine in self.entries.values().map(|entry| &entry.machine) {
+                let same = machine.pod().name.uid == pod.name.uid;
+                let has = machine.containers().filter(|(at, container, slot)| {
+                    let itself = same && *at == place;
+                    !itself && slot.is_live() && container.devices.contains(resource)
+                });
+                let name = machine.pod().name.describe();
+                taken.entry(resource.clone()).or_default().extend(has.map(|_| name.clone()));
+            }
+        }
+        taken
+    }
+
     fn begin(&mut self, uid: Uid, action: Action, now: Moment, outcome: &mut Outcome) {
         let Some(entry) = self.entries.get_mut(&uid) else { return };
         let lane = action.lane();
@@ -328,10 +366,15 @@ impl<W: World> Reconciler<W> {
         entry.touched = number;
         let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
         let (pod, node) = (Rc::clone(entry.machine.pod()), Rc::clone(&self.surroundings));
+        let taken = match &action {
+            Action::Start { place, .. } => self.taken(&pod, *place),
+            _ => Taken::new(),
+        };
+        let Some(entry) = self.entries.get_mut(&uid) else { return };
         let work = action.clone();
         let task = spawn_local(async move {
             let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));
-            let event = worker::carry_out(&edges, &pod, &node, work, tell).await;
+            let event = worker::carry_out(&edges, &pod, &node, work, &taken, tell).await;
             let _ = reports.send(Report::Pod { uid, freed: Some((lane, number)), event });
         });
         entry.work.insert(lane, Work { number, action, task });

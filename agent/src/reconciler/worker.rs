@@ -9,9 +9,9 @@ use std::time::Duration;
 use mote_protocol::name::Uid;
 use tokio::time::timeout;
 
-use super::Surroundings;
 use super::contents::{self, Which};
 use super::plan::Action;
+use super::{Surroundings, Taken};
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
@@ -30,6 +30,7 @@ pub(super) async fn carry_out<W: World>(
     pod: &Rc<Pod>,
     node: &Surroundings,
     action: Action,
+    taken: &Taken,
     tell: impl Fn(Event),
 ) -> Event {
     match action {
@@ -54,7 +55,7 @@ pub(super) async fn carry_out<W: World>(
             Event::VolumesRefreshed { mark, result }
         }
         Action::Start { place, attempt, image } => {
-            match start(edges, pod, node, place, attempt, image).await {
+            match start(edges, pod, node, (place, attempt, image), taken).await {
                 Ok(since) => Event::Started { place, attempt, since },
                 Err(failure) => Event::StartFailed { place, attempt, failure },
             }
@@ -133,16 +134,17 @@ async fn start<W: World>(
     edges: &Edges<W>,
     pod: &Rc<Pod>,
     node: &Surroundings,
-    place: usize,
-    attempt: u32,
-    image: ImageId,
+    (place, attempt, image): (usize, u32, ImageId),
+    taken: &Taken,
 ) -> Result<Moment, StartFailure> {
     let Some(container) = pod.containers.get(place) else {
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
     };
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
     let (variables, mounts) = contents::of_container(edges, pod, node, place).await?;
-    let parts = Parts { image, variables, mounts };
+    let devices = contents::devices(container, &node.devices, taken);
+    let devices = devices.map_err(StartFailure::Config)?;
+    let parts = Parts { image, variables, mounts, devices };
     let request = start_request(pod, container, attempt, parts, node.memory_bytes)
         .map_err(StartFailure::Config)?;
     if let Some(before) = attempt.checked_sub(1).and_then(|before| id(pod, place, before)) {

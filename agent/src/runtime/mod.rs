@@ -233,6 +233,10 @@ pub struct StartRequest {
     pub layers: Vec<PathBuf>,
     /// Its volumes, in the order of its spec.
     pub mounts: Vec<Mount>,
+    /// Device nodes of the host that it gets, at the same paths.
+    pub devices: Vec<PathBuf>,
+    /// Settings of the kernel that belong to its pod's namespaces: name, with dots, and value.
+    pub sysctls: Vec<(String, String)>,
     /// The whole command line (entrypoint and arguments, expanded); not empty.
     pub args: Vec<String>,
     /// The whole environment as `NAME=value`.

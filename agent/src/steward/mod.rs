@@ -31,6 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
+use crate::device::Pattern;
 use crate::events::{Events, Report as EventReport};
 use crate::image::What;
 use crate::link::outbox::Outbox;
@@ -91,6 +92,8 @@ pub struct Identity {
     pub allocatable: Amounts,
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
+    /// Device nodes that containers may have.
+    pub devices: Vec<Pattern>,
 }
 
 /// How others talk with the steward. A channel whose other end is gone just stays silent.
@@ -206,6 +209,7 @@ impl<W: World> Steward<W> {
             allocatable: identity.allocatable.clone(),
             addresses: identity.addresses,
             data: DataReader::new(orders.clone()),
+            devices: identity.devices.clone().into(),
         };
         let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter);
         let (streams, frames) = Streams::new();

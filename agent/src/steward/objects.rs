@@ -216,6 +216,9 @@ impl<W: World> Steward<W> {
         for note in outcome.notes {
             self.pod_event(uid, note, now);
         }
+        if outcome.device_freed {
+            self.device_freed(uid, now);
+        }
         if outcome.gone {
             self.life_gone(uid);
         } else if let Some(key) = key {

@@ -246,7 +246,7 @@ impl<W: World> Store<W> {
         };
         let asked = object::Pod::decode(*schema, body).map_err(|error| malformed(&error))?;
         let (namespace, name) = (key.namespace.clone(), key.name.clone());
-        match validate(PodName { namespace, name, uid }, &asked, &self.labels) {
+        match validate(PodName { namespace, name, uid }, &asked, &self.policy) {
             Ok(checked) => Ok(Body { asked, checked }),
             Err(error) => {
                 let fault = &error.first;

@@ -25,6 +25,7 @@ use mote_protocol::status::Refusal;
 use crate::events::Report;
 use crate::pod::Pod;
 use crate::pod::machine::Record;
+use crate::pod::validate::NodePolicy;
 use crate::world::{SharedEdges, World};
 
 mod admission;
@@ -166,7 +167,7 @@ struct Entry {
 /// The files of this node, and what is needed to judge the next object.
 pub struct Store<W: World> {
     edges: SharedEdges<W>,
-    labels: BTreeMap<String, String>,
+    policy: NodePolicy,
     entries: BTreeMap<ObjectKey, Entry>,
     ledger: Ledger,
     /// What the files of some names should hold: their last write failed, so that nobody knows

@@ -18,7 +18,7 @@ use super::{DAMAGED, DEVICE_KEY, Entry, Kept, LEDGERS, Life, Loaded, Opened, SES
 use crate::events::{About, Report};
 use crate::pod::PodName;
 use crate::pod::machine::Record;
-use crate::pod::validate::validate;
+use crate::pod::validate::{NodePolicy, validate};
 use crate::ports::Disk;
 use crate::world::{Edges, SharedEdges, World};
 
@@ -27,11 +27,7 @@ const MAX_DAMAGED: usize = 16;
 
 /// Opens the store of this node, on a board that this tells from others. It always opens: what
 /// cannot be used is reported.
-pub async fn open<W: World>(
-    edges: SharedEdges<W>,
-    labels: BTreeMap<String, String>,
-    board: &[u8],
-) -> Opened<W> {
+pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[u8]) -> Opened<W> {
     let mut opening = Opening {
         edges,
         reports: Vec::new(),
@@ -45,7 +41,7 @@ pub async fn open<W: World>(
     let damaged = opening.damaged().await;
     let is_pod = |key: &ObjectKey| key.kind == Kind::Pod;
     (opening.kept_keys, opening.damaged_data) = damaged.into_iter().partition(is_pod);
-    let mut objects = opening.objects(&labels).await;
+    let mut objects = opening.objects(&policy).await;
     opening.drop_ghosts(&mut objects, &ledger).await;
     opening.keep_ledger(&mut ledger, &objects).await;
     let records = opening.records().await;
@@ -67,7 +63,7 @@ pub async fn open<W: World>(
     };
     let Opening { edges, reports, device, .. } = opening;
     let unsure = BTreeMap::new();
-    let store = Store { edges, labels, entries, ledger, unsure, lost, damaged, device };
+    let store = Store { edges, policy, entries, ledger, unsure, lost, damaged, device };
     Opened { store, start, objects, data, records, reports, kept }
 }
 
@@ -188,7 +184,7 @@ impl<W: World> Opening<W> {
         names.iter().filter_map(|name| key_of(name.strip_prefix("damaged/")?)).collect()
     }
 
-    async fn objects(&mut self, labels: &BTreeMap<String, String>) -> Vec<(Loaded, Entry)> {
+    async fn objects(&mut self, policy: &NodePolicy) -> Vec<(Loaded, Entry)> {
         let names = match self.edges.disk.list("spec").await {
             Ok(names) => names,
             Err(error) => {
@@ -219,7 +215,7 @@ impl<W: World> Opening<W> {
                 }
                 continue;
             }
-            match load(&key, &stored, labels) {
+            match load(&key, &stored, policy) {
                 Ok(loaded) => objects.push(loaded),
                 Err(cause) => {
                     self.report("UnusableFile", format!("use {name}: {cause}"));
@@ -300,17 +296,13 @@ fn key_of(name: &str) -> Option<ObjectKey> {
     })
 }
 
-fn load(
-    key: &ObjectKey,
-    stored: &Stored,
-    labels: &BTreeMap<String, String>,
-) -> Result<(Loaded, Entry), String> {
+fn load(key: &ObjectKey, stored: &Stored, policy: &NodePolicy) -> Result<(Loaded, Entry), String> {
     let text = |error: super::stored::StoredError| error.to_string();
     let revision = stored.current.revision().map_err(text)?;
     let scope = stored.current.scope().map_err(text)?;
-    let current = life(key, &stored.current, labels)?;
+    let current = life(key, &stored.current, policy)?;
     // A life that only has to end is ended as an orphan where it cannot be read.
-    let previous = stored.previous.as_ref().and_then(|previous| life(key, previous, labels).ok());
+    let previous = stored.previous.as_ref().and_then(|previous| life(key, previous, policy).ok());
     let held = Held {
         uid: stored.current.uid,
         revision,
@@ -332,18 +324,22 @@ fn load_data(
     Ok(Entry { held, previous: false })
 }
 
-fn life(
-    key: &ObjectKey,
-    stored: &StoredLife,
-    labels: &BTreeMap<String, String>,
-) -> Result<Life, String> {
+fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Life, String> {
     let asked = stored.pod().map_err(|error| error.to_string())?;
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
     let name = PodName { namespace, name, uid: stored.uid };
-    // What was accepted stays accepted: labels of the node that changed since end nothing.
-    let labels =
-        if asked.spec.node_selector.is_empty() { labels } else { &asked.spec.node_selector };
-    let checked = validate(name, &asked, labels).map_err(|error| error.to_string())?;
+    // What was accepted stays accepted: a node whose operator says something else since ends nothing.
+    let asked_of = &asked.spec;
+    let plain = asked_of.node_selector.is_empty() && asked_of.security_context.sysctls.is_empty();
+    let lenient;
+    let policy = if plain {
+        policy
+    } else {
+        let (labels, unsafe_sysctls) = (asked_of.node_selector.clone(), vec!["*".to_owned()]);
+        lenient = NodePolicy { labels, unsafe_sysctls };
+        &lenient
+    };
+    let checked = validate(name, &asked, policy).map_err(|error| error.to_string())?;
     Ok(Life {
         pod: Rc::new(checked.pod),
         accepted_unix_ms: stored.accepted_unix_ms,

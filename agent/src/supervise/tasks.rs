@@ -1,5 +1,6 @@
 //! The tasks of an agent, and the channels between them.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use super::real::{self, RealWorld};
 use super::{SuperviseError, cgroups, notify};
 use crate::config::Config;
 use crate::ctl::{self, server::Server};
+use crate::device;
 use crate::link::session::connect;
 use crate::log::Chain;
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Instruments, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
+use crate::pod::validate::NodePolicy;
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::oci::cgroup::Controller;
 use crate::steward::{self, Identity, LocalRequest, Steward};
@@ -39,7 +42,7 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     let machine = real::machine(config);
     let labels = real::labels(config, &machine);
     let board = machine.info.serial.as_bytes().to_vec();
-    let opened = store::open(Rc::clone(&edges), labels.clone(), &board).await;
+    let opened = store::open(Rc::clone(&edges), policy(config, &labels), &board).await;
     let (start, start_changes) = watch::channel(opened.start);
 
     let options = real::link_options(config, &machine);
@@ -58,9 +61,10 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox: presence_inbox, outbox: presence_outbox, start };
     let settled = Rc::new(Notify::new());
-    let looked = Rc::clone(&settled);
+    let (looked, patterns) = (Rc::clone(&settled), config.devices.clone());
     let look = move || {
-        let sight = Sight { reading: instruments.read(), addresses: addresses() };
+        let devices = capacity::devices(&device::found(&patterns));
+        let sight = Sight { reading: instruments.read(), addresses: addresses(), devices };
         looked.notify_one();
         sight
     };
@@ -121,7 +125,7 @@ fn facts(
     config: &Config,
     machine: Machine,
     edges: &SharedEdges<RealWorld>,
-    labels: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
     totals: &Totals,
 ) -> Facts {
     let missing = edges.runtime.facts().missing_controllers;
@@ -155,7 +159,12 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
             ..Amounts::default()
         },
         addresses,
+        devices: config.devices.clone(),
     }
+}
+
+fn policy(config: &Config, labels: &BTreeMap<String, String>) -> NodePolicy {
+    NodePolicy { labels: labels.clone(), unsafe_sysctls: config.unsafe_sysctls.clone() }
 }
 
 /// Writes a raised number of this start to flash, so that the next one is above it.

@@ -85,6 +85,8 @@ impl Node {
     pub fn request(&self, name: &str, args: &[&str]) -> StartRequest {
         StartRequest {
             mounts: Vec::new(),
+            devices: Vec::new(),
+            sysctls: Vec::new(),
             id: self.id(name),
             tag: format!("tag of {name}"),
             layers: vec![self.dir.path().join("layers/base")],

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mote_agent::node::machine::Machine;
 use mote_agent::node::presence::Board;
 use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
+use mote_agent::pod::validate::NodePolicy;
 use mote_agent::ports::{Clock, WallClock};
 use mote_agent::steward::{self, Edges, Identity, SharedEdges, Steward};
 use mote_agent::store;
@@ -80,7 +81,7 @@ async fn agent(shared: Shared) {
         random: clock(),
     });
     let spoiled = shared.get().card.found_spoiled();
-    let opened = store::open(Rc::clone(&edges), BTreeMap::new(), &IDENTITY).await;
+    let opened = store::open(Rc::clone(&edges), NodePolicy::default(), &IDENTITY).await;
     shared.get().note(|| format!("agent: start {} {:?}", opened.start, opened.reports));
     for name in spoiled {
         if !opened.reports.iter().any(|report| report.message.contains(&name)) {
@@ -113,8 +114,8 @@ fn identity(machine: &Machine) -> Identity {
     let (fleet, node, groups) = names();
     let (labels, boot_id) = (BTreeMap::new(), machine.board.boot_id);
     let (memory_bytes, allocatable) = (1 << 30, Amounts::default());
-    let addresses = Vec::new;
-    Identity { fleet, node, groups, labels, boot_id, memory_bytes, allocatable, addresses }
+    let (addresses, devices): (fn() -> _, _) = (Vec::new, Vec::new());
+    Identity { fleet, node, groups, labels, boot_id, memory_bytes, allocatable, addresses, devices }
 }
 
 fn spawn_presence<C>(machine: Machine, clock: impl Fn() -> C, channels: reporter::Channels)

@@ -77,7 +77,8 @@ impl Findings {
 
     fn amounts(&mut self, path: &str, amounts: &Amounts) {
         self.ignored(amounts.ephemeral_bytes.is_some(), path, "ephemeral-storage");
-        for name in amounts.others.keys() {
+        // Each node of a device is a resource of this name.
+        for name in amounts.others.keys().filter(|name| !name.starts_with("mote.io/")) {
             self.refused(true, path, name);
         }
     }
@@ -89,7 +90,6 @@ impl Findings {
 
     fn security(&mut self, context: &PodSecurityContext) {
         let path = "spec.securityContext";
-        self.refused(!context.sysctls.is_empty(), path, "sysctls");
         self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
     }
 

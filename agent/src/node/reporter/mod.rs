@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::GroupName;
 use mote_protocol::node::{
-    Birth, Heartbeat, NodeAddress, NodeCondition, NodeStatus, ObjectDigest, Resources, Session,
-    Will,
+    Birth, Devices, Heartbeat, NodeAddress, NodeCondition, NodeStatus, ObjectDigest, Resources,
+    Session, Will,
 };
 use mote_protocol::object::Pod;
 use mote_protocol::text::Short;
@@ -73,6 +73,8 @@ pub struct Sight {
     pub reading: Reading,
     /// Our addresses.
     pub addresses: Vec<IpAddr>,
+    /// Devices that containers can have.
+    pub devices: Devices,
 }
 
 /// The channels of the task.
@@ -337,11 +339,15 @@ where
             session,
             addresses: addresses.chain([hostname]).collect(),
             conditions: self.conditions.to_wire().collect(),
-            capacity: self.facts.capacity.clone(),
-            allocatable: self.facts.allocatable.clone(),
+            capacity: self.with_devices(&self.facts.capacity),
+            allocatable: self.with_devices(&self.facts.allocatable),
             objects: self.objects,
             ..NodeStatus::default()
         }
+    }
+
+    fn with_devices(&self, amounts: &Resources) -> Resources {
+        Resources { devices: self.sight.devices.clone(), ..amounts.clone() }
     }
 
     fn owe<B: Body>(&mut self, topic: Topic, body: &B, delivery: Delivery) {

@@ -47,7 +47,8 @@ impl Bench {
         let (outbox, from) = mpsc::unbounded_channel();
         let (start_sender, start) = watch::channel(5);
         let reading = Reading { clock_trusted: true, ..Reading::default() };
-        let sight = Sight { reading, addresses: vec!["10.0.0.7".parse().expect("address")] };
+        let addresses = vec!["10.0.0.7".parse().expect("address")];
+        let sight = Sight { reading, addresses, ..Sight::default() };
         let sight = Rc::new(RefCell::new(sight));
         let wall = Rc::new(Cell::new(1_800_000_000));
         let machine = Machine { info: mote_protocol::node::NodeInfo::default(), board: BOARD };

@@ -22,7 +22,8 @@ fn request(
     let (node, library) = (NodeFacts::default(), Library::default());
     let given = Given { pod: &pod, node: &node, library: &library };
     let variables = variables(&pod.containers[0], given).expect("nothing is missing");
-    let parts = Parts { image: image(config), variables, mounts: Vec::new() };
+    let (mounts, devices) = (Vec::new(), Vec::new());
+    let parts = Parts { image: image(config), variables, mounts, devices };
     start_request(&pod, &pod.containers[0], 3, parts, 1 << 30)
 }
 

@@ -4,7 +4,9 @@ use mote_protocol::extension::Extension;
 use mote_protocol::pod::{EnvVar, SecurityContext};
 
 fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
-    validate(name("web"), asked, &BTreeMap::from([("zone".to_owned(), "a".to_owned())]))
+    let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+    let unsafe_sysctls = vec!["vm.*".to_owned(), "net.ipv4.conf.all.forwarding".to_owned()];
+    validate(name("web"), asked, &NodePolicy { labels, unsafe_sysctls })
 }
 
 fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) {

@@ -123,7 +123,7 @@ impl OciRuntime {
     fn prepare_attempt(&self, request: &StartRequest, group: &Group) -> Result<(), RuntimeError> {
         group.create(&request.limits, Level::Container).map_err(cgroup_error)?;
         if !request.rights.privileged {
-            group.restrict_devices().map_err(cgroup_error)?;
+            group.restrict_devices(&request.devices).map_err(cgroup_error)?;
         }
         let id = &request.id;
         for directory in [self.layout.attempt(id), self.layout.logs(id), self.layout.layer(id)] {
@@ -163,6 +163,8 @@ impl OciRuntime {
             layers: request.layers.clone(),
             writable: self.layout.layer(&request.id),
             mounts: request.mounts.clone(),
+            devices: request.devices.clone(),
+            sysctls: request.sysctls.clone(),
             pod: order::Pod {
                 hostname: record.hostname,
                 host: record.host,

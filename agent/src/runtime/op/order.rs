@@ -79,6 +79,10 @@ pub struct Start {
     pub writable: PathBuf,
     /// Its volumes.
     pub mounts: Vec<Mount>,
+    /// Device nodes of the host that it gets.
+    pub devices: Vec<PathBuf>,
+    /// Settings of the kernel: name and value.
+    pub sysctls: Vec<(String, String)>,
     /// What the pod's containers share.
     pub pod: Pod,
     /// The cgroup that this helper is in, which will be the container's.

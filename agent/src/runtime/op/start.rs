@@ -80,7 +80,12 @@ fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
         .map_err(|error| Failure::permanent(&error))?;
     let cgroups = prepare_cgroups(order)
         .map_err(|error| Failure::of("prepare the container's view of its cgroup", &error))?;
-    let devices = if order.rights.privileged { devices::all() } else { Vec::new() };
+    let devices = if order.rights.privileged {
+        devices::all()
+    } else {
+        devices::of(&order.devices)
+            .map_err(|error| Failure::of("look at the container's devices", &error))?
+    };
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|error| Failure::of("read the capabilities of the agent", &error))?;
     let permitted = bundle::permitted(&status);

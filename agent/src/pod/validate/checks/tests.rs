@@ -1,7 +1,7 @@
 use super::*;
 use crate::pod::fault::SpecError;
 use crate::pod::tests::{container, name, pod_from, wire_pod};
-use crate::pod::validate::validate;
+use crate::pod::validate::{NodePolicy, validate};
 use mote_protocol::object;
 use mote_protocol::pod::{ContainerPort, EnvVar, KeyRef};
 
@@ -37,7 +37,8 @@ fn checks(change: impl FnOnce(&mut wire::Container)) -> Checks {
 }
 
 fn faults_of(asked: &object::Pod) -> Vec<String> {
-    let Err(SpecError { first, others }) = validate(name("web"), asked, &BTreeMap::new()) else {
+    let Err(SpecError { first, others }) = validate(name("web"), asked, &NodePolicy::default())
+    else {
         return Vec::new();
     };
     std::iter::once(&first).chain(&others).map(ToString::to_string).collect()

@@ -170,7 +170,8 @@ fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError>
     let mut linux = Linux::default();
     linux.set_uid_mappings(None);
     linux.set_gid_mappings(None);
-    linux.set_sysctl(None);
+    let sysctls = order.sysctls.iter().cloned().collect::<HashMap<_, _>>();
+    linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));
     linux.set_resources(None);
     // Never used: the container's processes are in their cgroup before libcontainer is called,
     // and no hierarchy is mounted where it looks for one.

@@ -7,6 +7,8 @@ use libcontainer::oci_spec::runtime::{Capability, Mount};
 fn order() -> Start {
     Start {
         mounts: Vec::new(),
+        devices: Vec::new(),
+        sysctls: Vec::new(),
         attempt: "/run/mote/pods/u/containers/web.0".into(),
         layers: vec!["/layers/a".into()],
         writable: "/state/web.0".into(),

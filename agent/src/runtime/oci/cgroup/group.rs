@@ -54,14 +54,18 @@ impl Group {
         self.limit(limits, level)
     }
 
-    /// Denies all devices but the usual ones, where the kernel has a file for that.
-    pub fn restrict_devices(&self) -> Result<(), CgroupError> {
+    /// Denies all devices but the usual ones and these, where the kernel has a file for that.
+    pub fn restrict_devices(&self, more: &[PathBuf]) -> Result<(), CgroupError> {
         let Some(hierarchy) = self.hierarchies.v1("devices") else { return Ok(()) };
         let directory = hierarchy.mount.join(&self.path);
         write(&directory.join("devices.deny"), "a")?;
         let allow = directory.join("devices.allow");
         let mut file = open(&allow)?;
         for line in device::ALLOWED {
+            file.write_all(line.as_bytes()).map_err(error("write cgroup file", &allow))?;
+        }
+        for path in more {
+            let line = device::line_for(path).map_err(error("look at device", path))?;
             file.write_all(line.as_bytes()).map_err(error("write cgroup file", &allow))?;
         }
         Ok(())

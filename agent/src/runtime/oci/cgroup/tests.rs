@@ -66,7 +66,7 @@ fn a_limited_group_is_created_twice_and_removed_twice() {
         let unenforced = pod.create(&limits, Level::Pod).expect("pod");
         assert_eq!(unenforced, scratch.tree.missing());
         container.create(&limits, Level::Container).expect("container");
-        container.restrict_devices().expect("devices");
+        container.restrict_devices(&[]).expect("devices");
     }
     assert_eq!(pod.children(), ["web-0"]);
     assert_eq!(container.oom_kills(), 0);

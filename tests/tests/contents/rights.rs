@@ -1,0 +1,132 @@
+//! What a pod may have of the machine: devices, and settings of the kernel.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mote_protocol::status::{ContainerState, Phase};
+use mote_tests::manifest::{Manifest, pod};
+use mote_tests::node::NodeOptions;
+use mote_tests::world::{BUSYBOX, World, container};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use serde_json::json;
+
+/// A device node that no driver is behind: who may open it is told that there is no such device, and
+/// everybody else that it is not permitted.
+struct Node {
+    path: PathBuf,
+    resource: String,
+}
+
+impl Node {
+    fn new(name: &str) -> Result<Self> {
+        let name = format!("mote-{name}-{}", std::process::id());
+        let path = Path::new("/dev").join(&name);
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(240, 7)).context("mknod")?;
+        Ok(Self { path, resource: format!("mote.io/{name}") })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn options(world: &World, device: &Node) -> NodeOptions {
+    // The last of the lines before the first table.
+    let extra = format!("[[device]]\npath = \"{}\"\n", device.path.display());
+    NodeOptions { extra, ..world.options("n1") }
+}
+
+fn with_device(name: &str, device: &Node, script: &str) -> Manifest {
+    pod(name)
+        .container("main", BUSYBOX, &["sh", "-c", script])
+        .with("resources", json!({"limits": {&device.resource: 1}}))
+}
+
+#[test]
+fn a_container_has_the_devices_that_it_asks_for_and_no_others() -> Result<()> {
+    let world = World::new()?;
+    let device = Node::new("has")?;
+    let node = world.node_with(options(&world, &device))?;
+    let path = device.path.display();
+    let script = format!(
+        "ls -l {path} | cut -c 1-10; dd if={path} of=/dev/null 2>&1 | grep -o 'No such device or address'"
+    );
+    let text = super::printed(&world, &node, "web", &with_device("web", &device, &script).once())?;
+    assert_eq!(text, "crw-------\nNo such device or address\n");
+    // A node that it makes itself opens nothing.
+    let script = format!(
+        "ls {path} 2>&1; mknod /x c 240 7 && dd if=/x of=/dev/null 2>&1 | grep -o 'Operation not permitted'"
+    );
+    let other = pod("other").once().container("main", BUSYBOX, &["sh", "-c", &script]);
+    let text = super::printed(&world, &node, "other", &other)?;
+    assert!(text.contains("No such file"), "{text}");
+    assert!(text.contains("ermitted"), "{text}");
+    let capacity = world.operator.run(&["get", "node", "n1", "-o", "yaml"])?.succeeded()?;
+    assert_eq!(capacity.matches(&format!("{}: \"1\"", device.resource)).count(), 2, "{capacity}");
+    Ok(())
+}
+
+#[test]
+fn a_device_that_somebody_has_is_waited_for() -> Result<()> {
+    let world = World::new()?;
+    let device = Node::new("waits")?;
+    let node = world.node_with(options(&world, &device))?;
+    world.operator.apply(&with_device("first", &device, "exec sleep 1001"), &node)?;
+    let first = world.wait_for_phase(&node, "first", Phase::Running)?;
+    world.operator.apply(&with_device("second", &device, "exec sleep 1002"), &node)?;
+    let status = world.wait_for(&node, "second", "its reason", |status| {
+        container(status, "main").is_ok_and(|main| {
+            matches!(&main.state, ContainerState::Waiting { reason, .. }
+                if **reason == *"CreateContainerConfigError")
+        })
+    })?;
+    let ContainerState::Waiting { message, .. } = &container(&status, "main")?.state else {
+        anyhow::bail!("it waits")
+    };
+    let uid = first.uid.context("a uid")?;
+    assert_eq!(
+        message.to_string(),
+        format!("device {} is in use by first_default({uid})", device.resource)
+    );
+    world.operator.delete("first", &node)?;
+    world.wait_for_phase(&node, "second", Phase::Running)?;
+    Ok(())
+}
+
+#[test]
+fn sysctls_of_a_pod_are_its_own_and_unsafe_ones_need_leave() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let sysctl = |name: &str, value: &str| json!({"sysctls": [{"name": name, "value": value}]});
+    let read = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced";
+    let both = json!({"sysctls": [
+        {"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"},
+        {"name": "kernel/shm_rmid_forced", "value": "1"},
+    ]});
+    let before = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")?;
+    let manifest = |name: &str| pod(name).once().container("main", BUSYBOX, &["sh", "-c", read]);
+    let text =
+        super::printed(&world, &node, "web", &manifest("web").spec("securityContext", both))?;
+    assert_eq!(text, "80\n1\n");
+    let after = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")?;
+    assert_eq!(after, before, "the host keeps its own");
+    let unsafe_one = manifest("bad").spec("securityContext", sysctl("net.core.somaxconn", "7"));
+    let refused = world.operator.try_apply(&unsafe_one, &node)?.refused()?;
+    assert!(
+        refused.contains("forbidden sysctl: \"net.core.somaxconn\" not allowlisted"),
+        "{refused}"
+    );
+
+    let extra = "[security]\nallowed_unsafe_sysctls = [\"net.core.*\"]\n".to_owned();
+    let lenient = world.node_with(NodeOptions { extra, ..world.options("n2") })?;
+    let read = ["cat", "/proc/sys/net/core/somaxconn"];
+    let manifest = pod("web")
+        .once()
+        .container("main", BUSYBOX, &read)
+        .spec("securityContext", sysctl("net.core.somaxconn", "7"));
+    assert_eq!(super::printed(&world, &lenient, "web", &manifest)?, "7\n");
+    Ok(())
+}

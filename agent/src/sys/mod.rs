@@ -5,6 +5,7 @@
 //! the callers.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod clock;
 pub mod event;
 pub mod inotify;

@@ -90,10 +90,11 @@ impl OciRuntime {
     ) -> Result<BootTime, RuntimeError> {
         let id = &request.id;
         let group = self.tree.container(id);
-        self.prepare_attempt(request, &group)?;
+        let device_filter = self.prepare_attempt(request, &group)?;
         let log = Layout::log(id).ok_or_else(|| never(id, "no container can have this name"))?;
         let log = LogFile { path: &log, limit: self.log_bytes, files: self.log_files };
-        let order = Order::Start(Box::new(self.order(pod, request, &group)?));
+        let order = self.order(pod, request, &group, device_filter)?;
+        let order = Order::Start(Box::new(order));
         let entrances = group.entrances().map_err(cgroup_error)?;
         let (mut reports, report) = reports().map_err(|error| soon(id, &error))?;
         let fds = [(REPORT_FD, report.as_fd())];
@@ -120,11 +121,11 @@ impl OciRuntime {
         }
     }
 
-    fn prepare_attempt(&self, request: &StartRequest, group: &Group) -> Result<(), RuntimeError> {
+    /// Returns whether the kernel filters the devices that its processes open.
+    fn prepare_attempt(&self, request: &StartRequest, group: &Group) -> Result<bool, RuntimeError> {
         group.create(&request.limits, Level::Container).map_err(cgroup_error)?;
-        if !request.rights.privileged {
-            group.restrict_devices(&request.devices).map_err(cgroup_error)?;
-        }
+        let device_filter = !request.rights.privileged
+            && group.restrict_devices(&request.devices).map_err(cgroup_error)?;
         let id = &request.id;
         for directory in [self.layout.attempt(id), self.layout.logs(id), self.layout.layer(id)] {
             make_directory(&directory)?;
@@ -137,7 +138,8 @@ impl OciRuntime {
         }
         AttemptRecord::of(request)
             .write(&attempt)
-            .map_err(io_error(format!("keep what {id} was started with")))
+            .map_err(io_error(format!("keep what {id} was started with")))?;
+        Ok(device_filter)
     }
 
     fn order(
@@ -145,6 +147,7 @@ impl OciRuntime {
         pod: &Pod,
         request: &StartRequest,
         group: &Group,
+        device_filter: bool,
     ) -> Result<order::Start, RuntimeError> {
         let uid = request.id.pod;
         let record = SandboxRecord::read(&self.layout.sandbox(&uid));
@@ -174,6 +177,7 @@ impl OciRuntime {
             cgroup: order::Cgroup {
                 hierarchies: self.tree.hierarchies().clone(),
                 path: group.path().to_owned(),
+                device_filter,
             },
             args: request.args.clone(),
             env: request.env.clone(),

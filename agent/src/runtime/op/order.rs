@@ -138,6 +138,8 @@ pub struct Cgroup {
     pub hierarchies: Hierarchies,
     /// Its path below the mount of each.
     pub path: String,
+    /// The kernel refuses devices that it may not open.
+    pub device_filter: bool,
 }
 
 /// Execute a command in a running container.

@@ -122,8 +122,7 @@ fn process(order: &Start, identity: &Identity, permitted: u64) -> Result<Process
 /// the executor install its filter without `no_new_privs`; the kernel drops it at `execve`.
 fn rights(order: &Start, permitted: u64) -> Result<LinuxCapabilities, BundleError> {
     use libcontainer::oci_spec::runtime::Capability;
-    let device_filter = !order.cgroup.hierarchies.is_v2();
-    let bounding = capabilities::of(&order.rights, device_filter, permitted)?;
+    let bounding = capabilities::of(&order.rights, order.cgroup.device_filter, permitted)?;
     let mut effective = bounding.clone();
     if !unconfined(order) {
         effective.insert(Capability::SysAdmin);

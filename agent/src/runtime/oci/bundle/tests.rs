@@ -18,7 +18,11 @@ fn order() -> Start {
             shm: "/run/mote/pods/u/shm".into(),
             ..Pod::default()
         },
-        cgroup: Cgroup { hierarchies: v2(), path: "mote.slice/podu/web-0".into() },
+        cgroup: Cgroup {
+            hierarchies: v2(),
+            path: "mote.slice/podu/web-0".into(),
+            device_filter: false,
+        },
         args: vec!["serve".into()],
         env: vec!["A=1".into(), "PATH=/bin".into(), "A=2".into()],
         cwd: String::new(),
@@ -130,6 +134,7 @@ fn namespaces_are_the_pods_and_a_few_of_its_own() {
 fn on_v1_the_prepared_cgroups_come_with_all_that_is_mounted_in_them() {
     let mut order = order();
     order.cgroup.hierarchies = v1();
+    order.cgroup.device_filter = true;
     let cgroups = Some("/stage".into());
     let found = Found { root: "/root".into(), cgroups, permitted: u64::MAX, ..Found::default() };
     let spec = spec(&order, found).unwrap();

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::CgroupError;
 use super::detect::{Controller, Hierarchies, Hierarchy};
+use super::device::{self, Rule};
 use super::limits::{self, Level, Setting};
-use super::{CgroupError, device};
 use crate::runtime::Limits;
 
 /// How often a group that grows while it is killed is gone through: each round leaves fewer.
@@ -54,21 +55,33 @@ impl Group {
         self.limit(limits, level)
     }
 
-    /// Denies all devices but the usual ones and these, where the kernel has a file for that.
-    pub fn restrict_devices(&self, more: &[PathBuf]) -> Result<(), CgroupError> {
-        let Some(hierarchy) = self.hierarchies.v1("devices") else { return Ok(()) };
-        let directory = hierarchy.mount.join(&self.path);
-        write(&directory.join("devices.deny"), "a")?;
-        let allow = directory.join("devices.allow");
-        let mut file = open(&allow)?;
-        for line in device::ALLOWED {
-            file.write_all(line.as_bytes()).map_err(error("write cgroup file", &allow))?;
-        }
+    /// Denies all devices but the usual ones and these. Returns whether the kernel can: one without
+    /// BPF for cgroups cannot on v2.
+    pub fn restrict_devices(&self, more: &[PathBuf]) -> Result<bool, CgroupError> {
+        let mut rules = device::ALLOWED.to_vec();
         for path in more {
-            let line = device::line_for(path).map_err(error("look at device", path))?;
-            file.write_all(line.as_bytes()).map_err(error("write cgroup file", &allow))?;
+            rules.push(Rule::of(path).map_err(error("look at device", path))?);
         }
-        Ok(())
+        if let Some(hierarchy) = self.hierarchies.v1("devices") {
+            let directory = hierarchy.mount.join(&self.path);
+            write(&directory.join("devices.deny"), "a")?;
+            let allow = directory.join("devices.allow");
+            let mut file = open(&allow)?;
+            for rule in rules {
+                let written = file.write_all(rule.line().as_bytes());
+                written.map_err(error("write cgroup file", &allow))?;
+            }
+            return Ok(true);
+        }
+        let Some(unified) = self.hierarchies.unified() else { return Ok(false) };
+        let directory = unified.mount.join(&self.path);
+        match device::attach(&directory, &rules) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+                Ok(false)
+            }
+            Err(source) => Err(error("filter the devices of cgroup", &directory)(source)),
+        }
     }
 
     /// Opens its `cgroup.procs`, one per hierarchy: a process that writes `0` to each has moved.

@@ -1,27 +1,19 @@
 //! Makes a [`Pod`] of what came over the wire, or says everything that is wrong with it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use mote_protocol::extension::Extensions;
 use mote_protocol::limits::MAX_CONTAINERS;
 use mote_protocol::name::ContainerName;
 use mote_protocol::object;
 use mote_protocol::pod::support::{self, Finding};
-use mote_protocol::pod::{
-    self as wire, DownwardValue, EnvValue, ImagePullPolicy, SecurityProfile,
-    TerminationMessagePolicy,
-};
+use mote_protocol::pod::{self as wire, EnvValue};
 use mote_protocol::status::ContainerRole;
 
-use super::contents::{self, fields::FieldPath};
 use super::fault::{Fault, SpecError};
-use super::qos;
-use super::resources;
-use super::spec::{Asked, Container, Pod, PodMeta, PodName};
-use crate::image::PullPolicy;
-use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
+use super::spec::{Pod, PodName};
 
+mod build;
 mod checks;
 mod devices;
 mod sysctls;
@@ -33,14 +25,8 @@ pub const DEFAULT_GRACE_S: u32 = 30;
 /// Longest grace period: a node that shuts down cannot wait a day for one pod.
 const MAX_GRACE_S: u32 = 24 * 3600;
 
-/// Longest hostname that the kernel's tools agree on.
-const MAX_HOSTNAME: usize = 63;
-
 /// Longest image reference: name, tag and digest with room to spare.
 const MAX_IMAGE: usize = 1024;
-
-/// `terminationMessagePath` where unset.
-const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// A pod that may run, and what it asked for in vain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +36,8 @@ pub struct Checked {
     /// Paths of fields that change little and that this version ignores.
     pub ignored: Vec<String>,
 }
+
+pub(super) use build::pull_policy;
 
 /// What the operator of a node says of it, as far as it decides about pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +70,7 @@ pub fn validate(
         }
     }
     SpecError::from_faults(check.faults)?;
-    Ok(Checked { pod: build(name, asked), ignored: check.ignored })
+    Ok(Checked { pod: build::build(name, asked), ignored: check.ignored })
 }
 
 #[derive(Default)]
@@ -236,174 +224,6 @@ fn grace_s(spec: &wire::PodSpec) -> u32 {
 
 fn init_role(container: &wire::Container) -> ContainerRole {
     if container.restart_always { ContainerRole::Sidecar } else { ContainerRole::Init }
-}
-
-fn build(name: PodName, asked: &object::Pod) -> Pod {
-    let spec = &asked.spec;
-    let all = || spec.init_containers.iter().chain(&spec.containers);
-    let class = qos::class(all());
-    let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
-    let init = spec.init_containers.iter().map(|container| (init_role(container), container));
-    let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
-    let containers =
-        init.chain(apps).map(|(role, c)| build_container(spec, role, c, smallest_app)).collect();
-    let (asks_meta, meta) = (asks_about_meta(spec), || PodMeta {
-        labels: asked.meta.labels.clone(),
-        annotations: asked.meta.annotations.clone(),
-        service_account: service_account(spec),
-    });
-    Pod {
-        restart_policy: spec.restart_policy,
-        grace_s: grace_s(spec),
-        active_deadline: spec.active_deadline_s.map(|s| Duration::from_secs(s.into())),
-        host: HostNamespaces {
-            network: spec.network.host_network,
-            pid: spec.host_pid,
-            ipc: spec.host_ipc,
-        },
-        share_process_namespace: spec.share_process_namespace,
-        hostname: hostname(&name, &spec.network.hostname),
-        limits: resources::of_pod(spec, class),
-        qos: class,
-        node_critical: spec.priority_class_name == "system-node-critical",
-        readiness_gates: spec.readiness_gates.clone(),
-        containers,
-        volumes: spec.volumes.clone(),
-        fs_group: spec.security_context.fs_group,
-        pull_secrets: spec.image_pull_secrets.clone(),
-        sysctls: sysctls::of(spec),
-        meta: asks_meta.then(|| Box::new(meta())),
-        name,
-    }
-}
-
-/// Every account is this one where a pod names none, as the API server fills it in.
-fn service_account(spec: &wire::PodSpec) -> String {
-    let named = Some(spec.service_account_name.as_str()).filter(|name| !name.is_empty());
-    named.unwrap_or("default").to_owned()
-}
-
-/// Paths of fields that containers and volumes of a pod ask for.
-fn asked_fields(spec: &wire::PodSpec) -> impl Iterator<Item = &str> {
-    let containers = spec.init_containers.iter().chain(&spec.containers);
-    let variables = containers.flat_map(|container| &container.env);
-    let of_variables = variables.filter_map(|variable| match &variable.value {
-        EnvValue::Field(path) => Some(path.as_str()),
-        _ => None,
-    });
-    let items = spec.volumes.iter().flat_map(|volume| contents::downward(&volume.source));
-    of_variables.chain(items.filter_map(|item| match &item.value {
-        DownwardValue::Field(path) => Some(path.as_str()),
-        DownwardValue::Resource(_) => None,
-    }))
-}
-
-fn asks_about_meta(spec: &wire::PodSpec) -> bool {
-    asked_fields(spec)
-        .filter_map(FieldPath::parse)
-        .any(|field| field.is_of_meta() || field == FieldPath::ServiceAccountName)
-}
-
-/// Whether some container or volume of a pod tells requests or limits.
-fn asks_about_resources(spec: &wire::PodSpec) -> bool {
-    let mut containers = spec.init_containers.iter().chain(&spec.containers);
-    let variable = |variable: &wire::EnvVar| matches!(variable.value, EnvValue::Resource(_));
-    containers.any(|container| container.env.iter().any(variable))
-        || spec
-            .volumes
-            .iter()
-            .flat_map(|volume| contents::downward(&volume.source))
-            .any(|item| matches!(item.value, DownwardValue::Resource(_)))
-}
-
-fn hostname(name: &PodName, asked: &str) -> String {
-    let whole = if asked.is_empty() { name.name.as_str() } else { asked };
-    // Validated names are ASCII, so every place is a boundary.
-    let cut = whole.get(..MAX_HOSTNAME).unwrap_or(whole);
-    cut.trim_end_matches(['-', '.']).to_owned()
-}
-
-fn build_container(
-    spec: &wire::PodSpec,
-    role: ContainerRole,
-    container: &wire::Container,
-    smallest_app: u64,
-) -> Container {
-    let request = resources::memory_request(container);
-    let (pod, own) = (&spec.security_context, &container.security_context);
-    Container {
-        name: container.name.clone(),
-        role,
-        image: container.image.clone(),
-        pull_policy: pull_policy(&container.image, container.image_pull_policy),
-        command: container.command.clone(),
-        args: container.args.clone(),
-        working_dir: container.working_dir.clone(),
-        env: container.env.clone(),
-        env_from: container.env_from.clone(),
-        mounts: container.volume_mounts.clone(),
-        devices: devices::of(container),
-        amounts: asks_about_resources(spec).then(|| {
-            let (requests, limits) = (container.requests.clone(), container.limits.clone());
-            Box::new(Asked { requests, limits })
-        }),
-        rights: rights(pod, own),
-        run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false),
-        limits: resources::of_container(container),
-        // A sidecar must not die before the containers that it serves.
-        oom_request: match role {
-            ContainerRole::Sidecar => request.max(smallest_app),
-            ContainerRole::App | ContainerRole::Init => request,
-        },
-        stop_signal: container.stop_signal,
-        tty: container.tty,
-        checks: checks::build(container),
-        termination_message: termination_message(container),
-    }
-}
-
-fn termination_message(container: &wire::Container) -> TerminationMessage {
-    let path = container.termination_message_path.as_deref().unwrap_or(DEFAULT_MESSAGE_PATH);
-    let policy = container.termination_message_policy;
-    TerminationMessage {
-        path: path.to_owned(),
-        falls_back_to_log: policy == TerminationMessagePolicy::FallbackToLogsOnError,
-    }
-}
-
-fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights {
-    let names = |list: &[String]| list.iter().map(|name| bare(name).to_owned()).collect();
-    let mut supplemental_groups = pod.supplemental_groups.clone();
-    supplemental_groups.extend(pod.fs_group);
-    let seccomp = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
-    Rights {
-        user: own.run_as_user.or(pod.run_as_user),
-        group: own.run_as_group.or(pod.run_as_group),
-        supplemental_groups,
-        add_capabilities: names(&own.capabilities_add),
-        drop_capabilities: names(&own.capabilities_drop),
-        privileged: own.privileged.unwrap_or(false),
-        read_only_root: own.read_only_root_filesystem.unwrap_or(false),
-        no_new_privileges: own.allow_privilege_escalation == Some(false),
-        seccomp_unconfined: seccomp == Some(&SecurityProfile::Unconfined),
-    }
-}
-
-/// When to ask the registry for an image, where that is written and where it is not.
-pub(super) fn pull_policy(image: &str, asked: Option<ImagePullPolicy>) -> PullPolicy {
-    match asked {
-        Some(ImagePullPolicy::Always) => PullPolicy::Always,
-        Some(ImagePullPolicy::Never) => PullPolicy::Never,
-        None if moves(image) => PullPolicy::Always,
-        Some(ImagePullPolicy::IfNotPresent) | None => PullPolicy::IfNotPresent,
-    }
-}
-
-/// Whether a reference names whatever is newest: tag `latest`, written or implied, no digest.
-fn moves(reference: &str) -> bool {
-    let last = reference.rsplit('/').next().unwrap_or(reference);
-    let tag = last.split_once(':').map(|(_, tag)| tag);
-    !reference.contains('@') && tag.is_none_or(|tag| tag == "latest")
 }
 
 #[cfg(test)]

@@ -41,15 +41,7 @@ pub(super) async fn carry_out<W: World>(
             }
             pull(edges, place, ImageRequest { secrets, ..request }, tell).await
         }
-        Action::CreateSandbox => {
-            if let Err(failure) = contents::set_up(edges, pod, node, Which::All).await {
-                return Event::VolumesFailed(failure);
-            }
-            match edges.runtime.create_sandbox(&pod.sandbox()).await {
-                Ok(()) => Event::SandboxReady,
-                Err(error) => Event::SandboxFailed(error),
-            }
-        }
+        Action::CreateSandbox => create_sandbox(edges, pod, node).await,
         Action::RefreshVolumes { mark } => {
             let result = contents::set_up(edges, pod, node, Which::Files).await;
             Event::VolumesRefreshed { mark, result }
@@ -88,6 +80,15 @@ pub(super) async fn carry_out<W: World>(
             removed.map_or_else(Event::RemoveFailed, |()| Event::SandboxRemoved)
         }
     }
+}
+
+/// Volumes first, as nothing may start without them.
+async fn create_sandbox<W: World>(edges: &Edges<W>, pod: &Pod, node: &Surroundings) -> Event {
+    if let Err(failure) = contents::set_up(edges, pod, node, Which::All).await {
+        return Event::VolumesFailed(failure);
+    }
+    let created = edges.runtime.create_sandbox(&pod.sandbox()).await;
+    created.map_or_else(Event::SandboxFailed, |()| Event::SandboxReady)
 }
 
 /// Removes all of a pod. Its volumes go when nothing uses them any more, and before the runtime

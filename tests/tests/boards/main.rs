@@ -2,14 +2,15 @@
 //! is shipped, over TLS.
 //!
 //! One pod goes the whole way on each: it runs, one of its containers runs out of memory, the
-//! agent is killed, the next one adopts the pod and sees it end.
+//! agent is killed, the next one adopts the pod and sees it end. Another is given variables and
+//! volumes, and may open no device but its own.
 
 mod node;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use mote_protocol::status::{ContainerState, Phase, PodStatus};
 use mote_tests::board::machine::Machine;
-use mote_tests::manifest::{Manifest, pod};
+use mote_tests::manifest::{Manifest, config_map, pod, secret};
 use mote_tests::world::{container, terminated};
 use serde_json::json;
 
@@ -43,6 +44,7 @@ fn one_pod(machine: Machine) -> Result<()> {
     node.apply(&pair())?;
     one_container_runs_out_of_memory_and_the_other_stays(&mut node)?;
     the_kernel_holds_the_limits(&mut node)?;
+    a_container_has_what_it_is_given_and_no_more(&mut node)?;
     the_next_agent_adopts_what_runs(&mut node)?;
     nothing_is_left_of_a_deleted_pod(&mut node)?;
     let peak = node.guest.peak_memory_kib()? / 1024;
@@ -102,6 +104,42 @@ fn the_kernel_holds_the_limits(node: &mut BoardNode) -> Result<()> {
     Ok(())
 }
 
+/// Volumes and variables, and a device that no rule allows: on v2 a program of ours refuses it.
+fn a_container_has_what_it_is_given_and_no_more(node: &mut BoardNode) -> Result<()> {
+    node.apply(&config_map("settings", json!({"level": "info"})))?;
+    node.apply(&secret("login", json!({"word": "hunter2"})))?;
+    let opens = |node: &str| format!("busybox dd if=/dev/{node} of=/dev/null bs=1 count=1 2>&1");
+    let checks = [
+        "[ \"$LEVEL\" = info ]".to_owned(),
+        "[ \"$(busybox cat /settings/level)\" = info ]".to_owned(),
+        "[ \"$(busybox cat /login/word)\" = hunter2 ]".to_owned(),
+        "[ \"$(busybox stat -c %g /data)\" = 2000 ]".to_owned(),
+        // Everybody may make nodes; `full` is what every container may open, and nobody this.
+        "busybox mknod /dev/full2 c 1 7".to_owned(),
+        opens("full2"),
+        "busybox mknod /dev/none c 240 7".to_owned(),
+        format!("{} | busybox grep -q 'not permitted'", opens("none")),
+    ];
+    let from = json!({"configMapKeyRef": {"name": "settings", "key": "level"}});
+    let manifest = pod("given")
+        .once()
+        .container("main", BUSYBOX, &["sh", "-c", &checks.join(" && ")])
+        .with("env", json!([{"name": "LEVEL", "valueFrom": from}]))
+        .volume("settings", json!({"configMap": {"name": "settings"}}), "/settings")
+        .volume("login", json!({"secret": {"secretName": "login"}}), "/login")
+        .volume("data", json!({"emptyDir": {"medium": "Memory"}}), "/data")
+        .spec("securityContext", json!({"fsGroup": 2000}));
+    node.apply(&manifest)?;
+    let status = node.wait_for("given", "its end", |status| {
+        matches!(status.phase, Phase::Succeeded | Phase::Failed)
+    })?;
+    if status.phase == Phase::Failed {
+        let log = node.guest.run("cat /run/mote/pods/*/logs/main/*.log")?;
+        bail!("something is not as it was asked for: {log}");
+    }
+    node.delete("given").context("delete the pod")
+}
+
 fn the_next_agent_adopts_what_runs(node: &mut BoardNode) -> Result<()> {
     let before = node.process(STEADY)?;
     node.kill()?;
@@ -128,7 +166,10 @@ fn nothing_is_left_of_a_deleted_pod(node: &mut BoardNode) -> Result<()> {
     node.delete("pair").context("delete the pod")?;
     for (what, command) in [
         ("cgroups", "find /sys/fs/cgroup/mote.slice -mindepth 1 -type d"),
-        ("mounts", "grep -E 'overlay|/var/lib/mote/|/run/mote/pods' /proc/mounts || true"),
+        (
+            "mounts",
+            "grep -E 'overlay|/var/lib/mote/|/run/mote/(pods|volumes|secrets)' /proc/mounts || true",
+        ),
         ("processes", "grep -ls '^mote-pause$' /proc/[0-9]*/comm; true"),
     ] {
         let left = node.guest.run(command)?;

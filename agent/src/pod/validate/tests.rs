@@ -1,4 +1,6 @@
+use super::build::moves;
 use super::*;
+use crate::pod::qos;
 use crate::pod::tests::{container, name, wire_pod};
 use mote_protocol::extension::Extension;
 use mote_protocol::pod::{EnvVar, SecurityContext};

@@ -201,9 +201,6 @@ fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
     assert_eq!(
         told(&format!("{containers}, volumes: [{{name: v, emptyDir: {{}}}}], hostUsers: false")),
         [
-            refused("containers[0].volumeMounts"),
-            refused("containers[0].envFrom"),
-            refused("containers[0].env[0].valueFrom"),
             refused("containers[0].ports[0].hostPort"),
             "field \"spec.containers[0].stdin\" is not supported by mote and has no effect".into(),
             refused("containers[0].tty"),

@@ -193,9 +193,10 @@ pub fn topic(node: &Node, below: &str) -> String {
     format!("mote/v1/{}/{}/{below}", node.options.fleet, node.name())
 }
 
-/// The topic of a pod's status.
+/// The topic of a pod's status; `NAMESPACE/NAME`, or a name in the namespace `default`.
 pub fn status_topic(node: &Node, pod: &str) -> String {
-    topic(node, &format!("status/pod/default/{pod}"))
+    let namespace = if pod.contains('/') { "" } else { "default/" };
+    topic(node, &format!("status/pod/{namespace}{pod}"))
 }
 
 /// The topic of a pod's desired state.

@@ -17,12 +17,11 @@ object!(PodSecurityContext {
     "sysctls" => sysctls,
     "seccompProfile" => seccomp_profile,
     "appArmorProfile" => app_armor_profile,
-} unsupported [
-    "seLinuxOptions",
-    "seLinuxChangePolicy",
-    "supplementalGroupsPolicy",
-    "windowsOptions",
-]);
+}
+// Nodes add the groups that the image has for the user, and a pod that rules them out would have more
+// rights than it asked for.
+only { "supplementalGroupsPolicy": "Merge" }
+unsupported ["seLinuxOptions", "seLinuxChangePolicy", "windowsOptions"]);
 
 object!(SecurityContext {
     "runAsUser" => run_as_user,

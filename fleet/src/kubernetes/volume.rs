@@ -94,13 +94,8 @@ type Read = fn(&Value, Path<'_>, &mut Findings) -> Option<VolumeSource>;
 
 fn read_source(fields: &mut Fields<'_, '_>, volume: &Value) -> Option<VolumeSource> {
     let at = fields.at();
-    for key in UNSUPPORTED {
-        if fields.value(key).is_some() {
-            // A pod that waits for a volume nobody can make is worse than one that is refused.
-            let detail = "volumes of this type are not supported by mote";
-            fields.findings().error(at.field(key), Problem::Forbidden { detail: detail.into() });
-            return None;
-        }
+    if refuse(fields, &UNSUPPORTED) {
+        return None;
     }
     let readers: [(&'static str, Read); 7] = [
         ("emptyDir", read_empty_dir),
@@ -130,6 +125,18 @@ fn read_source(fields: &mut Fields<'_, '_>, volume: &Value) -> Option<VolumeSour
         fields.findings().required(at);
     }
     source
+}
+
+/// Notes a source of files that nobody can make: a pod that waits for it, or runs without it, is worse
+/// than one that is refused.
+fn refuse(fields: &mut Fields<'_, '_>, keys: &[&'static str]) -> bool {
+    let at = fields.at();
+    let asked = keys.iter().find(|key| fields.value(key).is_some());
+    if let Some(key) = asked {
+        let detail = "volumes of this type are not supported by mote";
+        fields.findings().forbidden(at.field(key), detail);
+    }
+    asked.is_some()
 }
 
 fn read_empty_dir(value: &Value, at: Path<'_>, findings: &mut Findings) -> Option<VolumeSource> {
@@ -312,7 +319,7 @@ impl Field for ProjectedSource {
         fields.inside("downwardAPI", |inside| {
             source = Some(Self::DownwardApi(inside.get("items").unwrap_or_default()));
         });
-        fields.unsupported(&["serviceAccountToken", "clusterTrustBundle", "podCertificate"]);
+        refuse(&mut fields, &["serviceAccountToken", "clusterTrustBundle", "podCertificate"]);
         if value.as_object().is_none_or(|map| map.len() != 1) {
             fields.findings().forbidden(at, "must specify exactly 1 volume type");
         }

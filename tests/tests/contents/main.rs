@@ -31,7 +31,14 @@ use anyhow::{Context, Result};
 use mote_protocol::status::Phase;
 use mote_tests::manifest::Manifest;
 use mote_tests::node::Node;
+use mote_tests::process::Process;
 use mote_tests::world::World;
+
+/// Waits until a pod that runs has printed a line: that it runs does not say how far it is.
+fn wait_for_line(world: &World, pod: &str, line: &str) -> Result<String> {
+    let mut follow = world.operator.command(&["logs", "--follow", pod]);
+    Process::spawn("mote logs", &mut follow)?.wait_for_line(line)
+}
 
 /// Runs a pod to its end, which must be good, and gives what its container `main` printed.
 fn printed(world: &World, node: &Node, name: &str, manifest: &Manifest) -> Result<String> {

@@ -12,7 +12,7 @@ use rustix::mount::{
 };
 use serde_json::{Value, json};
 
-use super::printed;
+use super::{printed, wait_for_line};
 
 fn sh(name: &str, script: &str) -> Manifest {
     pod(name).once().container("main", BUSYBOX, &["sh", "-c", script])
@@ -54,7 +54,11 @@ fn an_empty_directory_outlives_agent_and_power() -> Result<()> {
     let world = World::new()?;
     let mut node = world.node("n1")?;
     let manifest = pod("web")
-        .container("main", BUSYBOX, &["sh", "-c", "date >> /data/starts; exec sleep 1001"])
+        .container(
+            "main",
+            BUSYBOX,
+            &["sh", "-c", "date >> /data/starts; echo begun; exec sleep 1001"],
+        )
         .volume("data", json!({"emptyDir": {}}), "/data")
         .mount(json!({"name": "memory", "mountPath": "/memory"}));
     let manifest = manifest.spec(
@@ -65,6 +69,7 @@ fn an_empty_directory_outlives_agent_and_power() -> Result<()> {
     let status = world.wait_for_phase(&node, "web", Phase::Running)?;
     let file =
         node.state().join(format!("pods/{}/volumes/data/starts", status.uid.context("uid")?));
+    wait_for_line(&world, "web", "begun")?;
     assert_eq!(fs::read_to_string(&file)?.lines().count(), 1);
     node.power_off()?;
     node.start()?;
@@ -73,6 +78,7 @@ fn an_empty_directory_outlives_agent_and_power() -> Result<()> {
             main.restarts == 1 && matches!(main.state, ContainerState::Running { .. })
         })
     })?;
+    wait_for_line(&world, "web", "begun")?;
     assert_eq!(fs::read_to_string(&file)?.lines().count(), 2, "what was written is still there");
     world.operator.delete("web", &node)?;
     assert!(!file.exists());
@@ -287,8 +293,8 @@ fn mounts_are_seen_as_far_as_is_asked() -> Result<()> {
     }
     let mount_of = |propagation: &str| json!({"name": "v", "mountPath": "/v", "mountPropagation": propagation});
     let volumes = || json!([{"name": "v", "hostPath": {"path": host}}]);
-    let two_way =
-        "mount -t tmpfs inner /v/inside && touch /v/inside/by-the-container; exec sleep 1003";
+    let two_way = "mount -t tmpfs inner /v/inside && touch /v/inside/by-the-container && echo mounted; \
+                   exec sleep 1003";
     let manifest = |name: &str, script: &str, propagation: &str| {
         pod(name)
             .container("main", BUSYBOX, &["sh", "-c", script])
@@ -303,6 +309,7 @@ fn mounts_are_seen_as_far_as_is_asked() -> Result<()> {
     for name in ["private", "from-host", "both"] {
         world.wait_for_phase(&node, name, Phase::Running)?;
     }
+    wait_for_line(&world, "both", "mounted")?;
     mount(c"later", host.join("later"), c"tmpfs", MountFlags::empty(), None)?;
     fs::write(host.join("later/by-the-host"), "")?;
     let sees = |sleep: &str, file: &str| -> Result<bool> {

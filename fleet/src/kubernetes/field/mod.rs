@@ -176,6 +176,13 @@ pub fn read_flag(fields: &mut Fields<'_, '_>, key: &'static str, words: [&'stati
     found == Some(1)
 }
 
+/// Reads a word of which nodes know one: what they do anyway.
+pub fn read_only_word(fields: &mut Fields<'_, '_>, key: &'static str, word: &'static str) {
+    let Some(value) = fields.value(key).filter(|value| *value != word) else { return };
+    let at = fields.at();
+    unsupported_word(value, &[word], at.field(key), fields.findings());
+}
+
 /// Writes what [`read_flag`] reads.
 pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], flag: bool) {
     if flag {
@@ -186,7 +193,8 @@ pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], fl
 /// Defines reader and writer of a type with a default.
 ///
 /// `"key" => field` stands for any [`Field`]; `each "name"` for a list of objects with one text
-/// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `groups` for objects that are flat on the wire; `unsupported` for what is reported.
+/// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `groups` for objects that are flat on the wire;
+/// `only` for words that must be what nodes do anyway; `unsupported` for what is reported.
 macro_rules! object {
     (
         $type:ty {
@@ -194,6 +202,7 @@ macro_rules! object {
         }
         $(groups { $($group:literal { $($gkey:literal => $gfield:ident),* $(,)? } $(unsupported [$($gunsupported:literal),*])?)* })?
         $(skip [$($skipped:literal),* $(,)?])?
+        $(only { $($okey:literal: $only:literal),* $(,)? })?
         $(unsupported [$($unsupported:literal),* $(,)?])?
     ) => {
         impl $crate::kubernetes::field::Field for $type {
@@ -210,6 +219,7 @@ macro_rules! object {
                     $(inside.unsupported(&[$($gunsupported),*]);)?
                 });)*)?
                 $(fields.skip(&[$($skipped),*]);)?
+                $($($crate::kubernetes::field::read_only_word(&mut fields, $okey, $only);)*)?
                 $(fields.unsupported(&[$($unsupported),*]);)?
                 fields.close();
                 Some(object)

@@ -89,7 +89,10 @@ fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|error| Failure::of("read the capabilities of the agent", &error))?;
     let permitted = bundle::permitted(&status);
-    let found = bundle::Found { root: root.to_owned(), identity, cgroups, devices, permitted };
+    let own_score = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let oom_score_adj = own_score.trim().parse().unwrap_or(0);
+    let root = root.to_owned();
+    let found = bundle::Found { root, identity, cgroups, devices, permitted, oom_score_adj };
     let spec = bundle::spec(order, found).map_err(|error| Failure::permanent(&error))?;
     spec.save(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
     Ok(spec)

@@ -345,6 +345,7 @@ fn pods_are_of_the_classes_of_the_page() -> Result<()> {
         reader.apply(manifest)?;
         assert_eq!(reader.field(pod, ".status.qosClass")?, class, "{pod}");
     }
+    reader.inside("qos-example/qos-demo", "qos-demo-ctr")?;
     reader.inside("qos-example/qos-demo-2", "qos-demo-2-ctr")?;
     reader.inside("qos-example/qos-demo-3", "qos-demo-3-ctr")?;
     reader.inside("qos-example/qos-demo-4", "qos-demo-4-ctr-2")?;

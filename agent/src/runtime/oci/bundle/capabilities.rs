@@ -114,6 +114,11 @@ pub(super) fn of(
     Ok(set)
 }
 
+/// Whether a process with these may make itself less likely to be killed for memory.
+pub(super) fn may_lower_scores(permitted: u64) -> bool {
+    has(permitted, Capability::SysResource)
+}
+
 fn has(permitted: u64, capability: Capability) -> bool {
     let number = ALL.iter().position(|other| *other == capability);
     number.is_some_and(|number| permitted >> number & 1 == 1)

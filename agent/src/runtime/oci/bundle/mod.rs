@@ -75,6 +75,8 @@ pub struct Found {
     pub devices: Vec<LinuxDevice>,
     /// Capabilities that can be granted, as [`permitted`] reads them.
     pub permitted: u64,
+    /// The `oom_score_adj` of this helper, below which one without `CAP_SYS_RESOURCE` cannot go.
+    pub oom_score_adj: i32,
 }
 
 /// The whole configuration of a container.
@@ -87,7 +89,7 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_root(Some(root));
     spec.set_hostname(None);
     spec.set_mounts(Some(mounts::all(order, found.cgroups.as_deref())));
-    spec.set_process(Some(process(order, &found.identity, found.permitted)?));
+    spec.set_process(Some(process(order, &found)?));
     spec.set_linux(Some(linux(order, found.devices)?));
     let annotations =
         unconfined(order).then(|| HashMap::from([(UNCONFINED.into(), String::new())]));
@@ -99,7 +101,8 @@ fn unconfined(order: &Start) -> bool {
     order.rights.privileged || order.rights.seccomp_unconfined
 }
 
-fn process(order: &Start, identity: &Identity, permitted: u64) -> Result<Process, BundleError> {
+fn process(order: &Start, found: &Found) -> Result<Process, BundleError> {
+    let identity = &found.identity;
     let mut user = User::default();
     user.set_uid(identity.uid);
     user.set_gid(identity.gid);
@@ -110,12 +113,22 @@ fn process(order: &Start, identity: &Identity, permitted: u64) -> Result<Process
     process.set_args(Some(order.args.clone()));
     process.set_env(Some(environment(order, &identity.home)));
     process.set_cwd(PathBuf::from(if order.cwd.is_empty() { "/" } else { &order.cwd }));
-    process.set_capabilities(Some(rights(order, permitted)?));
+    process.set_capabilities(Some(rights(order, found.permitted)?));
     process.set_rlimits(None);
     process.set_no_new_privileges(order.rights.no_new_privileges.then_some(true));
     process.set_apparmor_profile(None);
-    process.set_oom_score_adj(Some(order.oom_score_adj));
+    process.set_oom_score_adj(Some(score(order.oom_score_adj, found)));
     Ok(process)
+}
+
+/// The score that was asked for, or the next that can be had: an agent that is itself confined
+/// protects its pods less, and runs them all the same.
+fn score(asked: i32, found: &Found) -> i32 {
+    if capabilities::may_lower_scores(found.permitted) {
+        asked
+    } else {
+        asked.max(found.oom_score_adj)
+    }
 }
 
 /// The capability sets. `CAP_SYS_ADMIN` in the effective set, but not in the bounding set, lets

@@ -162,3 +162,18 @@ fn programs_are_searched_as_a_shell_would() {
     assert_eq!(found, ["/bin/ls", "./ls", "/usr/bin/ls"].map(PathBuf::from));
     assert_eq!(candidates("./run", &env), [PathBuf::from("./run")]);
 }
+
+#[test]
+fn a_confined_agent_protects_its_pods_as_well_as_it_can() {
+    let score = |asked, permitted| {
+        let mut order = order();
+        order.oom_score_adj = asked;
+        let found =
+            Found { root: "/root".into(), permitted, oom_score_adj: -5, ..Found::default() };
+        spec(&order, found).unwrap().process().as_ref().unwrap().oom_score_adj()
+    };
+    let all_but_resource = u64::MAX & !(1 << 24);
+    assert_eq!(score(-997, u64::MAX), Some(-997));
+    assert_eq!(score(-997, all_but_resource), Some(-5));
+    assert_eq!(score(500, all_but_resource), Some(500));
+}

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -105,6 +105,8 @@ pub fn usual() -> Vec<Pattern> {
 pub struct Device {
     /// Where.
     pub path: PathBuf,
+    /// Its number for the kernel (`st_rdev`), which all nodes of it have.
+    pub number: u64,
     /// Containers that may have it at the same time.
     pub share: u32,
 }
@@ -118,10 +120,10 @@ pub fn found(patterns: &[Pattern]) -> BTreeMap<String, Device> {
             let name = entry.file_name().to_string_lossy().into_owned();
             // Through links: those by id are links.
             let path = entry.path();
-            let device = fs::metadata(&path).map(|metadata| metadata.file_type());
-            let device = device.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device());
-            if pattern.matches(&name) && device {
-                let device = Device { path, share: pattern.share };
+            let Ok(node) = fs::metadata(&path) else { continue };
+            let kind = node.file_type();
+            if pattern.matches(&name) && (kind.is_char_device() || kind.is_block_device()) {
+                let device = Device { path, number: node.rdev(), share: pattern.share };
                 found.entry(resource(&name)).or_insert(device);
             }
         }
@@ -190,7 +192,8 @@ mod tests {
             .map(|text| text.parse().unwrap())
             .collect();
         let found = found(&patterns);
-        let null = Device { path: "/dev/null".into(), share: 1 };
+        let number = rustix::fs::makedev(1, 3);
+        let null = Device { path: "/dev/null".into(), number, share: 1 };
         assert_eq!(found, BTreeMap::from([("mote.io/null".to_owned(), null)]));
     }
 }

@@ -9,7 +9,9 @@ use mote_protocol::pod::{Volume, VolumeMount, VolumeSource};
 
 use super::{Surroundings, Taken};
 use crate::device::{self, Pattern};
-use crate::image::{ImageError, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets};
+use crate::image::{
+    ImageError, ImageId, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets,
+};
 use crate::pod::contents::environment::{self, Variables};
 use crate::pod::contents::{self, Entries, Given, Library, NodeFacts, projection};
 use crate::pod::machine::{MountFailure, StartFailure};
@@ -43,11 +45,12 @@ pub(super) async fn set_up<W: World>(
     let library = library.map_err(|error| failure("", &error, true))?;
     let facts = node.facts();
     let given = Given { pod, node: &facts, library: &library };
+    let mut room = projection::MAX_FILES;
     for volume in &pod.volumes {
         if which == Which::Files && !contents::is_files(&volume.source) {
             continue;
         }
-        let wanted = projection::wanted(volume, given);
+        let wanted = projection::wanted(volume, given, &mut room);
         let wanted = wanted.map_err(|error| failure(&volume.name, &error, false))?;
         let made = edges.volumes.set_up(&pod.name.uid, volume, &wanted, pod.fs_group).await;
         made.map_err(|error: VolumeError| failure(&volume.name, &error, true))?;
@@ -65,6 +68,7 @@ pub(super) async fn of_container<W: World>(
     pod: &Pod,
     node: &Surroundings,
     place: usize,
+    images: &[Option<ImageId>],
 ) -> Result<(Variables, Vec<Mount>), StartFailure> {
     let Some(container) = pod.containers.get(place) else { return Ok(Default::default()) };
     let library = library(&node.data, contents::of_environment(pod, place)).await;
@@ -73,7 +77,7 @@ pub(super) async fn of_container<W: World>(
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
-    let mounts = mounts(edges, pod, container, &variables).await?;
+    let mounts = mounts(edges, pod, container, &variables, images).await?;
     Ok((variables, mounts))
 }
 
@@ -90,15 +94,20 @@ pub(super) async fn pull_secrets(pod: &Pod, node: &Surroundings) -> (PullSecrets
             None => None,
         };
         let secret = held.and_then(|entries| pull_secret(name, &entries));
-        match secret.filter(|secret| bytes + secret.config.len() <= MAX_PULL_SECRETS) {
+        match secret.filter(|secret| bytes + written_len(secret) <= MAX_PULL_SECRETS) {
             Some(secret) => {
-                bytes += secret.config.len();
+                bytes += written_len(&secret);
                 secrets.push(secret);
             }
             None => missing.push(name.clone()),
         }
     }
     (PullSecrets(secrets), missing)
+}
+
+/// Bytes of it in the message, where quotes and the like take more than one.
+fn written_len(secret: &PullSecret) -> usize {
+    serde_json::to_vec(secret).map_or(usize::MAX, |bytes| bytes.len())
 }
 
 fn pull_secret(name: &str, entries: &Entries) -> Option<PullSecret> {
@@ -125,6 +134,7 @@ async fn mounts<W: World>(
     pod: &Pod,
     container: &Container,
     variables: &Variables,
+    images: &[Option<ImageId>],
 ) -> Result<Vec<Mount>, StartFailure> {
     let mut mounts = Vec::with_capacity(container.mounts.len());
     for asked in &container.mounts {
@@ -132,18 +142,33 @@ async fn mounts<W: World>(
         let Some(volume) = pod.volumes.iter().find(|volume| volume.name == asked.name) else {
             continue;
         };
-        let source = source(edges, pod, volume).await.map_err(StartFailure::Image)?;
+        let source = source(edges, pod, volume, images).await.map_err(StartFailure::Image)?;
         mounts.push(Mount {
             name: asked.name.clone(),
             source,
             sub_path: sub_path(container, asked, variables).map_err(StartFailure::Config)?,
-            target: asked.mount_path.clone(),
+            target: normalised(&asked.mount_path),
             read_only: asked.read_only || is_read_only(&volume.source),
+            makes_parts: !is_read_only(&volume.source),
             executable: is_in_memory(volume),
             propagation: asked.propagation,
         });
     }
     Ok(mounts)
+}
+
+/// A path from the root, without anything that leads nowhere: what is mounted inside of what is told
+/// by their parts.
+fn normalised(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 const fn is_read_only(source: &VolumeSource) -> bool {
@@ -154,11 +179,19 @@ async fn source<W: World>(
     edges: &Edges<W>,
     pod: &Pod,
     volume: &Volume,
+    images: &[Option<ImageId>],
 ) -> Result<MountSource, ImageError> {
     let VolumeSource::Image { reference, .. } = &volume.source else {
         return Ok(MountSource::Path(edges.volumes.path(&pod.name.uid, volume)));
     };
-    // It was pulled before the sandbox was made, and nobody removes it while the pod is there.
+    // It was found before the sandbox was made, and nobody removes it while the pod is there: all
+    // containers of a pod have the same.
+    let of_images = |volume: &&Volume| matches!(volume.source, VolumeSource::Image { .. });
+    let mut with_images = pod.volumes.iter().filter(of_images);
+    let nth = with_images.position(|other| other.name == volume.name);
+    if let Some(id) = nth.and_then(|nth| images.get(nth).copied().flatten()) {
+        return Ok(MountSource::Layers(edges.images.resolve(&id).await?.layers));
+    }
     let (reference, policy) = (reference.clone(), PullPolicy::IfNotPresent);
     let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
     let here = edges.images.ensure(&request).await?;
@@ -179,7 +212,10 @@ pub(super) fn devices(
         let refused = |why| ConfigError::Device { resource: resource.clone(), why };
         let device =
             found.get(resource).ok_or_else(|| refused("is not on this node".to_owned()))?;
-        let by = taken.get(resource).map_or(&[][..], Vec::as_slice);
+        // By whatever name others asked for it: a serial line has several.
+        let same = found.iter().filter(|(_, other)| other.number == device.number);
+        let by: Vec<&str> =
+            same.filter_map(|(name, _)| taken.get(name)).flatten().map(String::as_str).collect();
         if by.len() >= usize::try_from(device.share).unwrap_or(usize::MAX) {
             return Err(refused(format!("is in use by {}", by.join(", "))));
         }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use crate::device::Pattern;
-use crate::image::{ImageError, Swept};
+use crate::image::{ImageError, ImageId, Swept};
 use crate::pod::contents::NodeFacts;
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
@@ -109,6 +109,13 @@ pub struct Outcome {
 /// Who has which device, by the name of its resource.
 type Taken = BTreeMap<String, Vec<String>>;
 
+/// What the start of a container must know of other pods, and of its own.
+struct Beside {
+    taken: Taken,
+    /// The images of the pod's volumes, in the order of those that have some.
+    images: Vec<Option<ImageId>>,
+}
+
 /// What pods find around them.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -196,9 +203,11 @@ impl<W: World> Reconciler<W> {
         if let Some(entry) = self.entries.get_mut(&uid) {
             self.numbers += 1;
             entry.touched = self.numbers;
+            // One that was never started never had it.
+            let had = !matches!(event, Event::StartFailed { .. });
             let before = holders(&entry.machine);
             entry.machine.step(event, now, &mut outcome.notes);
-            outcome.device_freed = holders(&entry.machine) < before;
+            outcome.device_freed = had && holders(&entry.machine) < before;
         }
         self.settle(uid, now, outcome)
     }
@@ -324,22 +333,21 @@ impl<W: World> Reconciler<W> {
         outcome
     }
 
-    /// Who has the devices that a container asks for: containers that may live, itself not among
+    /// Who has devices, where a container asks for some: containers that may live, itself not among
     /// them.
     fn taken(&self, pod: &Pod, place: usize) -> Taken {
         let mut taken = Taken::new();
-        let Some(wanted) = pod.containers.get(place).map(|container| &container.devices) else {
+        if pod.containers.get(place).is_none_or(|container| container.devices.is_empty()) {
             return taken;
-        };
-        for resource in wanted {
-            for machine in self.entries.values().map(|entry| &entry.machine) {
-                let same = machine.pod().name.uid == pod.name.uid;
-                let has = machine.containers().filter(|(at, container, slot)| {
-                    let itself = same && *at == place;
-                    !itself && slot.is_live() && container.devices.contains(resource)
-                });
-                let name = machine.pod().name.describe();
-                taken.entry(resource.clone()).or_default().extend(has.map(|_| name.clone()));
+        }
+        for machine in self.entries.values().map(|entry| &entry.machine) {
+            let same = machine.pod().name.uid == pod.name.uid;
+            let others = machine.containers().filter(|(at, ..)| !same || *at != place);
+            for (_, container, _) in others.filter(|(_, _, slot)| slot.is_live()) {
+                for resource in &container.devices {
+                    let name = machine.pod().name.describe();
+                    taken.entry(resource.clone()).or_default().push(name);
+                }
             }
         }
         taken
@@ -366,15 +374,17 @@ impl<W: World> Reconciler<W> {
         entry.touched = number;
         let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
         let (pod, node) = (Rc::clone(entry.machine.pod()), Rc::clone(&self.surroundings));
+        let images = entry.machine.volume_image_ids();
         let taken = match &action {
             Action::Start { place, .. } => self.taken(&pod, *place),
             _ => Taken::new(),
         };
+        let beside = Beside { taken, images };
         let Some(entry) = self.entries.get_mut(&uid) else { return };
         let work = action.clone();
         let task = spawn_local(async move {
             let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));
-            let event = worker::carry_out(&edges, &pod, &node, work, &taken, tell).await;
+            let event = worker::carry_out(&edges, &pod, &node, work, &beside, tell).await;
             let _ = reports.send(Report::Pod { uid, freed: Some((lane, number)), event });
         });
         entry.work.insert(lane, Work { number, action, task });

@@ -5,7 +5,7 @@
 //! twice on the same input they give the same answer, and on a settled node nothing at all. What
 //! runs and belongs to nobody is the steward's to name: it knows what was lost to damage.
 
-use crate::image::{ImageId, ImageRequest, PullSecrets};
+use crate::image::{ImageId, ImageRequest, PullPolicy, PullSecrets};
 use crate::pod::handler::ProbeKind;
 use crate::pod::machine::{
     Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep, VolumeImage,
@@ -124,6 +124,10 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
             Some(Action::StopSandbox { for_good })
         }
         // How it ended is on flash: nothing that the kernel keeps of it is needed any more.
+        // As well where there was none, or power took it.
+        (Stage::Finished, Sandbox::Absent) if machine.phase().is_terminal() => {
+            machine.has_volumes().then_some(Action::StopSandbox { for_good: true })
+        }
         (Stage::Finished, Sandbox::Ready) if machine.phase().is_terminal() => {
             (!machine.is_live()).then_some(Action::StopSandbox { for_good: true })
         }
@@ -143,12 +147,16 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
     for place in machine.outdated() {
         actions.extend(pull(machine, place, now));
     }
-    if machine.stage() == Stage::Active && machine.sandbox() == Sandbox::Absent {
+    if machine.stage() == Stage::Active {
+        // Also for a sandbox that an earlier agent made: what its containers use must be known.
         let due = machine.volume_images().filter(|(_, volume)| {
             volume.image.is_none() && volume.until.is_none_or(|until| until <= now)
         });
         actions.extend(due.map(|(place, volume)| {
-            let VolumeImage { reference, policy, .. } = volume.clone();
+            let VolumeImage { reference, mut policy, .. } = volume.clone();
+            if machine.sandbox() == Sandbox::Ready && policy == PullPolicy::Always {
+                policy = PullPolicy::IfNotPresent;
+            }
             let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
             Action::Pull { place, request }
         }));

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::contents::{self, Which};
 use super::plan::Action;
-use super::{Surroundings, Taken};
+use super::{Beside, Surroundings};
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
@@ -30,7 +30,7 @@ pub(super) async fn carry_out<W: World>(
     pod: &Rc<Pod>,
     node: &Surroundings,
     action: Action,
-    taken: &Taken,
+    beside: &Beside,
     tell: impl Fn(Event),
 ) -> Event {
     match action {
@@ -47,7 +47,7 @@ pub(super) async fn carry_out<W: World>(
             Event::VolumesRefreshed { mark, result }
         }
         Action::Start { place, attempt, image } => {
-            match start(edges, pod, node, (place, attempt, image), taken).await {
+            match start(edges, pod, node, (place, attempt, image), beside).await {
                 Ok(since) => Event::Started { place, attempt, since },
                 Err(failure) => Event::StartFailed { place, attempt, failure },
             }
@@ -136,14 +136,15 @@ async fn start<W: World>(
     pod: &Rc<Pod>,
     node: &Surroundings,
     (place, attempt, image): (usize, u32, ImageId),
-    taken: &Taken,
+    beside: &Beside,
 ) -> Result<Moment, StartFailure> {
     let Some(container) = pod.containers.get(place) else {
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
     };
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
-    let (variables, mounts) = contents::of_container(edges, pod, node, place).await?;
-    let devices = contents::devices(container, &node.devices, taken);
+    let (variables, mounts) =
+        contents::of_container(edges, pod, node, place, &beside.images).await?;
+    let devices = contents::devices(container, &node.devices, &beside.taken);
     let devices = devices.map_err(StartFailure::Config)?;
     let parts = Parts { image, variables, mounts, devices };
     let request = start_request(pod, container, attempt, parts, node.memory_bytes)

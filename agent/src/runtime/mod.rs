@@ -210,13 +210,14 @@ pub struct Mount {
     pub name: String,
     /// Where it is.
     pub source: MountSource,
-    /// The part of it that is mounted, as a relative path without `..`; all of it where empty. A
-    /// directory is made where there is nothing.
+    /// The part of it that is mounted, as a relative path without `..`; all of it where empty.
     pub sub_path: String,
     /// Where it is seen.
     pub target: String,
     /// Nothing can be written.
     pub read_only: bool,
+    /// A part that is not there is made, as an empty directory.
+    pub makes_parts: bool,
     /// Programs in it can be executed, and be another user's, whatever the file system that it is
     /// on says: Debian mounts `/run` with `noexec`, and scripts come in `ConfigMap`s.
     pub executable: bool,

@@ -1,7 +1,7 @@
 //! `ConfigMap`s and Secrets: they run nothing, but what runs is given what they hold.
 
 use mote_protocol::event::EventType;
-use mote_protocol::name::{ObjectKey, Uid};
+use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
 use mote_protocol::status::ObjectStatus;
 
@@ -51,12 +51,12 @@ impl<W: World> Steward<W> {
     }
 
     /// Whoever waits for a device need not wait for its back-off any more.
-    pub(super) fn device_freed(&mut self, by: Uid, now: Moment) {
+    pub(super) fn device_freed(&mut self, now: Moment) {
         let machines = self.books.reconciler.machines();
         let asks = |machine: &Machine| {
             machine.pod().containers.iter().any(|container| !container.devices.is_empty())
         };
-        let waiting = machines.filter(|(uid, machine)| **uid != by && asks(machine));
+        let waiting = machines.filter(|(_, machine)| asks(machine));
         let waiting: Vec<_> = waiting.map(|(uid, _)| *uid).collect();
         for uid in waiting {
             self.step(uid, Event::ContentsChanged, now);

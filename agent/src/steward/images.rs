@@ -241,7 +241,8 @@ fn by_uid(uid: Uid, image: &[u8; 32], in_use: &mut InUse) {
 /// What its pod asks for is that of a life.
 fn of_machine(machine: &Machine, in_use: &mut InUse) {
     let pod = called(machine.pod());
-    for image in machine.slots().iter().flat_map(Slot::images) {
+    let of_volumes = machine.volume_images().filter_map(|(_, volume)| volume.image);
+    for image in machine.slots().iter().flat_map(Slot::images).chain(of_volumes) {
         in_use.images.entry(image).or_insert_with(|| pod.clone());
     }
 }

@@ -15,6 +15,7 @@ use crate::pod::machine::{Event, Machine, Note, Remains};
 use crate::pod::{Container, Moment};
 use crate::reconciler::Outcome;
 use crate::store::{Admission, Change, Life, Order, Told};
+use crate::volume::Volumes as _;
 
 /// Names whose refusal is remembered, beside those of objects that the node has. A flood of bad
 /// objects must not fill the memory; what is beyond is still told as an event.
@@ -179,7 +180,9 @@ impl<W: World> Steward<W> {
         } else {
             let record = self.books.records.remove(&uid);
             let found = self.books.found.remove(&uid);
-            if life.grace_s.is_some() && found.is_none() {
+            // A pod that waited for something that its volumes lack may have others of them.
+            let left = found.is_some() || self.edges.volumes.holds(&uid);
+            if life.grace_s.is_some() && !left {
                 return false;
             }
             let boot = self.boot();
@@ -217,7 +220,7 @@ impl<W: World> Steward<W> {
             self.pod_event(uid, note, now);
         }
         if outcome.device_freed {
-            self.device_freed(uid, now);
+            self.device_freed(now);
         }
         if outcome.gone {
             self.life_gone(uid);

@@ -52,7 +52,8 @@ impl<W: World> Store<W> {
         };
         let held = self.entries.get(key).map(|entry| entry.held.clone());
         let before = match &held {
-            Some(_) => Some(self.read(key).await?),
+            // One that cannot be read cannot be compared with, and need not be kept.
+            Some(_) => self.read(key).await.ok(),
             None => None,
         };
         let uid = object.uid.or(held.as_ref().map(|held| held.uid));

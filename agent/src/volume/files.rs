@@ -31,14 +31,19 @@ pub(super) fn write(directory: &Path, wanted: &Files, group: Option<u32>) -> io:
         .unwrap_or(false);
     if !same {
         let next = format!("..{}", number.unwrap_or(0).wrapping_add(1));
-        fill(&directory.join(&next), wanted, group)?;
+        let fresh = directory.join(&next);
+        if let Err(error) = fill(&fresh, wanted, group) {
+            // Memory is short, perhaps: half of it helps nobody.
+            let _ = fs::remove_dir_all(&fresh);
+            return Err(error);
+        }
         let link = directory.join(NEXT);
         remove_if_there(&link)?;
         symlink(&next, &link)?;
         fs::rename(&link, directory.join(DATA))?;
     }
-    link_names(directory, wanted)?;
-    tidy(directory)
+    let linked = link_names(directory, wanted);
+    tidy(directory).and(linked)
 }
 
 fn number_of(link: &Path) -> Option<u64> {
@@ -124,8 +129,10 @@ fn link_names(directory: &Path, wanted: &Files) -> io::Result<()> {
     }
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("..") && !names.contains(&name) {
-            fs::remove_file(directory.join(name))?;
+        let path = directory.join(&name);
+        let ours = fs::read_link(&path).is_ok_and(|target| target.starts_with(DATA));
+        if ours && !names.contains(&name) {
+            fs::remove_file(path)?;
         }
     }
     Ok(())
@@ -221,6 +228,16 @@ mod tests {
         write(dir, &files(&[("a", 0o644, "2")]), None).unwrap();
         assert_eq!(names(dir), ["..2", "..data", "a"]);
         assert_eq!(names(&dir.join(DATA)), ["a"]);
+    }
+
+    #[test]
+    fn what_somebody_else_made_stops_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        write(dir, &files(&[("a", 0o644, "1")]), None).unwrap();
+        fs::create_dir(dir.join("typo")).unwrap();
+        write(dir, &files(&[("b", 0o644, "2")]), None).unwrap();
+        assert_eq!(names(dir), ["..2", "..data", "b", "typo"]);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The volumes of a real node.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mote_protocol::name::Uid;
 use mote_protocol::pod::{Volume, VolumeSource};
@@ -11,6 +14,9 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{VolumeError, Volumes, files, host_path, ownership};
 use crate::pod::contents::projection::{Files, Wanted, is_secret};
+
+/// How long the host may take to tell what is at a path.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where directories of pods are that are not on flash.
 const VOLUMES: &str = "volumes";
@@ -109,11 +115,7 @@ impl NodeVolumes {
 
     fn remove_from_memory(&self, uid: &Uid) -> io::Result<()> {
         let volumes = self.in_memory(uid);
-        for entry in entries(&volumes)? {
-            if is_mount_point(&entry)? {
-                unmount(&entry, UnmountFlags::DETACH)?;
-            }
-        }
+        detach_below(&[&volumes, &self.secret(uid), &self.on_flash(uid)])?;
         remove(&volumes)?;
         remove(&self.secret(uid))?;
         self.unmount_secrets()
@@ -128,7 +130,19 @@ impl Volumes for NodeVolumes {
         wanted: &Wanted,
         group: Option<u32>,
     ) -> Result<(), VolumeError> {
-        self.set_up_now(uid, volume, wanted, group)
+        let Wanted::Host { path, kind } = wanted else {
+            return self.set_up_now(uid, volume, wanted, group);
+        };
+        // It may lie on a server that does not answer: then only this pod waits.
+        let (path, kind) = (path.clone(), *kind);
+        let asked = path.clone();
+        let looked = tokio::task::spawn_blocking(move || host_path::prepare(&asked, kind));
+        let failed = |source| VolumeError::io(format!("look at {}", path.display()))(source);
+        match tokio::time::timeout(PATIENCE, looked).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(broken)) => Err(failed(io::Error::other(broken))),
+            Err(_) => Err(failed(ErrorKind::TimedOut.into())),
+        }
     }
 
     fn path(&self, uid: &Uid, volume: &Volume) -> PathBuf {
@@ -199,17 +213,45 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Detaches everything that is mounted in these directories and below: volumes in memory, and what
+/// containers that may or people mounted inside. Whoever removes the directories must not remove what
+/// is on a disk that was mounted there.
+fn detach_below(directories: &[&Path]) -> io::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    // Field 5 is the mount point, with blanks and the like as octal numbers; the last is on top.
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    for point in points.map(|point| PathBuf::from(unescaped(point))) {
+        if directories.iter().any(|directory| point.starts_with(directory)) {
+            unmount(&point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+        }
+    }
+    Ok(())
+}
+
+/// `\040` is a blank.
+fn unescaped(text: &str) -> OsString {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match escaped.filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = behind.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
 /// A mount shows in that its root is of another file system than the directory it is in.
 fn is_mount_point(path: &Path) -> io::Result<bool> {
     let Some(parent) = path.parent() else { return Ok(true) };
     Ok(fs::symlink_metadata(path)?.dev() != fs::symlink_metadata(parent)?.dev())
-}
-
-fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        found => found?.map(|entry| entry.map(|entry| entry.path())).collect(),
-    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -9,25 +9,46 @@ use super::{ContentsError, Given, described, fields};
 use crate::pod::Container;
 use crate::pod::process::expand;
 
+/// Most bytes of all variables of a container, names included: the kernel takes a quarter of the
+/// stack's limit for them and the command line, usually 2 MiB.
+const MAX_VARIABLES: usize = 1024 * 1024;
+
 /// Variables in their order, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variables(Vec<(String, String)>);
+pub struct Variables {
+    /// Where a name was said again later, it is said nowhere before.
+    said: Vec<Option<(String, String)>>,
+    places: BTreeMap<String, usize>,
+    bytes: usize,
+}
 
 impl Variables {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.said.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The value of a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let place = self.places.get(name)?;
+        self.said.get(*place)?.as_ref().map(|(_, value)| value.as_str())
     }
 
     /// What was said last of a name counts, where it was said.
-    fn set(&mut self, name: String, value: String) {
-        self.0.retain(|(known, _)| *known != name);
-        self.0.push((name, value));
+    fn set(&mut self, name: String, value: String) -> Result<(), ContentsError> {
+        // What was said before counts as well: it was work to get there.
+        self.bytes = self.bytes.saturating_add(name.len() + value.len() + 2);
+        if self.bytes > MAX_VARIABLES {
+            return Err(ContentsError::TooMuch { what: "variables", max: MAX_VARIABLES });
+        }
+        let place = self.said.len();
+        if let Some(before) = self.places.insert(name.clone(), place)
+            && let Some(said) = self.said.get_mut(before)
+        {
+            *said = None;
+        }
+        self.said.push(Some((name, value)));
+        Ok(())
     }
 }
 
@@ -56,7 +77,7 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
             },
         };
         own.insert(variable.name.as_str(), value.clone());
-        variables.set(variable.name.clone(), value);
+        variables.set(variable.name.clone(), value)?;
     }
     Ok(variables)
 }
@@ -72,7 +93,7 @@ fn from_object(
     };
     for (key, bytes) in &entries.data {
         let value = text(kind, &from.name, key, bytes, given)?;
-        variables.set(format!("{}{key}", from.prefix), value);
+        variables.set(format!("{}{key}", from.prefix), value)?;
     }
     Ok(())
 }
@@ -164,7 +185,8 @@ mod tests {
         asked.spec.containers[0].env = env;
         let (pod, library, node) = (pod_from(&asked), library(), NodeFacts::default());
         let given = Given { pod: &pod, node: &node, library: &library };
-        variables(&pod.containers[0], given).map(|variables| variables.0)
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        variables(&pod.containers[0], given).map(|all| all.iter().map(owned).collect())
     }
 
     fn from(name: &str, prefix: &str, secret: bool, optional: bool) -> EnvFrom {
@@ -225,6 +247,13 @@ mod tests {
     }
 
     #[test]
+    fn variables_have_a_bound_however_they_are_asked_for() {
+        let sources = vec![from("plain", &"x".repeat(4000), false, false); 200];
+        let error = resolve(sources, vec![]).unwrap_err();
+        assert_eq!(error.to_string(), "all variables have more than 1048576 bytes");
+    }
+
+    #[test]
     fn bytes_that_no_variable_can_have_are_refused() {
         for value in [
             EnvValue::ConfigMap(key("settings", "bin", false)),
@@ -237,7 +266,10 @@ mod tests {
 
     #[test]
     fn a_sub_path_needs_every_variable_that_it_names() {
-        let variables = Variables(pairs(&[("POD", "web-0"), ("EMPTY", "")]));
+        let mut variables = Variables::default();
+        for (name, value) in [("POD", "web-0"), ("EMPTY", "")] {
+            variables.set(name.into(), value.into()).unwrap();
+        }
         let expanded = |text| expand_sub_path(text, &variables).map_err(|error| error.to_string());
         assert_eq!(expanded("logs/$(POD)"), Ok("logs/web-0".into()));
         assert_eq!(expanded("$$(POD)"), Ok("$(POD)".into()));

@@ -141,6 +141,14 @@ pub enum ContentsError {
         /// The path of one of them.
         path: String,
     },
+    /// More than any container needs, and more than a node has to give.
+    #[error("all {what} have more than {max} bytes")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
     /// `subPathExpr` names variables that are not set or empty.
     #[error("missing value for {names}")]
     NoValue {

@@ -11,6 +11,12 @@ use mote_protocol::pod::{
 
 use super::{ContentsError, Entries, Given, downward_value};
 
+/// Most bytes of the files of all volumes of a pod: they are in memory.
+pub const MAX_FILES: usize = 8 * 1024 * 1024;
+
+/// What a file costs beside its content.
+const FILE_COST: usize = 512;
+
 /// Mode of a file where neither item nor volume says.
 const DEFAULT_MODE: u16 = 0o644;
 
@@ -59,9 +65,29 @@ pub fn is_secret(source: &VolumeSource) -> bool {
     }
 }
 
-/// What a volume of a pod should be now.
-pub fn wanted(volume: &Volume, given: Given<'_>) -> Result<Wanted, ContentsError> {
-    let mut files = Files::default();
+/// Files that are being made, and the room that is left for them.
+struct Making<'r> {
+    files: Files,
+    room: &'r mut usize,
+}
+
+impl Making<'_> {
+    fn add(&mut self, path: String, mode: u16, content: &[u8]) -> Result<(), ContentsError> {
+        let cost = content.len() + path.len() + FILE_COST;
+        let left = self.room.checked_sub(cost);
+        *self.room = left.ok_or(ContentsError::TooMuch { what: "files", max: MAX_FILES })?;
+        self.files.0.insert(path, (mode, content.to_vec()));
+        Ok(())
+    }
+}
+
+/// What a volume of a pod should be now. `room` is what is left of [`MAX_FILES`].
+pub fn wanted(
+    volume: &Volume,
+    given: Given<'_>,
+    room: &mut usize,
+) -> Result<Wanted, ContentsError> {
+    let mut files = Making { files: Files::default(), room };
     match &volume.source {
         VolumeSource::EmptyDir { memory: false, .. } => return Ok(Wanted::Empty),
         VolumeSource::EmptyDir { memory: true, size_limit } => {
@@ -92,8 +118,8 @@ pub fn wanted(volume: &Volume, given: Given<'_>) -> Result<Wanted, ContentsError
             }
         }
     }
-    no_file_is_a_directory(&files)?;
-    Ok(Wanted::Files(files))
+    no_file_is_a_directory(&files.files)?;
+    Ok(Wanted::Files(files.files))
 }
 
 /// The least of what is allowed: a volume in memory must not take all of the node.
@@ -111,7 +137,7 @@ fn project(
     one: &Projection,
     default_mode: Option<u16>,
     given: Given<'_>,
-    files: &mut Files,
+    files: &mut Making<'_>,
 ) -> Result<(), ContentsError> {
     let empty = Entries::default();
     let entries = match given.library.get(given.pod, kind, &one.name) {
@@ -121,15 +147,12 @@ fn project(
     };
     let mode = one.default_mode.or(default_mode).unwrap_or(DEFAULT_MODE);
     if one.items.is_empty() {
-        let all = entries.data.iter().chain(&entries.binary);
-        files.0.extend(all.map(|(key, value)| (key.clone(), (mode, value.clone()))));
-        return Ok(());
+        let mut all = entries.data.iter().chain(&entries.binary);
+        return all.try_for_each(|(key, value)| files.add(key.clone(), mode, value));
     }
     for KeyToPath { key, path, mode: own } in &one.items {
         match entries.data.get(key).or_else(|| entries.binary.get(key)) {
-            Some(value) => {
-                files.0.insert(tidy(path), (own.unwrap_or(mode), value.clone()));
-            }
+            Some(value) => files.add(tidy(path), own.unwrap_or(mode), value)?,
             None if one.optional => {}
             None if kind == Kind::Secret => {
                 return Err(ContentsError::NoSecretKey { key: key.clone() });
@@ -144,12 +167,12 @@ fn downward(
     items: &[DownwardItem],
     default_mode: Option<u16>,
     given: Given<'_>,
-    files: &mut Files,
+    files: &mut Making<'_>,
 ) -> Result<(), ContentsError> {
     for item in items {
         let value = downward_value(&item.value, given)?;
         let mode = item.mode.or(default_mode).unwrap_or(DEFAULT_MODE);
-        files.0.insert(tidy(&item.path), (mode, value.into_bytes()));
+        files.add(tidy(&item.path), mode, value.as_bytes())?;
     }
     Ok(())
 }
@@ -161,11 +184,16 @@ fn tidy(path: &str) -> String {
 }
 
 fn no_file_is_a_directory(files: &Files) -> Result<(), ContentsError> {
-    let below = |path: &str, other: &str| {
-        other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    let above = |path: &str| {
+        let places: Vec<_> = path.match_indices('/').map(|(place, _)| place).collect();
+        places
+            .into_iter()
+            .filter_map(|place| path.get(..place).map(str::to_owned))
+            .collect::<Vec<_>>()
     };
-    let clash = files.0.keys().find(|path| files.0.keys().any(|other| below(path, other)));
-    clash.map_or(Ok(()), |path| Err(ContentsError::Conflict { path: path.clone() }))
+    let mut all = files.0.keys().flat_map(|path| above(path));
+    let clash = all.find(|directory| files.0.contains_key(directory));
+    clash.map_or(Ok(()), |path| Err(ContentsError::Conflict { path }))
 }
 
 #[cfg(test)]
@@ -187,7 +215,8 @@ mod tests {
         ]);
         let allocatable = Amounts { memory_bytes: Some(1000), ..Amounts::default() };
         let node = NodeFacts { allocatable, ..NodeFacts::default() };
-        wanted(&volume, Given { pod: &pod, node: &node, library: &library })
+        let mut room = 2000;
+        wanted(&volume, Given { pod: &pod, node: &node, library: &library }, &mut room)
     }
 
     fn files(source: VolumeSource) -> Vec<(String, u16, String)> {
@@ -252,6 +281,13 @@ mod tests {
         assert_eq!(told(VolumeSource::Secret(of("login", key.clone()))), text);
         let optional = Projection { optional: true, ..of("settings", key) };
         assert_eq!(files(VolumeSource::ConfigMap(optional)), []);
+    }
+
+    #[test]
+    fn files_have_a_bound_however_often_one_is_asked_for() {
+        let items = (0..4).map(|n| item("a.conf", &n.to_string(), None)).collect();
+        let error = made(VolumeSource::ConfigMap(of("settings", items))).unwrap_err();
+        assert!(matches!(error, ContentsError::TooMuch { .. }), "{error}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Machine {
     }
 
     pub(super) fn sandbox_stopped(&mut self, now: Moment, notes: &mut Vec<Note>) {
+        self.volumes_stopped();
         self.sandbox = Sandbox::Absent;
         self.sandbox_retry = None;
         self.initialized = false;

@@ -63,6 +63,8 @@ pub(super) struct Contents {
     waiting: bool,
     /// When to try again.
     retry: Option<Moment>,
+    /// The pod is over and its volumes are removed.
+    removed: bool,
 }
 
 impl Machine {
@@ -165,6 +167,21 @@ impl Machine {
         image.until = Some(until);
         let text = format!("Failed to pull image \"{}\": {}", image.reference, error.message());
         notes.push(Note::warning(None, "Failed", text));
+    }
+
+    /// Something of its volumes may be there.
+    pub fn has_volumes(&self) -> bool {
+        !self.contents.removed && !self.pod.volumes.is_empty()
+    }
+
+    /// What is stopped when a pod is over goes for good.
+    pub(super) fn volumes_stopped(&mut self) {
+        self.contents.removed = self.stage == Stage::Finished && self.told.is_terminal();
+    }
+
+    /// The images of its volumes that are known, in the order of the volumes that have some.
+    pub fn volume_image_ids(&self) -> Vec<Option<ImageId>> {
+        self.volume_images.iter().map(|volume| volume.image).collect()
     }
 
     /// Its volumes cannot be made before something changes.

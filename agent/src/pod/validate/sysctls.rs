@@ -62,6 +62,9 @@ pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, allowed: &[String])
             && !name.split(['.', '/']).any(str::is_empty)
             && name.len() <= 253;
         check.require(well_formed, format!("{path}.name"), "must be the name of a sysctl");
+        // libcontainer takes every dot for a separator.
+        let plain = !name.contains('/');
+        check.require(plain, format!("{path}.name"), "a dot inside of a part is not supported yet");
         let whole = !value.contains(['\0', '\n']) && value.len() <= 1024;
         check.require(whole, format!("{path}.value"), "must be one line");
         let listed = |pattern: &String| match pattern.strip_suffix('*') {

@@ -21,8 +21,18 @@ const MAX_PART: usize = 255;
 /// Longest path that the kernel looks up.
 const MAX_TARGET: usize = 4095;
 
+/// More than any pod has of each: lists decide how much work a start is.
+const MAX_VOLUMES: usize = 128;
+const MAX_SOURCES: usize = 64;
+const MAX_ITEMS: usize = 1024;
+
+fn at_most(check: &mut Check, field: String, count: usize, max: usize) {
+    check.require(count <= max, field, format!("{count} are more than {max}"));
+}
+
 /// Notes what is wrong with the volumes of a pod, and with what mounts them.
 pub(super) fn check(check: &mut Check, spec: &wire::PodSpec) {
+    at_most(check, "spec.volumes".into(), spec.volumes.len(), MAX_VOLUMES);
     let mut names = BTreeSet::new();
     for (place, volume) in spec.volumes.iter().enumerate() {
         let path = format!("spec.volumes[{place}]");
@@ -67,6 +77,7 @@ fn source(check: &mut Check, path: &str, source: &VolumeSource) {
         VolumeSource::Projected { sources, default_mode } => {
             let path = format!("{path}.projected");
             mode(check, &format!("{path}.defaultMode"), *default_mode);
+            at_most(check, format!("{path}.sources"), sources.len(), MAX_SOURCES);
             for (place, source) in sources.iter().enumerate() {
                 let path = format!("{path}.sources[{place}]");
                 match source {
@@ -86,6 +97,7 @@ fn source(check: &mut Check, path: &str, source: &VolumeSource) {
 fn project(check: &mut Check, path: &str, one: &Projection) {
     object(check, &format!("{path}.name"), &one.name);
     mode(check, &format!("{path}.defaultMode"), one.default_mode);
+    at_most(check, format!("{path}.items"), one.items.len(), MAX_ITEMS);
     for (place, KeyToPath { path: file, mode: own, .. }) in one.items.iter().enumerate() {
         let path = format!("{path}.items[{place}]");
         file_path(check, &format!("{path}.path"), file);
@@ -94,6 +106,7 @@ fn project(check: &mut Check, path: &str, one: &Projection) {
 }
 
 fn downward(check: &mut Check, path: &str, items: &[DownwardItem]) {
+    at_most(check, format!("{path}.items"), items.len(), MAX_ITEMS);
     for (place, item) in items.iter().enumerate() {
         let path = format!("{path}.items[{place}]");
         file_path(check, &format!("{path}.path"), &item.path);
@@ -189,6 +202,7 @@ fn mounts(check: &mut Check, path: &str, container: &wire::Container, volumes: &
 }
 
 fn environment(check: &mut Check, path: &str, container: &wire::Container, spec: &wire::PodSpec) {
+    at_most(check, format!("{path}.envFrom"), container.env_from.len(), MAX_SOURCES);
     for (place, from) in container.env_from.iter().enumerate() {
         let path = format!("{path}.envFrom[{place}]");
         let key = if from.secret { "secretRef" } else { "configMapRef" };

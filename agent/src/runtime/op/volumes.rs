@@ -35,7 +35,7 @@ pub(super) struct Shared(Vec<Option<OwnedFd>>);
 pub(super) fn shared(mounts: &[Mount]) -> Result<Shared, Failure> {
     let open = |mount: &Mount| match (mount.propagation, &mount.source) {
         (MountPropagation::Bidirectional, MountSource::Path(path)) => {
-            let part = part(&root_of(path)?, &mount.sub_path)?;
+            let part = part(&root_of(path)?, &mount.sub_path, mount.makes_parts)?;
             clone_of(part).map(Some)
         }
         _ => Ok(None),
@@ -82,7 +82,7 @@ fn stage_one(
             MountSource::Path(path) => root_of(path)?,
             MountSource::Layers(layers) => root_of(&layered(layers, target)?)?,
         };
-        clone_of(part(&root, &asked.sub_path)?)?
+        clone_of(part(&root, &asked.sub_path, asked.makes_parts)?)?
     };
     change(&tree, attributes(asked, privileged), false)?;
     if asked.propagation == MountPropagation::Private {
@@ -106,6 +106,9 @@ fn attributes(asked: &Mount, privileged: bool) -> Change {
     if !privileged {
         // Nodes that are on a volume are no way to the host's devices.
         set |= MountAttrFlags::MOUNT_ATTR_NODEV;
+    }
+    if matches!(asked.source, MountSource::Layers(_)) {
+        set |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
     }
     if asked.executable {
         clear |= MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -134,8 +137,8 @@ fn layered(layers: &[PathBuf], target: &Path) -> io::Result<PathBuf> {
     Ok(merged)
 }
 
-/// A part of a volume, made where it is not there, without leaving the volume.
-fn part(root: &OwnedFd, sub_path: &str) -> io::Result<OwnedFd> {
+/// A part of a volume, made where it is not there and may be, without leaving the volume.
+fn part(root: &OwnedFd, sub_path: &str, make: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let look = |path: &Path, flags| openat2(root, path, flags, Mode::empty(), resolve);
@@ -147,8 +150,9 @@ fn part(root: &OwnedFd, sub_path: &str) -> io::Result<OwnedFd> {
         reached.push(name);
         part = match look(&reached, flags) {
             // A link that leads nowhere is no place for a directory: then this fails.
-            Err(Errno::NOENT) => {
-                let mode = Mode::from_raw_mode(fstat(root)?.st_mode & 0o777);
+            Err(Errno::NOENT) if make => {
+                // With what hands the pod's group on to what is made in it.
+                let mode = Mode::from_raw_mode(fstat(root)?.st_mode & 0o2777);
                 mkdirat(&part, name, mode)?;
                 // Whatever the umask is.
                 let made = look(&reached, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
@@ -194,7 +198,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     fn found(root: &Path, sub_path: &str) -> io::Result<u64> {
-        part(&root_of(root)?, sub_path).and_then(|file| Ok(fstat(file)?.st_ino))
+        part(&root_of(root)?, sub_path, true).and_then(|file| Ok(fstat(file)?.st_ino))
     }
 
     #[test]
@@ -220,6 +224,8 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        part(&root_of(&volume).unwrap(), "absent", false).expect_err("nothing is made");
+        assert!(!volume.join("absent").exists());
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn one_that_was_not_finished_is_made_again() {
     fs::create_dir_all(path.with_file_name("..v")).unwrap();
     node.set_up(&Wanted::Empty, Some(4711));
     assert_eq!(mode_and_group(&path), (0o2777, 4711));
-    assert_eq!(entries(path.parent().unwrap()).unwrap(), [path]);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -121,4 +121,19 @@ async fn what_is_the_hosts_stays() {
     node.remove().await;
     assert!(host.path().exists());
     assert_ne!(mode_and_group(host.path()).1, 4711, "its group is the host's business");
+}
+
+#[tokio::test]
+async fn what_is_mounted_in_a_volume_is_left_as_it_is() {
+    let node = Node::new();
+    let path = node.set_up(&Wanted::Empty, None);
+    let disk = tempfile::tempdir().unwrap();
+    fs::write(disk.path().join("photo"), "precious").unwrap();
+    let inside = path.join("a disk");
+    fs::create_dir(&inside).unwrap();
+    rustix::mount::mount_bind(disk.path(), &inside).unwrap();
+    assert!(inside.join("photo").exists());
+    node.remove().await;
+    assert!(!path.exists());
+    assert_eq!(fs::read_to_string(disk.path().join("photo")).unwrap(), "precious");
 }

@@ -1,7 +1,7 @@
 //! What has to be published so that a scope has an object. Pure.
 
 use mote_protocol::extension::Extensions;
-use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::name::{Kind, NodeName, ObjectKey, Uid};
 use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision, max_body};
 use mote_protocol::topic::Scope;
 
@@ -9,6 +9,7 @@ use crate::content::Content;
 use crate::failure::ServerError;
 use crate::manifest::update;
 use crate::view::Fleet;
+use crate::view::node::Node;
 
 /// What becomes of the object, in kubectl's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,9 @@ pub fn plan(
     let intent = content.to_intent()?;
     check_size(key.kind, &intent)?;
     let hash = hash(&intent)?;
-    if let Some(object) = existing.filter(|object| object.intent == intent && !replaces) {
+    let missed = is_missed(fleet, key, scope, given.now_ms);
+    let same = |object: &&Object| object.intent == intent && !replaces && !missed;
+    if let Some(object) = existing.filter(same) {
         let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
         return Ok(Plan { key, scope, object, verb: Verb::Unchanged });
     }
@@ -159,6 +162,32 @@ pub fn next_revision(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64)
     let told = fleet.reached(scope).filter_map(|node| fleet.told(key, node));
     let highest = told.map(crate::view::Told::highest).fold(asked, u64::max);
     now_ms.max(highest.saturating_add(1))
+}
+
+/// Whether some node that is there says nothing of what was asked of many. It had something nearer
+/// of that name, which kept this out and is gone; only what is said anew brings it back.
+fn is_missed(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> bool {
+    let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
+    let member = |node: &Node| match scope {
+        Scope::Group(group) => node.is_in(group) == Some(true),
+        Scope::All | Scope::Node(_) => true,
+    };
+    let online = |name: &&NodeName| {
+        fleet.nodes.get(*name).is_some_and(|node| node.is_online(now_s) && member(node))
+    };
+    let nearer = |name: &NodeName| {
+        let own = Scope::Node(name.clone());
+        let asked = |scope: &Scope| exists(fleet, key, scope);
+        let groups = fleet.nodes.get(name).and_then(|node| node.groups()).unwrap_or_default();
+        let in_group =
+            *scope == Scope::All && groups.into_iter().map(Scope::Group).any(|of| asked(&of));
+        asked(&own) || in_group
+    };
+    !matches!(scope, Scope::Node(_))
+        && fleet
+            .reached(scope)
+            .filter(online)
+            .any(|name| fleet.told(key, name).is_none() && !nearer(name))
 }
 
 fn is_told(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
@@ -262,6 +291,32 @@ mod tests {
         // An update after that must not lead a node that missed it back to the old uid.
         let next = plan(&with(&forced), &key(), &node(), &pod("b", "y"), given(7000, false));
         assert_eq!(next.expect("plan").object.uid, Some(UID));
+    }
+
+    #[test]
+    fn what_a_node_lost_to_something_nearer_is_said_anew() {
+        use mote_protocol::node::{Birth, Heartbeat};
+        let config = || Content::ConfigMap(ConfigMap::default());
+        let map = ObjectKey { kind: Kind::ConfigMap, ..key() };
+        let said = |fleet: &Fleet| {
+            plan(fleet, &map, &Scope::All, &config(), given(5_000_000, false)).expect("plan")
+        };
+        let mut fleet = Fleet::default();
+        let first = said(&fleet);
+        let mut put = |scope: Scope, topic: Topic, payload: Vec<u8>| {
+            let address = Address { fleet: FleetName::new("f").expect("label"), scope, topic };
+            fleet.absorb(&Message { topic: address.to_string(), payload });
+        };
+        let payload = frame::encode(&first.object).expect("encodes");
+        put(Scope::All, Topic::Spec(map.clone()), payload);
+        let birth = frame::encode(&Birth::default()).expect("encodes");
+        put(node(), Topic::Birth, birth);
+        let heartbeat = frame::encode(&Heartbeat::default()).expect("encodes");
+        put(node(), Topic::Heartbeat, heartbeat);
+        let again = said(&fleet);
+        assert_eq!(again.verb, Verb::Configured);
+        assert!(again.object.revision > first.object.revision);
+        assert_eq!(again.object.intent, first.object.intent);
     }
 
     #[test]

@@ -34,15 +34,22 @@ impl<'a> Elf<'a> {
 
     /// Whether the kernel must load a dynamic linker to run it.
     pub fn needs_interpreter(self) -> Result<bool> {
+        Ok(self.interpreter()?.is_some())
+    }
+
+    /// The path of the dynamic linker that the kernel must load to run it.
+    pub fn interpreter(self) -> Result<Option<String>> {
         let table = self.word(0x20)?;
         let (size, count) = (self.half(0x36)?, self.half(0x38)?);
         for number in 0..u64::from(count) {
-            let kind = self.bytes(table + number * u64::from(size), 4)?;
-            if kind == PT_INTERP.to_le_bytes() {
-                return Ok(true);
+            let segment = table + number * u64::from(size);
+            if self.bytes(segment, 4)? == PT_INTERP.to_le_bytes() {
+                let (start, len) = (self.word(segment + 8)?, self.word(segment + 0x20)?);
+                let path = self.bytes(start, len)?;
+                return Ok(Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned()));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The contents of a section, if there is one of that name.

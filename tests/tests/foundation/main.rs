@@ -30,14 +30,12 @@
 //! | lower revision replayed | `bad_input::a_replayed_older_revision_is_stale` |
 //! | replay after a deletion | `bad_input::a_replayed_pod_does_not_come_back_from_deletion` |
 //! | empty payload on a spec topic | `bad_input::an_empty_payload_deletes_nothing` |
-//! | `/proc/self/exe` and `/proc/*/exe` | `escape::no_container_reaches_the_hosts_binary` |
 //! | a second board with the same identity | `identity::two_boards_of_one_name_tell_each_other_and_do_not_fight` |
 //!
 //! The figures have a command of their own, `cargo bench-node`; the counted ones are in the group
 //! `counted`.
 
 mod bad_input;
-mod escape;
 mod identity;
 mod life;
 mod offline;

@@ -16,6 +16,7 @@ use rustix::mount::{
 
 use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
 use crate::sys;
+use crate::sys::mount::{Change, change, clone_of};
 
 /// Where the machine's cgroups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -89,6 +90,35 @@ fn mount_many(
         if devices { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
     let tree = fsmount(overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     Ok(move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Refuses a root whose `/dev` is not a directory. libcontainer mounts what a link leads to inside of
+/// the root, but then makes its own links by the plain path, which leads out of it: see [`seal`].
+pub(super) fn check_devices(root: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(root.join("dev")) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(invalid("`/dev` of the image is not a directory")),
+        // It is made there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the whole machine read-only for this process and what comes of it, but for some directories
+/// with all that is mounted below them.
+///
+/// libcontainer looks some names of a container's root up by their plain paths, before it enters that
+/// root: where it makes links and nodes, a link in an image or a volume would lead it to the host.
+pub(super) fn seal(kept: &[&Path]) -> io::Result<()> {
+    let place = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let trees = kept.iter().map(|path| clone_of(place(path)?));
+    let trees = trees.collect::<io::Result<Vec<_>>>()?;
+    let read_only = Change { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..Change::default() };
+    change(place(Path::new("/"))?, read_only, true)?;
+    for (tree, path) in trees.iter().zip(kept) {
+        move_mount(tree, "", CWD, *path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
 }
 
 /// Layers as the overlay file system wants them: topmost first, relative to one directory.
@@ -258,6 +288,52 @@ mod tests {
         assert_eq!(read_inside(root.path(), "/etc/passwd").unwrap(), "inside");
         assert_eq!(read_inside(root.path(), "/etc/group").unwrap(), "inside");
         assert_eq!(read_inside(root.path(), "/etc").unwrap(), "", "a directory");
+    }
+
+    #[test]
+    fn what_is_sealed_is_written_where_it_may_be_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let [kept, other] = ["kept", "other"].map(|name| dir.path().join(name));
+        let [inner, beside] = [kept.join("inner"), other.join("beside")];
+        for directory in [&inner, &beside] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        // A thread has mounts of its own, too.
+        let sealed = std::thread::spawn(move || {
+            unshare().unwrap();
+            for place in [&inner, &beside] {
+                mount("tmpfs", place, "tmpfs", MountFlags::empty(), None).unwrap();
+            }
+            symlink(&other, kept.join("link")).unwrap();
+            seal(&[&kept]).unwrap();
+            for place in [&kept, &inner] {
+                fs::write(place.join("file"), "").unwrap();
+            }
+            for place in [other.as_path(), &beside, &kept.join("link"), Path::new("/dev")] {
+                let refused = symlink("x", place.join("made")).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::ReadOnlyFilesystem, "{place:?}");
+            }
+        });
+        sealed.join().unwrap();
+        fs::write(dir.path().join("other/file"), "").expect("nobody else is affected");
+    }
+
+    #[test]
+    fn devices_are_in_a_directory_of_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let dev = root.path().join("dev");
+        check_devices(root.path()).unwrap();
+        fs::create_dir(&dev).unwrap();
+        check_devices(root.path()).unwrap();
+        fs::remove_dir(&dev).unwrap();
+        for target in ["/tmp", "tmp", "nowhere"] {
+            symlink(target, &dev).unwrap();
+            let refused = check_devices(root.path()).unwrap_err();
+            assert_eq!(refused.to_string(), "`/dev` of the image is not a directory");
+            fs::remove_file(&dev).unwrap();
+        }
+        fs::write(&dev, "").unwrap();
+        check_devices(root.path()).unwrap_err();
     }
 
     #[test]

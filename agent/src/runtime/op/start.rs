@@ -26,6 +26,7 @@ pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
     let root = order.attempt.join(ROOT);
     let shared = volumes::shared(&order.mounts)?;
     mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
+    rootfs::check_devices(&root).map_err(|error| Failure::permanent(&error))?;
     volumes::stage(order, shared)?;
     volumes::make_working_directory(order, &root).map_err(|error| {
         Failure::of(&format!("create the working directory `{}`", order.cwd), &error)
@@ -37,6 +38,9 @@ pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
     output::give_to(tenant.uid)
         .map_err(|error| Failure::of("give the container its output", &error))?;
+    let shm = bundle::shm(order);
+    rootfs::seal(&[&order.attempt, shm, Path::new("/proc"), Path::new("/sys")])
+        .map_err(|error| Failure::of("seal the machine against the container", &error))?;
     let (mut outcome, mut container) = create(order, &tenant)?;
     let pid = container.state.pid.unwrap_or(0);
     let process = process_id(pid).map_err(|error| Failure::of("find the new process", &error))?;

@@ -19,6 +19,7 @@ use libcontainer::oci_spec::runtime::{
 use mote_protocol::pod::MountPropagation;
 
 pub use capabilities::{CapabilityError, bits, permitted};
+pub use mounts::shm;
 pub use user::{Identity, UserError, resolve};
 
 use crate::runtime::op::order::{Namespace, Start};

@@ -12,7 +12,6 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// All mounts below the root, in the order in which they are made.
 pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
     let access = if order.rights.privileged { "rw" } else { "ro" };
-    let shm = if order.pod.host.ipc { Path::new("/dev/shm") } else { &order.pod.shm };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -23,7 +22,7 @@ pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/dev/shm", "bind", shm, &["bind", "rw", "nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "bind", shm(order), &["bind", "rw", "nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
     ];
     mounts.push(cgroups.map_or_else(
@@ -38,6 +37,11 @@ pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
     }
     mounts.extend(volumes(order));
     mounts
+}
+
+/// The directory behind `/dev/shm`.
+pub fn shm(order: &Start) -> &Path {
+    if order.pod.host.ipc { Path::new("/dev/shm") } else { &order.pod.shm }
 }
 
 /// The volumes, as the helper staged them with all that is asked of them. What is mounted inside

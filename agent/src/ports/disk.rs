@@ -3,8 +3,9 @@
 //! One thread does all of it, in the order it was asked: a card that takes a second for an fsync
 //! delays who waits for that write and nobody else.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -118,7 +119,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn write(root: &Path, name: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, target) = (root.join(TEMPORARY), root.join(name));
-    let mut file = File::create(&temporary)?;
+    // Whoever made the directory, and with whatever mode: nobody but root reads what is in it.
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);

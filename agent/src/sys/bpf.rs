@@ -45,9 +45,9 @@ struct Load {
 #[derive(Default)]
 struct Attach {
     target_fd: u32,
-    attach_bpf_fd: u32,
-    attach_type: u32,
-    attach_flags: u32,
+    program_fd: u32,
+    kind: u32,
+    flags: u32,
 }
 
 /// Loads a program that is asked whenever a process opens or makes a device node.
@@ -70,9 +70,9 @@ pub fn attach_device_program(cgroup: impl AsFd, program: impl AsFd) -> io::Resul
     let number = |fd: RawFd| fd.cast_unsigned();
     let attributes = Attach {
         target_fd: number(cgroup.as_fd().as_raw_fd()),
-        attach_bpf_fd: number(program.as_fd().as_raw_fd()),
-        attach_type: ATTACH_DEVICE,
-        attach_flags: ALLOW_MULTI,
+        program_fd: number(program.as_fd().as_raw_fd()),
+        kind: ATTACH_DEVICE,
+        flags: ALLOW_MULTI,
     };
     bpf(PROG_ATTACH, &attributes).map(drop)
 }
@@ -87,6 +87,8 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<RawFd> {
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
     };
-    // A descriptor fits.
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(io::Error::other)
 }

@@ -234,16 +234,12 @@ fn unescaped(text: &str) -> OsString {
     while let Some((first, behind)) = rest.split_first() {
         let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         let escaped = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match escaped.filter(|_| *first == b'\\') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
+        let (byte, after) = match escaped.filter(|_| *first == b'\\') {
+            Some(byte) => (byte, behind.get(3..).unwrap_or_default()),
+            None => (*first, behind),
+        };
+        bytes.push(byte);
+        rest = after;
     }
     OsString::from_vec(bytes)
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile,
+    SecurityContext, SecurityProfile, VolumeSource,
 };
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
@@ -32,6 +32,12 @@ pub fn findings(spec: &PodSpec) -> Vec<Finding> {
             let path = format!("spec.{list}[{place}]");
             found.container(&path, container, spec.network.host_network);
         }
+    }
+    for (place, volume) in spec.volumes.iter().enumerate() {
+        // Kubernetes enforces it by eviction.
+        let bounded =
+            matches!(volume.source, VolumeSource::EmptyDir { memory: false, size_limit: Some(_) });
+        found.ignored(bounded, "spec", &format!("volumes[{place}].emptyDir.sizeLimit"));
     }
     found.pod(spec);
     found.network(&spec.network);

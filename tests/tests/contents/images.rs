@@ -17,7 +17,7 @@ fn a_secret_opens_a_registry_as_soon_as_it_is_here() -> Result<()> {
     open.push(&Image::busybox()?, "team/a", "1")?;
     let registry = open.guarded(&world.directory().join("guarded"), &Guard::Password)?;
     let options = mote_tests::node::NodeOptions {
-        registries: vec![registry.host().to_owned()],
+        registries: vec![registry.host().clone()],
         ..world.options("n1")
     };
     let node = world.node_with(options)?;

@@ -74,7 +74,12 @@ pub fn plan(
     let existing = fleet.object(key, scope);
     // What this version cannot read cannot be compared with: it is replaced as a whole.
     let old = existing.and_then(|object| Content::of(key.kind, &object.intent)?.ok());
-    let allowed = old.as_ref().map_or(Ok(()), |old| update::check(old, content));
+    // What its node never took may become anything: nothing of it runs.
+    let taken = !matches!(scope, Scope::Node(node) if fleet
+        .told(key, node)
+        .is_some_and(|told| told.accepted() == Revision::default()));
+    let binding = old.as_ref().filter(|_| taken);
+    let allowed = binding.map_or(Ok(()), |old| update::check(old, content));
     // A pod starts anew when it is forced to; for data that says nothing unless it is in the way.
     let replaces = given.force && old.is_some() && (key.kind == Kind::Pod || allowed.is_err());
     let mut content = content.clone();
@@ -178,7 +183,7 @@ fn is_missed(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> bool
     let nearer = |name: &NodeName| {
         let own = Scope::Node(name.clone());
         let asked = |scope: &Scope| exists(fleet, key, scope);
-        let groups = fleet.nodes.get(name).and_then(|node| node.groups()).unwrap_or_default();
+        let groups = fleet.nodes.get(name).and_then(Node::groups).unwrap_or_default();
         let in_group =
             *scope == Scope::All && groups.into_iter().map(Scope::Group).any(|of| asked(&of));
         asked(&own) || in_group

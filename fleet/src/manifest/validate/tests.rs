@@ -221,7 +221,7 @@ fn ignored_of(spec: &str) -> Vec<String> {
 #[test]
 fn fields_that_no_node_acts_on_are_all_told() {
     let spec = "containers: [{name: a, image: a, stdin: true, stdinOnce: true, tty: true}], \
-                subdomain: x, imagePullSecrets: [{name: x}], serviceAccountName: x, \
+                subdomain: x, serviceAccountName: x, \
                 priorityClassName: x, tolerations: [{key: a, operator: Exists}], \
                 dnsPolicy: Default, dnsConfig: {searches: [x]}, schedulerName: x, \
                 hostAliases: [{ip: 10.0.0.1, hostnames: [x]}], setHostnameAsFQDN: true, \
@@ -237,7 +237,6 @@ fn fields_that_no_node_acts_on_are_all_told() {
         "dnsConfig",
         "dnsPolicy",
         "hostAliases",
-        "imagePullSecrets",
         "priorityClassName",
         "schedulerName",
         "serviceAccountName",

@@ -172,7 +172,7 @@ fn a_confined_agent_protects_its_pods_as_well_as_it_can() {
             Found { root: "/root".into(), permitted, oom_score_adj: -5, ..Found::default() };
         spec(&order, found).unwrap().process().as_ref().unwrap().oom_score_adj()
     };
-    let all_but_resource = u64::MAX & !(1 << 24);
+    let all_but_resource = !(1 << 24);
     assert_eq!(score(-997, u64::MAX), Some(-997));
     assert_eq!(score(-997, all_but_resource), Some(-5));
     assert_eq!(score(500, all_but_resource), Some(500));

@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn variables_have_a_bound_however_they_are_asked_for() {
-        let sources = vec![from("plain", &"x".repeat(4000), false, false); 200];
+        let sources = vec![from("plain", &"x".repeat(10_000), false, false); 60];
         let error = resolve(sources, vec![]).unwrap_err();
         assert_eq!(error.to_string(), "all variables have more than 1048576 bytes");
     }

@@ -215,7 +215,7 @@ mod tests {
         ]);
         let allocatable = Amounts { memory_bytes: Some(1000), ..Amounts::default() };
         let node = NodeFacts { allocatable, ..NodeFacts::default() };
-        let mut room = 2000;
+        let mut room = 4000;
         wanted(&volume, Given { pod: &pod, node: &node, library: &library }, &mut room)
     }
 
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn files_have_a_bound_however_often_one_is_asked_for() {
-        let items = (0..4).map(|n| item("a.conf", &n.to_string(), None)).collect();
+        let items = (0..8).map(|n| item("a.conf", &n.to_string(), None)).collect();
         let error = made(VolumeSource::ConfigMap(of("settings", items))).unwrap_err();
         assert!(matches!(error, ContentsError::TooMuch { .. }), "{error}");
     }

@@ -308,8 +308,6 @@ fn who_is_privileged_can_do_what_others_cannot() -> Result<()> {
 // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW,
 // SYS_CHROOT, MKNOD, AUDIT_WRITE and SETFCAP.
 const DEFAULT: u64 = 0xa804_25fb;
-/// Only where a group of devices makes it harmless.
-const MKNOD: u64 = 1 << 27;
 
 #[test]
 fn rights_are_the_documented_ones() -> Result<()> {
@@ -328,10 +326,7 @@ fn rights_are_the_documented_ones() -> Result<()> {
         "/proc/self/status".into(),
     ]
     .map(fs::read_to_string);
-    let has_devices = fs::exists("/sys/fs/cgroup/devices/devices.allow")?
-        || !fs::exists("/sys/fs/cgroup/cgroup.controllers")?;
-    let default = if has_devices { DEFAULT } else { DEFAULT & !MKNOD };
-    let granted = default & u64::from_str_radix(field(&own?, "CapPrm")?, 16)?;
+    let granted = DEFAULT & u64::from_str_radix(field(&own?, "CapPrm")?, 16)?;
     for (who, status) in [("first process", first?), ("command", command?)] {
         for set in ["CapPrm", "CapEff", "CapBnd"] {
             let bits = u64::from_str_radix(field(&status, set)?, 16)?;

@@ -230,7 +230,7 @@ fn a_replayed_older_revision_is_stale() -> Result<()> {
 
 #[test]
 fn a_replayed_pod_does_not_come_back_from_deletion() -> Result<()> {
-    let (world, node, process) = with_a_good_pod()?;
+    let (world, node, _) = with_a_good_pod()?;
     let retained = world.observer.retained()?;
     let topic = spec_topic(&node, "good");
     let spec = retained.get(&topic).context("the broker keeps the spec")?.clone();
@@ -240,7 +240,6 @@ fn a_replayed_pod_does_not_come_back_from_deletion() -> Result<()> {
     let refusal = world.wait_for_refusal(&node, "good")?;
     assert!(refusal.starts_with("Stale"), "{refusal}");
     assert!(node.processes("sleep 1001")?.is_empty(), "it came back");
-    drop((world, process));
     Ok(())
 }
 

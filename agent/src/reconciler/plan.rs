@@ -8,7 +8,7 @@
 use crate::image::{ImageId, ImageRequest, PullPolicy, PullSecrets};
 use crate::pod::handler::ProbeKind;
 use crate::pod::machine::{
-    Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep, VolumeImage,
+    Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep,
 };
 use crate::pod::process::Tag;
 use crate::pod::{Container, Moment};
@@ -114,21 +114,19 @@ impl Lane {
 
 /// What should be done for a pod now. Of several actions for one lane the first counts.
 pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
+    let over = machine.stage() == Stage::Finished && machine.phase().is_terminal();
     let last = match (machine.stage(), machine.sandbox()) {
         (Stage::Gone, _) => return Vec::new(),
         (Stage::Removing { .. }, _) if !machine.is_live() => Some(Action::RemoveSandbox),
         // Whoever lost its sandbox has lost its parent: nobody would see it end.
         (Stage::Removing { .. }, Sandbox::Lost) => Some(Action::RemoveSandbox),
-        (stage, Sandbox::Lost) => {
-            let for_good = stage == Stage::Finished && machine.phase().is_terminal();
-            Some(Action::StopSandbox { for_good })
-        }
+        (_, Sandbox::Lost) => Some(Action::StopSandbox { for_good: over }),
         // How it ended is on flash: nothing that the kernel keeps of it is needed any more.
         // As well where there was none, or power took it.
-        (Stage::Finished, Sandbox::Absent) if machine.phase().is_terminal() => {
+        (_, Sandbox::Absent) if over => {
             machine.has_volumes().then_some(Action::StopSandbox { for_good: true })
         }
-        (Stage::Finished, Sandbox::Ready) if machine.phase().is_terminal() => {
+        (_, Sandbox::Ready) if over => {
             (!machine.is_live()).then_some(Action::StopSandbox { for_good: true })
         }
         _ => None,
@@ -148,18 +146,7 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         actions.extend(pull(machine, place, now));
     }
     if machine.stage() == Stage::Active {
-        // Also for a sandbox that an earlier agent made: what its containers use must be known.
-        let due = machine.volume_images().filter(|(_, volume)| {
-            volume.image.is_none() && volume.until.is_none_or(|until| until <= now)
-        });
-        actions.extend(due.map(|(place, volume)| {
-            let VolumeImage { reference, mut policy, .. } = volume.clone();
-            if machine.sandbox() == Sandbox::Ready && policy == PullPolicy::Always {
-                policy = PullPolicy::IfNotPresent;
-            }
-            let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
-            Action::Pull { place, request }
-        }));
+        actions.extend(volume_pulls(machine, now));
     }
     actions.extend(machine.outdated_volumes(now).map(|mark| Action::RefreshVolumes { mark }));
     actions
@@ -228,6 +215,22 @@ fn start(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
         }
         Sandbox::Ready | Sandbox::Lost => None,
     }
+}
+
+/// Images of volumes that are not known yet; also for a sandbox that an earlier agent made, whose
+/// containers use them already: those need not be the newest.
+fn volume_pulls(machine: &Machine, now: Moment) -> impl Iterator<Item = Action> {
+    let made = machine.sandbox() == Sandbox::Ready;
+    let unknown = machine.volume_images().filter(|(_, volume)| volume.image.is_none());
+    let due = unknown.filter(move |(_, volume)| volume.until.is_none_or(|until| until <= now));
+    due.map(move |(place, volume)| {
+        let policy = match volume.policy {
+            PullPolicy::Always if made => PullPolicy::IfNotPresent,
+            policy => policy,
+        };
+        let (reference, secrets) = (volume.reference.clone(), PullSecrets::default());
+        Action::Pull { place, request: ImageRequest { reference, policy, secrets } }
+    })
 }
 
 fn pull(machine: &Machine, place: usize, now: Moment) -> Option<Action> {

@@ -73,7 +73,7 @@ pub(super) async fn carry_out<W: World>(
                 Ok(()) if for_good => remove_volumes(edges, uid).await,
                 stopped => stopped,
             };
-            stopped.map_or_else(Event::RemoveFailed, |()| Event::SandboxStopped)
+            stopped.map_or_else(Event::RemoveFailed, |()| Event::SandboxStopped { for_good })
         }
         Action::RemoveSandbox => {
             let removed = remove(edges, &pod.name.uid).await;

@@ -48,6 +48,20 @@ pub(super) struct Group {
     pub(super) owns: fn(&Program) -> bool,
 }
 
+/// Tests of whole nodes, of which a group says what is its own.
+const WHOLE_NODES: Group = Group {
+    name: "",
+    about: "",
+    part: END_TO_END,
+    root: true,
+    needs: &[Need::MOSQUITTO, Need::BUSYBOX],
+    checks: &[],
+    // They wait far more than they work.
+    threads: Some(4),
+    ignored: false,
+    owns: |_| false,
+};
+
 /// All of them, in the order they run: the quickest to fail first.
 pub(super) const GROUPS: &[Group] = &[
     Group {
@@ -107,50 +121,30 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "foundation",
         about: "one pod from an MQTT message to a process to a status, on real parts",
-        part: END_TO_END,
-        root: true,
         needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
-        checks: &[],
-        // They wait far more than they work.
-        threads: Some(4),
-        ignored: false,
         owns: |program| program.package == "tests" && program.target == "foundation",
+        ..WHOLE_NODES
     },
     Group {
         name: "lifecycle",
         about: "how pods live and end: probes, hooks, restarts, init containers and sidecars",
-        part: END_TO_END,
-        root: true,
         needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::DNSMASQ],
-        checks: &[],
-        // They wait far more than they work.
         threads: Some(6),
-        ignored: false,
         owns: |program| program.package == "tests" && program.target == "lifecycle",
+        ..WHOLE_NODES
     },
     Group {
         name: "contents",
         about: "what containers are given: variables, volumes, ConfigMaps and Secrets",
-        part: END_TO_END,
-        root: true,
         needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
-        checks: &[],
-        // They wait far more than they work.
-        threads: Some(4),
-        ignored: false,
         owns: |program| program.package == "tests" && program.target == "contents",
+        ..WHOLE_NODES
     },
     Group {
         name: "escape",
         about: "hostile containers that try to get out",
-        part: END_TO_END,
-        root: true,
-        needs: &[Need::MOSQUITTO, Need::BUSYBOX],
-        checks: &[],
-        // They wait far more than they work.
-        threads: Some(4),
-        ignored: false,
         owns: |program| program.package == "tests" && program.target == "escape",
+        ..WHOLE_NODES
     },
     Group {
         name: "images",
@@ -246,23 +240,10 @@ pub(super) const GROUPS: &[Group] = &[
     },
 ];
 
-/// Targets that have a group of their own.
-const ELSEWHERE: &[&str] = &[
-    "simulator",
-    "foundation",
-    "lifecycle",
-    "contents",
-    "escape",
-    "images",
-    "fuzz",
-    "boards",
-    "counted",
-    "speed",
-];
-
+/// What has no other group of its own.
 fn is_unit(program: &Program) -> bool {
     matches!(program.package.as_str(), "agent" | "fleet" | "tests")
-        && !ELSEWHERE.contains(&program.target.as_str())
+        && !GROUPS.iter().filter(|group| group.name != "unit").any(|group| (group.owns)(program))
 }
 
 const fn minutes(count: u64) -> Duration {

@@ -60,7 +60,10 @@ pub enum Event {
     /// Nothing is left of the sandbox and its containers.
     SandboxRemoved,
     /// The sandbox is gone, with its containers; their logs are not.
-    SandboxStopped,
+    SandboxStopped {
+        /// Its volumes are gone as well.
+        for_good: bool,
+    },
     /// What is left could not be removed.
     RemoveFailed(RuntimeError),
     /// An image is on its way for so long that people should know.

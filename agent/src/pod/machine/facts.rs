@@ -23,33 +23,15 @@ impl Machine {
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
             Event::PullSecretsChanged => self.pulls_again(now),
-            Event::PullSecretsMissing(names) => {
-                let message = format!(
-                    "Unable to retrieve some image pull secrets ({}); attempting to pull the \
-                     image may not succeed.",
-                    names.join(", ")
-                );
-                notes.push(Note::warning(None, "FailedToRetrieveImagePullSecret", message));
-            }
+            Event::PullSecretsMissing(names) => notes.push(pull_secrets_missing(&names)),
             Event::VolumesRefreshed { mark, result } => {
                 self.volumes_refreshed(mark, result, now, notes);
             }
             Event::SandboxDied => self.sandbox_died(notes),
-            Event::SandboxStopped => self.sandbox_stopped(now, notes),
+            Event::SandboxStopped { for_good } => self.sandbox_stopped(for_good, now, notes),
             Event::SandboxRemoved => self.sandbox_removed(now, notes),
-            Event::RemoveFailed(error) => {
-                let message = format!("error killing pod: {}", chain(&error));
-                notes.push(Note::warning(None, "FailedKillPod", message));
-                self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
-            }
-            Event::Pulling { place, reference } => {
-                let place = Some(place).filter(|place| *place < self.slots.len());
-                notes.push(Note::normal(
-                    place,
-                    "Pulling",
-                    format!("Pulling image \"{reference}\""),
-                ));
-            }
+            Event::RemoveFailed(error) => self.remove_failed(&error, now, notes),
+            Event::Pulling { place, reference } => notes.push(self.pulling(place, &reference)),
             Event::ImagesCame(names) => self.images_came(&names, now),
             Event::Pulled { place, reference, image, source } => {
                 self.pulled(place, &reference, image, &source, notes);
@@ -80,6 +62,18 @@ impl Machine {
             }
             Event::Vanished { place, attempt } => self.vanished(place, attempt, now, notes),
         }
+    }
+
+    fn remove_failed(&mut self, error: &RuntimeError, now: Moment, notes: &mut Vec<Note>) {
+        let message = format!("error killing pod: {}", chain(error));
+        notes.push(Note::warning(None, "FailedKillPod", message));
+        self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
+    }
+
+    /// Places behind the containers' are those of the volumes' images.
+    fn pulling(&self, place: usize, reference: &str) -> Note {
+        let place = Some(place).filter(|place| *place < self.slots.len());
+        Note::normal(place, "Pulling", format!("Pulling image \"{reference}\""))
     }
 
     fn update(&mut self, pod: Rc<Pod>, now: Moment) {
@@ -318,4 +312,13 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn pull_secrets_missing(names: &[String]) -> Note {
+    let message = format!(
+        "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not \
+         succeed.",
+        names.join(", ")
+    );
+    Note::warning(None, "FailedToRetrieveImagePullSecret", message)
 }

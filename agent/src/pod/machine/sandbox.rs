@@ -58,14 +58,14 @@ impl Machine {
     }
 
     pub(super) fn sandbox_removed(&mut self, now: Moment, notes: &mut Vec<Note>) {
-        self.sandbox_stopped(now, notes);
+        self.sandbox_stopped(true, now, notes);
         if matches!(self.stage, Stage::Removing { .. }) {
             self.stage = Stage::Gone;
         }
     }
 
-    pub(super) fn sandbox_stopped(&mut self, now: Moment, notes: &mut Vec<Note>) {
-        self.volumes_stopped();
+    pub(super) fn sandbox_stopped(&mut self, for_good: bool, now: Moment, notes: &mut Vec<Note>) {
+        self.volumes_stopped(for_good);
         self.sandbox = Sandbox::Absent;
         self.sandbox_retry = None;
         self.initialized = false;

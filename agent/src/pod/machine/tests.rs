@@ -170,7 +170,7 @@ fn a_sidecar_holds_up_the_others_until_it_was_up_once() {
     assert!(machine.initialized() && machine.next_starts().contains(&a));
     // In a new sandbox it must come up again.
     step(&mut machine, Event::SandboxDied, after(6));
-    step(&mut machine, Event::SandboxStopped, after(6));
+    step(&mut machine, Event::SandboxStopped { for_good: false }, after(6));
     step(&mut machine, Event::SandboxReady, after(6));
     assert_eq!(machine.next_starts(), [s]);
 }
@@ -183,7 +183,7 @@ fn a_pod_that_keeps_losing_its_sandbox_is_held_back() {
         step(&mut machine, Event::SandboxReady, after(at));
         start(&mut machine, 0, after(at));
         step(&mut machine, Event::SandboxDied, after(at));
-        machine.step(Event::SandboxStopped, after(at), &mut notes);
+        machine.step(Event::SandboxStopped { for_good: false }, after(at), &mut notes);
         let hold = machine.slots[0].hold.as_ref().map(|hold| (hold.reason, hold.until));
         let expected = held.then(|| ("CrashLoopBackOff", after(at + 10)));
         assert_eq!(hold, expected, "lost at {at}");

@@ -174,9 +174,10 @@ impl Machine {
         !self.contents.removed && !self.pod.volumes.is_empty()
     }
 
-    /// What is stopped when a pod is over goes for good.
-    pub(super) fn volumes_stopped(&mut self) {
-        self.contents.removed = self.stage == Stage::Finished && self.told.is_terminal();
+    /// Its sandbox is gone, and `for_good` its volumes too. That is told, not guessed from the
+    /// stage: a pod may have ended while its sandbox was stopped for another reason.
+    pub(super) const fn volumes_stopped(&mut self, for_good: bool) {
+        self.contents.removed = for_good;
     }
 
     /// The images of its volumes that are known, in the order of the volumes that have some.

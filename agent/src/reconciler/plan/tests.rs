@@ -164,7 +164,9 @@ impl Life {
                 let result = if well { Ok(()) } else { Err(self.mount_failure()) };
                 self.step(Event::VolumesRefreshed { mark, result });
             }
-            Action::StopSandbox { .. } if well => self.step(Event::SandboxStopped),
+            Action::StopSandbox { for_good } if well => {
+                self.step(Event::SandboxStopped { for_good })
+            }
             Action::RemoveSandbox if well => self.step(Event::SandboxRemoved),
             Action::StopSandbox { .. } | Action::RemoveSandbox => {
                 let uid = self.machine.pod().name.uid;
@@ -395,6 +397,26 @@ fn what_changes_while_the_sandbox_is_made_is_shown_afterwards() {
     let failure = MountFailure { volume: "v".into(), cause: String::new(), passing: false };
     life.step(Event::VolumesRefreshed { mark: newer, result: Err(failure) });
     assert_eq!(life.machine.outdated_volumes(life.now), None, "it shows what it did");
+}
+
+#[test]
+fn a_pod_that_ends_while_its_sandbox_is_stopped_loses_its_volumes_too() {
+    let mut life = Life::new(RestartPolicy::Never, Shape { volume: true, ..Shape::PLAIN });
+    life.settle();
+    life.step(Event::SandboxDied);
+    let stop = |for_good| vec![Action::StopSandbox { for_good }];
+    assert_eq!(pod(&life.machine, life.now), stop(false));
+    life.exit(0, 0);
+    while life.machine.unsaved(life.now).is_some() {
+        assert!(life.act(true));
+    }
+    life.step(Event::SandboxStopped { for_good: false });
+    while life.machine.unsaved(life.now).is_some() {
+        assert!(life.act(true));
+    }
+    assert_eq!(pod(&life.machine, life.now), stop(true), "volumes are still there");
+    while life.act(true) {}
+    assert!(!life.machine.has_volumes());
 }
 
 #[test]

@@ -118,11 +118,14 @@ pub fn found(patterns: &[Pattern]) -> BTreeMap<String, Device> {
     for pattern in patterns {
         for entry in fs::read_dir(&pattern.directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
+            if !pattern.matches(&name) {
+                continue;
+            }
             // Through links: those by id are links.
             let path = entry.path();
             let Ok(node) = fs::metadata(&path) else { continue };
             let kind = node.file_type();
-            if pattern.matches(&name) && (kind.is_char_device() || kind.is_block_device()) {
+            if kind.is_char_device() || kind.is_block_device() {
                 let device = Device { path, number: node.rdev(), share: pattern.share };
                 found.entry(resource(&name)).or_insert(device);
             }

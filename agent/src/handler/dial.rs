@@ -1,6 +1,5 @@
 //! Opens TCP connections to where handlers point: into a pod's network, or from the host's.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as Blocking};
 use std::os::fd::OwnedFd;
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::Target;
 use crate::log::Chain;
+use crate::ports::in_turn;
 use crate::runtime::RuntimeError;
 
 /// Addresses tried per name.
@@ -105,21 +105,6 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(found.await??.take(MAX_ADDRESSES).collect())
 }
 
-/// Works in a task of its own, which keeps its place to the end: the thread behind it goes on when
-/// nobody waits for it any more.
-async fn in_turn<T: Send + 'static>(
-    places: &'static Semaphore,
-    work: impl Future<Output = T> + Send + 'static,
-) -> io::Result<T> {
-    let place = places.acquire().await.map_err(io::Error::other)?;
-    let done = tokio::spawn(async move {
-        let done = work.await;
-        drop(place);
-        done
-    });
-    done.await.map_err(io::Error::other)
-}
-
 /// Where nobody listened the kernel may connect a socket with itself, if it chose the very port
 /// that was asked for.
 fn is_itself(stream: &TcpStream) -> bool {
@@ -168,24 +153,4 @@ pub(super) fn reason(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     known.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::sync::oneshot;
-    use tokio::time::timeout;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_stops_waiting_leaves_no_place_before_the_work_is_done() {
-        static ONE: Semaphore = Semaphore::const_new(1);
-        let limit = std::time::Duration::from_secs(1);
-        let (finish, finished) = oneshot::channel::<()>();
-        let first = in_turn(&ONE, finished);
-        assert!(timeout(limit, first).await.is_err(), "it goes on");
-        let mut second = Box::pin(in_turn(&ONE, async { 2 }));
-        assert!(timeout(limit, &mut second).await.is_err(), "it waits");
-        finish.send(()).expect("it goes on without anybody");
-        assert_eq!(second.await.expect("a place"), 2);
-    }
 }

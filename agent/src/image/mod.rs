@@ -140,7 +140,7 @@ pub struct Swept {
 }
 
 /// What a container asks for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRequest {
     /// The image as the pod spec writes it, not yet parsed: `busybox`, `ghcr.io/a/b:1@sha256:...`.
     pub reference: String,
@@ -151,11 +151,11 @@ pub struct ImageRequest {
 }
 
 /// Docker configurations from `imagePullSecrets`, in the order of the pod.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullSecrets(pub Vec<PullSecret>);
 
 /// What one of them holds.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullSecret {
     /// The Secret's name, for messages.
     pub name: String,

@@ -1,6 +1,5 @@
 //! What a container's first process is started with: the spec's wishes over the image's.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -176,10 +175,8 @@ fn check_user(pod: &Pod, container: &Container, image_user: &str) -> Result<(), 
 }
 
 fn command_line(container: &Container, variables: &Variables, image: &ImageConfig) -> Vec<String> {
-    let variables: BTreeMap<&str, String> =
-        variables.iter().map(|(name, value)| (name, value.to_owned())).collect();
     let expanded = |list: &[String]| -> Vec<String> {
-        list.iter().map(|text| expand(text, &variables)).collect()
+        list.iter().map(|text| expand(text, |name| variables.get(name))).collect()
     };
     match (container.command.is_empty(), container.args.is_empty()) {
         (true, true) => [image.entrypoint.as_slice(), &image.cmd].concat(),
@@ -207,7 +204,7 @@ fn environment(pod: &Pod, own: &Variables, image: Vec<String>) -> Vec<String> {
 }
 
 /// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are.
-pub(crate) fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
+pub(crate) fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -219,7 +216,7 @@ pub(crate) fn expand(text: &str, variables: &BTreeMap<&str, String>) -> String {
         } else if let Some((name, behind)) =
             after.strip_prefix('(').and_then(|after| after.split_once(')'))
         {
-            match variables.get(name) {
+            match value(name) {
                 Some(value) => out.push_str(value),
                 None => out.extend(["$(", name, ")"]),
             }

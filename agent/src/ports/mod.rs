@@ -12,9 +12,11 @@ use crate::runtime::BootTime;
 
 mod disk;
 mod machine;
+mod turn;
 
 pub use disk::FlashDisk;
 pub use machine::{KernelClock, KernelRandom, KernelWallClock};
+pub(crate) use turn::in_turn;
 
 /// Small files that survive a power cut, under one directory.
 ///

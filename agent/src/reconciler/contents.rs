@@ -1,11 +1,10 @@
 //! Gets what a pod's variables and volumes are made from, and has them made.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
 use mote_protocol::name::ObjectKey;
-use mote_protocol::pod::{Volume, VolumeMount, VolumeSource};
+use mote_protocol::pod::{EnvValue, EnvVar, Volume, VolumeMount, VolumeSource};
 
 use super::{Surroundings, Taken};
 use crate::device::{self, Pattern};
@@ -13,7 +12,7 @@ use crate::image::{
     ImageError, ImageId, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets,
 };
 use crate::pod::contents::environment::{self, Variables};
-use crate::pod::contents::{self, Entries, Given, Library, NodeFacts, projection};
+use crate::pod::contents::{self, Entries, Given, Library, projection};
 use crate::pod::machine::{MountFailure, StartFailure};
 use crate::pod::process::ConfigError;
 use crate::pod::{Container, Pod};
@@ -43,7 +42,8 @@ pub(super) async fn set_up<W: World>(
     }
     let library = library(&node.data, contents::of_volumes(pod)).await;
     let library = library.map_err(|error| failure("", &error, true))?;
-    let facts = node.facts();
+    // No file shows an address: those change.
+    let facts = node.facts(false);
     let given = Given { pod, node: &facts, library: &library };
     let mut room = projection::MAX_FILES;
     for volume in &pod.volumes {
@@ -73,7 +73,8 @@ pub(super) async fn of_container<W: World>(
     let Some(container) = pod.containers.get(place) else { return Ok(Default::default()) };
     let library = library(&node.data, contents::of_environment(pod, place)).await;
     let library = library.map_err(StartFailure::Storage)?;
-    let facts = if container.env.is_empty() { NodeFacts::default() } else { node.facts() };
+    let asks = |variable: &EnvVar| matches!(&variable.value, EnvValue::Field(path) if path.starts_with("status."));
+    let facts = node.facts(container.env.iter().any(asks));
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
@@ -120,7 +121,6 @@ fn pull_secret(name: &str, entries: &Entries) -> Option<PullSecret> {
 
 async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library> {
     let mut library = Library::default();
-    let keys: BTreeSet<_> = keys.into_iter().collect();
     for key in keys {
         if let Some(entries) = data.read(&key).await? {
             library.insert(key, entries);

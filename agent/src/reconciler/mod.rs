@@ -134,10 +134,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What containers may learn of it now.
-    fn facts(&self) -> NodeFacts {
+    /// What containers may learn of it now; its addresses, which take system calls, only where
+    /// somebody asks.
+    fn facts(&self, addresses: bool) -> NodeFacts {
         let (name, allocatable) = (self.node.to_string(), self.allocatable.clone());
-        NodeFacts { name, addresses: (self.addresses)(), allocatable }
+        let addresses = if addresses { (self.addresses)() } else { Vec::new() };
+        NodeFacts { name, addresses, allocatable }
     }
 }
 

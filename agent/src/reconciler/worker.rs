@@ -102,6 +102,9 @@ pub(super) async fn remove<W: World>(edges: &Edges<W>, uid: &Uid) -> Result<(), 
 }
 
 async fn remove_volumes<W: World>(edges: &Edges<W>, uid: &Uid) -> Result<(), RuntimeError> {
+    if !edges.volumes.holds(uid) {
+        return Ok(());
+    }
     let removed = edges.volumes.remove(uid).await;
     removed.map_err(|source| RuntimeError::Io { doing: format!("remove volumes of {uid}"), source })
 }

@@ -59,7 +59,7 @@ impl<W: World> Steward<W> {
         let waiting = machines.filter(|(_, machine)| asks(machine));
         let waiting: Vec<_> = waiting.map(|(uid, _)| *uid).collect();
         for uid in waiting {
-            self.step(uid, Event::ContentsChanged, now);
+            self.step(uid, Event::DeviceFreed, now);
         }
     }
 

@@ -18,6 +18,7 @@ use super::seal::{SealError, seal, unseal};
 use super::stored::{Stored, StoredLife};
 use super::{Admission, DEVICE_KEY, Store, spec_file};
 use crate::pod::contents::Entries;
+use crate::pod::fault::Fault;
 use crate::ports::Disk;
 use crate::world::World;
 
@@ -27,13 +28,6 @@ pub(super) struct Checked {
     immutable: bool,
     /// Fields that this version ignores.
     ignored: Vec<String>,
-}
-
-/// Why one cannot be accepted.
-struct Fault {
-    reason: &'static str,
-    field: String,
-    message: String,
 }
 
 impl<W: World> Store<W> {
@@ -192,9 +186,13 @@ pub(super) fn object(
 }
 
 fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
-    let nothing = || Fault::new("Invalid", "", "the object asks for nothing");
+    let nothing = || Fault::invalid("", "the object asks for nothing");
     let Intent::Apply { schema, body } = intent else { return Err(nothing()) };
-    let malformed = |error: BodyError| Fault::new(error.reason(), "", error.to_string());
+    let malformed = |error: BodyError| Fault {
+        reason: error.reason(),
+        field: String::new(),
+        message: error.to_string(),
+    };
     let (entries, immutable, extensions) = match kind {
         Kind::ConfigMap => {
             let map = ConfigMap::decode(*schema, body).map_err(malformed)?;
@@ -211,8 +209,11 @@ fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
     };
     check_entries(&entries)?;
     let unknown = extensions.unknown(&[]);
-    let unknown =
-        unknown.map_err(|error| Fault::new("UnknownExtension", &error.name, error.to_string()))?;
+    let unknown = unknown.map_err(|error| Fault {
+        reason: "UnknownExtension",
+        message: error.to_string(),
+        field: error.name,
+    })?;
     let ignored = unknown.map(str::to_owned).collect();
     Ok(Checked { entries, immutable, ignored })
 }
@@ -223,26 +224,20 @@ fn check_entries(entries: &Entries) -> Result<(), Fault> {
     for (list, map) in lists {
         for key in map.keys() {
             let field = || format!("{list}[{key}]");
-            check_key(key).map_err(|error| Fault::new("Invalid", field(), error.to_string()))?;
+            check_key(key).map_err(|error| Fault::invalid(field(), error.to_string()))?;
             if list == "binaryData" && entries.data.contains_key(key) {
-                return Err(Fault::new("Invalid", field(), "the key is in `data` as well"));
+                return Err(Fault::invalid(field(), "the key is in `data` as well"));
             }
         }
     }
     let values = || entries.data.values().chain(entries.binary.values());
     if values().count() > MAX_DATA_KEYS {
         let rule = format!("must have at most {MAX_DATA_KEYS} keys");
-        return Err(Fault::new("Invalid", "data", rule));
+        return Err(Fault::invalid("data", rule));
     }
     if values().map(Vec::len).sum::<usize>() > MAX_DATA {
         let rule = format!("may not be more than {MAX_DATA} bytes");
-        return Err(Fault::new("Invalid", "data", rule));
+        return Err(Fault::invalid("data", rule));
     }
     Ok(())
-}
-
-impl Fault {
-    fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
-    }
 }

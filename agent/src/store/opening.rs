@@ -31,16 +31,14 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let mut opening = Opening {
         edges,
         reports: Vec::new(),
-        kept_keys: BTreeSet::new(),
+        damaged: BTreeSet::new(),
         device: Device { key: None, board: board.to_vec() },
+        tried_key: false,
         data: Vec::new(),
-        damaged_data: BTreeSet::new(),
     };
     let start = opening.session().await;
     let mut ledger = opening.ledger().await;
-    let damaged = opening.damaged().await;
-    let is_pod = |key: &ObjectKey| key.kind == Kind::Pod;
-    (opening.kept_keys, opening.damaged_data) = damaged.into_iter().partition(is_pod);
+    opening.damaged = opening.set_aside_before().await;
     let mut objects = opening.objects(&policy).await;
     opening.drop_ghosts(&mut objects, &ledger).await;
     opening.keep_ledger(&mut ledger, &objects).await;
@@ -51,14 +49,15 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     entries.extend(std::mem::take(&mut opening.data));
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
     // Also those that were damaged just now, and those whose file is left in its place.
-    let damaged = opening.kept_keys.union(&opening.damaged_data).cloned().collect();
-    opening.kept_keys.retain(|key| !entries.contains_key(key));
+    let damaged = std::mem::take(&mut opening.damaged);
+    let mut lacking: BTreeSet<_> = damaged.iter().filter(|key| key.kind == Kind::Pod).collect();
+    lacking.retain(|key| !entries.contains_key(*key));
     let names = names_of_unwanted(&records, &objects);
-    let lost = names.iter().filter(|(_, key)| opening.kept_keys.contains(key));
+    let lost = names.iter().filter(|(_, key)| lacking.contains(key));
     let lost: BTreeMap<_, _> = lost.map(|(uid, key)| (key.clone(), *uid)).collect();
     let kept = Kept {
         uids: lost.values().copied().collect(),
-        keys: opening.kept_keys.iter().filter(|key| !lost.contains_key(key)).cloned().collect(),
+        keys: lacking.into_iter().filter(|key| !lost.contains_key(*key)).cloned().collect(),
         names,
     };
     let Opening { edges, reports, device, .. } = opening;
@@ -77,13 +76,13 @@ pub async fn count_from<W: World>(edges: &Edges<W>, start: u32) -> io::Result<()
 struct Opening<W: World> {
     edges: SharedEdges<W>,
     reports: Vec<Report>,
-    /// Names of pods whose object is there but cannot be used.
-    kept_keys: BTreeSet<ObjectKey>,
+    /// Names of objects that are there but cannot be used.
+    damaged: BTreeSet<ObjectKey>,
     device: Device,
+    /// Its key was looked for.
+    tried_key: bool,
     /// `ConfigMap`s and Secrets that can be used.
     data: Vec<(ObjectKey, Entry)>,
-    /// Names of those that cannot.
-    damaged_data: BTreeSet<ObjectKey>,
 }
 
 impl<W: World> Opening<W> {
@@ -99,7 +98,7 @@ impl<W: World> Opening<W> {
     /// Reads the device's key, where one was made: once there is a secret to be read with it. One
     /// that is damaged is set aside, and what it sealed is said again by the broker.
     async fn read_device_key(&mut self) {
-        if self.device.key.is_none()
+        if !std::mem::replace(&mut self.tried_key, true)
             && let Some(file) = self.file::<[u8; KEY_LEN]>(DEVICE_KEY).await
         {
             self.device.key = DeviceKey::new(&file, &self.device.board);
@@ -178,7 +177,7 @@ impl<W: World> Opening<W> {
     }
 
     /// Names of objects that were set aside, now or earlier.
-    async fn damaged(&mut self) -> BTreeSet<ObjectKey> {
+    async fn set_aside_before(&mut self) -> BTreeSet<ObjectKey> {
         let prefix = format!("{DAMAGED}/spec");
         let names = self.edges.disk.list(&prefix).await.unwrap_or_default();
         names.iter().filter_map(|name| key_of(name.strip_prefix("damaged/")?)).collect()
@@ -199,7 +198,7 @@ impl<W: World> Opening<W> {
                 continue;
             };
             let Some(stored) = self.file::<Stored>(&name).await else {
-                self.unusable(key);
+                self.damaged.insert(key);
                 continue;
             };
             if key.kind != Kind::Pod {
@@ -210,7 +209,7 @@ impl<W: World> Opening<W> {
                     Ok(entry) => self.data.push((key, entry)),
                     Err(cause) => {
                         self.report("UnusableFile", format!("use {name}: {cause}"));
-                        self.unusable(key);
+                        self.damaged.insert(key);
                     }
                 }
                 continue;
@@ -219,17 +218,11 @@ impl<W: World> Opening<W> {
                 Ok(loaded) => objects.push(loaded),
                 Err(cause) => {
                     self.report("UnusableFile", format!("use {name}: {cause}"));
-                    self.unusable(key);
+                    self.damaged.insert(key);
                 }
             }
         }
         objects
-    }
-
-    fn unusable(&mut self, key: ObjectKey) {
-        let of_kind =
-            if key.kind == Kind::Pod { &mut self.kept_keys } else { &mut self.damaged_data };
-        of_kind.insert(key);
     }
 
     /// Drops objects that the ledger knows to be gone. A card that answered with an error may have

@@ -28,7 +28,7 @@ pub use directories::DirectoryError;
 const HELPER_STACK: usize = 256 * 1024;
 
 /// Helper threads at the same time: one writes to flash, one resolves the broker's name, two to
-/// spare for lookups that hang.
+/// spare for lookups that hang, or looks at paths of the host that do.
 const HELPER_THREADS: usize = 4;
 
 /// Why the agent could not start, or had to end.

@@ -11,12 +11,20 @@ use std::time::Duration;
 use mote_protocol::name::Uid;
 use mote_protocol::pod::{Volume, VolumeSource};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tokio::sync::Semaphore;
 
 use super::{VolumeError, Volumes, files, host_path, ownership};
 use crate::pod::contents::projection::{Files, Wanted, is_secret};
+use crate::ports::in_turn;
 
 /// How long the host may take to tell what is at a path.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Paths of the host looked at one time: each takes a thread, and a server that does not answer
+/// keeps it long after whoever asked has given up. Others of the agent need some.
+const MAX_LOOKS: usize = 2;
+
+static LOOKS: Semaphore = Semaphore::const_new(MAX_LOOKS);
 
 /// Where directories of pods are that are not on flash.
 const VOLUMES: &str = "volumes";
@@ -133,14 +141,17 @@ impl Volumes for NodeVolumes {
         let Wanted::Host { path, kind } = wanted else {
             return self.set_up_now(uid, volume, wanted, group);
         };
-        // It may lie on a server that does not answer: then only this pod waits.
+        // It may lie on a server that does not answer: then only pods with such volumes wait.
         let (path, kind) = (path.clone(), *kind);
         let asked = path.clone();
-        let looked = tokio::task::spawn_blocking(move || host_path::prepare(&asked, kind));
+        let looked = in_turn(&LOOKS, async move {
+            tokio::task::spawn_blocking(move || host_path::prepare(&asked, kind)).await
+        });
         let failed = |source| VolumeError::io(format!("look at {}", path.display()))(source);
         match tokio::time::timeout(PATIENCE, looked).await {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(broken)) => Err(failed(io::Error::other(broken))),
+            Ok(Ok(Ok(looked))) => looked,
+            Ok(Ok(Err(broken))) => Err(failed(io::Error::other(broken))),
+            Ok(Err(broken)) => Err(failed(broken)),
             Err(_) => Err(failed(ErrorKind::TimedOut.into())),
         }
     }

@@ -20,8 +20,8 @@ use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
 use super::{
-    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, PullSecrets,
-    Source, Sweep, Swept, Verified,
+    Digest, Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy,
+    PullSecrets, Source, Sweep, Swept, Verified,
 };
 
 mod child;
@@ -90,8 +90,8 @@ pub struct Puller {
     /// The turn to pull.
     turn: Arc<Semaphore>,
     /// Pulls that somebody waits for, by reference and by what opens the registry: who is let in with
-    /// less must not get what another was refused.
-    flights: Mutex<BTreeMap<(String, PullSecrets), Weak<Flight>>>,
+    /// less must not get what another was refused. Of secrets only the digest stays.
+    flights: Mutex<BTreeMap<(String, Digest), Weak<Flight>>>,
     /// Which images are needed, and which are about to go.
     uses: Arc<Mutex<UseOf>>,
     /// Which layers were looked at, and what was found.
@@ -202,7 +202,8 @@ impl Puller {
     }
 
     fn board(&self, reference: String, secrets: &PullSecrets) -> Arc<Flight> {
-        let key = (reference, secrets.clone());
+        let opened_by = Digest::of(&serde_json::to_vec(secrets).unwrap_or_default());
+        let key = (reference.clone(), opened_by);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
         let running = flights.get(&key).and_then(Weak::upgrade);
@@ -212,8 +213,7 @@ impl Puller {
         }
         let (landed, result) = watch::channel(None);
         let pulls = self.pulls();
-        let (reference, secrets) = key.clone();
-        let job = Job::Pull { reference, secrets };
+        let job = Job::Pull { reference, secrets: secrets.clone() };
         let task = tokio::spawn(async move {
             let result = pulls.run(job).await.and_then(one_image);
             landed.send_replace(Some(result));

@@ -62,7 +62,7 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
     let mut own = BTreeMap::new();
     for variable in &container.env {
         let value = match &variable.value {
-            EnvValue::Literal(text) => expand(text, &own),
+            EnvValue::Literal(text) => expand(text, |name| own.get(name).map(String::as_str)),
             EnvValue::Field(path) => fields::in_variable(path, given)?,
             EnvValue::Resource(reference) => {
                 fields::resource(reference, Some(&container.name), given)?
@@ -136,8 +136,6 @@ fn text(
 
 /// `subPathExpr` with its variables filled in.
 pub fn expand_sub_path(expression: &str, variables: &Variables) -> Result<String, ContentsError> {
-    let known: BTreeMap<&str, String> =
-        variables.iter().map(|(name, value)| (name, value.to_owned())).collect();
     let mut missing: Vec<&str> = Vec::new();
     let mut rest = expression;
     while let Some((_, after)) = rest.split_once('$') {
@@ -147,14 +145,14 @@ pub fn expand_sub_path(expression: &str, variables: &Variables) -> Result<String
         } else if let Some((name, behind)) =
             after.strip_prefix('(').and_then(|after| after.split_once(')'))
         {
-            if known.get(name).is_none_or(String::is_empty) {
+            if variables.get(name).is_none_or(str::is_empty) {
                 missing.push(name);
             }
             rest = behind;
         }
     }
     if missing.is_empty() {
-        Ok(expand(expression, &known))
+        Ok(expand(expression, |name| variables.get(name)))
     } else {
         Err(ContentsError::NoValue { names: missing.join(", ") })
     }

@@ -44,6 +44,8 @@ pub enum Event {
     VolumesFailed(MountFailure),
     /// Something changed that variables or files of volumes are made from.
     ContentsChanged,
+    /// A device that it may wait for is free.
+    DeviceFreed,
     /// Something changed that opens registries.
     PullSecretsChanged,
     /// Not all Secrets are here that are to open a registry.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::slot::{CODE_START_ERROR, EndReason, Ended, Renewal, Run, Running};
+use super::volumes::WAITS_FOR_CONTENTS;
 use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Stage, StartFailure, Stop};
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
 use crate::pod::process::Tag;
@@ -22,6 +23,7 @@ impl Machine {
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
+            Event::DeviceFreed => self.wake_waiting(now),
             Event::PullSecretsChanged => self.pulls_again(now),
             Event::PullSecretsMissing(names) => notes.push(pull_secrets_missing(&names)),
             Event::VolumesRefreshed { mark, result } => {
@@ -204,8 +206,8 @@ impl Machine {
         }
         let (reason, message) = match &failure {
             StartFailure::Image(error) => (error.reason(), error.message()),
-            StartFailure::Config(error) => ("CreateContainerConfigError", error.to_string()),
-            StartFailure::Storage(error) => ("CreateContainerConfigError", error.to_string()),
+            StartFailure::Config(error) => (WAITS_FOR_CONTENTS, error.to_string()),
+            StartFailure::Storage(error) => (WAITS_FOR_CONTENTS, error.to_string()),
             StartFailure::Runtime(error) => ("CreateContainerError", chain(error)),
         };
         notes.push(Note::warning(place, "Failed", format!("Error: {message}")));

@@ -7,8 +7,8 @@ use crate::image::{ImageError, ImageId, PullPolicy};
 use crate::pod::backoff::TroubleBackoff;
 use crate::pod::{Moment, Pod, contents, validate};
 
-/// Reason of those who wait for something that a variable is made from.
-const WAITS_FOR_CONTENTS: &str = "CreateContainerConfigError";
+/// Reason of those who wait for something that a variable is made from, or for a device.
+pub(super) const WAITS_FOR_CONTENTS: &str = "CreateContainerConfigError";
 
 /// Why a volume is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,11 @@ impl Machine {
         self.contents.changed = self.contents.changed.wrapping_add(1);
         self.contents.waiting = false;
         self.contents.retry = None;
+        self.wake_waiting(now);
+    }
+
+    /// Containers that could not be made from what was there may try again.
+    pub(super) fn wake_waiting(&mut self, now: Moment) {
         let waits = self.slots.iter_mut().filter_map(|slot| slot.hold.as_mut());
         for hold in waits.filter(|hold| hold.reason == WAITS_FOR_CONTENTS) {
             hold.until = hold.until.min(now);

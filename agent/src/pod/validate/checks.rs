@@ -179,11 +179,11 @@ fn expand(command: &mut [String], container: &wire::Container) {
     let mut variables = BTreeMap::new();
     for variable in &container.env {
         if let EnvValue::Literal(value) = &variable.value {
-            variables.insert(variable.name.as_str(), value.clone());
+            variables.insert(variable.name.as_str(), value.as_str());
         }
     }
     for text in command {
-        *text = process::expand(text, &variables);
+        *text = process::expand(text, |name| variables.get(name).copied());
     }
 }
 

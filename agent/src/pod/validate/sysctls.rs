@@ -80,7 +80,7 @@ pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, allowed: &[String])
             continue;
         }
         let of = |list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
-        let (network, ipc) = (of(&OF_NETWORK), of(&OF_IPC) || name == "kernel.shm_rmid_forced");
+        let (network, ipc) = (of(&OF_NETWORK), of(&OF_IPC));
         let field = || format!("{path}.name");
         check.require(network || ipc, field(), "it belongs to the whole machine, not to a pod");
         let own_network = !(network && spec.network.host_network);

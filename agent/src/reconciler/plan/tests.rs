@@ -165,7 +165,7 @@ impl Life {
                 self.step(Event::VolumesRefreshed { mark, result });
             }
             Action::StopSandbox { for_good } if well => {
-                self.step(Event::SandboxStopped { for_good })
+                self.step(Event::SandboxStopped { for_good });
             }
             Action::RemoveSandbox if well => self.step(Event::SandboxRemoved),
             Action::StopSandbox { .. } | Action::RemoveSandbox => {

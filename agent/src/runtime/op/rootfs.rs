@@ -35,27 +35,28 @@ pub(super) fn unshare() -> io::Result<()> {
     Ok(mount_change("/", propagation)?)
 }
 
-/// Mounts the layers, lowest first, below a writable one at `target`.
+/// Mounts the layers, lowest first, below a writable one at `target`; without one, read-only.
 ///
 /// Nothing is ever synced (`volatile`): a writable layer belongs to one attempt, and after a power
 /// cut there is another. Without that option an ending container would flush the whole card.
 pub(super) fn mount_layers(
     layers: &[PathBuf],
-    writable: &Path,
+    writable: Option<&Path>,
     target: &Path,
     devices: bool,
 ) -> io::Result<()> {
-    let (upper, work) = (writable.join("upper"), writable.join("work"));
-    for directory in [&upper, &work] {
-        fs::create_dir_all(directory)?;
-    }
+    let above = writable.map(Above::new).transpose()?;
     let lower = names(layers)?;
-    let [upper, work] = [text(&upper)?, text(&work)?];
-    let options =
-        format!("lowerdir={},upperdir={upper},workdir={work},volatile", lower.names.join(":"));
+    let lowest = lower.names.join(":");
+    let options = match &above {
+        Some(Above { upper, work }) => {
+            format!("lowerdir={lowest},upperdir={upper},workdir={work},volatile")
+        }
+        None => format!("lowerdir={lowest}"),
+    };
     let flags = if devices { MountFlags::empty() } else { MountFlags::NODEV };
     if options.len() > MAX_OPTIONS {
-        return mount_many(layers, &upper, &work, target, devices);
+        return mount_many(layers, above.as_ref(), target, devices);
     }
     // Relative names are short: the layers are side by side in one directory.
     let before = std::env::current_dir()?;
@@ -66,12 +67,28 @@ pub(super) fn mount_layers(
     Ok(mounted?)
 }
 
+/// What is written goes there.
+struct Above {
+    upper: String,
+    work: String,
+}
+
+impl Above {
+    /// Makes the two directories that overlayfs wants.
+    fn new(writable: &Path) -> io::Result<Self> {
+        let [upper, work] = ["upper", "work"].map(|name| writable.join(name));
+        for directory in [&upper, &work] {
+            fs::create_dir_all(directory)?;
+        }
+        Ok(Self { upper: text(&upper)?, work: text(&work)? })
+    }
+}
+
 /// The same for more layers than the options of `mount(2)` have room for: Linux 6.8 takes them one
 /// by one.
 fn mount_many(
     layers: &[PathBuf],
-    upper: &str,
-    work: &str,
+    above: Option<&Above>,
     target: &Path,
     devices: bool,
 ) -> io::Result<()> {
@@ -82,9 +99,11 @@ fn mount_many(
             io::Error::new(io::Error::from(error).kind(), "too many layers for this kernel")
         })?;
     }
-    fsconfig_set_string(overlay, "upperdir", upper)?;
-    fsconfig_set_string(overlay, "workdir", work)?;
-    fsconfig_set_flag(overlay, "volatile")?;
+    if let Some(Above { upper, work }) = above {
+        fsconfig_set_string(overlay, "upperdir", upper)?;
+        fsconfig_set_string(overlay, "workdir", work)?;
+        fsconfig_set_flag(overlay, "volatile")?;
+    }
     fsconfig_create(overlay)?;
     let attributes =
         if devices { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };

@@ -70,7 +70,7 @@ fn record(order: &Start, name: &str, fact: &impl Serialize) -> Result<(), Failur
 fn mount_root(order: &Start, root: &Path) -> io::Result<()> {
     rootfs::unshare()?;
     fs::create_dir_all(root)?;
-    rootfs::mount_layers(&order.layers, &order.writable, root, order.rights.privileged)
+    rootfs::mount_layers(&order.layers, Some(&order.writable), root, order.rights.privileged)
 }
 
 /// Finds out what the order leaves to this machine, and writes the configuration.

@@ -15,9 +15,7 @@ use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, open, openat2,
 };
 use rustix::io::Errno;
-use rustix::mount::{
-    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, mount, move_mount,
-};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, move_mount};
 
 use super::order::{Start, VOLUMES};
 use super::{Failure, rootfs};
@@ -131,9 +129,7 @@ fn layered(layers: &[PathBuf], target: &Path) -> io::Result<PathBuf> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let merged = target.with_file_name(format!("{LAYERS}{name}"));
     fs::create_dir_all(&merged)?;
-    let lower: Vec<_> = layers.iter().rev().map(|layer| layer.display().to_string()).collect();
-    let options = std::ffi::CString::new(format!("lowerdir={}", lower.join(":")))?;
-    mount("overlay", &merged, "overlay", MountFlags::RDONLY, Some(options.as_c_str()))?;
+    rootfs::mount_layers(layers, None, &merged, false)?;
     Ok(merged)
 }
 

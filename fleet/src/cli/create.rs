@@ -99,7 +99,7 @@ Examples:
         #[arg(long, value_name = "ADDRESS", default_value = "", requires = "docker_username")]
         docker_email: String,
         /// A config.json of docker, in place of the others
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "docker_username")]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["docker_username", "docker_server"])]
         from_file: Option<PathBuf>,
         /// To whom.
         #[command(flatten)]

@@ -152,7 +152,7 @@ pub struct ApplyArgs {
     /// Refuse manifests with fields that have no effect
     #[arg(long)]
     pub strict: bool,
-    /// End what cannot be changed in place (also immutable data), and start the new under a new uid
+    /// End pods, and immutable data that differs, and start the new under a new uid
     #[arg(long)]
     pub force: bool,
 }

@@ -6,15 +6,16 @@ use base64::DecodeError;
 use base64::alphabet::STANDARD;
 use base64::engine::{Engine as _, GeneralPurpose, GeneralPurposeConfig};
 use mote_protocol::object::{ConfigMap, Secret};
-use mote_protocol::status::Refusal;
 use mote_protocol::topic::Scope;
 use serde_json::{Map, Value, json};
 
 use super::field::{Fields, put};
 use super::meta::put_meta;
 use super::object::put_content;
+use super::status::put_text;
 use crate::output::age::format_moment;
 use crate::view::data::{DataView, Standing};
+use crate::view::problem;
 
 /// What an error shows in place of a secret's value, as the API server does.
 pub const REDACTED: &str = "\"<secret contents redacted>\"";
@@ -77,34 +78,35 @@ pub fn secret_type(secret: &Secret) -> &str {
 
 /// A `ConfigMap` or Secret as the object that an API server would show, and what nodes make of it.
 pub fn data_value(view: &DataView<'_>) -> Value {
-    let mut metadata = Map::new();
-    let mut put_text = |key: &str, text: Option<String>| {
-        if let Some(text) = text {
-            metadata.insert(key.into(), text.into());
-        }
-    };
-    put_text("name", Some(view.key.name.to_string()));
-    put_text("namespace", Some(view.key.namespace.to_string()));
-    put_text("uid", view.object.and_then(|object| object.uid).map(|uid| uid.to_string()));
-    put_text("creationTimestamp", view.created().and_then(format_moment));
-    let number = view.object.map(|object| object.revision.number);
-    put_text("resourceVersion", number.map(|number| number.to_string()));
-    // A tombstone's revision is the moment it was written at, unless clocks disagree.
-    let deleted = number.filter(|_| view.is_deleted()).map(|number| number / 1000);
-    let deleted = deleted.and_then(|at| format_moment(i64::try_from(at).ok()?));
-    put_text("deletionTimestamp", deleted);
-    if let Some(content) = &view.content {
-        put_meta(&mut metadata, content.meta());
-    }
     let mut object = Map::new();
     object.insert("apiVersion".into(), "v1".into());
     object.insert("kind".into(), view.key.kind.kubernetes().into());
-    object.insert("metadata".into(), metadata.into());
+    object.insert("metadata".into(), data_metadata(view));
     if let Some(content) = &view.content {
         put_content(&mut object, content, None);
     }
     object.insert("status".into(), status(view));
     Value::Object(object)
+}
+
+/// Its `metadata`: the part that can be had without writing out the content.
+pub fn data_metadata(view: &DataView<'_>) -> Value {
+    let mut map = Map::new();
+    map.insert("name".into(), view.key.name.as_str().into());
+    map.insert("namespace".into(), view.key.namespace.as_str().into());
+    let uid = view.object.and_then(|object| object.uid);
+    put_text(&mut map, "uid", uid.map(|uid| uid.to_string()));
+    put_text(&mut map, "creationTimestamp", view.created().and_then(format_moment));
+    let number = view.object.map(|object| object.revision.number);
+    put_text(&mut map, "resourceVersion", number.map(|number| number.to_string()));
+    // A tombstone's revision is the moment it was written at, unless clocks disagree.
+    let deleted = number.filter(|_| view.is_deleted()).map(|number| number / 1000);
+    let deleted = deleted.and_then(|at| format_moment(i64::try_from(at).ok()?));
+    put_text(&mut map, "deletionTimestamp", deleted);
+    if let Some(content) = &view.content {
+        put_meta(&mut map, content.meta());
+    }
+    Value::Object(map)
 }
 
 /// Kubernetes has no status for data, since its API server is the only one to accept any.
@@ -121,21 +123,16 @@ fn status(view: &DataView<'_>) -> Value {
         (None, (have, of)) if have == of && of > 0 => ("True", "Accepted", String::new()),
         (None, (have, of)) => ("Unknown", "NotSeen", format!("{have} of {of} nodes have answered")),
     };
-    for (key, text) in [("status", truth), ("reason", reason), ("message", &message)] {
-        if !text.is_empty() {
-            accepted.insert(key.into(), text.into());
-        }
-    }
+    put_text(&mut accepted, "status", Some(truth.into()));
+    put_text(&mut accepted, "reason", Some(reason.into()));
+    put_text(&mut accepted, "message", Some(message));
     let nodes = view.nodes.iter().map(|(node, standing)| {
         let (reason, message) = words(standing);
         let mut map = Map::new();
         map.insert("name".into(), node.as_str().into());
         map.insert("accepted".into(), (*standing == Standing::Accepted).into());
-        for (key, text) in [("reason", reason), ("message", message)] {
-            if !text.is_empty() {
-                map.insert(key.into(), text.into());
-            }
-        }
+        put_text(&mut map, "reason", Some(reason));
+        put_text(&mut map, "message", Some(message));
         Value::Object(map)
     });
     let nodes: Vec<_> = nodes.collect();
@@ -153,12 +150,6 @@ pub fn words(standing: &Standing<'_>) -> (String, String) {
         Standing::Nearer(_) => ("Shadowed".into(), "it has what was applied to it alone".into()),
         Standing::NotSeen => ("NotSeen".into(), "not seen by node".into()),
     }
-}
-
-/// What a node objects to.
-fn problem(refusal: &Refusal) -> String {
-    let separator = if refusal.field.is_empty() { "" } else { ": " };
-    format!("{}{separator}{}", refusal.field, refusal.message)
 }
 
 fn put_bytes(object: &mut Map<String, Value>, key: &str, data: &BTreeMap<String, Vec<u8>>) {

@@ -13,6 +13,7 @@ use super::meta::put_meta;
 use crate::output::age::format_moment;
 use crate::view::node::Presence;
 use crate::view::pod::PodView;
+use crate::view::{Told, problem};
 
 /// The pod as an object, at `now` in Unix seconds.
 pub fn pod_value(view: &PodView<'_>, now: i64) -> Value {
@@ -26,7 +27,7 @@ pub fn pod_value(view: &PodView<'_>, now: i64) -> Value {
 }
 
 /// Inserts a text unless it is empty or nobody knows it.
-fn put_text(map: &mut Map<String, Value>, key: &str, text: Option<String>) {
+pub(super) fn put_text(map: &mut Map<String, Value>, key: &str, text: Option<String>) {
     if let Some(text) = text.filter(|text| !text.is_empty()) {
         map.insert(key.into(), text.into());
     }
@@ -89,11 +90,8 @@ fn status(view: &PodView<'_>, now: i64) -> Value {
     }
     let Some(status) = view.status() else {
         map.insert("phase".into(), Phase::Pending.as_str().into());
-        let (reason, message) = match view.told.and_then(crate::view::Told::refusal) {
-            Some(refusal) => {
-                let field = if refusal.field.is_empty() { "" } else { ": " };
-                (refusal.reason.to_string(), format!("{}{field}{}", refusal.field, refusal.message))
-            }
+        let (reason, message) = match view.told.and_then(Told::refusal) {
+            Some(refusal) => (refusal.reason.to_string(), problem(refusal)),
             None => ("NotSeen".into(), "not seen by node".into()),
         };
         put_text(&mut map, "reason", Some(reason));
@@ -184,10 +182,9 @@ fn conditions(view: &PodView<'_>, status: &PodStatus, lost: bool) -> Value {
         }));
     }
     if let Some(refusal) = &status.refusal {
-        let field = if refusal.field.is_empty() { "" } else { ": " };
         list.push(json!({
-            "type": "SpecAccepted", "status": "False", "reason": &*refusal.reason,
-            "message": format!("{}{field}{}", refusal.field, refusal.message),
+            "type": "SpecAccepted", "status": "False",
+            "reason": &*refusal.reason, "message": problem(refusal),
         }));
     }
     list.into()

@@ -36,7 +36,7 @@ impl Page {
         }
     }
 
-    /// The page. Control characters are shown, not sent to the terminal.
+    /// The page. Control characters, except line ends and tabs, are shown, not sent to the terminal.
     pub fn finish(self) -> String {
         let shown = |c: char| -> Vec<char> {
             if c.is_control() && !matches!(c, '\n' | '\t') {

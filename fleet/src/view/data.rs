@@ -10,7 +10,7 @@ use mote_protocol::object::{Intent, Object};
 use mote_protocol::status::Refusal;
 use mote_protocol::topic::Scope;
 
-use super::{Fleet, Told};
+use super::Fleet;
 use crate::content::Content;
 
 /// One object in one scope.
@@ -55,20 +55,11 @@ impl Fleet {
             .map(|(key, scope)| (key, scope.clone()))
             .collect();
         for (key, node) in self.statuses.keys().filter(|(key, _)| wanted(key)) {
-            let here = Scope::Node(node.clone());
-            // The broker forgot what was asked, but the node has it.
-            if !self.scopes_of(key).any(|scope| self.reaches(scope, &here)) {
-                places.insert((key, here));
+            if self.is_forgotten(key, node) {
+                places.insert((key, Scope::Node(node.clone())));
             }
         }
         places.into_iter().map(|(key, scope)| self.data_in(key, scope)).collect()
-    }
-
-    /// Every scope in which something was asked of a name.
-    fn scopes_of<'f>(&'f self, key: &'f ObjectKey) -> impl Iterator<Item = &'f Scope> {
-        let first = (key.clone(), Scope::All);
-        let all = self.desired.range(first..).take_while(move |((found, _), _)| found == key);
-        all.map(|((_, scope), _)| scope)
     }
 
     /// Whether a name was asked to go from a scope, and no node has what was there.
@@ -83,11 +74,6 @@ impl Fleet {
                 && self.nearer(key, scope, node).is_none()
         };
         !self.reached(scope).any(has)
-    }
-
-    fn is_asked_to_go(&self, key: &ObjectKey, scope: &Scope) -> bool {
-        let object = self.object(key, scope);
-        object.is_some_and(|object| matches!(object.intent, Intent::Delete { .. }))
     }
 
     fn data_in<'f>(&'f self, key: &'f ObjectKey, scope: Scope) -> DataView<'f> {
@@ -123,16 +109,10 @@ impl Fleet {
         match told.refusal() {
             Some(refusal) if refusal.seen == asked => Standing::Refused(refusal),
             // Of what it should let go it still has all that it tells of.
-            _ if self.is_asked_to_go(key, scope) || has(told, asked) => Standing::Accepted,
+            _ if self.is_gone(key, scope) || told.has(asked) => Standing::Accepted,
             _ => Standing::NotSeen,
         }
     }
-}
-
-/// Whether a node works on a revision; an equal content under a greater number is the same.
-fn has(told: &Told, asked: mote_protocol::object::Revision) -> bool {
-    let accepted = told.accepted();
-    accepted.hash == asked.hash && accepted.number >= asked.number
 }
 
 impl DataView<'_> {

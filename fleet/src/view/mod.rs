@@ -59,6 +59,12 @@ impl Told {
         }
     }
 
+    /// Whether the node works on a revision; an equal content under a greater number is the same.
+    pub fn has(&self, asked: Revision) -> bool {
+        let accepted = self.accepted();
+        accepted.hash == asked.hash && accepted.number >= asked.number
+    }
+
     /// The highest revision number that the node ever saw.
     pub fn highest(&self) -> u64 {
         let refused = self.refusal().map_or(0, |refusal| refusal.seen.number);
@@ -71,6 +77,12 @@ impl Told {
         }
         frame::decode(payload).map(|status| Self::Pod(Box::new(status)))
     }
+}
+
+/// What a node objects to, after the field that it is about.
+pub fn problem(refusal: &Refusal) -> String {
+    let separator = if refusal.field.is_empty() { "" } else { ": " };
+    format!("{}{separator}{}", refusal.field, refusal.message)
 }
 
 /// What a message changed.
@@ -188,6 +200,23 @@ impl Fleet {
     /// What a node says of a name.
     pub fn told(&self, key: &ObjectKey, node: &NodeName) -> Option<&Told> {
         self.statuses.get(&(key.clone(), node.clone()))?.as_ref().ok()
+    }
+
+    /// Whether a node has a name that nobody asks it for: the broker forgot the spec.
+    pub fn is_forgotten(&self, key: &ObjectKey, node: &NodeName) -> bool {
+        let here = Scope::Node(node.clone());
+        self.statuses.contains_key(&(key.clone(), node.clone()))
+            && !self.asked_of(key).any(|(scope, _)| self.reaches(scope, &here))
+    }
+
+    /// All that was asked of a name, by whom it is for.
+    fn asked_of<'f>(
+        &'f self,
+        key: &ObjectKey,
+    ) -> impl Iterator<Item = (&'f Scope, &'f Result<Object, FrameError>)> {
+        let first = (key.clone(), Scope::All);
+        let all = self.desired.range(first..).take_while(move |((found, _), _)| found == key);
+        all.map(|((_, scope), object)| (scope, object))
     }
 }
 

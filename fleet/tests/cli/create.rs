@@ -28,6 +28,46 @@ fn a_config_map_is_made_of_literals_and_files_once() {
     assert_eq!(fleet.mote(&create).ok(), "configmap/web created (node pi-7)\n");
 }
 
+/// A node tells of what it got from anybody; that says nothing of what was asked of it alone.
+#[test]
+fn what_is_for_all_is_in_the_way_of_nothing_for_one_node() {
+    let fleet = TestFleet::start();
+    let (_a, _b) = (fleet.node("pi-7"), fleet.node("pi-8"));
+    let create = |value: &str, to: &[&str]| {
+        let literal = format!("--from-literal=a={value}");
+        let mut all = vec!["create", "cm", "web", &literal];
+        all.extend(to);
+        fleet.mote(&all)
+    };
+    create("far", &["--all-nodes"]).ok();
+    let out = create("near", &["--node", "pi-7"]).ok();
+    assert_eq!(out, "configmap/web created (node pi-7)\n");
+    let map = fleet.mote(&["get", "cm", "web", "--node", "pi-7", "-o", "json"]).ok();
+    let map: Value = serde_json::from_str(&map).expect("json");
+    assert_eq!(map["data"], json!({ "a": "near" }));
+    for (to, place) in [(&["--all-nodes"][..], "@all"), (&["--node", "pi-7"], "pi-7")] {
+        let error = format!(
+            "error: failed to create configmap: configmaps \"web\" already exists ({place})\n"
+        );
+        assert_eq!(create("new", to).failed(), error);
+    }
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n";
+    let file = fleet.file("x.yaml", manifest);
+    let out = fleet.mote(&["apply", "-f", &file, "--node", "pi-8"]).ok();
+    assert_eq!(out, "configmap/web created (node pi-8)\n");
+}
+
+#[test]
+fn what_the_broker_forgot_but_a_node_has_is_still_there() {
+    let fleet = TestFleet::start();
+    let _node = fleet.node("pi-7");
+    let create = || fleet.mote(&["create", "cm", "web", "--from-literal=a=b", "--node", "pi-7"]);
+    create().ok();
+    let error = "error: failed to create configmap: configmaps \"web\" already exists (pi-7)\n";
+    fleet.clear("pi-7/spec/configmap/default/web");
+    assert_eq!(create().failed(), error);
+}
+
 #[test]
 fn a_dry_run_prints_what_apply_takes() {
     let fleet = TestFleet::start();
@@ -83,6 +123,12 @@ fn secrets_have_the_keys_of_their_type() {
     assert_eq!(encoded, expected);
     let wrong = create(&["generic", "x", "--type=kubernetes.io/ssh-auth"]).failed();
     assert_eq!(wrong, "The Secret \"x\" is invalid: data[ssh-privatekey]: Required value\n");
+    for login in ["--docker-server=r.example", "--docker-username=u"] {
+        let wrong = create(&["docker-registry", "x", "--from-file", &file, login]);
+        let flag = login.split_once('=').expect("a flag and its value").0;
+        assert!(wrong.code == 1 && wrong.err.contains("cannot be used with"), "{wrong:?}");
+        assert!(wrong.err.contains(flag), "{wrong:?}");
+    }
     let wrong = create(&["docker-registry", "x", "--docker-username=u"]);
     assert!(wrong.code == 1 && wrong.err.contains("--docker-password"), "{wrong:?}");
 }

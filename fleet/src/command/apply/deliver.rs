@@ -19,14 +19,14 @@ use crate::kubernetes::object::manifest_value;
 use crate::manifest::Manifest;
 use crate::output::console::Console;
 use crate::output::format::{self, OutputFormat};
-use crate::view::{key_filters, node_filters};
+use crate::view::{key_filters, node_filters, problem};
 
 /// What becomes of an object that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// It changes in place, where that is allowed.
     Change,
-    /// It ends where it cannot change, and the new one takes its name.
+    /// A pod ends, and data that is immutable and differs; the new one takes its name.
     Replace,
     /// It stays, and the new one is refused.
     Refuse,
@@ -243,12 +243,7 @@ fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
     let place = format!("node {node}");
     match progress {
         Progress::Refused(refusal) => {
-            let field = Some(&*refusal.field).filter(|field| !field.is_empty());
-            let problem = field.map_or_else(
-                || refusal.message.to_string(),
-                |field| format!("{field}: {}", refusal.message),
-            );
-            let reason = refusal.reason.to_string();
+            let (reason, problem) = (refusal.reason.to_string(), problem(refusal));
             ServerError::Refused { resource, name, place, reason, problem }.into()
         }
         Progress::Conflict(other) => {

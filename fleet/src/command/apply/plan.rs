@@ -56,7 +56,7 @@ pub struct Given {
     pub now_ms: u64,
     /// A uid that nobody has.
     pub uid: Uid,
-    /// Whether the object may be ended where it cannot change.
+    /// Whether a pod is ended, and data that is immutable and differs.
     pub force: bool,
 }
 
@@ -90,8 +90,9 @@ pub fn plan(
     let intent = content.to_intent()?;
     check_size(key.kind, &intent)?;
     let hash = hash(&intent)?;
-    let missed = is_missed(fleet, key, scope, given.now_ms);
-    let same = |object: &&Object| object.intent == intent && !replaces && !missed;
+    let same = |object: &&Object| {
+        object.intent == intent && !replaces && !is_missed(fleet, key, scope, given.now_ms)
+    };
     if let Some(object) = existing.filter(same) {
         let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
         return Ok(Plan { key, scope, object, verb: Verb::Unchanged });
@@ -104,8 +105,8 @@ pub fn plan(
             Verb::Configured
         }
         (None, Some(Object { intent: Intent::Delete { .. }, .. })) => Verb::Created,
-        // The broker forgot the spec, but some node has the object.
-        (None, None) if !is_told(fleet, key, scope) => Verb::Created,
+        // The broker forgot the spec, but the node has the object; or this version cannot read it.
+        (None, None) if !exists(fleet, key, scope) => Verb::Created,
         (None, _) => Verb::Configured,
     };
     let uid = match (verb, existing) {
@@ -120,11 +121,14 @@ pub fn plan(
     Ok(Plan { key: key.clone(), scope: scope.clone(), object, verb })
 }
 
-/// Whether a scope has an object of that name, as far as anybody knows.
+/// Whether a scope has an object of that name, as far as anybody knows. What a node has of another
+/// scope is not there.
 pub fn exists(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
-    match fleet.object(key, scope) {
-        Some(object) => matches!(object.intent, Intent::Apply { .. }),
-        None => is_told(fleet, key, scope),
+    match fleet.desired.get(&(key.clone(), scope.clone())) {
+        Some(Ok(object)) => matches!(object.intent, Intent::Apply { .. }),
+        // A newer version may have asked for it.
+        Some(Err(_)) => true,
+        None => matches!(scope, Scope::Node(node) if fleet.is_forgotten(key, node)),
     }
 }
 
@@ -169,8 +173,9 @@ pub fn next_revision(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64)
     now_ms.max(highest.saturating_add(1))
 }
 
-/// Whether some node that is there says nothing of what was asked of many. It had something nearer
-/// of that name, which kept this out and is gone; only what is said anew brings it back.
+/// Whether some node that is there says nothing of what was asked of many. It may have had something
+/// nearer of that name, which kept this out and is gone, so that only what is said anew brings it
+/// back; or it has not answered yet. Saying it anew does no harm.
 fn is_missed(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> bool {
     let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
     let member = |node: &Node| match scope {
@@ -180,23 +185,11 @@ fn is_missed(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> bool
     let online = |name: &&NodeName| {
         fleet.nodes.get(*name).is_some_and(|node| node.is_online(now_s) && member(node))
     };
-    let nearer = |name: &NodeName| {
-        let own = Scope::Node(name.clone());
-        let asked = |scope: &Scope| exists(fleet, key, scope);
-        let groups = fleet.nodes.get(name).and_then(Node::groups).unwrap_or_default();
-        let in_group =
-            *scope == Scope::All && groups.into_iter().map(Scope::Group).any(|of| asked(&of));
-        asked(&own) || in_group
+    let silent = |name: &NodeName| {
+        !fleet.statuses.contains_key(&(key.clone(), name.clone()))
+            && fleet.nearer(key, scope, name).is_none()
     };
-    !matches!(scope, Scope::Node(_))
-        && fleet
-            .reached(scope)
-            .filter(online)
-            .any(|name| fleet.told(key, name).is_none() && !nearer(name))
-}
-
-fn is_told(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> bool {
-    matches!(scope, Scope::Node(node) if fleet.told(key, node).is_some())
+    !matches!(scope, Scope::Node(_)) && fleet.reached(scope).filter(online).any(silent)
 }
 
 #[cfg(test)]
@@ -322,6 +315,27 @@ mod tests {
         assert_eq!(again.verb, Verb::Configured);
         assert!(again.object.revision > first.object.revision);
         assert_eq!(again.object.intent, first.object.intent);
+    }
+
+    #[test]
+    fn what_is_for_all_is_not_there_for_one_node_and_what_is_unreadable_is() {
+        let status = frame::encode(&PodStatus::default()).expect("encodes");
+        let mut fleet = Fleet::default();
+        absorb(&mut fleet, Topic::Status(key()), status);
+        assert!(exists(&fleet, &key(), &node()), "the broker forgot what was asked");
+        let topic = Topic::Spec(key());
+        let address =
+            Address { fleet: FleetName::new("f").expect("label"), scope: Scope::All, topic };
+        let payload = frame::encode(&first().object).expect("encodes");
+        fleet.absorb(&Message { topic: address.to_string(), payload });
+        assert!(!exists(&fleet, &key(), &node()), "the node has what was asked of all");
+        let next = plan(&fleet, &key(), &node(), &pod("a", "x"), given(6000, false));
+        let next = next.expect("plan");
+        assert_eq!((next.verb, next.object.uid), (Verb::Created, None));
+        absorb(&mut fleet, Topic::Spec(key()), vec![255]);
+        assert!(exists(&fleet, &key(), &node()), "a newer version asked for it");
+        let next = plan(&fleet, &key(), &node(), &pod("a", "x"), given(6000, false));
+        assert_eq!(next.expect("plan").verb, Verb::Configured);
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub fn of(
 ) -> Progress {
     let ours = object.revision;
     if let Some(told) = fleet.told(key, node) {
-        let accepted = told.accepted();
-        if accepted.hash == ours.hash && accepted.number >= ours.number {
+        if told.has(ours) {
             return Progress::Accepted;
         }
+        let accepted = told.accepted();
         match told.refusal() {
             Some(refusal)
                 if refusal.seen == ours && matches!(&*refusal.reason, "Stale" | "Conflict") =>

@@ -3,8 +3,6 @@
 mod source;
 mod tls;
 
-use std::path::Path;
-
 use base64::engine::Engine as _;
 use mote_protocol::name::ObjectName;
 use mote_protocol::object::{ConfigMap, Secret};
@@ -87,9 +85,4 @@ fn registry(server: &str, user: &str, password: &str, email: &str) -> Vec<u8> {
         entry["email"] = email.into();
     }
     json!({ "auths": { server: entry } }).to_string().into_bytes()
-}
-
-/// The name of a file.
-fn base_name(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()
 }

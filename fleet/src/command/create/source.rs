@@ -9,7 +9,6 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use mote_protocol::limits::MAX_DATA;
 use mote_protocol::object::check_key;
 
-use super::base_name;
 use crate::cli::ContentArgs;
 
 /// What an object shall hold.
@@ -29,7 +28,7 @@ pub(super) fn read(args: &ContentArgs) -> anyhow::Result<Entries> {
         // It may be a secret: the error does not repeat it.
         let (key, value) =
             pair.ok_or_else(|| anyhow!("invalid literal source, expected key=value"))?;
-        add(key, value.as_bytes().to_vec(), &mut entries)?;
+        add(checked(key)?, value.as_bytes().to_vec(), &mut entries)?;
     }
     for path in &args.from_env_file {
         let text = String::from_utf8(read_file(path)?);
@@ -71,7 +70,7 @@ fn add_source(source: &str, entries: &mut Entries) -> anyhow::Result<()> {
     }
     let key = key.or_else(|| base_name(path));
     let key = key.ok_or_else(|| anyhow!("{}: its name cannot be a key", path.display()))?;
-    add(key, read_file(path)?, entries)
+    add(checked(key)?, read_file(path)?, entries)
 }
 
 /// Adds the files of a directory; what is no file, or has a name that is no key, is left out.
@@ -89,10 +88,19 @@ fn add_directory(path: &Path, entries: &mut Entries) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The name of a file.
+fn base_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+/// A key, unless no object may have it.
+fn checked(key: &str) -> anyhow::Result<&str> {
+    check_key(key).map_err(|error| anyhow!("{key:?} is not a valid key name: {error}"))?;
+    Ok(key)
+}
+
+/// Adds a key that was checked.
 fn add(key: &str, value: Vec<u8>, entries: &mut Entries) -> anyhow::Result<()> {
-    if let Err(error) = check_key(key) {
-        bail!("{key:?} is not valid key name: {error}");
-    }
     if entries.insert(key.to_owned(), value).is_some() {
         bail!("cannot add key {key:?}, another key by that name already exists");
     }
@@ -113,9 +121,7 @@ fn variables(
             Some((key, value)) => (key, Some(value.to_owned())),
             None => (line, environment(line)),
         };
-        if let Err(error) = check_key(key) {
-            bail!("{key:?} is not a valid key name: {error}");
-        }
+        let key = checked(key)?;
         // A variable that is not set is left out.
         found.extend(value.map(|value| (key.to_owned(), value)));
     }
@@ -151,7 +157,7 @@ mod tests {
             ("a=b=c".into(), "key names or file paths cannot contain '='"),
             (format!("a={}", folder.path().display()), "cannot give a key name for a directory"),
             (path("none"), "error reading"),
-            (path("no key"), "is not valid key name"),
+            (path("no key"), "is not a valid key name"),
         ] {
             let error = read(std::slice::from_ref(&source)).expect_err(&source).to_string();
             assert!(error.contains(problem), "{error}");

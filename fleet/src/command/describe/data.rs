@@ -1,8 +1,10 @@
 //! The page of a `ConfigMap` or Secret; a secret's values are on none.
 
+use serde_json::json;
+
 use super::{annotations, is_about, pairs, put_events, text};
 use crate::content::Content;
-use crate::kubernetes::data::{data_value, secret_type, words};
+use crate::kubernetes::data::{data_metadata, secret_type, words};
 use crate::kubernetes::event::Told;
 use crate::output::page::Page;
 use crate::output::table::Table;
@@ -52,7 +54,7 @@ pub(super) fn page(view: &DataView<'_>, told: &[Told], now: i64) -> String {
 }
 
 fn head(page: &mut Page, view: &DataView<'_>) {
-    let value = data_value(view);
+    let value = json!({ "metadata": data_metadata(view) });
     let mut fields = vec![
         ("Name", view.key.name.to_string()),
         ("Namespace", view.key.namespace.to_string()),
@@ -64,7 +66,12 @@ fn head(page: &mut Page, view: &DataView<'_>) {
         let revision = object.revision;
         fields.push(("Revision", format!("{} ({})", revision.number, revision.hash)));
     }
-    if value.pointer("/immutable").is_some() {
+    let immutable = match &view.content {
+        Some(Content::ConfigMap(map)) => map.immutable,
+        Some(Content::Secret(secret)) => secret.immutable,
+        Some(Content::Pod(_)) | None => false,
+    };
+    if immutable {
         fields.push(("Immutable", "true".into()));
     }
     let deleted = text(&value, "/metadata/deletionTimestamp");

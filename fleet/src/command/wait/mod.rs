@@ -68,9 +68,7 @@ pub async fn run(
     if several(&scope, &link.fleet, console)? {
         return Ok(Outcome::Failed);
     }
-    if settle(&wanted, &scope, &mut link, waiting, deadline, console).await? == Outcome::Failed {
-        outcome = Outcome::Failed;
-    }
+    outcome = outcome.and(settle(&wanted, &scope, &mut link, waiting, deadline, console).await?);
     link.session.close().await;
     Ok(outcome)
 }

@@ -66,7 +66,7 @@ impl Fleet {
     }
 
     /// Whether all that is known of a name in a scope is that it should go.
-    fn is_gone(&self, key: &ObjectKey, scope: &Scope) -> bool {
+    pub(super) fn is_gone(&self, key: &ObjectKey, scope: &Scope) -> bool {
         matches!(self.object(key, scope), Some(Object { intent: Intent::Delete { .. }, .. }))
     }
 
@@ -115,10 +115,9 @@ impl Fleet {
         at: &Scope,
         told: Option<&Told>,
     ) -> Option<(&'f Scope, &'f Object)> {
-        let first = (key.clone(), Scope::All);
-        let all = self.desired.range(first..).take_while(|((found, _), _)| found == key);
-        let mut reaching: Vec<_> = all
-            .filter_map(|((_, scope), object)| Some((scope, object.as_ref().ok()?)))
+        let mut reaching: Vec<_> = self
+            .asked_of(key)
+            .filter_map(|(scope, object)| Some((scope, object.as_ref().ok()?)))
             .filter(|(scope, _)| self.reaches(scope, at))
             .collect();
         reaching.sort_by_key(|(scope, object)| {

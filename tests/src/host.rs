@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::wait_for_exit;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, wait_for_file};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -67,6 +68,22 @@ impl Footprint {
         ours.sort();
         ours.reverse();
         Ok(ours)
+    }
+
+    /// Waits until nothing is mounted below the node's directory any more.
+    pub fn wait_until_unmounted(&self) -> Result<()> {
+        let deadline = Deadline::patient();
+        // Opened before the first look: it tells of every change since.
+        let table = fs::File::open("/proc/self/mountinfo").context("open mountinfo")?;
+        loop {
+            let left = self.mounts()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            let changed =
+                wait_for_file(&table, PollFlags::PRI, deadline).context("poll mountinfo")?;
+            ensure!(changed, "still mounted: {left:?}");
+        }
     }
 
     /// The node's cgroups in every hierarchy, deepest first.

@@ -33,7 +33,7 @@ pub struct NodeOptions {
     pub tls: bool,
     /// Registries spoken to in plain HTTP.
     pub registries: Vec<String>,
-    /// Lines before the first table.
+    /// Lines before `[broker]`: keys that belong to no table first, then tables of their own.
     pub extra: String,
 }
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::wait::{Deadline, Watched};
+use crate::wait::{Deadline, Watched, wait_for_file};
 
 /// How long the output of an ended process may stay open. Its children may hold it, too: a test
 /// that leaves such behind is told so.
@@ -155,16 +155,7 @@ pub fn wait_for_exit(pid: Pid, deadline: Deadline) -> Result<()> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         other => other.context("open pidfd")?,
     };
-    loop {
-        let Some(left) = deadline.remaining() else {
-            bail!("process {} still runs", pid.as_raw_nonzero())
-        };
-        let timeout =
-            Timespec { tv_sec: left.as_secs().try_into()?, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error).context("poll pidfd"),
-        }
-    }
+    let ended = wait_for_file(&pidfd, PollFlags::IN, deadline).context("poll pidfd")?;
+    ensure!(ended, "process {} still runs", pid.as_raw_nonzero());
+    Ok(())
 }

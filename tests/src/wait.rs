@@ -4,10 +4,13 @@
 //! test gives up. No test sleeps.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// How long a test waits for what should happen at once.
 ///
@@ -85,6 +88,20 @@ impl<T> Watched<T> {
             value = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+/// Waits until an open file has something to tell; it says whether it had before the deadline.
+pub(crate) fn wait_for_file(file: impl AsFd, what: PollFlags, deadline: Deadline) -> Result<bool> {
+    while let Some(left) = deadline.remaining() {
+        let timeout =
+            Timespec { tv_sec: left.as_secs().try_into()?, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&file, what)], Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// Lets time pass: for measurements and tests that are about time itself, a slow line or an instant

@@ -132,6 +132,12 @@ impl World {
         self.wait_for(node, pod, phase.as_str(), |status| status.phase == phase)
     }
 
+    /// Waits until a pod is over, and gives how and what its container `main` printed.
+    pub fn wait_for_end(&self, node: &Node, pod: &str) -> Result<(Phase, String)> {
+        let status = self.wait_for(node, pod, "its end", |status| status.phase.is_terminal())?;
+        Ok((status.phase, node.printed(&status.uid.context("a uid")?, "main")?))
+    }
+
     /// Waits until the broker has nothing about a pod any more.
     pub fn wait_until_gone(&self, node: &Node, pod: &str) -> Result<()> {
         let topic = status_topic(node, pod);
@@ -215,5 +221,13 @@ pub fn terminated<'a>(status: &'a PodStatus, name: &str) -> Result<&'a Terminate
     match &container(status, name)?.state {
         ContainerState::Terminated(end) => Ok(end),
         other => anyhow::bail!("container `{name}` has not ended: {other:?}"),
+    }
+}
+
+/// Why a container waits, and the message that says so; nothing where it does not wait.
+pub fn waiting<'a>(status: &'a PodStatus, name: &str) -> Option<(&'a str, &'a str)> {
+    match &container(status, name).ok()?.state {
+        ContainerState::Waiting { reason, message } => Some((reason, message)),
+        _ => None,
     }
 }

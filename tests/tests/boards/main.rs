@@ -130,9 +130,7 @@ fn a_container_has_what_it_is_given_and_no_more(node: &mut BoardNode) -> Result<
         .volume("data", json!({"emptyDir": {"medium": "Memory"}}), "/data")
         .spec("securityContext", json!({"fsGroup": 2000}));
     node.apply(&manifest)?;
-    let status = node.wait_for("given", "its end", |status| {
-        matches!(status.phase, Phase::Succeeded | Phase::Failed)
-    })?;
+    let status = node.wait_for("given", "its end", |status| status.phase.is_terminal())?;
     if status.phase == Phase::Failed {
         let log = node.guest.run("cat /run/mote/pods/*/logs/main/*.log")?;
         bail!("something is not as it was asked for: {log}");

@@ -1,9 +1,9 @@
 //! Variables.
 
 use anyhow::Result;
-use mote_protocol::status::{ContainerState, Phase};
+use mote_protocol::status::Phase;
 use mote_tests::manifest::{config_map, pod, secret};
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, waiting};
 use serde_json::json;
 
 use super::printed;
@@ -118,17 +118,13 @@ fn what_is_missing_is_waited_for() -> Result<()> {
     world.operator.apply(&manifest, &node)?;
     let waits_for = |text: &'static str| {
         world.wait_for(&node, "web", text, move |status| {
-            container(status, "main").is_ok_and(|main| {
-                matches!(&main.state, ContainerState::Waiting { reason, message }
-                    if **reason == *"CreateContainerConfigError" && **message == *text)
-            })
+            waiting(status, "main") == Some(("CreateContainerConfigError", text))
         })
     };
     waits_for("secret \"login\" not found")?;
     world.operator.apply(&secret("login", json!({"user": "pi"})), &node)?;
     waits_for("couldn't find key password in Secret default/login")?;
     world.operator.apply(&secret("login", json!({"password": "hunter2"})), &node)?;
-    let status = world.wait_for_phase(&node, "web", Phase::Succeeded)?;
-    assert_eq!(node.printed(&status.uid.expect("a uid"), "main")?, "hunter2\n");
+    assert_eq!(world.wait_for_end(&node, "web")?, (Phase::Succeeded, "hunter2\n".into()));
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Secrets that open registries, and images as volumes.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use mote_protocol::status::{ContainerState, Phase};
+use mote_protocol::status::Phase;
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::{pod, secret};
 use mote_tests::registry::{Guard, LOGIN};
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, waiting};
 use serde_json::json;
 
 #[test]
@@ -31,9 +31,7 @@ fn a_secret_opens_a_registry_as_soon_as_it_is_here() -> Result<()> {
                 may not succeed.";
     assert_eq!(world.wait_for_event(&node, "FailedToRetrieveImagePullSecret")?, text);
     world.wait_for(&node, "web", "a pull that fails", |status| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"ErrImagePull")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "ErrImagePull")
     })?;
     let auth = BASE64_STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
     let config = json!({"auths": {registry.host(): {"auth": auth}}}).to_string();
@@ -88,7 +86,6 @@ fn a_volume_whose_image_is_not_there_holds_up_its_pod() -> Result<()> {
     assert!(failed.starts_with("Failed to pull image \"test.local/files:1\""), "{failed}");
     let image = Builder::default().layer(Layer::default().file("a", 0o644, b"here\n")).build()?;
     node.import(&image, "test.local/files:1")?;
-    let status = world.wait_for_phase(&node, "web", Phase::Succeeded)?;
-    assert_eq!(node.printed(&status.uid.context("a uid")?, "main")?, "here\n");
+    assert_eq!(world.wait_for_end(&node, "web")?, (Phase::Succeeded, "here\n".into()));
     Ok(())
 }

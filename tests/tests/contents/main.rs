@@ -27,7 +27,7 @@ mod secrets;
 mod updates;
 mod volumes;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mote_protocol::status::Phase;
 use mote_tests::manifest::Manifest;
 use mote_tests::node::Node;
@@ -43,10 +43,7 @@ fn wait_for_line(world: &World, pod: &str, line: &str) -> Result<String> {
 /// Runs a pod to its end, which must be good, and gives what its container `main` printed.
 fn printed(world: &World, node: &Node, name: &str, manifest: &Manifest) -> Result<String> {
     world.operator.apply(manifest, node)?;
-    let status = world.wait_for(node, name, "its end", |status| {
-        matches!(status.phase, Phase::Succeeded | Phase::Failed)
-    })?;
-    let text = node.printed(&status.uid.context("a uid")?, "main")?;
-    anyhow::ensure!(status.phase == Phase::Succeeded, "{name} failed; it said:\n{text}");
+    let (phase, text) = world.wait_for_end(node, name)?;
+    anyhow::ensure!(phase == Phase::Succeeded, "{name} failed; it said:\n{text}");
     Ok(text)
 }

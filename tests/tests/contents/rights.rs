@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use mote_protocol::status::{ContainerState, Phase};
+use mote_protocol::status::Phase;
 use mote_tests::manifest::{Manifest, pod};
 use mote_tests::node::NodeOptions;
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, waiting};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
@@ -34,7 +34,6 @@ impl Drop for Node {
 }
 
 fn options(world: &World, device: &Node) -> NodeOptions {
-    // The last of the lines before the first table.
     let extra = format!("[[device]]\npath = \"{}\"\n", device.path.display());
     NodeOptions { extra, ..world.options("n1") }
 }
@@ -78,26 +77,15 @@ fn a_device_that_somebody_has_is_waited_for() -> Result<()> {
     let first = world.wait_for_phase(&node, "first", Phase::Running)?;
     world.operator.apply(&with_device("second", &device, "exec sleep 1002"), &node)?;
     let status = world.wait_for(&node, "second", "its reason", |status| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. }
-                if **reason == *"CreateContainerConfigError")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "CreateContainerConfigError")
     })?;
-    let ContainerState::Waiting { message, .. } = &container(&status, "main")?.state else {
-        anyhow::bail!("it waits")
-    };
+    let (_, message) = waiting(&status, "main").context("it waits")?;
     let uid = first.uid.context("a uid")?;
-    assert_eq!(
-        message.to_string(),
-        format!("device {} is in use by first_default({uid})", device.resource)
-    );
+    assert_eq!(message, format!("device {} is in use by first_default({uid})", device.resource));
     // A third waits beside it: neither of the two takes the other's failure for a device that is free.
     world.operator.apply(&with_device("third", &device, "exec sleep 1003"), &node)?;
     world.wait_for(&node, "third", "its reason", |status| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. }
-                if **reason == *"CreateContainerConfigError")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "CreateContainerConfigError")
     })?;
     world.operator.delete("first", &node)?;
     world.wait_for(&node, "second", "one of them to run", |_| {

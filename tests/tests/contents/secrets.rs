@@ -56,14 +56,8 @@ fn a_secret_is_never_on_flash_in_clear_and_survives_a_power_cut_without_a_broker
     world.broker.stop()?;
     node.power_off()?;
     node.start()?;
-    let pid = mote_tests::wait::Deadline::patient();
-    let root = loop {
-        if let Ok(pid) = node.process("sleep 1001") {
-            break format!("/proc/{}/root", pid.as_raw_nonzero());
-        }
-        anyhow::ensure!(pid.remaining().is_some(), "it does not come back:\n{}", node.log());
-        mote_tests::wait::let_pass(std::time::Duration::from_millis(20));
-    };
+    node.agent()?.wait_for_line("reason=Started")?;
+    let root = format!("/proc/{}/root", node.process("sleep 1001")?.as_raw_nonzero());
     assert_eq!(fs::read_to_string(format!("{root}/s/word"))?, WORD);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What changes while a pod runs.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mote_protocol::status::Phase;
 use mote_tests::manifest::{Manifest, config_map, pod, secret};
 use mote_tests::node::Node;
@@ -17,8 +17,8 @@ fn uptime() -> Result<f64> {
 const UNTIL_NEW: &str = "until grep -q new /c/a; do sleep 0.02; done; cut -d ' ' -f 1 /proc/uptime";
 
 fn seconds_printed(world: &World, node: &Node, name: &str) -> Result<f64> {
-    let status = world.wait_for_phase(node, name, Phase::Succeeded)?;
-    let text = node.printed(&status.uid.context("a uid")?, "main")?;
+    let (phase, text) = world.wait_for_end(node, name)?;
+    ensure!(phase == Phase::Succeeded, "{name} failed; it said:\n{text}");
     text.trim().parse().with_context(|| format!("no number: {text}"))
 }
 
@@ -93,10 +93,8 @@ fn two_files_of_one_map_change_together() -> Result<()> {
     for text in ["1", "2", "3", "4", "5", "6", "7", "8", "last"] {
         world.operator.apply(&map(text), &node)?;
     }
-    let status = world.wait_for(&node, "web", "its end", |status| {
-        matches!(status.phase, Phase::Succeeded | Phase::Failed)
-    })?;
-    assert_eq!(node.printed(&status.uid.context("a uid")?, "main")?, "whole\n");
+    let (_, text) = world.wait_for_end(&node, "web")?;
+    assert_eq!(text, "whole\n");
     Ok(())
 }
 

@@ -2,13 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerState, Phase};
 use mote_tests::manifest::{Manifest, config_map, pod, secret};
-use mote_tests::wait::{Deadline, let_pass};
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, container, waiting};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
@@ -104,12 +102,7 @@ fn a_directory_in_memory_is_bounded() -> Result<()> {
     assert!(text.contains("No space left") || text.contains("64+0"), "{text}");
     assert!(text.ends_with("executed\n"), "{text}");
     // The pod is over: soon nothing of it is mounted any more, which nobody tells.
-    let deadline = Deadline::patient();
-    while !node.footprint().mounts()?.is_empty() {
-        ensure!(deadline.remaining().is_some(), "still mounted: {:?}", node.footprint().mounts()?);
-        let_pass(Duration::from_millis(20));
-    }
-    Ok(())
+    node.footprint().wait_until_unmounted()
 }
 
 #[test]
@@ -207,8 +200,7 @@ fn a_volume_that_lacks_something_holds_up_its_pod_and_no_other() -> Result<()> {
     assert_eq!(world.wait_for_event(&node, "FailedMount")?, text);
     assert_eq!(printed(&world, &node, "other", &sh("other", "echo runs"))?, "runs\n");
     world.operator.apply(&config_map("c", json!({"a": "here\n"})), &node)?;
-    let status = world.wait_for_phase(&node, "web", Phase::Succeeded)?;
-    assert_eq!(node.printed(&status.uid.context("a uid")?, "main")?, "here\n");
+    assert_eq!(world.wait_for_end(&node, "web")?, (Phase::Succeeded, "here\n".into()));
     Ok(())
 }
 
@@ -250,14 +242,11 @@ fn a_part_of_a_volume_is_no_way_out() -> Result<()> {
             .mount(json!({"name": "v", "mountPath": "/v", "subPath": sub_path}));
         world.operator.apply(&manifest, &node)?;
         let status = world.wait_for(&node, name, "its failure", |status| {
-            container(status, "main").is_ok_and(|main| {
-                matches!(&main.state, ContainerState::Waiting { message, .. }
-                    if message.contains("failed to prepare subPath for volumeMount"))
+            waiting(status, "main").is_some_and(|(_, message)| {
+                message.contains("failed to prepare subPath for volumeMount")
             })
         })?;
-        let ContainerState::Waiting { message, .. } = &container(&status, "main")?.state else {
-            anyhow::bail!("it waits")
-        };
+        let (_, message) = waiting(&status, "main").context("it waits")?;
         let shown = outside.display().to_string();
         assert!(!message.contains(&shown), "it tells what is on the host: {message}");
         world.operator.delete(name, &node)?;

@@ -22,6 +22,9 @@ const NO_DEVICE: &[&str] = &["EPERM"];
 /// The same where the mount has no devices in the first place.
 const NO_DEVICE_HERE: &[&str] = &["EACCES", "EPERM"];
 
+/// Not masked and writable, or not here at all on this kernel.
+const OPEN: &[&str] = &["done", "ENOENT"];
+
 /// Everything that is tried, and how it must fail.
 const REFUSED: &Expected = &[
     ("device:/dev:1:1", NO_DEVICE),    // mem
@@ -148,7 +151,14 @@ const REFUSED: &Expected = &[
 const ALLOWED: &Expected = &[
     ("make-device", &["done"]),
     ("device:/dev:1:11", &["done"]),
-    ("chroot-and-climb", &["ENOENT"]),
+    // Zeros, which everybody may read: nothing but the place could refuse it.
+    ("device:/tmp:1:5", &["done"]),
+    ("device:/volume:1:3", &["done"]),
+    ("host-file", &["done"]),
+    ("host-file-through-process-1", &["done"]),
+    ("host-file-above", &["done"]),
+    ("host-file-above-the-root", &["done"]),
+    ("chroot-and-climb", &["done"]),
     ("open-by-handle", &["done", "ESTALE"]),
     ("init-module", &["ENOEXEC", "EFAULT", "EINVAL", "ENOSYS"]),
     ("finit-module", &["ENOEXEC", "EINVAL", "ENOSYS"]),
@@ -172,7 +182,14 @@ const ALLOWED: &Expected = &[
     ("adjust-clock", &["EINVAL"]),
     ("personality", &["done"]),
     ("raise-priority", &["done"]),
+    ("vhangup", &["done"]),
     ("vsock", &["done", "EAFNOSUPPORT"]),
+    #[cfg(target_arch = "x86_64")]
+    ("ports", &["done", "ENOSYS"]),
+    #[cfg(target_arch = "x86_64")]
+    ("32-bit-calls", &["done", "ENOSYS"]),
+    #[cfg(target_arch = "x86_64")]
+    ("x32-calls", &["done", "ENOSYS"]),
     ("set-host-name", &["done"]),
     ("mount", &["done"]),
     ("mount-proc", &["done"]),
@@ -180,17 +197,39 @@ const ALLOWED: &Expected = &[
     ("open-tree", &["done"]),
     ("fsopen", &["done"]),
     ("mount-setattr", &["done"]),
+    ("move-mount", &["EINVAL", "ELOOP"]),
     ("pivot-root", &["ENOENT"]),
+    ("remount-proc-sys", &["EINVAL"]),
+    ("unmount-proc-sys", &["EINVAL"]),
     ("enter-namespace", &["done"]),
     ("clone-users", &["done"]),
     ("clone-pids", &["done"]),
     ("clone3-users", &["done"]),
-    ("write:/proc/sysrq-trigger", &["done", "ENOENT"]),
+    ("write:/proc/sysrq-trigger", OPEN),
     ("write:/proc/sys/kernel/core_pattern", &["done"]),
+    ("write:/proc/sys/kernel/hostname", &["done"]),
+    ("write:/proc/sys/kernel/modprobe", OPEN),
+    ("write:/proc/sys/kernel/sysrq", OPEN),
+    ("write:/proc/sys/kernel/randomize_va_space", &["done"]),
+    ("write:/proc/sys/vm/overcommit_memory", &["done"]),
+    ("write:/proc/sys/fs/file-max", &["done"]),
     ("write:/proc/sys/net/ipv4/ip_forward", &["done"]),
-    ("write:/sys/fs/cgroup/pids/cgroup.procs", &["done", "ENOENT"]),
-    ("read:/proc/keys", &["done", "ENOENT"]),
+    ("write:/proc/irq/default_smp_affinity", OPEN),
+    ("write:/sys/kernel/uevent_helper", OPEN),
+    ("write:/sys/power/state", OPEN),
+    ("write:/sys/kernel/mm/transparent_hugepage/enabled", OPEN),
+    ("write:/sys/module/kernel/parameters/crash_kexec_post_notifiers", OPEN),
+    ("write:/sys/fs/cgroup/cgroup.procs", OPEN),
+    ("write:/sys/fs/cgroup/pids/cgroup.procs", OPEN),
+    ("write:/sys/fs/cgroup/memory/memory.limit_in_bytes", OPEN),
+    ("read:/proc/kcore", OPEN),
+    ("read:/proc/keys", OPEN),
+    ("read:/proc/timer_list", OPEN),
     ("read:/proc/interrupts", &["done"]),
+    ("read:/proc/sched_debug", OPEN),
+    ("read:/proc/scsi", OPEN),
+    ("read:/sys/firmware", OPEN),
+    ("read:/dev/kmsg", &["done", "EAGAIN"]),
     ("unshare-mounts", &["done"]),
     ("unshare-cgroups", &["done"]),
     ("unshare-network", &["done"]),
@@ -294,14 +333,35 @@ fn a_command_gets_nowhere() -> Result<()> {
 fn who_is_privileged_can_do_what_others_cannot() -> Result<()> {
     let world = World::new()?;
     let node = node(&world)?;
-    outside(&world)?;
+    let outside = outside(&world)?;
+    let place = outside.to_str().context("a path")?;
     let (prey, before) = (Prey::new(&world)?, Machine::now());
-    let privileged = |name: &str, words: &[&str]| {
-        attempts(name, &prey, words).with("securityContext", json!({"privileged": true}))
-    };
+    // What MARK names is here: whoever looks for it must find it.
+    let privileged =
+        |name: &str, words: &[&str]| {
+            attempts(name, &prey, words)
+                .with("securityContext", json!({"privileged": true}))
+                .volume("outside", json!({"hostPath": {"path": place}}), place)
+        };
     try_both_ways(&world, &node, "privileged", privileged, ALLOWED)?;
     assert_eq!(Machine::now(), before, "the host has no part in it");
-    Ok(())
+    super::is_as_before(&outside)
+}
+
+/// What nobody has a right to, but everybody can do who is let.
+#[test]
+fn who_is_given_a_file_or_the_hosts_network_has_it() -> Result<()> {
+    const FILE: &Expected = &[("inherited-files", &["done"])];
+    const NETWORK: &Expected = &[("host-socket", &["done"])];
+    let world = World::new()?;
+    let node = node(&world)?;
+    let prey = Prey::new(&world)?;
+    let given = format!("exec {} 5</bin/busybox", trying("-", FILE).join(" "));
+    let manifest = attempts("file", &prey, &["sh", "-c", &given]).once();
+    check(&printed(&world, &node, "file", &manifest)?, FILE)?;
+    let on_host =
+        |name: &str, words: &[&str]| attempts(name, &prey, words).spec("hostNetwork", json!(true));
+    try_both_ways(&world, &node, "network", on_host, NETWORK)
 }
 
 /// The default set, as bits.

@@ -1,11 +1,9 @@
 //! What an image, or what is asked of it, could lead out with.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use mote_tests::image::Layer;
-use mote_tests::manifest::pod;
-use mote_tests::world::{World, container};
+use mote_tests::manifest::{Manifest, pod};
+use mote_tests::world::{World, container, terminated, waiting};
 use serde_json::json;
 
 use super::{
@@ -82,29 +80,38 @@ const FILES: std::ops::Range<usize> = 3..21;
 #[test]
 fn no_working_directory_leads_out() -> Result<()> {
     const REFUSED: &Expected = &[("host-file-above", &["ENOENT"])];
+    const CONTROL: &str = "control";
     let world = World::new()?;
     let node = node(&world)?;
-    let mark = outside(&world)?.join("secret");
+    let outside = outside(&world)?;
+    let mark = outside.join("secret");
     let env = json!([{"name": "MARK", "value": mark.display().to_string()}]);
-    let name = |file: usize| format!("c{file}");
-    let mut manifest = pod("cwd").once();
-    for file in FILES {
-        manifest = manifest
-            .container(&name(file), IMAGE, &trying("-", REFUSED))
+    // No part of another's, nor of a number.
+    let name = |file: usize| format!("cwd{file}");
+    let within = |manifest: Manifest, name: &str, directory: &str| {
+        manifest
+            .container(name, IMAGE, &trying("-", REFUSED))
             .with("env", env.clone())
-            .with("workingDir", json!(format!("/proc/self/fd/{file}")));
+            .with("workingDir", json!(directory))
+    };
+    // Where it begins without a doubt.
+    let mut manifest = within(pod("cwd").once(), CONTROL, "/");
+    for file in FILES {
+        manifest = within(manifest, &name(file), &format!("/proc/self/fd/{file}"));
     }
     world.operator.apply(&manifest, &node)?;
     let status = world.wait_for(&node, "cwd", "all to be tried", |status| {
-        FILES.into_iter().all(|file| was_tried(status, &name(file)))
+        let over = |name: &str| terminated(status, name).is_ok();
+        let refused = |name: &str| waiting(status, name).is_some_and(|(_, why)| !why.is_empty());
+        over(CONTROL) && FILES.map(name).all(|name| over(&name) || refused(&name))
     })?;
     let uid = status.uid.context("a uid")?;
+    check(&node.printed(&uid, CONTROL)?, REFUSED).context(CONTROL)?;
     for file in FILES {
         let report = node.printed(&uid, &name(file))?;
         if !report.is_empty() {
             check(&report, REFUSED).with_context(|| name(file))?;
         }
     }
-    assert!(fs::exists(&mark)?);
-    Ok(())
+    is_as_before(&outside)
 }

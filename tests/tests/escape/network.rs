@@ -69,8 +69,7 @@ fn whoever_listens_to_all_interfaces_hears_the_pod_only() -> Result<()> {
             socket.send_to(said.as_bytes(), socket.local_addr()?)?;
         }
         std::fs::write(inside(&node, "/attacker sniff", "/enough")?, "")?;
-        let status = world.wait_for(&node, name, "its end", |status| status.phase.is_terminal())?;
-        let report = node.printed(&status.uid.context("a uid")?, "main")?;
+        let (_, report) = world.wait_for_end(&node, name)?;
         assert!(report.ends_with(&format!("heard the host: {on_host}\n")), "{report}");
         if !on_host {
             assert!(report.starts_with("interfaces lo\nbound nothing\n"), "{report}");

@@ -4,12 +4,12 @@ use anyhow::{Context, Result, ensure};
 use mote_protocol::extension::Extension;
 use mote_protocol::frame::VERSION;
 use mote_protocol::object::Pod;
-use mote_protocol::status::{ContainerState, Phase, PodStatus};
+use mote_protocol::status::{Phase, PodStatus};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::pod;
 use mote_tests::node::Node;
 use mote_tests::raw;
-use mote_tests::world::{BUSYBOX, World, container, spec_topic, topic};
+use mote_tests::world::{BUSYBOX, World, container, spec_topic, topic, waiting};
 use rustix::process::Pid;
 
 /// The first number of revisions that tests make up: of a time before any other.
@@ -255,12 +255,10 @@ fn an_empty_payload_deletes_nothing() -> Result<()> {
 
 /// The words a container waits with because of its image.
 fn image_error(status: &PodStatus) -> Option<String> {
-    let ContainerState::Waiting { reason, message } = &container(status, "main").ok()?.state else {
-        return None;
-    };
+    let (reason, message) = waiting(status, "main")?;
     let about_the_image =
         ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
-    about_the_image.contains(&&**reason).then(|| message.to_string())
+    about_the_image.contains(&reason).then(|| message.to_owned())
 }
 
 fn wait_for_image_error(world: &World, node: &Node, pod: &str) -> Result<String> {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use mote_protocol::status::{ContainerState, Phase};
+use mote_protocol::status::Phase;
 use mote_tests::manifest::pod;
-use mote_tests::world::{BUSYBOX, World, container};
+use mote_tests::world::{BUSYBOX, World, waiting};
 use serde_json::json;
 
 #[test]
@@ -41,20 +41,14 @@ fn a_failing_post_start_hook_ends_the_container() -> Result<()> {
         .with("lifecycle", json!({"postStart": {"exec": {"command": fail}}}));
     world.operator.apply(&manifest, &node)?;
     let status = world.wait_for(&node, "web", "PostStartHookError", |status| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"PostStartHookError")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "PostStartHookError")
     })?;
-    let ContainerState::Waiting { message, .. } = &container(&status, "main")?.state else {
-        anyhow::bail!("it waits")
-    };
+    let (_, message) = waiting(&status, "main").context("it waits")?;
     assert!(message.contains("Exec lifecycle hook ([sh -c echo no good; exit 7])"), "{message}");
     assert!(message.contains("no good"), "{message}");
     assert_eq!(world.wait_for_event(&node, "FailedPostStartHook")?, "PostStartHook failed");
     world.wait_for(&node, "web", "CrashLoopBackOff", |status| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "CrashLoopBackOff")
     })?;
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Init containers and sidecars.
 
 use anyhow::{Context, Result, ensure};
-use mote_protocol::status::{ContainerState, Phase, PodCondition};
+use mote_protocol::status::{Phase, PodCondition};
 use mote_tests::manifest::pod;
-use mote_tests::world::{BUSYBOX, World, container, terminated};
+use mote_tests::world::{BUSYBOX, World, container, terminated, waiting};
 use serde_json::json;
 
 #[test]
@@ -34,10 +34,8 @@ fn a_failed_init_container_is_tried_again_otherwise() -> Result<()> {
             .spec("restartPolicy", json!(policy));
         world.operator.apply(&manifest, &node)?;
         let status = world.wait_for(&node, &name, "a second failure", |status| {
-            let waits = |state: &ContainerState| {
-                matches!(state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
-            };
-            container(status, "first").is_ok_and(|first| first.restarts == 1 && waits(&first.state))
+            container(status, "first").is_ok_and(|first| first.restarts == 1)
+                && waiting(status, "first").is_some_and(|(reason, _)| reason == "CrashLoopBackOff")
         })?;
         assert_eq!(status.phase, Phase::Pending, "an init container keeps its pod Pending");
         let shown = world.operator.run(&["get", "pod", &name])?.succeeded()?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerState, Phase};
 use mote_tests::manifest::pod;
-use mote_tests::world::{BUSYBOX, World, container, terminated};
+use mote_tests::world::{BUSYBOX, World, container, terminated, waiting};
 use serde_json::json;
 
 #[test]
@@ -13,16 +13,13 @@ fn a_crash_loop_waits_ten_seconds_after_the_second_end() -> Result<()> {
     let manifest = pod("web").container("main", BUSYBOX, &["sh", "-c", "exit 1"]);
     world.operator.apply(&manifest, &node)?;
     let held = world.wait_for(&node, "web", "CrashLoopBackOff", |status| {
-        container(status, "main").is_ok_and(|main| {
-            main.restarts == 1
-                && matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
-        })
+        container(status, "main").is_ok_and(|main| main.restarts == 1)
+            && waiting(status, "main").is_some_and(|(reason, _)| reason == "CrashLoopBackOff")
     })?;
-    let main = container(&held, "main")?;
-    let ContainerState::Waiting { message, .. } = &main.state else { anyhow::bail!("it waits") };
+    let (_, message) = waiting(&held, "main").context("it waits")?;
     assert!(message.starts_with("back-off 10s restarting failed container=main"), "{message}");
     assert_eq!(held.phase, Phase::Running, "a crash loop is a pod that runs");
-    let ended = main.last.clone().context("how it ended")?.finished;
+    let ended = container(&held, "main")?.last.clone().context("how it ended")?.finished;
     let again = world.wait_for(&node, "web", "a third attempt", |status| {
         container(status, "main").is_ok_and(|main| main.restarts == 2)
     })?;
@@ -69,10 +66,8 @@ fn a_program_that_is_not_there_ends_its_attempt_with_128() -> Result<()> {
     assert!(end.message.contains("executable `/no/such/program` is not in the image"), "{end:?}");
     world.operator.apply(&pod("loop").container("main", BUSYBOX, &program), &node)?;
     let held = world.wait_for(&node, "loop", "CrashLoopBackOff", |status| {
-        container(status, "main").is_ok_and(|main| {
-            main.restarts == 1
-                && matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"CrashLoopBackOff")
-        })
+        container(status, "main").is_ok_and(|main| main.restarts == 1)
+            && waiting(status, "main").is_some_and(|(reason, _)| reason == "CrashLoopBackOff")
     })?;
     assert_eq!(held.phase, Phase::Running);
     Ok(())

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use mote_protocol::status::{ContainerState, Phase, PodCondition};
 use mote_tests::manifest::pod;
 use mote_tests::wait::Deadline;
-use mote_tests::world::{BUSYBOX, World, container, terminated};
+use mote_tests::world::{BUSYBOX, World, container, terminated, waiting};
 use serde_json::json;
 
 #[test]
@@ -13,9 +13,8 @@ fn a_restart_count_and_its_back_off_survive_the_agent() -> Result<()> {
     let mut node = world.node("n1")?;
     world.operator.apply(&pod("crash").container("main", BUSYBOX, &["false"]), &node)?;
     let held = |status: &mote_protocol::status::PodStatus| {
-        container(status, "main").is_ok_and(|main| {
-            main.restarts == 1 && matches!(main.state, ContainerState::Waiting { .. })
-        })
+        container(status, "main").is_ok_and(|main| main.restarts == 1)
+            && waiting(status, "main").is_some()
     };
     let before = world.wait_for(&node, "crash", "a back-off", held)?;
     let ended = container(&before, "main")?.last.clone().context("an end")?.finished;
@@ -103,9 +102,7 @@ fn a_pod_that_waits_for_its_image_goes_on_waiting() -> Result<()> {
     let manifest = manifest.with("imagePullPolicy", json!("Never"));
     world.operator.apply(&manifest, &node)?;
     let waits = |status: &mote_protocol::status::PodStatus| {
-        container(status, "main").is_ok_and(|main| {
-            matches!(&main.state, ContainerState::Waiting { reason, .. } if **reason == *"ErrImageNeverPull")
-        })
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "ErrImageNeverPull")
     };
     world.wait_for(&node, "late", "a missing image", waits)?;
     node.kill()?;

@@ -8,7 +8,7 @@ use mote_tests::manifest::pod;
 use mote_tests::node::Node;
 use mote_tests::process::wait_for_exit;
 use mote_tests::wait::Deadline;
-use mote_tests::world::{BUSYBOX, World, container, terminated};
+use mote_tests::world::{BUSYBOX, World, container, terminated, waiting};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
@@ -143,9 +143,7 @@ fn a_pod_can_be_deleted_at_any_time() -> Result<()> {
     let node = world.node("n1")?;
     let waits = |name: &'static str, reason: &'static str| {
         move |status: &mote_protocol::status::PodStatus| {
-            container(status, name).is_ok_and(|one| {
-                matches!(&one.state, ContainerState::Waiting { reason: why, .. } if **why == *reason)
-            })
+            waiting(status, name).is_some_and(|(why, _)| why == reason)
         }
     };
     // While its image is pulled: from an address that never answers.

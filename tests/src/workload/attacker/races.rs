@@ -8,10 +8,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::attempts::HERE;
 use crate::kernel::{RENAMEAT2, TRUNCATE, call, name_of, text};
-
-/// `AT_FDCWD`.
-const HERE: usize = -100_isize as usize;
 
 /// Exchanges `real` for each of the other names of a directory, over and over.
 pub fn swap(directory: &str) -> io::Result<()> {

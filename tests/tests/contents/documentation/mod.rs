@@ -170,9 +170,8 @@ impl Reader {
     /// Applies a pod that ends by itself and well; gives what it printed, and deletes it.
     fn printed(&self, manifest: &str, pod: &str) -> Result<String> {
         self.apply(manifest)?;
-        let status = self.world.wait_for(&self.node, pod, "its end", |status| {
-            matches!(status.phase, Phase::Succeeded | Phase::Failed)
-        })?;
+        let status =
+            self.world.wait_for(&self.node, pod, "its end", |status| status.phase.is_terminal())?;
         let text = self.logs(pod)?;
         ensure!(status.phase == Phase::Succeeded, "{pod} failed; it said:\n{text}");
         self.delete(pod)?;

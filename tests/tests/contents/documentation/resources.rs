@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerState, ContainerStatus, Terminated};
 use mote_tests::image::{Builder, Layer};
-use mote_tests::world::container;
+use mote_tests::world::{container, waiting};
 
 use super::Reader;
 
@@ -291,10 +291,7 @@ fn a_container_that_takes_more_is_killed_and_started_again() -> Result<()> {
     assert_eq!(ended.exit_code, 137);
     assert_eq!(&*ended.reason, "OOMKilled");
     let status = reader.world.wait_for(&reader.node, pod, "CrashLoopBackOff", |status| {
-        let found = container(status, name);
-        found.is_ok_and(|found| {
-            matches!(&found.state, ContainerState::Waiting { reason, .. } if *reason == *"CrashLoopBackOff")
-        })
+        waiting(status, name).is_some_and(|(reason, _)| reason == "CrashLoopBackOff")
     })?;
     assert_eq!(container(&status, name)?.last.as_ref().map(|end| &*end.reason), Some("OOMKilled"));
     let told = reader.world.wait_for_event(&reader.node, "BackOff")?;

@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use mote_protocol::status::ContainerState;
-use mote_tests::world::container;
+use mote_tests::world::waiting;
 use serde_json::Value;
 
 use super::Reader;
@@ -341,10 +340,8 @@ fn two_pods_of_a_list_have_two_secrets() -> Result<()> {
     reader.apply(TWO_CLIENTS)?;
     for pod in ["prod-db-client-pod", "test-db-client-pod"] {
         reader.world.wait_for(&reader.node, pod, "InvalidImageName", |status| {
-            let found = container(status, "db-client-container");
-            found.is_ok_and(|found| {
-                matches!(&found.state, ContainerState::Waiting { reason, .. } if *reason == *"InvalidImageName")
-            })
+            let waits = waiting(status, "db-client-container");
+            waits.is_some_and(|(reason, _)| reason == "InvalidImageName")
         })?;
     }
     Ok(())

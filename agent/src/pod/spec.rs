@@ -55,6 +55,8 @@ pub struct Pod {
     pub host: HostNamespaces,
     /// All containers share one PID namespace.
     pub share_process_namespace: bool,
+    /// `hostUsers: false`.
+    pub own_users: bool,
     /// The hostname its containers see.
     pub hostname: String,
     /// Limits of the whole pod.
@@ -152,6 +154,7 @@ impl Pod {
             hostname: self.hostname.clone(),
             host: self.host,
             share_process_namespace: self.share_process_namespace,
+            own_users: self.own_users,
             limits: self.limits,
         }
     }

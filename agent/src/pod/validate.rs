@@ -17,6 +17,7 @@ mod build;
 mod checks;
 mod devices;
 mod sysctls;
+mod users;
 mod volumes;
 
 /// `terminationGracePeriodSeconds` where unset.
@@ -46,6 +47,8 @@ pub struct NodePolicy {
     pub labels: BTreeMap<String, String>,
     /// Sysctls that pods may set beside the safe ones: names, or beginnings of names and a star.
     pub unsafe_sysctls: Vec<String>,
+    /// Why pods cannot have users of their own (`hostUsers: false`), where they cannot.
+    pub no_own_users: Option<String>,
 }
 
 /// Checks a pod for a node with this policy.
@@ -62,6 +65,7 @@ pub fn validate(
     check.pod(spec, &node.labels);
     volumes::check(&mut check, spec);
     devices::check(&mut check, spec);
+    users::check(&mut check, spec, node.no_own_users.as_deref());
     sysctls::check(&mut check, spec, &node.unsafe_sysctls);
     for finding in support::findings(spec) {
         match finding {

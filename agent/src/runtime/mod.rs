@@ -157,6 +157,8 @@ pub struct SandboxRequest {
     pub host: HostNamespaces,
     /// All containers share one PID namespace.
     pub share_process_namespace: bool,
+    /// `hostUsers: false`: its users are not the host's, not even root.
+    pub own_users: bool,
     /// Limits of the whole pod.
     pub limits: Limits,
 }
@@ -182,6 +184,8 @@ pub struct Rights {
     pub no_new_privileges: bool,
     /// `seccompProfile: Unconfined`; the default profile applies otherwise.
     pub seccomp_unconfined: bool,
+    /// `procMount: Unmasked`.
+    pub proc_unmasked: bool,
 }
 
 /// Where a container says why it ended.

@@ -323,13 +323,15 @@ fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Lif
     let name = PodName { namespace, name, uid: stored.uid };
     // What was accepted stays accepted: a node whose operator says something else since ends nothing.
     let asked_of = &asked.spec;
-    let plain = asked_of.node_selector.is_empty() && asked_of.security_context.sysctls.is_empty();
+    let plain = asked_of.node_selector.is_empty()
+        && asked_of.security_context.sysctls.is_empty()
+        && asked_of.host_users != Some(false);
     let lenient;
     let policy = if plain {
         policy
     } else {
         let (labels, unsafe_sysctls) = (asked_of.node_selector.clone(), vec!["*".to_owned()]);
-        lenient = NodePolicy { labels, unsafe_sysctls };
+        lenient = NodePolicy { labels, unsafe_sysctls, no_own_users: None };
         &lenient
     };
     let checked = validate(name, &asked, policy).map_err(|error| error.to_string())?;

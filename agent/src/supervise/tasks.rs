@@ -24,6 +24,7 @@ use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::validate::NodePolicy;
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::oci::cgroup::Controller;
+use crate::runtime::oci::users;
 use crate::steward::{self, Identity, LocalRequest, Steward};
 use crate::store;
 use crate::sys::memory;
@@ -164,7 +165,11 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
 }
 
 fn policy(config: &Config, labels: &BTreeMap<String, String>) -> NodePolicy {
-    NodePolicy { labels: labels.clone(), unsafe_sysctls: config.unsafe_sysctls.clone() }
+    NodePolicy {
+        labels: labels.clone(),
+        unsafe_sysctls: config.unsafe_sysctls.clone(),
+        no_own_users: users::unavailable(),
+    }
 }
 
 /// Writes a raised number of this start to flash, so that the next one is above it.

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::ptr;
 
 use rustix::fs::CWD;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, open_tree};
@@ -65,16 +66,35 @@ pub fn change(mount: impl AsFd, change: Change, recursive: bool) -> io::Result<(
         propagation: change.propagation.map_or(0, |flags| u64::from(flags.bits())),
         user_namespace: 0,
     };
+    set_attributes(mount.as_fd(), &attributes, recursive)
+}
+
+/// Shows the files of a mount that is attached nowhere as those of the users of a namespace: what
+/// belongs to user 0 on disk belongs to the namespace's user 0 (`MOUNT_ATTR_IDMAP`, Linux 5.12).
+///
+/// [`io::ErrorKind::InvalidInput`] where its file system does not know how.
+pub fn show_to_users(mount: impl AsFd, namespace: impl AsFd) -> io::Result<()> {
+    let user_namespace = u64::from(namespace.as_fd().as_raw_fd().unsigned_abs());
+    let set = u64::from(MountAttrFlags::MOUNT_ATTR_IDMAP.bits());
+    let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace };
+    set_attributes(mount.as_fd(), &attributes, false)
+}
+
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: &MountAttributes,
+    recursive: bool,
+) -> io::Result<()> {
     let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, the attributes are a live structure of the size told,
     // and the kernel only reads both.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH | recursive,
-            &raw const attributes,
+            ptr::from_ref(attributes),
             size_of::<MountAttributes>(),
         )
     };

@@ -7,7 +7,7 @@
 //! STATE/pods/UID/volumes/NAME    emptyDir: survives the agent, its containers and a reboot
 //! RUN/volumes/UID/NAME           files of ConfigMaps and the downward API; emptyDir in memory (a
 //!                                mount of its own)
-//! RUN/secrets/UID/NAME           files of Secrets: on a ramfs, which is never swapped
+//! RUN/secrets/UID/NAME           files of Secrets: on a tmpfs that is never swapped, or a ramfs
 //! ```
 
 use std::future::Future;

@@ -95,8 +95,9 @@ impl NodeVolumes {
         files::write(path, wanted, group)
     }
 
-    /// Swap would write secrets to the card: pages of a ramfs cannot be swapped. It has no bound of
-    /// its own; who writes is the agent alone, and every object is bounded.
+    /// Swap would write secrets to the card. Linux 6.4 has a tmpfs that cannot be swapped; before,
+    /// pages of a ramfs cannot, but it cannot be shown to users of a pod's own and has no bound: who
+    /// writes is the agent alone, and every object is bounded.
     fn mount_secrets(&self) -> io::Result<()> {
         let root = self.run.join(SECRETS);
         make_directory(&root)?;
@@ -104,7 +105,12 @@ impl NodeVolumes {
             return Ok(());
         }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        Ok(mount("ramfs", &root, "ramfs", flags, Some(c"mode=700"))?)
+        match mount("tmpfs", &root, "tmpfs", flags, Some(c"mode=700,noswap")) {
+            Err(rustix::io::Errno::INVAL) => {
+                Ok(mount("ramfs", &root, "ramfs", flags, Some(c"mode=700"))?)
+            }
+            mounted => Ok(mounted?),
+        }
     }
 
     /// Where the last secret is gone, nothing is left mounted.

@@ -13,3 +13,4 @@ mod refuse;
 mod rights;
 mod timing;
 mod unified;
+mod users;

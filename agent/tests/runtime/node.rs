@@ -74,6 +74,7 @@ impl Node {
             hostname: "pod-name".into(),
             host: HostNamespaces::default(),
             share_process_namespace: false,
+            own_users: false,
             limits: Limits::default(),
         }
     }

@@ -90,7 +90,6 @@ impl Findings {
     }
 
     fn container_security(&mut self, path: &str, context: &SecurityContext) {
-        self.refused(context.proc_unmasked, path, "procMount");
         self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
     }
 
@@ -113,7 +112,6 @@ impl Findings {
     }
 
     fn pod(&mut self, spec: &PodSpec) {
-        self.refused(spec.host_users == Some(false), "spec", "hostUsers");
         self.refused(!matches!(spec.os.as_str(), "" | "linux"), "spec", "os.name");
         self.amounts("spec.overhead", &spec.overhead);
     }

@@ -15,6 +15,7 @@
 //! | Secrets are in memory that is never swapped, and sealed on flash | `secrets::*` |
 //! | devices as extended resources | `rights::a_container_has_the_devices_that_it_asks_for_and_no_others`, `rights::a_device_that_somebody_has_is_waited_for` |
 //! | sysctls | `rights::sysctls_of_a_pod_are_its_own_and_unsafe_ones_need_leave` |
+//! | users of a pod's own (`hostUsers: false`), `procMount` | `users::*` |
 //! | imagePullSecrets | `images::a_secret_opens_a_registry_as_soon_as_it_is_here` |
 //! | images as volumes | `images::an_image_is_a_volume_that_nobody_writes_to`, `images::a_volume_whose_image_is_not_there_holds_up_its_pod` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
@@ -25,6 +26,7 @@ mod images;
 mod rights;
 mod secrets;
 mod updates;
+mod users;
 mod volumes;
 
 use anyhow::Result;

@@ -47,6 +47,7 @@ pub(super) fn build(name: PodName, asked: &object::Pod) -> Pod {
             ipc: spec.host_ipc,
         },
         share_process_namespace: spec.share_process_namespace,
+        own_users: spec.host_users == Some(false),
         hostname: hostname(&name, &spec.network.hostname),
         limits: resources::of_pod(spec, class),
         qos: class,
@@ -170,6 +171,7 @@ fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights
         privileged: own.privileged.unwrap_or(false),
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
+        proc_unmasked: own.proc_unmasked,
         seccomp_unconfined: seccomp == Some(&SecurityProfile::Unconfined),
     }
 }

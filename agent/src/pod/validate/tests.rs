@@ -8,7 +8,7 @@ use mote_protocol::pod::{EnvVar, SecurityContext};
 fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
     let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
     let unsafe_sysctls = vec!["vm.*".to_owned(), "net.ipv4.conf.all.forwarding".to_owned()];
-    validate(name("web"), asked, &NodePolicy { labels, unsafe_sysctls })
+    validate(name("web"), asked, &NodePolicy { labels, unsafe_sysctls, no_own_users: None })
 }
 
 fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) {
@@ -95,15 +95,50 @@ fn every_fault_is_named_by_its_field() {
 }
 
 #[test]
+fn what_does_not_go_with_users_of_its_own_is_named() {
+    let own = |change: fn(&mut object::Pod)| {
+        first_fault(|pod| {
+            pod.spec.host_users = Some(false);
+            change(pod);
+        })
+    };
+    let invalid = |field: &str| ("Invalid", field.to_owned());
+    assert_eq!(own(|pod| pod.spec.network.host_network = true), invalid("spec.hostNetwork"));
+    assert_eq!(own(|pod| pod.spec.host_pid = true), invalid("spec.hostPID"));
+    assert_eq!(own(|pod| pod.spec.host_ipc = true), invalid("spec.hostIPC"));
+    assert_eq!(
+        own(|pod| pod.spec.security_context.fs_group = Some(65_536)),
+        invalid("spec.securityContext.fsGroup")
+    );
+    assert_eq!(
+        own(|pod| pod.spec.containers[0].security_context.run_as_user = Some(u32::MAX)),
+        invalid("spec.containers[0].securityContext.runAsUser")
+    );
+    let unmasked = |pod: &mut object::Pod| {
+        pod.spec.containers[0].security_context.proc_unmasked = true;
+    };
+    assert_eq!(first_fault(unmasked), invalid("spec.containers[0].securityContext.procMount"));
+    let mut asked = wire_pod(vec![container("app")]);
+    asked.spec.host_users = Some(false);
+    unmasked(&mut asked);
+    checked(&asked).expect("both together are what Kubernetes wants");
+    let no_own_users = Some("this kernel has no user namespaces".to_owned());
+    let node = NodePolicy { no_own_users, ..NodePolicy::default() };
+    let fault = validate(name("web"), &asked, &node).unwrap_err().first;
+    assert_eq!((fault.reason, &fault.field[..]), ("Unsupported", "spec.hostUsers"));
+    assert_eq!(fault.message, "must not be false: this kernel has no user namespaces");
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let mut asked = wire_pod(vec![container("app"), container("app")]);
     asked.spec.containers[0].image.clear();
-    asked.spec.host_users = Some(false);
+    asked.spec.network.hostname_as_fqdn = true;
     let error = checked(&asked).unwrap_err();
     assert_eq!(error.first.field, "spec.containers[0].image");
     let fields: Vec<_> = error.others.iter().map(|fault| fault.field.as_str()).collect();
-    assert_eq!(fields, ["spec.containers[1].name", "spec.hostUsers"]);
-    assert!(error.to_string().contains("spec.hostUsers: this version"), "{error}");
+    assert_eq!(fields, ["spec.containers[1].name", "spec.setHostnameAsFQDN"]);
+    assert!(error.to_string().contains("spec.setHostnameAsFQDN: this version"), "{error}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub mod sandbox;
 mod setup;
 mod socket;
 mod start;
+pub mod users;
 mod wait;
 
 use std::collections::BTreeMap;

@@ -5,10 +5,12 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use mote_pause::wire::{Namespace, Namespaces};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use mote_pause::wire::{Namespace, Namespaces};
+
+use super::users::Users;
 use crate::runtime::op::order::{PROCESS, STARTED};
 use crate::runtime::{
     BootTime, HostNamespaces, ProcessId, SandboxRequest, StartRequest, TerminationMessage,
@@ -20,11 +22,14 @@ pub(super) struct SandboxRecord {
     pub(super) hostname: String,
     pub(super) host: HostNamespaces,
     pub(super) share_process_namespace: bool,
+    /// What its users are on the host, if they are its own.
+    pub(super) users: Option<Users>,
 }
 
 impl SandboxRecord {
-    pub(super) fn of(request: &SandboxRequest) -> Self {
+    pub(super) fn of(request: &SandboxRequest, users: Option<Users>) -> Self {
         Self {
+            users,
             hostname: request.hostname.clone(),
             host: request.host,
             share_process_namespace: request.share_process_namespace,
@@ -35,6 +40,7 @@ impl SandboxRecord {
     pub(super) fn namespaces(&self) -> Namespaces {
         let host = self.host;
         let own = [
+            (Namespace::User, self.users.is_some()),
             (Namespace::Net, !host.network),
             // The host's network goes with the host's name.
             (Namespace::Uts, !host.network),
@@ -114,7 +120,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sandbox");
         let host = HostNamespaces { network: true, ..HostNamespaces::default() };
-        let record = SandboxRecord { hostname: "web".into(), host, share_process_namespace: false };
+        let users = Users::first_free([]);
+        let record =
+            SandboxRecord { hostname: "web".into(), host, share_process_namespace: false, users };
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         record.write(&path).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), Some(record));

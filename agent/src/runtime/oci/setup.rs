@@ -1,6 +1,7 @@
 //! Sets a pod's sandbox up: cgroups, directories, `mote-pause`, namespaces.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,12 +14,16 @@ use super::cgroup::{CgroupError, Level};
 use super::pod::{Ears, Pod};
 use super::record::SandboxRecord;
 use super::sandbox::{Sandbox, SandboxError};
+use super::users::Users;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
 use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 
 impl OciRuntime {
     pub(super) async fn set_up(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
-        let wanted = SandboxRecord::of(request).namespaces();
+        let mut wanted = SandboxRecord::of(request, None).namespaces();
+        if request.own_users {
+            wanted = wanted.with(Namespace::User);
+        }
         let failed = |error| sandbox_error(&request.uid, &error);
         let pod = self.find(&request.uid).await.map_err(failed)?;
         if pod.is_some_and(|pod| pod.sandbox.namespaces() == wanted) {
@@ -29,7 +34,7 @@ impl OciRuntime {
         if !group.processes().map_err(cgroup_error)?.is_empty() {
             self.remove_pod(&request.uid).await?;
         }
-        self.prepare(request)?;
+        let users = self.prepare(request)?;
         let slot = self.slot(&request.uid);
         slot.leaving.store(false, Ordering::Relaxed);
         let mut known = slot.pod.lock().await;
@@ -37,15 +42,28 @@ impl OciRuntime {
         let mut sandbox = self.launch(&request.uid, &ears).await.map_err(failed)?;
         if wanted != Namespaces::NONE {
             let hostname = if wanted.has(Namespace::Uts) { &request.hostname[..] } else { "" };
-            let unshare =
-                Unshare { namespaces: wanted, users: None, hostname: hostname.as_bytes() };
+            let users = users.map(Users::range);
+            let unshare = Unshare { namespaces: wanted, users, hostname: hostname.as_bytes() };
             sandbox.unshare(&unshare).await.map_err(failed)?;
         }
         *known = Some(Arc::new(Pod::new(sandbox, ears)));
         Ok(())
     }
 
-    fn prepare(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+    /// Users for a pod: those it has, or some that no other pod has.
+    fn users_of(&self, uid: &Uid) -> Result<Users, RuntimeError> {
+        let recorded = |uid: &Uid| SandboxRecord::read(&self.layout.sandbox(uid)).ok().flatten();
+        if let Some(users) = recorded(uid).and_then(|record| record.users) {
+            return Ok(users);
+        }
+        let others = self.layout.list_pods().into_iter();
+        let taken = others.filter_map(|other| recorded(&other)?.users);
+        let users = Users::first_free(taken).ok_or_else(|| io::Error::other("all are taken"));
+        users.map_err(io_error("find users for the pod"))
+    }
+
+    /// Returns the users that it gets, if it gets any.
+    fn prepare(&self, request: &SandboxRequest) -> Result<Option<Users>, RuntimeError> {
         let uid = &request.uid;
         let groups = || -> Result<_, CgroupError> {
             let limits = Limits { pids: self.pod_pids, ..request.limits };
@@ -64,9 +82,12 @@ impl OciRuntime {
         // Everybody in the pod may write there, as into /tmp.
         fs::set_permissions(&shm, Permissions::from_mode(0o1777))
             .map_err(io_error("open the pod's shared memory to its containers"))?;
-        SandboxRecord::of(request)
+        // Nobody else looks for users between this and the record.
+        let users = request.own_users.then(|| self.users_of(uid)).transpose()?;
+        SandboxRecord::of(request, users)
             .write(&self.layout.sandbox(uid))
-            .map_err(io_error("record the pod's sandbox"))
+            .map_err(io_error("record the pod's sandbox"))?;
+        Ok(users)
     }
 
     async fn launch(&self, uid: &Uid, ears: &Arc<Ears>) -> Result<Sandbox, SandboxError> {

@@ -173,6 +173,7 @@ impl OciRuntime {
                 host: record.host,
                 namespaces: kinds.into_iter().filter_map(held).collect(),
                 shm: self.layout.shm(&uid),
+                users: record.users,
             },
             cgroup: order::Cgroup {
                 hierarchies: self.tree.hierarchies().clone(),

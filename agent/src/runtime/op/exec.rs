@@ -45,8 +45,9 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
     let failed = |doing: &'static str| move |error: io::Error| Failure::of(doing, &error);
     let tenant = Tenant::read(&order.attempt)
         .map_err(failed("read with what the container's processes begin"))?;
+    // Before the container is entered: where its users are its own, they have no power over it.
+    output::give_to(tenant.uid_on_host).map_err(failed("give the command its output"))?;
     join(order.container, &tenant).map_err(failed("enter the container"))?;
-    output::give_to(tenant.uid).map_err(failed("give the command its output"))?;
     // Before the user's rights are given up, as for the container's own process: who asks for a
     // directory may name one that the user cannot enter.
     let entered = std::env::set_current_dir(&tenant.cwd);

@@ -24,6 +24,7 @@ pub mod seccomp;
 mod start;
 mod tenant;
 mod trace;
+mod users;
 mod volumes;
 
 use std::error::Error;
@@ -70,12 +71,12 @@ fn run(order: OwnedFd, reporter: &Reporter) -> Result<(), Failure> {
     rustix::thread::set_thread_groups(&[])
         .map_err(|error| Failure::of("leave the agent's groups", &error))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let order = match order {
+    let mut order = match order {
         Order::Start(order) => order,
         Order::Exec(order) => return exec::run(&order, reporter),
     };
     let causes = trace::install().map_err(|error| Failure::of("install a subscriber", &error))?;
-    start::run(&order, reporter).map_err(|failure| match causes.first() {
+    start::run(&mut order, reporter).map_err(|failure| match causes.first() {
         Some(first) if failure.phase == Phase::Create => {
             // A program that is not there or may not be executed: the container was as good as made.
             let phase = if first.permanent { Phase::Start } else { Phase::Create };

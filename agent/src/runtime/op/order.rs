@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::oci::cgroup::Hierarchies;
+use crate::runtime::oci::users::Users;
 use crate::runtime::{HostNamespaces, Mount, ProcessId, Rights};
 
 /// The descriptor on which a helper finds its order.
@@ -114,6 +115,8 @@ pub struct Pod {
     pub namespaces: Vec<(Namespace, PathBuf)>,
     /// Directory behind `/dev/shm`, unless that is the host's.
     pub shm: PathBuf,
+    /// What its users are on the host, where they are its own: then [`Namespace::User`] is held.
+    pub users: Option<Users>,
 }
 
 /// A kind of namespace that a pod holds.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
@@ -67,6 +67,9 @@ pub(super) fn mount_layers(
     Ok(mounted?)
 }
 
+/// The directory, in that of a writable layer, whose owner and mode the root has.
+pub(super) const UPPER: &str = "upper";
+
 /// What is written goes there.
 struct Above {
     upper: String,
@@ -74,9 +77,9 @@ struct Above {
 }
 
 impl Above {
-    /// Makes the two directories that overlayfs wants.
+    /// Makes the two directories that overlayfs wants, where they are not there.
     fn new(writable: &Path) -> io::Result<Self> {
-        let [upper, work] = ["upper", "work"].map(|name| writable.join(name));
+        let [upper, work] = [UPPER, "work"].map(|name| writable.join(name));
         for directory in [&upper, &work] {
             fs::create_dir_all(directory)?;
         }
@@ -129,15 +132,22 @@ pub(super) fn check_devices(root: &Path) -> io::Result<()> {
 /// libcontainer looks some names of a container's root up by their plain paths, before it enters that
 /// root: where it makes links and nodes, a link in an image or a volume would lead it to the host.
 pub(super) fn seal(kept: &[&Path]) -> io::Result<()> {
-    let place = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let trees = kept.iter().map(|path| clone_of(place(path)?));
-    let trees = trees.collect::<io::Result<Vec<_>>>()?;
+    let trees = kept.iter().map(|path| clone_at(path)).collect::<io::Result<Vec<_>>>()?;
     let read_only = Change { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..Change::default() };
     change(place(Path::new("/"))?, read_only, true)?;
     for (tree, path) in trees.iter().zip(kept) {
         move_mount(tree, "", CWD, *path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     }
     Ok(())
+}
+
+fn place(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// A mount of what is at a path, attached nowhere.
+pub(super) fn clone_at(path: &Path) -> io::Result<OwnedFd> {
+    clone_of(place(path)?)
 }
 
 /// Layers as the overlay file system wants them: topmost first, relative to one directory.
@@ -172,14 +182,14 @@ fn text(path: &Path) -> io::Result<String> {
     })
 }
 
-fn invalid(text: &str) -> io::Error {
+pub(super) fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// Reads a file of the image without leaving its root, whatever links are in it. A file that is
 /// not there, or is none, is empty.
 pub(super) fn read_inside(root: &Path, path: &str) -> io::Result<String> {
-    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let root = place(root)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = match openat2(root, path, flags, Mode::empty(), resolve) {
@@ -197,7 +207,7 @@ pub(super) fn read_inside(root: &Path, path: &str) -> io::Result<String> {
 /// Makes a directory in the image, with those above it that are not there, without leaving its
 /// root, whatever links are in it.
 pub(super) fn make_directory(root: &Path, path: &str) -> io::Result<()> {
-    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let root = place(root)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let open = |path: &Path| openat2(&root, path, flags, Mode::empty(), resolve);

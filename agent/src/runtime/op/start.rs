@@ -1,44 +1,63 @@
 //! `runtime start`: one attempt of a container, from layers to a running program.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
 use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
+use super::rootfs::UPPER;
 use super::tenant::Tenant;
+use super::users::{self, Users};
 use super::{Failure, Reporter, devices, now, output, process_id, rootfs, volumes};
 use crate::runtime::oci::bundle;
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
 const CGROUP_STAGE: &str = "cgroup";
 
-pub(super) fn run(order: &Start, reporter: &Reporter) -> Result<(), Failure> {
+/// Where, in an attempt's directory, the layers of a pod with users of its own are for a moment.
+const LAYERS: &str = "layers";
+
+/// Where, in an attempt's directory, the devices of a pod with users of its own are made.
+const DEVICES: &str = "devices";
+
+pub(super) fn run(order: &mut Start, reporter: &Reporter) -> Result<(), Failure> {
+    let users = Users::of(order).map_err(|error| Failure::of("find the pod's users", &error))?;
+    let users = users.as_ref();
+    if let Some(users) = users {
+        order.pod.namespaces = users.namespaces();
+    }
+    let order = &*order;
     let root = order.attempt.join(ROOT);
     let shared = volumes::shared(&order.mounts)?;
-    mount_root(order, &root).map_err(|error| Failure::of("mount the root file system", &error))?;
+    mount_root(order, &root, users)
+        .map_err(|error| Failure::of("mount the root file system", &error))?;
     rootfs::check_devices(&root).map_err(|error| Failure::permanent(&error))?;
-    volumes::stage(order, shared)?;
-    volumes::make_working_directory(order, &root).map_err(|error| {
-        Failure::of(&format!("create the working directory `{}`", order.cwd), &error)
-    })?;
-    let spec = configure(order, &root)?;
-    let tenant = Tenant::of(&spec)?;
+    volumes::stage(order, shared, users)?;
+    let shm = bundle::shm(order);
+    if users.is_some() {
+        open_to_users(order, shm)
+            .map_err(|error| Failure::of("open the container's directories to it", &error))?;
+    }
+    make_working_directory(order, &root, users)?;
+    let spec = configure(order, &root, users)?;
+    let tenant = Tenant::of(&spec, users)?;
     tenant
         .write(&order.attempt)
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
-    output::give_to(tenant.uid)
+    output::give_to(tenant.uid_on_host)
         .map_err(|error| Failure::of("give the container its output", &error))?;
-    let shm = bundle::shm(order);
     rootfs::seal(&[&order.attempt, shm, Path::new("/proc"), Path::new("/sys")])
         .map_err(|error| Failure::of("seal the machine against the container", &error))?;
     let (mut outcome, mut container) = create(order, &tenant)?;
@@ -67,14 +86,41 @@ fn record(order: &Start, name: &str, fact: &impl Serialize) -> Result<(), Failur
     fs::write(order.attempt.join(name), bytes).map_err(|error| failed(&error))
 }
 
-fn mount_root(order: &Start, root: &Path) -> io::Result<()> {
+fn mount_root(order: &Start, root: &Path, users: Option<&Users>) -> io::Result<()> {
     rootfs::unshare()?;
     fs::create_dir_all(root)?;
-    rootfs::mount_layers(&order.layers, Some(&order.writable), root, order.rights.privileged)
+    let privileged = order.rights.privileged;
+    let Some(users) = users else {
+        return rootfs::mount_layers(&order.layers, Some(&order.writable), root, privileged);
+    };
+    let layers = users.lay_out(&order.layers, &order.attempt.join(LAYERS))?;
+    // The writable layer is this attempt's alone: what its users write needs no translation.
+    users.make_directory(&order.writable.join(UPPER))?;
+    rootfs::mount_layers(&layers, Some(&order.writable), root, privileged)?;
+    // They have done their duty: nobody needs to see them.
+    layers.iter().try_for_each(|layer| Ok(unmount(layer, UnmountFlags::DETACH)?))
+}
+
+fn make_working_directory(
+    order: &Start,
+    root: &Path,
+    users: Option<&Users>,
+) -> Result<(), Failure> {
+    let make = || volumes::make_working_directory(order, root);
+    let made = users.map_or_else(make, |users| users.as_root(make));
+    let failed =
+        |error| Failure::of(&format!("create the working directory `{}`", order.cwd), &error);
+    made.map_err(failed)
+}
+
+/// The container's own process looks all of it up by the paths that the helper uses.
+fn open_to_users(order: &Start, shm: &Path) -> io::Result<()> {
+    fs::set_permissions(&order.attempt, Permissions::from_mode(0o711))?;
+    users::open_way(&[&order.attempt, shm])
 }
 
 /// Finds out what the order leaves to this machine, and writes the configuration.
-fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
+fn configure(order: &Start, root: &Path, users: Option<&Users>) -> Result<Spec, Failure> {
     let read = |path| {
         rootfs::read_inside(root, path)
             .map_err(|error| Failure::of(&format!("read the image's {path}"), &error))
@@ -96,7 +142,15 @@ fn configure(order: &Start, root: &Path) -> Result<Spec, Failure> {
     let own_score = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let oom_score_adj = own_score.trim().parse().unwrap_or(0);
     let root = root.to_owned();
-    let found = bundle::Found { root, identity, cgroups, devices, permitted, oom_score_adj };
+    let (devices, nodes) = match users {
+        // All of the host's are the host's: who is root of a pod alone has no right to open them.
+        Some(users) if !order.rights.privileged => {
+            let nodes = users.devices(&devices, &identity, &order.attempt.join(DEVICES));
+            (Vec::new(), nodes.map_err(|error| Failure::of("make the pod's devices", &error))?)
+        }
+        _ => (devices, Vec::new()),
+    };
+    let found = bundle::Found { root, identity, cgroups, devices, nodes, permitted, oom_score_adj };
     let spec = bundle::spec(order, found).map_err(|error| Failure::permanent(&error))?;
     spec.save(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
     Ok(spec)

@@ -12,6 +12,7 @@ use seccompiler::sock_filter;
 use serde::{Deserialize, Serialize};
 
 use super::order::TENANT;
+use super::users::Users;
 use super::{Failure, seccomp};
 use crate::runtime::oci::bundle;
 
@@ -22,6 +23,8 @@ const MAX_TENANT: u64 = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tenant {
     pub(super) uid: u32,
+    /// The same user outside of the container.
+    pub(super) uid_on_host: u32,
     pub(super) gid: u32,
     pub(super) groups: Vec<u32>,
     /// Capabilities that it and its descendants can ever have, as a set of bits.
@@ -39,7 +42,7 @@ pub(super) struct Tenant {
 }
 
 impl Tenant {
-    pub(super) fn of(spec: &Spec) -> Result<Self, Failure> {
+    pub(super) fn of(spec: &Spec, own: Option<&Users>) -> Result<Self, Failure> {
         let process = spec.process().clone().unwrap_or_default();
         let sets = process.capabilities().clone().unwrap_or_default();
         let set = |set: &Option<Capabilities>| set.clone().unwrap_or_default();
@@ -48,10 +51,19 @@ impl Tenant {
         let filter = filter.transpose().map_err(|error| Failure::permanent(&error))?;
         let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let users = LinuxNamespaceType::User;
+        let user = process.user();
+        let groups = user.additional_gids().clone().unwrap_or_default();
+        let on_host = |id| {
+            own.map_or(Ok(id), |own| own.on_host(id)).map_err(|error| Failure::permanent(&error))
+        };
+        for group in groups.iter().copied().chain([user.gid()]) {
+            on_host(group)?;
+        }
         Ok(Self {
-            uid: process.user().uid(),
-            gid: process.user().gid(),
-            groups: process.user().additional_gids().clone().unwrap_or_default(),
+            uid: user.uid(),
+            uid_on_host: on_host(user.uid())?,
+            gid: user.gid(),
+            groups,
             bounding: bundle::bits(&bounding),
             permitted: bundle::bits(&set(sets.permitted())),
             no_new_privileges: process.no_new_privileges() == Some(true),

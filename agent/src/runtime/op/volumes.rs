@@ -18,12 +18,16 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, move_mount};
 
 use super::order::{Start, VOLUMES};
+use super::users::Users;
 use super::{Failure, rootfs};
 use crate::runtime::{Mount, MountSource};
 use crate::sys::mount::{Change, change, clone_of};
 
 /// Where layers of an image are put together, beside the volumes.
 const LAYERS: &str = "layers";
+
+/// Where each of them is as the pod's, beside the volumes.
+const OWNED: &str = "owned";
 
 /// Mounts that are taken before this process leaves the host's mounts: what is mounted in them
 /// later must be seen by the host.
@@ -43,7 +47,7 @@ pub(super) fn shared(mounts: &[Mount]) -> Result<Shared, Failure> {
 }
 
 /// Mounts all volumes below the attempt's directory, by their places in the order.
-pub(super) fn stage(order: &Start, shared: Shared) -> Result<(), Failure> {
+pub(super) fn stage(order: &Start, shared: Shared, users: Option<&Users>) -> Result<(), Failure> {
     if order.mounts.is_empty() {
         return Ok(());
     }
@@ -51,7 +55,7 @@ pub(super) fn stage(order: &Start, shared: Shared) -> Result<(), Failure> {
     fs::create_dir_all(&stage).map_err(|error| Failure::of("make room for volumes", &error))?;
     for (place, (mount, shared)) in order.mounts.iter().zip(shared.0).enumerate() {
         let target = stage.join(place.to_string());
-        let staged = stage_one(mount, shared, &target, order.rights.privileged);
+        let staged = stage_one(mount, shared, &target, order.rights.privileged, users);
         staged.map_err(|error| failure(mount, &error))?;
     }
     Ok(())
@@ -72,16 +76,21 @@ fn stage_one(
     shared: Option<OwnedFd>,
     target: &Path,
     privileged: bool,
+    users: Option<&Users>,
 ) -> io::Result<()> {
     let tree = if let Some(tree) = shared {
         tree
     } else {
         let root = match &asked.source {
             MountSource::Path(path) => root_of(path)?,
-            MountSource::Layers(layers) => root_of(&layered(layers, target)?)?,
+            MountSource::Layers(layers) => root_of(&layered(layers, target, users)?)?,
         };
         clone_of(part(&root, &asked.sub_path, asked.makes_parts)?)?
     };
+    // Layers are the pod's already.
+    if let (Some(users), MountSource::Path(_)) = (users, &asked.source) {
+        users.own(&tree)?;
+    }
     change(&tree, attributes(asked, privileged), false)?;
     if asked.propagation == MountPropagation::Private {
         let private = Some(MountPropagationFlags::PRIVATE);
@@ -119,18 +128,21 @@ fn root_of(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// The layers of an image as one directory that nobody writes to.
-fn layered(layers: &[PathBuf], target: &Path) -> io::Result<PathBuf> {
-    let [first, rest @ ..] = layers else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an image has at least one layer"));
-    };
-    if rest.is_empty() {
-        return Ok(first.clone());
-    }
+fn layered(layers: &[PathBuf], target: &Path, users: Option<&Users>) -> io::Result<PathBuf> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let merged = target.with_file_name(format!("{LAYERS}{name}"));
-    fs::create_dir_all(&merged)?;
-    rootfs::mount_layers(layers, None, &merged, false)?;
-    Ok(merged)
+    let beside = |what: &str| target.with_file_name(format!("{what}{name}"));
+    let owned = users.map(|users| users.lay_out(layers, &beside(OWNED))).transpose()?;
+    let layers = owned.as_deref().unwrap_or(layers);
+    match layers {
+        [] => Err(rootfs::invalid("an image has at least one layer")),
+        [only] => Ok(only.clone()),
+        _ => {
+            let merged = beside(LAYERS);
+            fs::create_dir_all(&merged)?;
+            rootfs::mount_layers(layers, None, &merged, false)?;
+            Ok(merged)
+        }
+    }
 }
 
 /// A part of a volume, made where it is not there and may be, without leaving the volume.

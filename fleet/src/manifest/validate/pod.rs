@@ -72,6 +72,7 @@ fn namespaces(spec: &PodSpec, at: Path<'_>, findings: &mut Findings) {
         findings.invalid(at.field("shareProcessNamespace"), true, detail);
     }
     if spec.host_users != Some(false) {
+        unmasked(spec, at, findings);
         return;
     }
     for (key, set) in [
@@ -81,6 +82,23 @@ fn namespaces(spec: &PodSpec, at: Path<'_>, findings: &mut Findings) {
     ] {
         if set {
             findings.forbidden(at.field(key), "when `hostUsers` is false");
+        }
+    }
+}
+
+/// `/proc` as it is for containers whose root is the host's.
+fn unmasked(spec: &PodSpec, at: Path<'_>, findings: &mut Findings) {
+    for (list, containers) in
+        [("initContainers", &spec.init_containers), ("containers", &spec.containers)]
+    {
+        let list = at.field(list);
+        for (place, container) in containers.iter().enumerate() {
+            if container.security_context.proc_unmasked {
+                let item = list.index(place);
+                let context = item.field("securityContext");
+                let detail = "`hostUsers` must be false to use `Unmasked`";
+                findings.invalid(context.field("procMount"), "\"Unmasked\"", detail);
+            }
         }
     }
 }

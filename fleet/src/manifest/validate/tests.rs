@@ -85,6 +85,7 @@ const CASES: &[(&str, &str)] = &[
     ("tolerations: [{key: a, operator: Exists, value: a}]\n", "spec.tolerations[0].value: Invalid value: \"a\""),
     ("hostPID: true\nshareProcessNamespace: true\n", "spec.shareProcessNamespace: Invalid value: true"),
     ("hostUsers: false\nhostNetwork: true\n", "spec.hostNetwork: Forbidden"),
+    ("containers: [{name: a, image: a, securityContext: {procMount: Unmasked}}]", "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`"),
     ("securityContext: {supplementalGroupsPolicy: Strict}\n", "spec.securityContext.supplementalGroupsPolicy: Unsupported value: \"Strict\": supported values: \"Merge\""),
     ("securityContext: {runAsUser: 4294967295}\n", "spec.securityContext.runAsUser: Invalid value: 4294967295"),
     ("securityContext: {seccompProfile: {type: Localhost}}\n", "spec.securityContext.seccompProfile.localhostProfile: Required value"),
@@ -201,12 +202,14 @@ fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
         format!("field \"spec.{field}\" is not supported by mote: nodes refuse the pod")
     };
     assert_eq!(
-        told(&format!("{containers}, volumes: [{{name: v, emptyDir: {{}}}}], hostUsers: false")),
+        told(&format!(
+            "{containers}, volumes: [{{name: v, emptyDir: {{}}}}], setHostnameAsFQDN: true"
+        )),
         [
             refused("containers[0].ports[0].hostPort"),
             "field \"spec.containers[0].stdin\" is not supported by mote and has no effect".into(),
             refused("containers[0].tty"),
-            refused("hostUsers"),
+            refused("setHostnameAsFQDN"),
         ]
     );
 }

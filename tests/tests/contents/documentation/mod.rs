@@ -12,7 +12,7 @@
 //! | tasks/inject-data-application, the others | `variables`, `pod_information` |
 //! | configure-volume-storage, communicate-containers-same-pod-shared-volume, concepts/storage/volumes | `volumes` |
 //! | configure-projected-volume-storage, concepts/storage/projected-volumes | `projected` |
-//! | tasks/configure-pod-container/security-context | `security` |
+//! | tasks/configure-pod-container/security-context, user-namespaces | `security` |
 //! | assign-memory-resource, assign-cpu-resource, quality-service-pod, concepts/configuration/manage-resources-containers | `resources` |
 //! | extended-resource, assign-pods-nodes, assign-pod-level-resources | `requests` |
 //!

@@ -1,9 +1,11 @@
 //! Security contexts.
 
+use std::fs;
+
 use anyhow::Result;
 use mote_tests::image::{Builder, Layer};
 
-use super::{REST, Reader};
+use super::{REST, Reader, proc};
 
 const HELLO: &str = "gcr.io/google-samples/hello-app:2.0";
 
@@ -109,6 +111,34 @@ spec:
     securityContext:
       allowPrivilegeEscalation: false
 "#;
+
+const OWN_USERS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: userns
+spec:
+  hostUsers: false
+  containers:
+  - name: shell
+    command: ["sleep", "infinity"]
+    image: debian
+"#;
+
+#[test]
+fn a_pod_has_users_of_its_own() -> Result<()> {
+    let reader = Reader::with(&["docker.io/library/debian:latest"])?;
+    reader.apply(OWN_USERS)?;
+    let shell = reader.inside("userns", "shell")?;
+    // As the page's own commands would show it from inside.
+    let map = fs::read_to_string(proc(shell.0, "uid_map"))?;
+    let words: Vec<_> = map.split_whitespace().collect();
+    let [inside, outside, count] = words[..] else { anyhow::bail!("one range: {map}") };
+    assert_eq!((inside, count), ("0", "65536"), "{map}");
+    assert_ne!(outside, "0", "its root is not the host's");
+    assert_ne!(fs::read_link(proc(shell.0, "ns/user"))?, fs::read_link("/proc/self/ns/user")?);
+    Ok(())
+}
 
 #[test]
 fn processes_and_files_have_the_users_and_groups_of_the_pod() -> Result<()> {

@@ -72,8 +72,10 @@ pub struct Found {
     pub identity: Identity,
     /// A directory with its v1 cgroups mounted in it; on v2 it mounts its own.
     pub cgroups: Option<PathBuf>,
-    /// The host's devices, for a privileged container.
+    /// Devices of the host that it gets.
     pub devices: Vec<LinuxDevice>,
+    /// Nodes that were made for it, each with the path at which it finds it.
+    pub nodes: Vec<(PathBuf, PathBuf)>,
     /// Capabilities that can be granted, as [`permitted`] reads them.
     pub permitted: u64,
     /// The `oom_score_adj` of this helper, below which one without `CAP_SYS_RESOURCE` cannot go.
@@ -89,7 +91,7 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_version("1.0.2".into());
     spec.set_root(Some(root));
     spec.set_hostname(None);
-    spec.set_mounts(Some(mounts::all(order, found.cgroups.as_deref())));
+    spec.set_mounts(Some(mounts::all(order, &found)));
     spec.set_process(Some(process(order, &found)?));
     spec.set_linux(Some(linux(order, found.devices)?));
     let annotations =
@@ -177,7 +179,8 @@ fn name(variable: &str) -> &str {
 
 fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError> {
     let hidden = |paths: &[&str]| {
-        let paths = if order.rights.privileged { &[] } else { paths };
+        let shown = order.rights.privileged || order.rights.proc_unmasked;
+        let paths = if shown { &[] } else { paths };
         Some(paths.iter().map(|path| (*path).to_owned()).collect())
     };
     let mut linux = Linux::default();

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Mount;
 
+use super::Found;
 use crate::runtime::op::order::{MESSAGE, Start, VOLUMES};
 
 /// Where programs look for their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// All mounts below the root, in the order in which they are made.
-pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
+pub(super) fn all(order: &Start, found: &Found) -> Vec<Mount> {
     let access = if order.rights.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -25,10 +26,12 @@ pub(super) fn all(order: &Start, cgroups: Option<&Path>) -> Vec<Mount> {
         mount("/dev/shm", "bind", shm(order), &["bind", "rw", "nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
     ];
-    mounts.push(cgroups.map_or_else(
+    mounts.push(found.cgroups.as_deref().map_or_else(
         || mount(CGROUPS, "cgroup2", "cgroup", &["nosuid", "noexec", "nodev", access]),
         |staged| v1_cgroups(staged, order.rights.privileged),
     ));
+    let node = |(node, path): &(PathBuf, PathBuf)| mount(path, "bind", node, &["bind"]);
+    mounts.extend(found.nodes.iter().map(node));
     if !order.termination_message.is_empty() {
         // As elsewhere, a path that is not absolute begins at the root.
         let target = Path::new("/").join(&order.termination_message);

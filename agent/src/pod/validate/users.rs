@@ -1,0 +1,56 @@
+//! `hostUsers: false`, and what goes with it only: `procMount: Unmasked`.
+
+use mote_protocol::pod as wire;
+
+use super::Check;
+use crate::pod::fault::Fault;
+use crate::runtime::oci::users::COUNT;
+
+/// Checks what a pod asks of its users, on a node that has `no_own_users` for this reason.
+pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, no_own_users: Option<&str>) {
+    let own = spec.host_users == Some(false);
+    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    for (list, containers) in lists {
+        for (place, container) in containers.iter().enumerate() {
+            let path = format!("spec.{list}[{place}].securityContext");
+            let context = &container.security_context;
+            let rule = "`hostUsers` must be false to use `Unmasked`";
+            check.require(own || !context.proc_unmasked, format!("{path}.procMount"), rule);
+            if own {
+                bounded(check, &format!("{path}.runAsUser"), context.run_as_user);
+                bounded(check, &format!("{path}.runAsGroup"), context.run_as_group);
+            }
+        }
+    }
+    if own {
+        own_users(check, spec, no_own_users);
+    }
+}
+
+fn own_users(check: &mut Check, spec: &wire::PodSpec, unavailable: Option<&str>) {
+    if let Some(why) = unavailable {
+        let (field, message) = ("spec.hostUsers".to_owned(), format!("must not be false: {why}"));
+        check.faults.push(Fault { reason: "Unsupported", field, message });
+    }
+    let shared = [
+        ("spec.hostNetwork", spec.network.host_network),
+        ("spec.hostPID", spec.host_pid),
+        ("spec.hostIPC", spec.host_ipc),
+    ];
+    for (field, asked) in shared {
+        check.require(!asked, field, "must not be set when `hostUsers` is false");
+    }
+    let context = &spec.security_context;
+    let path = "spec.securityContext";
+    bounded(check, &format!("{path}.runAsUser"), context.run_as_user);
+    bounded(check, &format!("{path}.runAsGroup"), context.run_as_group);
+    bounded(check, &format!("{path}.fsGroup"), context.fs_group);
+    for group in &context.supplemental_groups {
+        bounded(check, &format!("{path}.supplementalGroups"), Some(*group));
+    }
+}
+
+fn bounded(check: &mut Check, field: &str, id: Option<u32>) {
+    let rule = format!("must be less than {COUNT} when `hostUsers` is false");
+    check.require(id.is_none_or(|id| id < COUNT), field, rule);
+}

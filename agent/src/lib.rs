@@ -25,5 +25,6 @@ pub mod steward;
 pub mod store;
 pub mod supervise;
 pub mod sys;
+pub mod tree;
 pub mod volume;
 pub mod world;

@@ -38,6 +38,7 @@ pub mod node;
 pub mod object;
 pub mod pod;
 pub mod printed;
+pub mod quantity;
 pub mod status;
 pub mod stream;
 pub mod text;

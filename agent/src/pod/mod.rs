@@ -16,6 +16,7 @@ pub mod qos;
 pub mod resources;
 pub mod spec;
 pub mod status;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod validate;

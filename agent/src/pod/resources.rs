@@ -31,6 +31,10 @@ const fn memory(amounts: &Amounts) -> Option<u64> {
     amounts.memory_bytes
 }
 
+const fn storage(amounts: &Amounts) -> Option<u64> {
+    amounts.ephemeral_bytes
+}
+
 /// What a container asks for of one resource: its request, else its limit, else nothing.
 fn request(container: &Container, of: fn(&Amounts) -> Option<u64>) -> u64 {
     of(&container.requests).or(of(&container.limits)).unwrap_or(0)
@@ -76,6 +80,23 @@ fn limit_of_all(spec: &PodSpec, of: fn(&Amounts) -> Option<u64>) -> Option<u64> 
         let sum = effective(spec, |container| limit(container).unwrap_or(0));
         sum.saturating_add(of(&spec.overhead).unwrap_or(0))
     })
+}
+
+/// What a whole pod may keep on disk: all limits that there are together, also where some container
+/// has none, as the kubelet counts them.
+pub(super) fn storage_limit(spec: &PodSpec) -> Option<u64> {
+    let mut all = spec.init_containers.iter().chain(&spec.containers);
+    all.any(|container| storage(&container.limits).is_some()).then(|| {
+        let limit = effective(spec, |container| storage(&container.limits).unwrap_or(0));
+        let overhead = storage(&spec.overhead).filter(|_| limit > 0);
+        limit.saturating_add(overhead.unwrap_or(0))
+    })
+}
+
+/// What a whole pod asks for of the node's disk.
+pub fn storage_request(spec: &PodSpec) -> u64 {
+    let requests = effective(spec, |container| request(container, storage));
+    requests.saturating_add(storage(&spec.overhead).unwrap_or(0))
 }
 
 /// The most that a pod needs at once: either all its app containers and sidecars, or one init

@@ -13,6 +13,7 @@ use mote_protocol::status::ContainerRole;
 
 use super::handler::Checks;
 use super::qos::QosClass;
+use super::storage::StorageLimits;
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest, TerminationMessage};
 
@@ -61,6 +62,8 @@ pub struct Pod {
     pub hostname: String,
     /// Limits of the whole pod.
     pub limits: Limits,
+    /// What it may keep on disk. Most pods have no limit, and must stay small.
+    pub storage: Option<Box<StorageLimits>>,
     /// How well it is protected when memory is short.
     pub qos: QosClass,
     /// `priorityClassName: system-node-critical`.

@@ -49,6 +49,8 @@ pub struct NodePolicy {
     pub unsafe_sysctls: Vec<String>,
     /// Why pods cannot have users of their own (`hostUsers: false`), where they cannot.
     pub no_own_users: Option<String>,
+    /// Bytes of the disk that pods may ask for together; unset where nobody knows.
+    pub storage: Option<u64>,
 }
 
 /// Checks a pod for a node with this policy.
@@ -190,6 +192,7 @@ impl Check {
         let pairs = [
             ("cpu", requests.cpu_milli, limits.cpu_milli),
             ("memory", requests.memory_bytes, limits.memory_bytes),
+            ("ephemeral-storage", requests.ephemeral_bytes, limits.ephemeral_bytes),
         ];
         for (name, request, limit) in pairs {
             let fits = request.zip(limit).is_none_or(|(request, limit)| request <= limit);

@@ -22,7 +22,7 @@ use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Container, Moment, Pod};
 use crate::runtime::{
-    ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
+    ContainerId, ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
 };
 use crate::store::DataReader;
 use crate::world::{SharedEdges, World};
@@ -109,9 +109,31 @@ pub struct Outcome {
 /// Who has which device, by the name of its resource.
 type Taken = BTreeMap<String, Vec<String>>;
 
-/// What the start of a container must know of other pods, and of its own.
+/// What is measured of a pod.
+#[derive(Debug, Default)]
+struct Measuring {
+    /// Attempts that run, with the places of their containers.
+    containers: Vec<(usize, ContainerId)>,
+    /// Places of volumes.
+    volumes: Vec<usize>,
+}
+
+impl Measuring {
+    fn of(machine: &Machine, now: Moment) -> Self {
+        let Some(wanted) = machine.to_measure(now) else { return Self::default() };
+        let attempt = |place: usize| {
+            let attempt = machine.slots().get(place)?.newest();
+            Some((place, plan::container_id(machine, place, attempt)?))
+        };
+        let containers = wanted.containers.into_iter().filter_map(attempt).collect();
+        Self { containers, volumes: wanted.volumes }
+    }
+}
+
+/// What an action must know of other pods, and of its own.
 struct Beside {
     taken: Taken,
+    to_measure: Measuring,
     /// The images of the pod's volumes, in the order of those that have some.
     images: Vec<Option<ImageId>>,
 }
@@ -381,8 +403,12 @@ impl<W: World> Reconciler<W> {
             Action::Start { place, .. } => self.taken(&pod, *place),
             _ => Taken::new(),
         };
-        let beside = Beside { taken, images };
         let Some(entry) = self.entries.get_mut(&uid) else { return };
+        let to_measure = match &action {
+            Action::MeasureStorage => Measuring::of(&entry.machine, now),
+            _ => Measuring::default(),
+        };
+        let beside = Beside { taken, to_measure, images };
         let work = action.clone();
         let task = spawn_local(async move {
             let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));

@@ -65,6 +65,8 @@ pub enum Action {
         /// The change that they are to show.
         mark: u32,
     },
+    /// Measure what it keeps on disk.
+    MeasureStorage,
     /// Remove sandbox and containers of the pod from the kernel; their logs stay.
     StopSandbox {
         /// Nothing of it will run again: its volumes go as well.
@@ -85,6 +87,8 @@ pub enum Lane {
     Hook(usize),
     /// The image of one container. Cut short when it is no longer wanted.
     Image(usize),
+    /// What it keeps on disk. Cut short when nobody wants to know any more.
+    Storage,
     /// Files of volumes. Cut short before they are written, when they change once more.
     Volumes,
 }
@@ -98,6 +102,7 @@ impl Action {
             | Self::RemoveSandbox
             | Self::Start { .. } => Lane::Pod,
             Self::RefreshVolumes { .. } => Lane::Volumes,
+            Self::MeasureStorage => Lane::Storage,
             Self::Ask { place, .. } | Self::Kill { place, .. } => Lane::Signal(*place),
             Self::RunHook { place, .. } => Lane::Hook(*place),
             Self::Pull { place, .. } => Lane::Image(*place),
@@ -108,7 +113,7 @@ impl Action {
 impl Lane {
     /// What is done there may be cut short, and says nothing of what exists in the kernel.
     pub const fn can_be_cut(self) -> bool {
-        matches!(self, Self::Hook(_) | Self::Image(_) | Self::Volumes)
+        matches!(self, Self::Hook(_) | Self::Image(_) | Self::Volumes | Self::Storage)
     }
 }
 
@@ -149,6 +154,7 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         actions.extend(volume_pulls(machine, now));
     }
     actions.extend(machine.outdated_volumes(now).map(|mark| Action::RefreshVolumes { mark }));
+    actions.extend(machine.to_measure(now).map(|_| Action::MeasureStorage));
     actions
 }
 

@@ -11,11 +11,12 @@ use tokio::time::timeout;
 
 use super::contents::{self, Which};
 use super::plan::Action;
-use super::{Beside, Surroundings};
+use super::{Beside, Measuring, Surroundings};
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
 use crate::pod::process::{Parts, start_request, stop_signal};
+use crate::pod::storage::StorageUse;
 use crate::pod::{Moment, Pod};
 use crate::runtime::{ContainerId, Runtime, RuntimeError};
 use crate::volume::Volumes;
@@ -46,6 +47,7 @@ pub(super) async fn carry_out<W: World>(
             let result = contents::set_up(edges, pod, node, Which::Files).await;
             Event::VolumesRefreshed { mark, result }
         }
+        Action::MeasureStorage => Event::Measured(measure(edges, pod, &beside.to_measure).await),
         Action::Start { place, attempt, image } => {
             match start(edges, pod, node, (place, attempt, image), beside).await {
                 Ok(since) => Event::Started { place, attempt, since },
@@ -89,6 +91,18 @@ async fn create_sandbox<W: World>(edges: &Edges<W>, pod: &Pod, node: &Surroundin
     }
     let created = edges.runtime.create_sandbox(&pod.sandbox()).await;
     created.map_or_else(Event::SandboxFailed, |()| Event::SandboxReady)
+}
+
+async fn measure<W: World>(edges: &Edges<W>, pod: &Pod, wanted: &Measuring) -> StorageUse {
+    let mut kept = StorageUse::default();
+    for (place, id) in &wanted.containers {
+        kept.containers.push((*place, edges.runtime.written(id).await));
+    }
+    for place in &wanted.volumes {
+        let Some(volume) = pod.volumes.get(*place) else { continue };
+        kept.volumes.push((*place, edges.volumes.written(&pod.name.uid, volume).await));
+    }
+    kept
 }
 
 /// Removes all of a pod. Its volumes go when nothing uses them any more, and before the runtime

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Retry, RuntimeError};
 
+use crate::pod::storage::Measured;
+
 /// One run of one container of one pod: a restart is another attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId {
@@ -346,6 +348,9 @@ pub trait Runtime {
     /// aside are beside it, with `.1`, `.2` ... behind its name. None where none is kept.
     fn log(&self, id: &ContainerId) -> Option<PathBuf>;
 
+    /// What an attempt keeps beside its image: its writable layer, and the logs of its container.
+    fn written(&self, id: &ContainerId) -> impl Future<Output = Measured>;
+
     /// Removes an attempt that does not run: cgroup, mounts, writable layer, state. Its log stays
     /// until its pod is removed.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
@@ -388,6 +393,10 @@ impl<R: Runtime> Runtime for Rc<R> {
 
     fn log(&self, id: &ContainerId) -> Option<PathBuf> {
         R::log(self, id)
+    }
+
+    async fn written(&self, id: &ContainerId) -> Measured {
+        R::written(self, id).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

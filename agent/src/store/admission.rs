@@ -15,8 +15,8 @@ use super::seal::{seal, short_hash};
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
 use super::{Admission, Change, DAMAGED, Entry, Life, Store, spec_file};
-use crate::pod::PodName;
 use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
+use crate::pod::{PodName, resources};
 use crate::ports::Disk;
 use crate::world::World;
 
@@ -147,6 +147,10 @@ impl<W: World> Store<W> {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
+        let storage = resources::storage_request(&body.asked.spec);
+        if let Some(message) = self.lacks_storage(key, storage) {
+            return Ok(refuse(object.revision, "OutOfephemeral-storage", "", &message));
+        }
         let before = match change {
             Change::Replace => Some(self.read(key).await?),
             Change::New | Change::Update => None,
@@ -162,6 +166,9 @@ impl<W: World> Store<W> {
         let accepted_unix_ms = current.accepted_unix_ms;
         let stored = Stored { current, previous };
         self.write(scope, key, object.revision, before, stored).await?;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.storage = storage;
+        }
         Ok(accepted(object.revision, body, accepted_unix_ms, change))
     }
 
@@ -246,13 +253,27 @@ impl<W: World> Store<W> {
         };
         let asked = object::Pod::decode(*schema, body).map_err(|error| malformed(&error))?;
         let (namespace, name) = (key.namespace.clone(), key.name.clone());
-        match validate(PodName { namespace, name, uid }, &asked, &self.policy) {
-            Ok(checked) => Ok(Body { asked, checked }),
-            Err(error) => {
-                let fault = &error.first;
-                Err(refuse(seen, fault.reason, &fault.field, &error.to_string()))
-            }
-        }
+        let checked = validate(PodName { namespace, name, uid }, &asked, &self.policy);
+        let checked = checked.map_err(|error| {
+            let fault = &error.first;
+            refuse(seen, fault.reason, &fault.field, &error.to_string())
+        })?;
+        Ok(Body { asked, checked })
+    }
+
+    /// Why a pod that asks for so much of the disk is not taken, where it is not. What others of the
+    /// node ask for counts, and not the life that it replaces: that ends before.
+    fn lacks_storage(&self, key: &ObjectKey, requested: u64) -> Option<String> {
+        let capacity = self.policy.storage?;
+        let others = self.entries.iter().filter(|(other, _)| *other != key);
+        let used = others.fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.storage));
+        let fits = requested == 0 || used.saturating_add(requested) <= capacity;
+        (!fits).then(|| {
+            format!(
+                "Node didn't have enough resource: ephemeral-storage, requested: {requested}, \
+                 used: {used}, capacity: {capacity}"
+            )
+        })
     }
 
     /// Makes it durable, then makes it what the next object is judged by. Where that fails, what
@@ -278,7 +299,8 @@ impl<W: World> Store<W> {
             deleting: stored.current.ending.is_some(),
         };
         let previous = stored.previous.is_some();
-        self.entries.insert(key.clone(), Entry { held, previous });
+        let storage = self.entries.get(key).map_or(0, |entry| entry.storage);
+        self.entries.insert(key.clone(), Entry { held, previous, storage });
         self.repaired(key).await;
         Ok(())
     }

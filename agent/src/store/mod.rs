@@ -162,6 +162,8 @@ struct Entry {
     held: Held,
     /// The life before has not ended yet.
     previous: bool,
+    /// Bytes of the disk that it asks for, as long as it is not over.
+    storage: u64,
 }
 
 /// The files of this node, and what is needed to judge the next object.
@@ -196,7 +198,11 @@ const DAMAGED: &str = "damaged";
 
 impl<W: World> Store<W> {
     /// Writes how far a pod got.
-    pub async fn save_record(&self, uid: Uid, record: &Record) -> std::io::Result<()> {
+    pub async fn save_record(&mut self, uid: Uid, record: &Record) -> std::io::Result<()> {
+        if record.verdict.is_some() {
+            // What is over keeps nothing of what it asked for.
+            self.entries.values_mut().filter(|e| e.held.uid == uid).for_each(|e| e.storage = 0);
+        }
         let file = seal::seal(record).map_err(std::io::Error::other)?;
         self.edges.disk.write(&record_file(uid), &file).await
     }

@@ -16,9 +16,9 @@ use super::seal::{SealError, seal, unseal};
 use super::stored::{Stored, StoredLife};
 use super::{DAMAGED, DEVICE_KEY, Entry, Kept, LEDGERS, Life, Loaded, Opened, SESSION, Store};
 use crate::events::{About, Report};
-use crate::pod::PodName;
 use crate::pod::machine::Record;
 use crate::pod::validate::{NodePolicy, validate};
+use crate::pod::{PodName, resources};
 use crate::ports::Disk;
 use crate::world::{Edges, SharedEdges, World};
 
@@ -45,6 +45,12 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let records = opening.records().await;
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let mut entries: BTreeMap<_, _> = entries.collect();
+    for entry in entries.values_mut() {
+        let record = records.get(&entry.held.uid);
+        if record.is_some_and(|record| record.verdict.is_some()) {
+            entry.storage = 0;
+        }
+    }
     let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
     entries.extend(std::mem::take(&mut opening.data));
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
@@ -302,7 +308,9 @@ fn load(key: &ObjectKey, stored: &Stored, policy: &NodePolicy) -> Result<(Loaded
         scope,
         deleting: stored.current.ending.is_some(),
     };
-    let entry = Entry { held, previous: stored.previous.is_some() };
+    let storage = stored.current.pod().map(|asked| resources::storage_request(&asked.spec));
+    let storage = storage.map_err(text)?;
+    let entry = Entry { held, previous: stored.previous.is_some(), storage };
     Ok((Loaded { key: key.clone(), revision, current, previous }, entry))
 }
 
@@ -314,7 +322,7 @@ fn load_data(
     let revision = data::object(key, &stored.current, device)?.revision;
     let scope = stored.current.scope().map_err(|error| error.to_string())?;
     let held = Held { uid: stored.current.uid, revision, scope, deleting: false };
-    Ok(Entry { held, previous: false })
+    Ok(Entry { held, previous: false, storage: 0 })
 }
 
 fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Life, String> {
@@ -331,7 +339,7 @@ fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Lif
         policy
     } else {
         let (labels, unsafe_sysctls) = (asked_of.node_selector.clone(), vec!["*".to_owned()]);
-        lenient = NodePolicy { labels, unsafe_sysctls, no_own_users: None };
+        lenient = NodePolicy { labels, unsafe_sysctls, ..NodePolicy::default() };
         &lenient
     };
     let checked = validate(name, &asked, policy).map_err(|error| error.to_string())?;

@@ -43,7 +43,10 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     let machine = real::machine(config);
     let labels = real::labels(config, &machine);
     let board = machine.info.serial.as_bytes().to_vec();
-    let opened = store::open(Rc::clone(&edges), policy(config, &labels), &board).await;
+    let mut instruments = Instruments::new(&config.state_dir);
+    let totals = totals(&mut instruments);
+    let policy = policy(config, &labels, &totals);
+    let opened = store::open(Rc::clone(&edges), policy, &board).await;
     let (start, start_changes) = watch::channel(opened.start);
 
     let options = real::link_options(config, &machine);
@@ -53,8 +56,6 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     let (presence_outbox, from_presence) = mpsc::unbounded_channel();
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
-    let mut instruments = Instruments::new(&config.state_dir);
-    let totals = totals(&mut instruments);
     let facts = facts(config, machine, &edges, labels, &totals);
     let identity = identity(config, &facts, &totals);
     let channels =
@@ -164,10 +165,13 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
     }
 }
 
-fn policy(config: &Config, labels: &BTreeMap<String, String>) -> NodePolicy {
+fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -> NodePolicy {
+    let storage_kib = capacity::allocatable(totals, &config.limits).ephemeral_kib;
     NodePolicy {
         labels: labels.clone(),
         unsafe_sysctls: config.unsafe_sysctls.clone(),
+        // A disk that could not be looked at is none that is full.
+        storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
         no_own_users: users::unavailable(),
     }
 }

@@ -18,6 +18,7 @@ use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;
 
 use crate::pod::contents::projection::Wanted;
+use crate::pod::storage::Measured;
 
 mod files;
 mod host_path;
@@ -70,6 +71,9 @@ pub trait Volumes {
 
     /// Where a volume is.
     fn path(&self, uid: &Uid, volume: &Volume) -> PathBuf;
+
+    /// What an `emptyDir` takes of the disk.
+    fn written(&self, uid: &Uid, volume: &Volume) -> impl Future<Output = Measured>;
 
     /// Whether there is anything of a pod's volumes.
     fn holds(&self, uid: &Uid) -> bool;

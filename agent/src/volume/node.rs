@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 
 use super::{VolumeError, Volumes, files, host_path, ownership};
 use crate::pod::contents::projection::{Files, Wanted, is_secret};
+use crate::pod::storage::Measured;
 use crate::ports::in_turn;
+use crate::tree;
 
 /// How long the host may take to tell what is at a path.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,8 +132,8 @@ impl NodeVolumes {
     fn remove_from_memory(&self, uid: &Uid) -> io::Result<()> {
         let volumes = self.in_memory(uid);
         detach_below(&[&volumes, &self.secret(uid), &self.on_flash(uid)])?;
-        remove(&volumes)?;
-        remove(&self.secret(uid))?;
+        tree::remove(&volumes)?;
+        tree::remove(&self.secret(uid))?;
         self.unmount_secrets()
     }
 }
@@ -172,6 +174,10 @@ impl Volumes for NodeVolumes {
         directory.join(&volume.name)
     }
 
+    async fn written(&self, uid: &Uid, volume: &Volume) -> Measured {
+        tree::usage(vec![self.path(uid, volume)]).await
+    }
+
     fn holds(&self, uid: &Uid) -> bool {
         [self.on_flash(uid), self.in_memory(uid), self.secret(uid)].iter().any(|path| path.exists())
     }
@@ -183,7 +189,7 @@ impl Volumes for NodeVolumes {
             return Ok(());
         }
         // However much containers wrote, beside the agent's own work.
-        let done = tokio::task::spawn_blocking(move || remove(&on_flash)).await;
+        let done = tokio::task::spawn_blocking(move || tree::remove(&on_flash)).await;
         done.unwrap_or_else(|broken| Err(io::Error::other(broken)))
     }
 }
@@ -265,13 +271,6 @@ fn unescaped(text: &str) -> OsString {
 fn is_mount_point(path: &Path) -> io::Result<bool> {
     let Some(parent) = path.parent() else { return Ok(true) };
     Ok(fs::symlink_metadata(path)?.dev() != fs::symlink_metadata(parent)?.dev())
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

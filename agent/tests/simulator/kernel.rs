@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mote_agent::pod::contents::projection::Wanted;
+use mote_agent::pod::storage::Measured;
 use mote_agent::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
     ObservedSandbox, ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent,
@@ -221,6 +222,11 @@ impl Runtime for SimRuntime {
 
     fn log(&self, _: &ContainerId) -> Option<std::path::PathBuf> {
         None
+    }
+
+    async fn written(&self, _: &ContainerId) -> Measured {
+        self.0.pause(64).await;
+        Measured::default()
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -9,6 +9,7 @@ use mote_agent::image::{
     Imported, Source, Sweep, Swept, Verified,
 };
 use mote_agent::pod::contents::projection::Wanted;
+use mote_agent::pod::storage::Measured;
 use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
 use mote_agent::steward::World;
@@ -132,6 +133,11 @@ impl Volumes for SimVolumes {
 
     fn path(&self, uid: &Uid, volume: &Volume) -> PathBuf {
         PathBuf::from(format!("/volumes/{uid}/{}", volume.name))
+    }
+
+    async fn written(&self, _: &Uid, _: &Volume) -> Measured {
+        self.0.pause(64).await;
+        Measured::default()
     }
 
     fn holds(&self, uid: &Uid) -> bool {

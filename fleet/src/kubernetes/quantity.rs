@@ -125,24 +125,7 @@ pub fn format_milli(milli: u64) -> String {
     if milli.is_multiple_of(1000) { format_units(milli / 1000) } else { format!("{milli}m") }
 }
 
-/// Whole units, as the API server writes them: `128Mi`, `1k`, `1500`.
-pub fn format_units(units: u64) -> String {
-    let shorten = |base: u64, suffixes: &[&'static str]| {
-        let mut shortest = (units, "");
-        for suffix in suffixes.iter().copied() {
-            if shortest.0 == 0 || !shortest.0.is_multiple_of(base) {
-                break;
-            }
-            shortest = (shortest.0 / base, suffix);
-        }
-        shortest
-    };
-    let (number, suffix) = match shorten(1024, &["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]) {
-        (_, "") => shorten(1000, &["k", "M", "G", "T", "P", "E"]),
-        binary => binary,
-    };
-    format!("{number}{suffix}")
-}
+pub use mote_protocol::quantity::format_units;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::{
     Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile, VolumeSource,
+    SecurityContext, SecurityProfile,
 };
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
@@ -32,12 +32,6 @@ pub fn findings(spec: &PodSpec) -> Vec<Finding> {
             let path = format!("spec.{list}[{place}]");
             found.container(&path, container, spec.network.host_network);
         }
-    }
-    for (place, volume) in spec.volumes.iter().enumerate() {
-        // Kubernetes enforces it by eviction.
-        let bounded =
-            matches!(volume.source, VolumeSource::EmptyDir { memory: false, size_limit: Some(_) });
-        found.ignored(bounded, "spec", &format!("volumes[{place}].emptyDir.sizeLimit"));
     }
     found.pod(spec);
     found.network(&spec.network);
@@ -82,7 +76,6 @@ impl Findings {
     }
 
     fn amounts(&mut self, path: &str, amounts: &Amounts) {
-        self.ignored(amounts.ephemeral_bytes.is_some(), path, "ephemeral-storage");
         // Each node of a device is a resource of this name.
         for name in amounts.others.keys().filter(|name| !name.starts_with("mote.io/")) {
             self.refused(true, path, name);

@@ -6,6 +6,7 @@
 //! | fieldRef and resourceFieldRef | `environment::a_container_learns_of_its_pod_its_node_and_its_limits` |
 //! | what is missing is said, and used as soon as it comes | `environment::what_is_missing_is_waited_for` |
 //! | emptyDir on disk and in memory, sizeLimit | `volumes::an_empty_directory_*`, `volumes::a_directory_in_memory_is_bounded` |
+//! | sizeLimit on disk, limits and requests of ephemeral-storage | `storage::*` |
 //! | hostPath of every type | `volumes::a_path_of_the_host_*` |
 //! | configMap, secret, downwardAPI, projected: modes, items, optional, read-only | `volumes::files_are_made_of_everything` |
 //! | subPath, subPathExpr; no way out through links | `volumes::a_part_of_a_volume_*` |
@@ -25,6 +26,7 @@ mod environment;
 mod images;
 mod rights;
 mod secrets;
+mod storage;
 mod updates;
 mod users;
 mod volumes;

@@ -75,6 +75,8 @@ impl Machine {
             let cause = cause.map(|(reason, message)| (reason.into(), message.into()));
             self.verdict = Some(Verdict { phase, cause });
             self.stage = Stage::Finished;
+        } else if let Some(why) = record.evicted {
+            self.evict(why, now);
         }
         for kept in record.slots {
             if let Some(slot) = self.place(&kept.name).and_then(|place| self.slots.get_mut(place)) {

@@ -9,6 +9,7 @@ use super::{
     EndReason, Ended, Machine, Note, Renewal, Run, Running, Sandbox, Slot, Stage, Stop, Verdict,
 };
 use crate::pod::Moment;
+use crate::pod::storage::EVICTED;
 
 /// `status.reason` and `status.message` of a pod that ran into its deadline.
 const DEADLINE: (&str, &str) =
@@ -96,15 +97,12 @@ impl Machine {
         }
         let success = |slot: &Slot| slot.ended().is_some_and(|ended| ended.code == 0);
         let mut apps = self.slots.iter().filter(|slot| slot.role == ContainerRole::App);
-        let verdict = match (self.exceeded, apps.all(success)) {
-            (true, _) => Verdict {
-                phase: Phase::Failed,
-                cause: Some((DEADLINE.0.into(), DEADLINE.1.into())),
-            },
-            (false, true) => Verdict { phase: Phase::Succeeded, cause: None },
-            (false, false) => Verdict { phase: Phase::Failed, cause: None },
-        };
-        self.verdict = Some(verdict);
+        let deadline = || (DEADLINE.0.into(), DEADLINE.1.into());
+        let evicted = self.storage.evicted.clone().map(|text| (EVICTED.into(), text.into()));
+        let cause = evicted.or_else(|| self.exceeded.then(deadline));
+        let well = cause.is_none() && apps.all(success);
+        let phase = if well { Phase::Succeeded } else { Phase::Failed };
+        self.verdict = Some(Verdict { phase, cause });
         self.stage = Stage::Finished;
         self.touch();
     }

@@ -12,6 +12,7 @@ use crate::pod::Moment;
 use crate::pod::handler::ProbeKind;
 use crate::pod::process::{ConfigError, Tag};
 use crate::pod::spec::Pod;
+use crate::pod::storage::StorageUse;
 use crate::probes::Probed;
 use crate::runtime::{Exit, RuntimeError};
 
@@ -44,6 +45,8 @@ pub enum Event {
     VolumesFailed(MountFailure),
     /// Something changed that variables or files of volumes are made from.
     ContentsChanged,
+    /// It was looked at how much it keeps on disk.
+    Measured(StorageUse),
     /// A device that it may wait for is free.
     DeviceFreed,
     /// Something changed that opens registries.

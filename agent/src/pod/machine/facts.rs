@@ -23,6 +23,7 @@ impl Machine {
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
+            Event::Measured(kept) => self.measured(&kept, now, notes),
             Event::DeviceFreed => self.wake_waiting(now),
             Event::PullSecretsChanged => self.pulls_again(now),
             Event::PullSecretsMissing(names) => notes.push(pull_secrets_missing(&names)),

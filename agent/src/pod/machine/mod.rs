@@ -1,7 +1,7 @@
 //! The life of one pod, as this node sees it.
 //!
 //! ```text
-//!   Active ---- all ended, or the deadline passed ----> Stopping --> Finished
+//!   Active -- all ended, deadline passed, evicted -----> Stopping --> Finished
 //!     |                                                    |            |
 //!     +--------------- deleted or replaced ----------------+------------+--> Removing --> Gone
 //!
@@ -39,6 +39,7 @@ mod record;
 mod sandbox;
 mod slot;
 mod stop;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod transitions;
@@ -132,6 +133,7 @@ pub struct Machine {
     slots: Vec<Slot>,
     /// It ran into its deadline.
     exceeded: bool,
+    storage: storage::Storage,
     verdict: Option<Verdict>,
     /// The furthest phase that was reached, and the furthest that may be told.
     peak: Phase,
@@ -160,6 +162,7 @@ impl Machine {
             initialized: false,
             slots,
             exceeded: false,
+            storage: storage::Storage::default(),
             verdict: None,
             peak: Phase::Pending,
             told: Phase::Pending,
@@ -276,7 +279,8 @@ impl Machine {
             _ => None,
         };
         let waiting = self.volume_images.iter().filter_map(|image| image.until);
-        let single = [self.sandbox_retry, self.marks.retry, active, self.contents_retry()];
+        let (contents, storage) = (self.contents_retry(), self.storage_deadline());
+        let single = [self.sandbox_retry, self.marks.retry, active, contents, storage];
         stops
             .chain(holds)
             .chain(waiting)

@@ -29,6 +29,8 @@ pub struct Record {
     pub begun: bool,
     /// The furthest phase that was reached.
     pub peak: Phase,
+    /// It is evicted, for this reason: it does not come back, whatever it keeps by then.
+    pub evicted: Option<String>,
     /// How it ended, with why, where it did.
     pub verdict: Option<(Phase, Option<(String, String)>)>,
     /// Its containers, in the order of the spec.
@@ -119,6 +121,7 @@ impl Machine {
             accepted_ms: self.accepted.0,
             begun: self.begun || self.begins,
             peak: self.peak,
+            evicted: self.storage.evicted.clone(),
             verdict: self.verdict.as_ref().map(|verdict| {
                 let cause = verdict.cause.as_ref();
                 (verdict.phase, cause.map(|(reason, text)| (reason.to_string(), text.to_string())))

@@ -13,7 +13,7 @@ use super::{bare, checks, devices, grace_s, init_role, sysctls};
 use crate::image::PullPolicy;
 use crate::pod::contents::{self, fields::FieldPath};
 use crate::pod::spec::{Asked, Container, Pod, PodMeta, PodName};
-use crate::pod::{qos, resources};
+use crate::pod::{qos, resources, storage};
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
 /// Longest hostname that the kernel's tools agree on.
@@ -50,6 +50,7 @@ pub(super) fn build(name: PodName, asked: &object::Pod) -> Pod {
         own_users: spec.host_users == Some(false),
         hostname: hostname(&name, &spec.network.hostname),
         limits: resources::of_pod(spec, class),
+        storage: storage::limits(spec),
         qos: class,
         node_critical: spec.priority_class_name == "system-node-critical",
         readiness_gates: spec.readiness_gates.clone(),

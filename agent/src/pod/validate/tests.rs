@@ -8,7 +8,8 @@ use mote_protocol::pod::{EnvVar, SecurityContext};
 fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
     let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
     let unsafe_sysctls = vec!["vm.*".to_owned(), "net.ipv4.conf.all.forwarding".to_owned()];
-    validate(name("web"), asked, &NodePolicy { labels, unsafe_sysctls, no_own_users: None })
+    let node = NodePolicy { labels, unsafe_sysctls, ..NodePolicy::default() };
+    validate(name("web"), asked, &node)
 }
 
 fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) {

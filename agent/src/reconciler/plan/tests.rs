@@ -14,6 +14,7 @@ use crate::image::{Digest, ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
 use crate::pod::machine::{MountFailure, Remains, StartFailure};
+use crate::pod::storage::{Measured, StorageUse};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::probes::Probed;
 use crate::runtime::{BootTime, Exit, Retry, RuntimeError};
@@ -29,7 +30,13 @@ struct Life {
     /// What is failing next is a volume, and whether time heals it.
     mount_failing: bool,
     passing: bool,
+    /// It keeps more on disk than it may.
+    full: bool,
+    evicted: bool,
 }
+
+/// How long a look at the disk takes: so long that the next is far away.
+const LOOK: Duration = Duration::from_hours(1);
 
 impl Life {
     fn new(policy: RestartPolicy, shape: Shape) -> Self {
@@ -47,13 +54,26 @@ impl Life {
             let source = wire::VolumeSource::ConfigMap(one);
             asked.spec.volumes = vec![wire::Volume { name: "v".into(), source }];
         }
+        if shape.limit {
+            asked.spec.containers[1].limits.ephemeral_bytes = Some(1 << 20);
+        }
         let mut pod = pod_from(&asked);
         let checked = pod.containers.iter_mut().filter(|c| c.role != ContainerRole::Init);
         checked.for_each(|container| container.checks = shape.checks());
         let machine = Machine::new(Rc::new(pod), Moment(0));
         let (phase, alone) = (Phase::Pending, BTreeSet::new());
         let (now, finished, mount_failing, passing) = (Moment(0), false, false, false);
-        Self { machine, now, phase, finished, alone, mount_failing, passing }
+        Self {
+            machine,
+            now,
+            phase,
+            finished,
+            alone,
+            mount_failing,
+            passing,
+            full: false,
+            evicted: false,
+        }
     }
 
     fn mount_failure(&mut self) -> MountFailure {
@@ -164,6 +184,7 @@ impl Life {
                 let result = if well { Ok(()) } else { Err(self.mount_failure()) };
                 self.step(Event::VolumesRefreshed { mark, result });
             }
+            Action::MeasureStorage => self.measure(),
             Action::StopSandbox { for_good } if well => {
                 self.step(Event::SandboxStopped { for_good });
             }
@@ -176,10 +197,22 @@ impl Life {
         true
     }
 
+    fn measure(&mut self) {
+        let wanted = self.machine.to_measure(self.now).expect("it was planned");
+        let bytes = if self.full { 2 << 20 } else { 4096 };
+        let measured = |place| (place, Measured { bytes, whole: true, took: LOOK });
+        let containers: Vec<_> = wanted.containers.into_iter().map(measured).collect();
+        self.step(Event::Measured(StorageUse { containers, volumes: Vec::new() }));
+        if self.full {
+            assert_ne!(self.machine.stage(), Stage::Active, "it is evicted");
+            self.evicted = true;
+        }
+    }
+
     fn start(&mut self, place: usize, attempt: u32, image: ImageId, well: bool) {
         let slot = &self.machine.slots()[place];
         assert!(!slot.is_live(), "a second instance");
-        assert!(!self.finished, "it was over");
+        assert!(!self.finished && !self.evicted, "it was over");
         assert!(
             slot.hold.as_ref().is_none_or(|hold| hold.until <= self.now),
             "before its back-off"
@@ -230,6 +263,9 @@ impl Life {
                 continue;
             }
             let Some(deadline) = self.machine.deadline(self.now) else { return };
+            if deadline > self.now.after(LOOK) {
+                return;
+            }
             self.now = deadline;
             self.step(Event::Tick);
         }
@@ -244,11 +280,18 @@ struct Shape {
     probes: bool,
     hooks: bool,
     volume: bool,
+    limit: bool,
 }
 
 impl Shape {
-    const PLAIN: Self =
-        Self { init: false, sidecar: false, probes: false, hooks: false, volume: false };
+    const PLAIN: Self = Self {
+        init: false,
+        sidecar: false,
+        probes: false,
+        hooks: false,
+        volume: false,
+        limit: false,
+    };
 
     fn checks(self) -> Option<Box<Checks>> {
         let sleep = || Handler::Sleep(Duration::from_secs(1));
@@ -277,12 +320,13 @@ impl Shape {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    any::<[bool; 5]>().prop_map(|[init, sidecar, probes, hooks, volume]| Shape {
+    any::<[bool; 6]>().prop_map(|[init, sidecar, probes, hooks, volume, limit]| Shape {
         init,
         sidecar,
         probes,
         hooks,
         volume,
+        limit,
     })
 }
 
@@ -295,6 +339,7 @@ enum Turn {
     SandboxDies,
     ContentsChange,
     MountsFail(bool),
+    Fill(bool),
     Delete(u32),
 }
 
@@ -309,6 +354,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::SandboxDies),
         2 => Just(Turn::ContentsChange),
         2 => any::<bool>().prop_map(Turn::MountsFail),
+        1 => any::<bool>().prop_map(Turn::Fill),
         1 => (0..40_u32).prop_map(Turn::Delete),
     ]
 }
@@ -339,13 +385,20 @@ proptest! {
                 Turn::SandboxDies => life.step(Event::SandboxDied),
                 Turn::ContentsChange => life.step(Event::ContentsChanged),
                 Turn::MountsFail(failing) => life.mount_failing = failing,
+                Turn::Fill(full) => life.full = full,
                 Turn::Delete(grace_s) => life.step(Event::Delete { grace_s }),
             }
         }
         let planned = pod(&life.machine, life.now);
         prop_assert_eq!(planned, pod(&life.machine, life.now), "planning remembers nothing");
+        life.full = false;
         life.settle();
         prop_assert_eq!(life.machine.outdated_volumes(life.now), None);
+        if life.evicted && life.machine.stage() == Stage::Finished {
+            let cause = life.machine.verdict().and_then(|verdict| verdict.cause.clone());
+            prop_assert_eq!(cause.expect("a reason").0, "Evicted");
+            prop_assert_eq!(life.machine.phase(), Phase::Failed);
+        }
         life.step(Event::Delete { grace_s: 5 });
         life.settle();
         prop_assert_eq!(life.machine.stage(), Stage::Gone);

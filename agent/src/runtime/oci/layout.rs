@@ -29,6 +29,9 @@ use rustix::fs::StatVfsMountFlags;
 
 use crate::runtime::ContainerId;
 
+/// What an attempt has that its image has not; beside it overlayfs keeps what it is busy with.
+const UPPER: &str = "upper";
+
 /// The directories everything is below.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -110,6 +113,12 @@ impl Layout {
 
     pub(super) fn layer(&self, id: &ContainerId) -> PathBuf {
         self.layers(&id.pod).join(format!("{}.{}", id.name, id.attempt))
+    }
+
+    /// What an attempt wrote beside volumes: of its layer, what is in the image no more; and the logs
+    /// of its container, those of earlier attempts as well.
+    pub(super) fn written(&self, id: &ContainerId) -> Vec<PathBuf> {
+        vec![self.layer(id).join(UPPER), self.logs(id)]
     }
 
     /// Whether some attempt of the pod was begun since the machine was booted: its log stays.

@@ -45,11 +45,12 @@ use self::layout::Layout;
 use self::news::News;
 use self::pod::{Ears, Pod};
 use self::sandbox::{Program, Sandbox, SandboxError};
+use crate::pod::storage::Measured;
 use crate::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, ObservedPod, Runtime, RuntimeError,
     RuntimeEvent, SandboxRequest, StartRequest,
 };
-use crate::sys;
+use crate::{sys, tree};
 
 /// Where the runtime keeps things, and how much of them.
 #[derive(Clone, Debug)]
@@ -233,6 +234,10 @@ impl Runtime for OciRuntime {
 
     fn log(&self, id: &ContainerId) -> Option<PathBuf> {
         Some(self.layout.log_file(id))
+    }
+
+    async fn written(&self, id: &ContainerId) -> Measured {
+        tree::usage(self.layout.written(id)).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

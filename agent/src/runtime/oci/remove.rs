@@ -16,6 +16,7 @@ use super::cgroup::Group;
 use super::wait::until_empty;
 use super::{OciRuntime, cgroup_error, io_error};
 use crate::runtime::{ContainerId, RuntimeError};
+use crate::tree;
 
 impl OciRuntime {
     pub(super) async fn remove_attempt(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -101,7 +102,7 @@ async fn empty(group: &Group) -> Result<(), RuntimeError> {
 /// Removes a file, or a directory with a handful of files, on tmpfs.
 fn remove_few(path: &Path) -> Result<(), RuntimeError> {
     let done = match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(path),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => tree::remove(path),
         done => done,
     };
     removed(done).map_err(io_error(format!("remove `{}`", path.display())))
@@ -115,7 +116,7 @@ async fn remove_tree(path: PathBuf) -> Result<(), RuntimeError> {
     if removed(fs::remove_dir(&path)).is_ok() {
         return Ok(());
     }
-    let done = tokio::task::spawn_blocking(move || removed(fs::remove_dir_all(path)));
+    let done = tokio::task::spawn_blocking(move || tree::remove(&path));
     let done = done.await.unwrap_or_else(|broken| Err(io::Error::other(broken)));
     done.map_err(io_error(doing))
 }

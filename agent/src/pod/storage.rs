@@ -1,0 +1,150 @@
+//! What a pod may keep on the node's disk, and whether it keeps more: the kubelet's local storage
+//! eviction (`localStorageEviction` of `pkg/kubelet/eviction`), in its words.
+//!
+//! A container keeps what it writes beside its image, and its logs. A pod keeps what its containers
+//! that run do, and its `emptyDir`s on disk. Files of `ConfigMap`s are in memory here, and bounded.
+
+use std::time::Duration;
+
+use mote_protocol::pod::{PodSpec, VolumeSource};
+use mote_protocol::quantity::format_units;
+
+use super::resources;
+use super::spec::Pod;
+
+/// Pods that the kubelet never evicts (`IsCriticalPod`).
+const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
+
+/// `status.reason` of a pod that kept more than it may.
+pub const EVICTED: &str = "Evicted";
+
+/// The limits of a pod. Most have none, and are never looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageLimits {
+    /// Of all its containers together, where one has a limit; in bytes, as all.
+    pod: Option<u64>,
+    /// Of app containers, by their place in the pod.
+    containers: Vec<(usize, u64)>,
+    /// Of volumes (`emptyDir.sizeLimit`), by their place in the pod.
+    volumes: Vec<(usize, u64)>,
+}
+
+/// What a look at directories found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Bytes on disk, at least.
+    pub bytes: u64,
+    /// That is all of it.
+    pub whole: bool,
+    /// How long it took to find out.
+    pub took: Duration,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self { bytes: 0, whole: true, took: Duration::ZERO }
+    }
+}
+
+/// What of a pod must be measured, by places in the pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToMeasure {
+    /// Containers.
+    pub containers: Vec<usize>,
+    /// Volumes.
+    pub volumes: Vec<usize>,
+}
+
+/// What a pod was found to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageUse {
+    /// Its containers that run, by their place in the pod.
+    pub containers: Vec<(usize, Measured)>,
+    /// Its `emptyDir`s, by their place in the pod.
+    pub volumes: Vec<(usize, Measured)>,
+}
+
+impl StorageUse {
+    fn all(&self) -> impl Iterator<Item = &Measured> {
+        self.containers.iter().chain(&self.volumes).map(|(_, measured)| measured)
+    }
+
+    fn total(&self) -> u64 {
+        self.all().fold(0, |sum, measured| sum.saturating_add(measured.bytes))
+    }
+
+    /// Everything was counted.
+    pub fn is_whole(&self) -> bool {
+        self.all().all(|measured| measured.whole)
+    }
+
+    /// How long it took to find out.
+    pub fn took(&self) -> Duration {
+        self.all().fold(Duration::ZERO, |sum, measured| sum.saturating_add(measured.took))
+    }
+}
+
+/// The limits of a pod; none where it has none, or is never evicted.
+pub(super) fn limits(spec: &PodSpec) -> Option<Box<StorageLimits>> {
+    if CRITICAL.contains(&spec.priority_class_name.as_str()) {
+        return None;
+    }
+    let first_app = spec.init_containers.len();
+    // 0 is no limit of one container or volume, but one of the pod.
+    let limited = |(place, limit): (usize, Option<u64>)| Some((place, limit.filter(|l| *l > 0)?));
+    let containers = spec.containers.iter().map(|container| container.limits.ephemeral_bytes);
+    let volumes = spec.volumes.iter().map(|volume| match volume.source {
+        VolumeSource::EmptyDir { memory: false, size_limit } => size_limit,
+        _ => None,
+    });
+    let limits = StorageLimits {
+        pod: resources::storage_limit(spec),
+        containers: (first_app..).zip(containers).filter_map(limited).collect(),
+        volumes: volumes.enumerate().filter_map(limited).collect(),
+    };
+    (limits != StorageLimits::default()).then(|| Box::new(limits))
+}
+
+impl StorageLimits {
+    /// What must be measured of a pod in which these containers run.
+    pub fn to_measure(&self, pod: &Pod, running: impl Iterator<Item = usize>) -> ToMeasure {
+        let has = |list: &[(usize, u64)], place| list.iter().any(|(at, _)| *at == place);
+        let on_disk = |place: &usize| {
+            let source = pod.volumes.get(*place).map(|volume| &volume.source);
+            matches!(source, Some(VolumeSource::EmptyDir { memory: false, .. }))
+        };
+        let all = self.pod.is_some();
+        let volumes = (0..pod.volumes.len()).filter(on_disk);
+        ToMeasure {
+            containers: running.filter(|place| all || has(&self.containers, *place)).collect(),
+            volumes: volumes.filter(|place| all || has(&self.volumes, *place)).collect(),
+        }
+    }
+
+    /// Why a pod that keeps so much is evicted, where it is.
+    pub fn exceeded(&self, pod: &Pod, kept: &StorageUse) -> Option<String> {
+        let beyond = |limits: &[(usize, u64)], kept: &[(usize, Measured)]| {
+            let measured = |place| kept.iter().find(|(at, _)| *at == place).map(|(_, m)| m.bytes);
+            let mut limits = limits.iter().copied();
+            limits.find(|(place, limit)| measured(*place).is_some_and(|bytes| bytes > *limit))
+        };
+        if let Some((place, limit)) = beyond(&self.volumes, &kept.volumes) {
+            let (name, limit) = (&pod.volumes.get(place)?.name, format_units(limit));
+            return Some(format!(
+                "Usage of EmptyDir volume \"{name}\" exceeds the limit \"{limit}\". "
+            ));
+        }
+        if let Some(limit) = self.pod.filter(|limit| kept.total() > *limit) {
+            let limit = format_units(limit);
+            return Some(format!(
+                "Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
+            ));
+        }
+        let (place, limit) = beyond(&self.containers, &kept.containers)?;
+        let (name, limit) = (&pod.containers.get(place)?.name, format_units(limit));
+        Some(format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Removes a tree that nobody writes to any more.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, RawDir, RenameFlags, openat2, renameat_with, rmdir, unlink, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::walk::{Bounds, DIRECTORY, NAMES, WITHIN};
+
+/// Removes a tree with its root; one that is not there is no error. Links are not followed, and what
+/// is mounted inside is not touched, nor is then what it is mounted on.
+///
+/// `std::fs::remove_dir_all` enters directories by calling itself: a few thousand below each other
+/// end the thread, and with it the process.
+pub fn remove(root: &Path) -> io::Result<()> {
+    remove_within(root, &Bounds::default())
+}
+
+pub(super) fn remove_within(root: &Path, bounds: &Bounds) -> io::Result<()> {
+    let directory = match rustix::fs::open(root, DIRECTORY, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(gone(unlink(root))?),
+        Err(error) => return Err(error.into()),
+    };
+    let mut removal = Removal { root: directory.as_fd(), depth: bounds.depth, moved: 0 };
+    // What was too deep lies here now.
+    while removal.clear(directory.as_fd(), 1)? > 0 {}
+    Ok(gone(rmdir(root))?)
+}
+
+struct Removal<'a> {
+    root: BorrowedFd<'a>,
+    depth: usize,
+    /// Directories that were moved to the root.
+    moved: u64,
+}
+
+impl Removal<'_> {
+    /// Removes what is in a directory, and counts it. Some file systems pass over names while others
+    /// are removed: it is empty when there is nothing left to count.
+    fn clear(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<u64, Errno> {
+        let mut names = Box::new([const { MaybeUninit::<u8>::uninit() }; NAMES]);
+        rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
+        let mut entries = RawDir::new(directory, &mut names[..]);
+        let mut count = 0;
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            count += 1;
+            if entry.file_type() != FileType::Directory {
+                match gone(unlinkat(directory, name, AtFlags::empty())) {
+                    // One after all, on a file system that tells no kinds.
+                    Err(Errno::ISDIR) => {}
+                    done => {
+                        done?;
+                        continue;
+                    }
+                }
+            }
+            self.directory(directory, name, depth)?;
+        }
+        Ok(count)
+    }
+
+    fn directory(&mut self, outer: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
+        if depth >= self.depth {
+            return self.move_up(outer, name);
+        }
+        let inner: OwnedFd = match openat2(outer, name, DIRECTORY, Mode::empty(), WITHIN) {
+            Err(Errno::NOENT) => return Ok(()),
+            inner => inner?,
+        };
+        while self.clear(inner.as_fd(), depth + 1)? > 0 {}
+        gone(unlinkat(outer, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Moves what is too deep to the root, where its turn comes.
+    fn move_up(&mut self, outer: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+        loop {
+            let free = format!("..{}", self.moved);
+            self.moved += 1;
+            match renameat_with(outer, name, self.root, free, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                done => return gone(done),
+            }
+        }
+    }
+}
+
+/// What is gone need not be removed.
+fn gone(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
+}

@@ -65,6 +65,12 @@ pub const MAX_EXTENSION_NAME: usize = 40;
 /// Extended resources (devices) of one node.
 pub const MAX_DEVICES: usize = 16;
 
+/// Longest name of an extended resource: `mote.io/` and 63 characters, with room for another domain.
+pub const MAX_RESOURCE: usize = 96;
+
+/// Devices of one pod that are told not to be well: more than a board has to lose.
+pub const MAX_UNHEALTHY: usize = 16;
+
 /// Objects listed or events told in one part of an answer.
 pub const MAX_REPLY_ITEMS: usize = 32;
 

@@ -4,6 +4,7 @@
 //! that a clock that was wrong when they were written can be right when they are read; a pod's
 //! start can lie before the boot.
 
+mod device;
 mod wire;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use crate::limits::{
 use crate::name::Uid;
 use crate::object::Revision;
 use crate::text::{Short, Text};
+
+pub use device::UnhealthyDevice;
 
 /// A reason: one CamelCase word.
 pub type Reason = Short<MAX_REASON>;

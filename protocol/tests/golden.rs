@@ -371,6 +371,21 @@ fn status_of_a_pod_that_runs() {
 }
 
 #[test]
+fn status_of_a_pod_that_lost_devices() {
+    let mut status = PodStatus { phase: Phase::Running, started: 1000, ..PodStatus::default() };
+    let device = |resource: &str, replaced| UnhealthyDevice {
+        container: "web".into(),
+        resource: resource.into(),
+        replaced,
+    };
+    status.set_unhealthy_devices([
+        device("mote.io/ttyUSB0", false),
+        device("mote.io/usb-FTDI_1", true),
+    ]);
+    frozen("pod-status-devices", &status);
+}
+
+#[test]
 fn status_of_a_pod_with_everything_in_it() {
     let mut status = PodStatus {
         accepted: revision(0),

@@ -89,6 +89,12 @@ fn container_text(
     if let Some(last) = &container.last {
         line("Last state", &terminated(last));
     }
+    for device in status.unhealthy_devices() {
+        if device.container == container.name {
+            let why = if device.replaced { "replaced: restart to use it" } else { "not there" };
+            line("Device", &format!("{} Unhealthy ({why})", device.resource));
+        }
+    }
     line("Ready", if container.ready() { "True" } else { "False" });
     line("Restarts", &container.restarts.to_string());
     text

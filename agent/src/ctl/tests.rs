@@ -82,7 +82,9 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
                 });
                 drop(answer.send(found));
             }
-            LocalRequest::ImageNews(_) => unreachable!("nobody asks for it by the socket"),
+            LocalRequest::ImageNews(_) | LocalRequest::Devices(_) => {
+                unreachable!("nobody asks for it by the socket")
+            }
             LocalRequest::Images(answer) => drop(answer.send(Ok(Vec::new()))),
             LocalRequest::Order(order) => obey(order),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),

@@ -5,6 +5,10 @@
 //! (`[[device]]`). Nothing is kept here: a node is looked up when it is needed, so that what is plugged
 //! in later is there.
 
+mod watch;
+
+pub use watch::Watch;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};

@@ -5,12 +5,12 @@ use mote_protocol::limits::{MAX_ADDRESSES, MAX_CONTAINERS, MAX_POD_CONDITIONS};
 use mote_protocol::object::Revision;
 use mote_protocol::status::{
     ConditionCause, Conditions, ContainerRole, ContainerState, ContainerStatus, IpAddress, Phase,
-    PodCondition, PodStatus, Refusal, Terminated,
+    PodCondition, PodStatus, Refusal, Terminated, UnhealthyDevice,
 };
 use mote_protocol::text::{Short, Text};
 
 use super::Moment;
-use super::machine::{Ended, Machine, PostStart, Run, Running, Slot, Stage};
+use super::machine::{Ended, Health, Machine, PostStart, Run, Running, Slot, Stage};
 
 /// What a status says beside what the machine knows.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub fn of(machine: &Machine, context: Context) -> PodStatus {
         PodCondition::ALL.map(|condition| offset(machine.transitions().get(condition).1, start));
     let cause = machine.verdict().and_then(|verdict| verdict.cause.as_ref());
     let told = machine.phase().is_terminal();
-    PodStatus {
+    let mut status = PodStatus {
         accepted: context.accepted,
         refusal: context.refusal,
         uid: Some(machine.pod().name.uid),
@@ -50,7 +50,21 @@ pub fn of(machine: &Machine, context: Context) -> PodStatus {
         conditions,
         containers: containers(machine).into_iter().take(MAX_CONTAINERS).collect(),
         extensions: Extensions::default(),
-    }
+    };
+    status.set_unhealthy_devices(unhealthy(machine));
+    status
+}
+
+/// Devices that containers have and cannot use.
+fn unhealthy(machine: &Machine) -> impl Iterator<Item = UnhealthyDevice> {
+    machine.containers().flat_map(|(_, container, slot)| {
+        let ill = slot.devices().iter().filter(|given| given.health != Health::Healthy);
+        ill.map(|given| UnhealthyDevice {
+            container: Short::new(&container.name),
+            resource: Short::new(&given.resource),
+            replaced: given.health == Health::Replaced,
+        })
+    })
 }
 
 /// Seconds after the pod's start, as container times are told.

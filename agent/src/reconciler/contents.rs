@@ -1,13 +1,12 @@
 //! Gets what a pod's variables and volumes are made from, and has them made.
 
 use std::io;
-use std::path::PathBuf;
 
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{EnvValue, EnvVar, Volume, VolumeMount, VolumeSource};
 
 use super::{Surroundings, Taken};
-use crate::device::{self, Pattern};
+use crate::device::{self, Device, Pattern};
 use crate::image::{
     ImageError, ImageId, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets,
 };
@@ -198,12 +197,12 @@ async fn source<W: World>(
     Ok(MountSource::Layers(edges.images.resolve(&here.id).await?.layers))
 }
 
-/// The nodes of the devices that a container gets, unless others have them.
+/// The devices that a container gets, unless others have them.
 pub(super) fn devices(
     container: &Container,
     patterns: &[Pattern],
     taken: &Taken,
-) -> Result<Vec<PathBuf>, ConfigError> {
+) -> Result<Vec<(String, Device)>, ConfigError> {
     if container.devices.is_empty() {
         return Ok(Vec::new());
     }
@@ -219,7 +218,7 @@ pub(super) fn devices(
         if by.len() >= usize::try_from(device.share).unwrap_or(usize::MAX) {
             return Err(refused(format!("is in use by {}", by.join(", "))));
         }
-        Ok(device.path.clone())
+        Ok((resource.clone(), device.clone()))
     };
     container.devices.iter().map(node).collect()
 }

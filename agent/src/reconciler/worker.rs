@@ -49,7 +49,7 @@ pub(super) async fn carry_out<W: World>(
         }
         Action::MeasureStorage => Event::Measured(measure(edges, pod, &beside.to_measure).await),
         Action::Start { place, attempt, image } => {
-            match start(edges, pod, node, (place, attempt, image), beside).await {
+            match start(edges, pod, node, (place, attempt, image), beside, tell).await {
                 Ok(since) => Event::Started { place, attempt, since },
                 Err(failure) => Event::StartFailed { place, attempt, failure },
             }
@@ -154,6 +154,7 @@ async fn start<W: World>(
     node: &Surroundings,
     (place, attempt, image): (usize, u32, ImageId),
     beside: &Beside,
+    tell: impl Fn(Event),
 ) -> Result<Moment, StartFailure> {
     let Some(container) = pod.containers.get(place) else {
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
@@ -163,12 +164,18 @@ async fn start<W: World>(
         contents::of_container(edges, pod, node, place, &beside.images).await?;
     let devices = contents::devices(container, &node.devices, &beside.taken);
     let devices = devices.map_err(StartFailure::Config)?;
+    let given: Vec<_> =
+        devices.iter().map(|(name, device)| (name.clone(), device.number)).collect();
+    let devices = devices.into_iter().map(|(_, device)| device.path).collect();
     let parts = Parts { image, variables, mounts, devices };
     let request = start_request(pod, container, attempt, parts, node.memory_bytes)
         .map_err(StartFailure::Config)?;
     if let Some(before) = attempt.checked_sub(1).and_then(|before| id(pod, place, before)) {
         // What stays of it is removed with its pod.
         let _ = edges.runtime.remove_container(&before).await;
+    }
+    if !given.is_empty() {
+        tell(Event::DevicesGiven { place, devices: given });
     }
     let since = edges.runtime.start(&request).await.map_err(StartFailure::Runtime)?;
     Ok(Moment::from(since))

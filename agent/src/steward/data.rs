@@ -1,11 +1,16 @@
 //! `ConfigMap`s and Secrets: they run nothing, but what runs is given what they hold.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use mote_protocol::event::EventType;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
 use mote_protocol::status::ObjectStatus;
 
-use super::{Steward, World};
+use super::{Steward, ToPresence, World};
+use crate::device::Device;
+use crate::node::capacity;
 use crate::pod::Moment;
 use crate::pod::contents;
 use crate::pod::machine::{Event, Machine};
@@ -52,6 +57,10 @@ impl<W: World> Steward<W> {
 
     /// Whoever waits for a device need not wait for its back-off any more.
     pub(super) fn device_freed(&mut self, now: Moment) {
+        self.tell_who_asks_for_devices(now, || Event::DeviceFreed);
+    }
+
+    fn tell_who_asks_for_devices(&mut self, now: Moment, event: impl Fn() -> Event) {
         let machines = self.books.reconciler.machines();
         let asks = |machine: &Machine| {
             machine.pod().containers.iter().any(|container| !container.devices.is_empty())
@@ -59,8 +68,16 @@ impl<W: World> Steward<W> {
         let waiting = machines.filter(|(_, machine)| asks(machine));
         let waiting: Vec<_> = waiting.map(|(uid, _)| *uid).collect();
         for uid in waiting {
-            self.step(uid, Event::DeviceFreed, now);
+            self.step(uid, event(), now);
         }
+    }
+
+    /// Devices came or went: who has them is told, who waits for them starts.
+    pub(super) fn devices_seen(&mut self, there: BTreeMap<String, Device>) {
+        self.tell_presence(ToPresence::Devices(Box::new(capacity::devices(&there))));
+        let there = Rc::new(there);
+        self.tell_who_asks_for_devices(self.now(), || Event::DevicesSeen(Rc::clone(&there)));
+        self.books.devices = Some(there);
     }
 
     /// What is to be said of one; none where nobody spoke of it.

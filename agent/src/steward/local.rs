@@ -1,5 +1,6 @@
 //! What people at the machine ask, over the agent's own socket.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use mote_protocol::command::LogSelection;
@@ -12,6 +13,7 @@ use tokio::task::spawn_local;
 
 use super::streams::Reader;
 use super::{ImageOrder, Steward, World};
+use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
 use crate::store::Order;
@@ -36,6 +38,8 @@ pub enum LocalRequest {
     Order(ImageOrder),
     /// Something happened to the images of this node.
     ImageNews(News),
+    /// These devices are there, and no others.
+    Devices(BTreeMap<String, Device>),
     /// Events, oldest first.
     Events {
         /// Only those about this object.
@@ -95,6 +99,7 @@ impl<W: World> Steward<W> {
             }
             LocalRequest::Order(order) => self.order_images(order),
             LocalRequest::ImageNews(news) => self.image_news(news),
+            LocalRequest::Devices(there) => self.devices_seen(there),
             LocalRequest::Events { about, answer } => {
                 let _ = answer.send(self.books.events.about(about));
             }

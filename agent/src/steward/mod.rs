@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
-use crate::device::Pattern;
+use crate::device::{Device, Pattern};
 use crate::events::{Events, Report as EventReport};
 use crate::image::What;
 use crate::link::outbox::Outbox;
@@ -167,6 +167,8 @@ struct Books<W: World> {
     looked: bool,
     /// The runtime had more to tell than had room, and not all pods were looked at since.
     missed: bool,
+    /// Devices that are there, once somebody said so.
+    devices: Option<Rc<BTreeMap<String, Device>>>,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -236,6 +238,7 @@ impl<W: World> Steward<W> {
             heirs: BTreeMap::new(),
             looked: false,
             missed: false,
+            devices: None,
             sweeping: false,
             image_commands: 0,
             reports: own,

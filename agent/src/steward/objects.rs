@@ -189,9 +189,13 @@ impl<W: World> Steward<W> {
             let accepted = Moment(life.accepted_unix_ms.saturating_sub(boot.epoch_ms)).min(now);
             let remains = Remains { record, observed: found.as_ref(), boot };
             let pod = Rc::clone(&life.pod);
+            let asks_for_devices = pod.containers.iter().any(|one| !one.devices.is_empty());
             let machine = Machine::adopt(pod, accepted, remains, now);
             let outcome = self.books.reconciler.take(machine, now);
             self.after(uid, outcome, now);
+            if let Some(there) = self.books.devices.clone().filter(|_| asks_for_devices) {
+                self.step(uid, Event::DevicesSeen(there), now);
+            }
         }
         if let Some(grace_s) = life.grace_s {
             self.step(uid, Event::Delete { grace_s }, now);

@@ -3,7 +3,7 @@
 //! Presence decides what the node says of itself; the steward owns the link and the outbox. They
 //! talk through two channels, so that neither ever waits for the other.
 
-use mote_protocol::node::{ObjectDigest, Session};
+use mote_protocol::node::{Devices, ObjectDigest, Session};
 use mote_protocol::topic::Topic;
 
 use crate::events::Report;
@@ -31,6 +31,8 @@ pub enum ToPresence {
         /// The broker had kept it: it was not published just now.
         retained: bool,
     },
+    /// Devices came or went.
+    Devices(Box<Devices>),
     /// The desired objects of this node changed.
     Objects(ObjectDigest),
     /// The flash card answers with errors, or does so no more.

@@ -80,6 +80,7 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     tasks.spawn_local(named("ctl", server.run()));
     tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(&edges))));
     tasks.spawn_local(named("image news", image_news(Rc::clone(&edges), local.clone())));
+    tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));
     tasks.spawn_local(named("session", keep_start(edges, start_changes)));
     tasks.spawn_local(named("runtime events", async move {
         while let Some(event) = runtime_events.recv().await {
@@ -192,6 +193,26 @@ async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u3
 async fn watch_drops(edges: SharedEdges<RealWorld>) {
     if let Err(error) = edges.images.watch_drops().await {
         warn!(%error, "watch for dropped images");
+    }
+    // A task that ends ends the agent.
+    std::future::pending::<()>().await;
+}
+
+/// Tells of devices that come and go. Where that cannot be watched, the node's capacity shows it
+/// within a minute, and who waits for one tries again.
+async fn watch_devices(patterns: Vec<device::Pattern>, local: mpsc::UnboundedSender<LocalRequest>) {
+    let told = async {
+        let mut watch = device::Watch::new(patterns)?;
+        loop {
+            let there = watch.next().await?;
+            if local.send(LocalRequest::Devices(there)).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let result: std::io::Result<()> = told.await;
+    if let Err(error) = result {
+        warn!(%error, "watch for devices");
     }
     // A task that ends ends the agent.
     std::future::pending::<()>().await;

@@ -31,6 +31,12 @@ impl Directory {
         Ok(Self { events: register(events, Interest::READABLE)? })
     }
 
+    /// Watches another directory as well; one that is watched stays so.
+    pub fn also(&self, path: &Path, wanted: WatchFlags) -> io::Result<()> {
+        inotify::add_watch(self.events.get_ref(), path, wanted | WatchFlags::ONLYDIR)?;
+        Ok(())
+    }
+
     /// Waits until something happened, and tells all that has. Cancel-safe.
     pub async fn next(&self, mut tell: impl FnMut(ReadFlags, Option<&OsStr>)) -> io::Result<()> {
         let mut ready = self.events.readable().await?;

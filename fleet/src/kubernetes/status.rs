@@ -209,10 +209,38 @@ fn container_status(view: &PodView<'_>, container: &ContainerStatus) -> Value {
         let id = format!("mote://{uid}/{}/{}", container.name, container.restarts);
         map.insert("containerID".into(), id.into());
     }
+    put_unhealthy_devices(&mut map, view, container);
     map.insert("state".into(), state(view, &container.state));
     let last = container.last.as_ref().map(|end| json!({ "terminated": terminated(view, end) }));
     map.insert("lastState".into(), last.unwrap_or_else(|| json!({})));
     Value::Object(map)
+}
+
+/// `allocatedResourcesStatus`, as far as a node tells it: of devices that are not well.
+fn put_unhealthy_devices(
+    map: &mut Map<String, Value>,
+    view: &PodView<'_>,
+    container: &ContainerStatus,
+) {
+    let devices = view.status().map(PodStatus::unhealthy_devices).unwrap_or_default();
+    let own = devices.iter().filter(|device| device.container == container.name);
+    let list: Vec<Value> = own
+        .map(|device| {
+            let message = if device.replaced {
+                "there under another number: the container must be restarted to use it"
+            } else {
+                "not there any more"
+            };
+            let id = device.resource.strip_prefix("mote.io/").unwrap_or(&device.resource);
+            json!({
+                "name": &*device.resource,
+                "resources": [{ "resourceID": id, "health": "Unhealthy", "message": message }],
+            })
+        })
+        .collect();
+    if !list.is_empty() {
+        map.insert("allocatedResourcesStatus".into(), list.into());
+    }
 }
 
 fn state(view: &PodView<'_>, state: &ContainerState) -> Value {

@@ -14,7 +14,7 @@
 //! | fsGroup | `volumes::files_belong_to_the_group_of_the_pod` |
 //! | a changed ConfigMap arrives within a second, all files at once | `updates::*` |
 //! | Secrets are in memory that is never swapped, and sealed on flash | `secrets::*` |
-//! | devices as extended resources | `rights::a_container_has_the_devices_that_it_asks_for_and_no_others`, `rights::a_device_that_somebody_has_is_waited_for` |
+//! | devices as extended resources | `rights::a_container_has_the_devices_that_it_asks_for_and_no_others`, `rights::a_device_that_*` |
 //! | sysctls | `rights::sysctls_of_a_pod_are_its_own_and_unsafe_ones_need_leave` |
 //! | users of a pod's own (`hostUsers: false`), `procMount` | `users::*` |
 //! | imagePullSecrets | `images::a_secret_opens_a_registry_as_soon_as_it_is_here` |

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use mote_protocol::status::Phase;
+use mote_protocol::node::{NodeStatus, Resources};
+use mote_protocol::status::{Phase, PodStatus, UnhealthyDevice};
+use mote_protocol::text::Short;
 use mote_tests::manifest::{Manifest, pod};
 use mote_tests::node::NodeOptions;
-use mote_tests::world::{BUSYBOX, World, waiting};
+use mote_tests::world::{BUSYBOX, World, container, topic, waiting};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
@@ -19,11 +21,26 @@ struct Node {
 
 impl Node {
     fn new(name: &str) -> Result<Self> {
+        let node = Self::absent(name);
+        node.plug_in(7)?;
+        Ok(node)
+    }
+
+    /// One that is not plugged in yet.
+    fn absent(name: &str) -> Self {
         let name = format!("mote-{name}-{}", std::process::id());
         let path = Path::new("/dev").join(&name);
+        Self { path, resource: format!("mote.io/{name}") }
+    }
+
+    fn plug_in(&self, minor: u32) -> Result<()> {
         let mode = Mode::from_raw_mode(0o600);
-        mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(240, 7)).context("mknod")?;
-        Ok(Self { path, resource: format!("mote.io/{name}") })
+        let number = makedev(240, minor);
+        mknodat(CWD, &self.path, FileType::CharacterDevice, mode, number).context("mknod")
+    }
+
+    fn pull(&self) -> Result<()> {
+        Ok(std::fs::remove_file(&self.path)?)
     }
 }
 
@@ -93,6 +110,78 @@ fn a_device_that_somebody_has_is_waited_for() -> Result<()> {
     })?;
     let pulled = node.log().matches("reason=Pulled").count();
     assert!(pulled < 30, "{pulled} attempts: they wake each other");
+    Ok(())
+}
+
+/// Waits until a node has so much of a device, and others can have as much.
+fn wait_for_capacity(
+    world: &World,
+    node: &mote_tests::node::Node,
+    device: &Node,
+    amount: u32,
+) -> Result<()> {
+    let topic = topic(node, "status/node");
+    world.observer.wait(&format!("{amount} of {}", device.resource), |view| {
+        let status = view.body::<NodeStatus>(&topic)?;
+        let has = |resources: &Resources| {
+            let found = resources.devices.iter().find(|(name, _)| **name == *device.resource);
+            found.map_or(0, |(_, amount)| *amount)
+        };
+        (has(&status.capacity) == amount && has(&status.allocatable) == amount).then_some(())
+    })
+}
+
+#[test]
+fn a_device_that_is_pulled_is_told_and_one_that_comes_is_used() -> Result<()> {
+    let world = World::new()?;
+    let device = Node::absent("comes");
+    let node = world.node_with(options(&world, &device))?;
+    world.operator.apply(&with_device("web", &device, "exec sleep 1001"), &node)?;
+    let status = world.wait_for(&node, "web", "its reason", |status| {
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "CreateContainerConfigError")
+    })?;
+    let (_, message) = waiting(&status, "main").context("it waits")?;
+    assert_eq!(message, format!("device {} is not on this node", device.resource));
+    device.plug_in(7)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    let pid = node.process("sleep 1001")?;
+    wait_for_capacity(&world, &node, &device, 1)?;
+
+    let unhealthy = |replaced: bool| {
+        let (container, resource) = (Short::new("main"), Short::new(&device.resource));
+        vec![UnhealthyDevice { container, resource, replaced }]
+    };
+    let told = |what: &str, devices: Vec<UnhealthyDevice>| {
+        world.wait_for(&node, "web", what, |status| status.unhealthy_devices() == devices)
+    };
+    device.pull()?;
+    told("that it is gone", unhealthy(false))?;
+    let text = format!("device {} of container main is not there any more", device.resource);
+    assert_eq!(world.wait_for_event(&node, "DeviceUnplugged")?, text);
+    wait_for_capacity(&world, &node, &device, 0)?;
+    let described = world.operator.run(&["describe", "pod", "web"])?.succeeded()?;
+    let line = format!("{}: Unhealthy (not there any more)", device.resource);
+    assert!(described.contains(&line), "{described}");
+    let path = ".status.containerStatuses[0].allocatedResourcesStatus[0].resources[0].health";
+    assert_eq!(world.operator.field("web", &node, path)?, "Unhealthy");
+
+    device.plug_in(7)?;
+    told("that it is there again", Vec::new())?;
+    wait_for_capacity(&world, &node, &device, 1)?;
+    device.pull()?;
+    device.plug_in(8)?;
+    told("that it is another one", unhealthy(true))?;
+    assert!(world.wait_for_event(&node, "DeviceReplaced")?.contains("must be restarted"));
+    assert!(node.ctl(&["describe", "pod", "web"])?.contains("Unhealthy (replaced"));
+    assert_eq!(node.process("sleep 1001")?, pid, "nobody ended it");
+    // The next attempt has the node that is there.
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    let well = |status: &PodStatus| {
+        let main = container(status, "main");
+        let again = main.is_ok_and(|main| main.restarts == 1 && main.ready());
+        again && status.unhealthy_devices().is_empty()
+    };
+    world.wait_for(&node, "web", "another attempt", well)?;
     Ok(())
 }
 

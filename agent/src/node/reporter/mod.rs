@@ -184,6 +184,7 @@ where
             ToPresence::Received { topic, payload, retained } => {
                 self.receive(&topic, &payload, retained);
             }
+            ToPresence::Devices(devices) => self.sight.devices = *devices,
             ToPresence::Objects(objects) => self.objects = objects,
             ToPresence::Storage { failing } => {
                 self.set(NodeCondition::StorageErrors, failing, "writing to flash fails");

@@ -1,11 +1,12 @@
 //! What may happen to a pod, and what people hear of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use mote_protocol::event::EventType;
 
 use super::MountFailure;
+use crate::device::Device;
 use crate::handler::{HookDone, HookError};
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
@@ -49,6 +50,15 @@ pub enum Event {
     Measured(StorageUse),
     /// A device that it may wait for is free.
     DeviceFreed,
+    /// The next attempt of a container is given these devices: names of resources, and numbers.
+    DevicesGiven {
+        /// Which container.
+        place: usize,
+        /// They.
+        devices: Vec<(String, u64)>,
+    },
+    /// These devices are there, and no others.
+    DevicesSeen(Rc<BTreeMap<String, Device>>),
     /// Something changed that opens registries.
     PullSecretsChanged,
     /// Not all Secrets are here that are to open a registry.

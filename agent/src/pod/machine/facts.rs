@@ -24,6 +24,11 @@ impl Machine {
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
             Event::Measured(kept) => self.measured(&kept, now, notes),
+            Event::DevicesGiven { place, devices } => self.devices_given(place, devices),
+            Event::DevicesSeen(there) => {
+                self.devices_seen(&there, notes);
+                self.wake_waiting(now);
+            }
             Event::DeviceFreed => self.wake_waiting(now),
             Event::PullSecretsChanged => self.pulls_again(now),
             Event::PullSecretsMissing(names) => notes.push(pull_secrets_missing(&names)),

@@ -30,6 +30,7 @@ use super::phase;
 use super::spec::{Container, Pod};
 
 mod adopt;
+mod devices;
 mod ending;
 mod event;
 mod facts;
@@ -46,6 +47,7 @@ mod transitions;
 mod volumes;
 
 pub use adopt::Remains;
+pub use devices::{Given, Health};
 pub use event::{Event, Hook, Note, StartFailure};
 pub use record::{Record, SlotRecord};
 pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};

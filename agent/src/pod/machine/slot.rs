@@ -3,7 +3,7 @@
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
-use super::Stop;
+use super::{Given, Stop};
 use crate::image::ImageId;
 use crate::pod::Moment;
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff};
@@ -191,6 +191,8 @@ pub struct Slot {
     pub ran_image: Option<ImageId>,
     /// The image that it ran before this one: who changes it may want to go back.
     pub rollback: Option<ImageId>,
+    /// Devices of the newest attempt.
+    pub given: Vec<Given>,
     /// Why the next attempt waits.
     pub hold: Option<Hold>,
     /// It was ended so that it runs again.
@@ -213,6 +215,7 @@ impl Slot {
             image: None,
             ran_image: None,
             rollback: None,
+            given: Vec::new(),
             hold: None,
             renew: None,
             crash: CrashBackoff::default(),

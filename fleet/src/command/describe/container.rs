@@ -30,6 +30,10 @@ pub(super) fn section(page: &mut Page, pod: &Value, asked: &Value) {
         if !last.is_empty() {
             fields.push(("Last State", last));
         }
+        let devices = items(told, "/allocatedResourcesStatus");
+        if !devices.is_empty() {
+            fields.push(("Devices", devices.iter().map(device).collect::<Vec<_>>().join("\n")));
+        }
         fields.push(("Ready", truth(told, "/ready")));
         let restarts = told.pointer("/restartCount").map_or_else(String::new, Value::to_string);
         fields.push(("Restart Count", restarts));
@@ -53,6 +57,12 @@ pub(super) fn section(page: &mut Page, pod: &Value, asked: &Value) {
     fields.push(("Mounts", mounts(asked)));
     fields.retain(|(label, value)| *label != "Environment Variables from" || value != "<none>");
     page.fields(4, &fields);
+}
+
+/// A device that its node does not call well.
+fn device(status: &Value) -> String {
+    let (name, health) = (text(status, "/name"), text(status, "/resources/0/health"));
+    format!("{name}: {health} ({})", text(status, "/resources/0/message"))
 }
 
 fn ports(asked: &Value) -> String {

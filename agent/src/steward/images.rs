@@ -227,6 +227,7 @@ impl<W: World> Steward<W> {
         }
         for (uid, record) in &self.books.records {
             let images = record.slots.iter().flat_map(|slot| [slot.image, slot.rollback]);
+            let images = images.chain(record.volume_images.iter().copied());
             images.flatten().for_each(|image| by_uid(*uid, &image, &mut in_use));
         }
         in_use

@@ -1,13 +1,14 @@
 //! Secrets that open registries, and images as volumes.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use mote_protocol::event::Event;
 use mote_protocol::status::Phase;
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::{pod, secret};
 use mote_tests::registry::{Guard, LOGIN};
-use mote_tests::world::{BUSYBOX, World, waiting};
+use mote_tests::world::{BUSYBOX, World, container, topic, waiting};
 use serde_json::json;
 
 #[test]
@@ -87,5 +88,40 @@ fn a_volume_whose_image_is_not_there_holds_up_its_pod() -> Result<()> {
     let image = Builder::default().layer(Layer::default().file("a", 0o644, b"here\n")).build()?;
     node.import(&image, "test.local/files:1")?;
     assert_eq!(world.wait_for_end(&node, "web")?, (Phase::Succeeded, "here\n".into()));
+    Ok(())
+}
+
+#[test]
+fn a_volume_shows_the_same_image_though_its_name_means_another_to_the_next_agent() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let image =
+        |text: &[u8]| Builder::default().layer(Layer::default().file("a", 0o644, text)).build();
+    node.import(&image(b"first\n")?, "test.local/files:1")?;
+    let manifest = pod("web")
+        .container("main", BUSYBOX, &["sh", "-c", "cat /v/a; exec sleep 1001"])
+        .volume("v", json!({"image": {"reference": "test.local/files:1"}}), "/v");
+    world.operator.apply(&manifest, &node)?;
+    let status = world.wait_for_phase(&node, "web", Phase::Running)?;
+    let uid = status.uid.context("a uid")?;
+    node.import(&image(b"second\n")?, "test.local/files:1")?;
+    world.observer.wait("the second import", |view| {
+        let events = view.bodies::<Event>(&topic(&node, "event"));
+        let of_it = |event: &&Event| {
+            event.reason == *"ImageImported" && event.message.contains("test.local/files:1")
+        };
+        let times: u32 = events.iter().filter(of_it).map(|event| event.count).max().unwrap_or(0);
+        (times.max(events.iter().filter(of_it).count().try_into().ok()?) > 1).then_some(())
+    })?;
+    node.kill()?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    rustix::process::kill_process(node.process("sleep 1001")?, rustix::process::Signal::KILL)?;
+    world.wait_for(&node, "web", "another attempt", |status| {
+        container(status, "main").is_ok_and(|main| main.restarts == 1 && main.ready())
+    })?;
+    super::wait_for_line(&world, "web", "first")?;
+    // Both attempts.
+    assert_eq!(node.printed(&uid, "main")?, "first\nfirst\n");
     Ok(())
 }

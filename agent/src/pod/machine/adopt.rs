@@ -34,7 +34,13 @@ impl Machine {
     pub fn adopt(pod: Rc<Pod>, accepted: Moment, remains: Remains<'_>, now: Moment) -> Self {
         let mut machine = Self::new(pod, accepted);
         let this_boot = remains.record.as_ref().is_some_and(|r| r.boot.id == remains.boot.id);
+        let stands = remains.observed.is_some_and(|pod| pod.sandbox == ObservedSandbox::Ready);
         if let Some(record) = remains.record {
+            // Its containers have these mounted, whatever their names mean by now. In another sandbox
+            // names are looked up again.
+            if stands {
+                machine.restore_volume_images(&record.volume_images);
+            }
             machine.restore(record, &remains.boot, now);
         }
         machine.sandbox = match remains.observed.map(|pod| pod.sandbox) {

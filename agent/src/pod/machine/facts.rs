@@ -102,6 +102,7 @@ impl Machine {
     }
 
     fn starting(&mut self, place: usize, made_of: Tag) {
+        self.start_looks();
         let Some(slot) = self.slots.get_mut(place) else { return };
         slot.runs(made_of.image);
         let before = slot.ended().cloned();
@@ -191,6 +192,7 @@ impl Machine {
         now: Moment,
         notes: &mut Vec<Note>,
     ) {
+        let come = self.may_have_come();
         let Some(slot) = self.slots.get_mut(place) else { return };
         let Run::Starting { before, .. } = &slot.run else { return };
         if slot.attempts != attempt {
@@ -218,6 +220,8 @@ impl Machine {
         };
         notes.push(Note::warning(place, "Failed", format!("Error: {message}")));
         let (until, _) = slot.trouble.failed(now);
+        // What came while it was started is there for the next try.
+        let until = if come && reason == WAITS_FOR_CONTENTS { now } else { until };
         slot.run = before.map_or(Run::Idle, Run::Ended);
         slot.hold = Some(Hold { reason, message, until });
         slot.image = None;

@@ -20,7 +20,11 @@ impl Machine {
         notes: &mut Vec<Note>,
     ) {
         if let Some(volume) = self.volume_image(place) {
-            (volume.image, volume.until) = (Some(image), None);
+            let known = volume.image.replace(image) == Some(image);
+            volume.until = None;
+            if !known {
+                self.touch();
+            }
             let text = format!("Image \"{reference}\" of a volume is present on machine");
             notes.push(Note::normal(None, "Pulled", text));
             return;

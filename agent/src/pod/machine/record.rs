@@ -35,6 +35,8 @@ pub struct Record {
     pub verdict: Option<(Phase, Option<(String, String)>)>,
     /// Its containers, in the order of the spec.
     pub slots: Vec<SlotRecord>,
+    /// The images of its volumes, in the order of those that have some.
+    pub volume_images: Vec<Option<[u8; 32]>>,
 }
 
 /// What is kept of a container.
@@ -127,6 +129,11 @@ impl Machine {
                 (verdict.phase, cause.map(|(reason, text)| (reason.to_string(), text.to_string())))
             }),
             slots: slots.collect(),
+            volume_images: self
+                .volume_images
+                .iter()
+                .map(|volume| volume.image.map(|image| *image.as_bytes()))
+                .collect(),
         }
     }
 

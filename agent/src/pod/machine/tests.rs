@@ -7,8 +7,8 @@ use super::*;
 use mote_protocol::pod::{self as wire, RestartPolicy};
 
 use crate::device::Device;
-use crate::image::{Digest, ImageError, ImageId};
-use crate::pod::process::Tag;
+use crate::image::{Digest, ImageError, ImageId, Source};
+use crate::pod::process::{ConfigError, Tag};
 use crate::pod::storage::{Measured, StorageUse};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
@@ -350,4 +350,45 @@ fn devices_of_an_earlier_agent_are_what_is_there() {
     assert_eq!(notes[0].reason, "DeviceUnplugged");
     step(&mut machine, seen(Some(8)), after(1));
     assert_eq!(machine.slots[0].devices()[0].health, Health::Healthy, "nobody knows better");
+}
+
+#[test]
+fn what_came_while_a_container_was_started_is_used_at_once() {
+    let failed = |come: Option<Event>| {
+        let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+        step(&mut machine, Event::SandboxReady, Moment(0));
+        step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
+        if let Some(event) = come {
+            step(&mut machine, event, after(1));
+        }
+        let failure = StartFailure::Config(ConfigError::NoCommand);
+        step(&mut machine, Event::StartFailed { place: 0, attempt: 0, failure }, after(2));
+        machine.slots[0].hold.as_ref().map(|hold| hold.until)
+    };
+    assert!(failed(None) > Some(after(2)), "it waits");
+    assert_eq!(failed(Some(Event::ContentsChanged)), Some(after(2)));
+    assert_eq!(failed(Some(Event::DeviceFreed)), Some(after(2)));
+    assert_eq!(failed(Some(seen(Some(7)))), Some(after(2)));
+}
+
+#[test]
+fn the_next_agent_knows_which_images_are_mounted() {
+    let mut asked = wire_pod(vec![container("a")]);
+    let source = wire::VolumeSource::Image { reference: "files:1".into(), pull_policy: None };
+    asked.spec.volumes = vec![wire::Volume { name: "v".into(), source }];
+    let pod = Rc::new(pod_from(&asked));
+    let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
+    let mark = machine.unsaved(Moment(0));
+    let (reference, source) = ("files:1".to_owned(), Source::Present);
+    step(&mut machine, Event::Pulled { place: 1, reference, image: image(), source }, Moment(0));
+    assert_ne!(machine.unsaved(Moment(0)), mark, "flash must know");
+    let boot = Boot::default();
+    let adopted = |sandbox| {
+        let observed = observed(&pod, sandbox, true);
+        let remains =
+            Remains { record: Some(machine.record(boot)), observed: Some(&observed), boot };
+        Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1)).volume_image_ids()
+    };
+    assert_eq!(adopted(ObservedSandbox::Ready), [Some(image())]);
+    assert_eq!(adopted(ObservedSandbox::Died), [None], "another sandbox has what is there then");
 }

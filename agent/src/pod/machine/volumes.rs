@@ -59,6 +59,10 @@ pub(super) struct Contents {
     making: u32,
     /// The change that they show.
     shown: u32,
+    /// Counts what may have ended the wait of a container.
+    woken: u32,
+    /// How far that was when the start that is under way began to look.
+    looked: u32,
     /// They cannot be made as long as nothing changes.
     waiting: bool,
     /// When to try again.
@@ -78,10 +82,21 @@ impl Machine {
 
     /// Containers that could not be made from what was there may try again.
     pub(super) fn wake_waiting(&mut self, now: Moment) {
+        self.contents.woken = self.contents.woken.wrapping_add(1);
         let waits = self.slots.iter_mut().filter_map(|slot| slot.hold.as_mut());
         for hold in waits.filter(|hold| hold.reason == WAITS_FOR_CONTENTS) {
             hold.until = hold.until.min(now);
         }
+    }
+
+    /// A container is being started, with what is there now.
+    pub(super) const fn start_looks(&mut self) {
+        self.contents.looked = self.contents.woken;
+    }
+
+    /// What a start did not find may have come since it looked.
+    pub(super) const fn may_have_come(&self) -> bool {
+        self.contents.looked != self.contents.woken
     }
 
     pub(super) const fn contents_begun(&mut self) {
@@ -153,6 +168,13 @@ impl Machine {
     pub fn volume_images(&self) -> impl Iterator<Item = (usize, &VolumeImage)> {
         let first = self.slots.len();
         self.volume_images.iter().enumerate().map(move |(nth, image)| (first + nth, image))
+    }
+
+    /// Takes them as an earlier agent found them.
+    pub(super) fn restore_volume_images(&mut self, known: &[Option<[u8; 32]>]) {
+        for (volume, image) in self.volume_images.iter_mut().zip(known) {
+            volume.image = image.map(ImageId::from_bytes);
+        }
     }
 
     /// The image of a volume by that place.

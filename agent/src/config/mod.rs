@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::Pattern;
+use crate::pod::enforcement::Right;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
 
@@ -76,6 +77,10 @@ pub struct Config {
     pub devices: Vec<Pattern>,
     /// Sysctls that pods may set beside the safe ones.
     pub unsafe_sysctls: Vec<String>,
+    /// The directory below which seccomp profiles are.
+    pub seccomp_profiles: PathBuf,
+    /// Rights without which pods run where the node cannot enforce them.
+    pub allow_unenforced: Vec<Right>,
 }
 
 /// `[limits]`.
@@ -175,6 +180,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let devices = security::devices(root);
     let mut section = root.table("security");
     let unsafe_sysctls = security::unsafe_sysctls(&mut section);
+    let seccomp_profiles = security::seccomp_profiles(&mut section);
+    let allow_unenforced = security::allow_unenforced(&mut section);
     section.finish();
 
     Some(Config {
@@ -191,6 +198,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         limits,
         devices,
         unsafe_sysctls,
+        seccomp_profiles: seccomp_profiles?,
+        allow_unenforced,
     })
 }
 

@@ -1,10 +1,12 @@
 //! `[[device]]` and `[security]`: what pods may have of the machine itself.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::problem::Rule;
 use super::section::Section;
 use crate::device::{self, Pattern};
+use crate::pod::enforcement::Right;
 
 /// Patterns of one node.
 const MAX_PATTERNS: usize = 32;
@@ -14,6 +16,12 @@ const MAX_SHARE: u64 = 64;
 
 /// Sysctls that pods may set beside the safe ones.
 const MAX_SYSCTLS: usize = 32;
+
+/// Rights that pods may do without: more than there are.
+const MAX_RIGHTS: usize = 16;
+
+/// Where profiles are unless the configuration says otherwise: beside it, as they are an operator's.
+const DEFAULT_SECCOMP_PROFILES: &str = "/etc/mote/seccomp";
 
 /// Device nodes that are offered: the usual ones where none are listed.
 pub(super) fn devices(root: &mut Section<'_, '_>) -> Vec<Pattern> {
@@ -42,6 +50,19 @@ pub(super) fn devices(root: &mut Section<'_, '_>) -> Vec<Pattern> {
 pub(super) fn unsafe_sysctls(section: &mut Section<'_, '_>) -> Vec<String> {
     let listed = section.list::<SysctlPattern>("allowed_unsafe_sysctls", MAX_SYSCTLS);
     listed.into_iter().map(|SysctlPattern(pattern)| pattern).collect()
+}
+
+/// The directory below which seccomp profiles are.
+pub(super) fn seccomp_profiles(section: &mut Section<'_, '_>) -> Option<PathBuf> {
+    match section.text("seccomp_profiles") {
+        None => Some(PathBuf::from(DEFAULT_SECCOMP_PROFILES)),
+        found => section.path(found),
+    }
+}
+
+/// Rights that pods may do without.
+pub(super) fn allow_unenforced(section: &mut Section<'_, '_>) -> Vec<Right> {
+    section.list("allow_unenforced", MAX_RIGHTS)
 }
 
 /// A name, or the beginning of one before a star, as the kubelet's `allowedUnsafeSysctls`.

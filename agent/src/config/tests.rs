@@ -33,6 +33,8 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     let config = parse(&uncommented).expect("valid with every optional key");
     assert_eq!(config.node.as_str(), "greenhouse-3");
     assert_eq!(config.images.registries.hosts.len(), 3);
+    assert_eq!(config.seccomp_profiles, parse(MINIMAL).expect("valid").seccomp_profiles);
+    assert_eq!(config.allow_unenforced, [Right::AppArmorProfile]);
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 
@@ -290,12 +292,16 @@ fn devices_are_offered_unless_the_operator_lists_them() {
     assert_eq!(shares, [1, 4], "what nobody may have is not offered");
     let wrong = format!(
         "{MINIMAL}[[device]]\npath = \"/dev/*\"\n[[device]]\npath = \"/dev/a*\"\n[[device]]\npath = \
-         \"/dev/a*\"\nshare = 2\n[security]\nallowed_unsafe_sysctls = [\"net.x\", \"vm\"]\n"
+         \"/dev/a*\"\nshare = 2\n[security]\nallowed_unsafe_sysctls = [\"net.x\", \"vm\"]\n\
+         seccomp_profiles = \"profiles\"\nallow_unenforced = [\"appArmorProfile\", \"tty\"]\n"
     );
     let expected = [
         "line 4: `device[0].path`: must be a path below /dev, with one `*` at most, in its last part",
         "`device[2].path`: is there twice",
         "line 11: `security.allowed_unsafe_sysctls[1]`: must be the name of a sysctl",
+        "line 12: `security.seccomp_profiles`: path `profiles` is not absolute",
+        "line 13: `security.allow_unenforced[1]`: must be the name of a field that nodes may be \
+         unable to enforce: `appArmorProfile`",
     ];
     let found = problems(&wrong);
     assert_eq!(found.len(), expected.len(), "{found:#?}");

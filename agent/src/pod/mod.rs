@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod contents;
+pub mod enforcement;
 pub mod fault;
 pub mod handler;
 pub mod machine;

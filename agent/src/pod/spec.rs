@@ -78,6 +78,8 @@ pub struct Pod {
     pub fs_group: Option<u32>,
     /// `securityContext.sysctls`: name, with dots, and value.
     pub sysctls: Vec<(String, String)>,
+    /// Fields that ask for a right that this node does not enforce, as its operator allows, and why.
+    pub unenforced: Vec<String>,
     /// `imagePullSecrets[].name`.
     pub pull_secrets: Vec<String>,
     /// What containers ask about the pod itself. Kept only for those who do.

@@ -12,6 +12,9 @@ use mote_protocol::text::{Short, Text};
 use super::Moment;
 use super::machine::{Ended, Health, Machine, PostStart, Run, Running, Slot, Stage};
 
+/// The condition of pods that do without a right that they asked for.
+const UNENFORCED: &str = "Unenforced";
+
 /// What a status says beside what the machine knows.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
@@ -181,7 +184,17 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
         let message = gates.join(", ");
         causes.push(cause(PodCondition::Ready, "ReadinessGatesNotReady", &message));
     }
+    causes.extend(unenforced(&machine.pod().unenforced));
     causes
+}
+
+/// A condition of our own: the pod has more rights than it asked for.
+fn unenforced(fields: &[String]) -> Option<ConditionCause> {
+    (!fields.is_empty()).then(|| ConditionCause {
+        condition: Short::new(UNENFORCED),
+        reason: Short::new("AllowedByNode"),
+        message: Text::new(&fields.join("; ")),
+    })
 }
 
 fn not_ready(machine: &Machine) -> (&'static str, String) {

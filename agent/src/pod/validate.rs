@@ -10,12 +10,14 @@ use mote_protocol::pod::support::{self, Finding};
 use mote_protocol::pod::{self as wire, EnvValue};
 use mote_protocol::status::ContainerRole;
 
+use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
 use super::spec::{Pod, PodName};
 
 mod build;
 mod checks;
 mod devices;
+pub(crate) mod profiles;
 mod sysctls;
 mod users;
 mod volumes;
@@ -51,6 +53,8 @@ pub struct NodePolicy {
     pub no_own_users: Option<String>,
     /// Bytes of the disk that pods may ask for together; unset where nobody knows.
     pub storage: Option<u64>,
+    /// Rights that it cannot enforce.
+    pub enforcement: Enforcement,
 }
 
 /// Checks a pod for a node with this policy.
@@ -69,6 +73,7 @@ pub fn validate(
     devices::check(&mut check, spec);
     users::check(&mut check, spec, node.no_own_users.as_deref());
     sysctls::check(&mut check, spec, &node.unsafe_sysctls);
+    profiles::check(&mut check, asked, &node.enforcement);
     for finding in support::findings(spec) {
         match finding {
             Finding::Refused(path) => check.faults.push(Fault::unsupported(path)),
@@ -76,13 +81,16 @@ pub fn validate(
         }
     }
     SpecError::from_faults(check.faults)?;
-    Ok(Checked { pod: build::build(name, asked), ignored: check.ignored })
+    let mut pod = build::build(name, asked, &node.enforcement);
+    pod.unenforced = check.unenforced;
+    Ok(Checked { pod, ignored: check.ignored })
 }
 
 #[derive(Default)]
 struct Check {
     faults: Vec<Fault>,
     ignored: Vec<String>,
+    unenforced: Vec<String>,
 }
 
 impl Check {

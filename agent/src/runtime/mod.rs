@@ -4,6 +4,7 @@
 //! `mote-pause` to run short-lived helpers, the only callers of libcontainer; the simulated one
 //! lives with the simulator. Nothing here decides: it does what it is told, once, and reports.
 
+pub mod apparmor;
 mod error;
 pub mod oci;
 pub mod op;
@@ -184,10 +185,38 @@ pub struct Rights {
     pub read_only_root: bool,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privileges: bool,
-    /// `seccompProfile: Unconfined`; the default profile applies otherwise.
-    pub seccomp_unconfined: bool,
     /// `procMount: Unmasked`.
     pub proc_unmasked: bool,
+    /// `seccompProfile`.
+    pub seccomp: Seccomp,
+    /// `appArmorProfile`.
+    pub app_armor: AppArmor,
+}
+
+/// Which filter of system calls a container has. A privileged one has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// Ours.
+    #[default]
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// A file below the node's directory of profiles, as a relative path without `..`.
+    Localhost(String),
+}
+
+/// Which `AppArmor` profile a container has. A privileged one has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmor {
+    /// Nobody said: the default one, where the node has it.
+    #[default]
+    Unset,
+    /// The default one, and without it the container does not run.
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// One that is loaded on the node, by its name.
+    Localhost(String),
 }
 
 /// Where a container says why it ended.

@@ -73,7 +73,12 @@ impl<W: World> Steward<W> {
                 self.refresh(key);
             }
             Admission::Accepted { revision, life, change, ignored } => {
+                let unenforced = life.pod.unenforced.clone();
                 self.accepted(key, revision, life, change);
+                for text in unenforced {
+                    let message = format!("not enforced, as this node allows: {text}");
+                    self.object_event(key, EventType::Warning, "Unenforced".into(), message);
+                }
                 for field in ignored {
                     let message = format!("{field} is ignored by this version of the agent");
                     self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);

@@ -331,18 +331,13 @@ fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Lif
     let name = PodName { namespace, name, uid: stored.uid };
     // What was accepted stays accepted: a node whose operator says something else since ends nothing.
     let asked_of = &asked.spec;
-    let plain = asked_of.node_selector.is_empty()
-        && asked_of.security_context.sysctls.is_empty()
-        && asked_of.host_users != Some(false);
-    let lenient;
-    let policy = if plain {
-        policy
-    } else {
-        let (labels, unsafe_sysctls) = (asked_of.node_selector.clone(), vec!["*".to_owned()]);
-        lenient = NodePolicy { labels, unsafe_sysctls, ..NodePolicy::default() };
-        &lenient
+    let lenient = NodePolicy {
+        labels: asked_of.node_selector.clone(),
+        unsafe_sysctls: vec!["*".to_owned()],
+        enforcement: policy.enforcement.of_accepted(),
+        ..NodePolicy::default()
     };
-    let checked = validate(name, &asked, policy).map_err(|error| error.to_string())?;
+    let checked = validate(name, &asked, &lenient).map_err(|error| error.to_string())?;
     Ok(Life {
         pod: Rc::new(checked.pod),
         accepted_unix_ms: stored.accepted_unix_ms,

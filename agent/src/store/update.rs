@@ -4,11 +4,16 @@
 use mote_protocol::object::Pod;
 use mote_protocol::pod::{Container, PodSpec};
 
+use crate::pod::validate::profiles;
+
 /// The first field that may not change and did.
 pub fn forbidden_change(old: &Pod, new: &Pod) -> Option<String> {
     let (before, after) = (&old.spec, &new.spec);
     if old.meta.owners != new.meta.owners {
         return Some("metadata.ownerReferences".into());
+    }
+    if let Some(annotation) = armed(old, new) {
+        return Some(format!("metadata.annotations[{annotation}]"));
     }
     let lists = [
         ("initContainers", &before.init_containers, &after.init_containers),
@@ -26,6 +31,13 @@ pub fn forbidden_change(old: &Pod, new: &Pod) -> Option<String> {
     }
     let extensions = (old.extensions != new.extensions).then_some("extensions");
     spec_change(before, after).or(extensions).map(|field| format!("spec.{field}"))
+}
+
+/// The first annotation that changes a container's rights and differs.
+fn armed<'a>(old: &'a Pod, new: &'a Pod) -> Option<&'a str> {
+    let (old, new) = (&old.meta.annotations, &new.meta.annotations);
+    let keys = old.keys().chain(new.keys()).filter(|key| key.starts_with(profiles::ANNOTATION));
+    keys.map(String::as_str).find(|key| old.get(*key) != new.get(*key))
 }
 
 /// The first of some fields that differs.
@@ -133,6 +145,11 @@ mod tests {
         assert_eq!(path(|p| p.spec.containers[1].args.push("x".into())), "spec.containers[1].args");
         assert_eq!(path(|p| p.spec.containers[0].name = "c".into()), "spec.containers[0].name");
         assert_eq!(path(|p| drop(p.spec.containers.pop())), "spec.containers");
+        let annotation = "container.apparmor.security.beta.kubernetes.io/a";
+        let armed = change(|pod| {
+            pod.meta.annotations.insert(annotation.into(), "unconfined".into());
+        });
+        assert_eq!(armed, Some(format!("metadata.annotations[{annotation}]")));
         assert_eq!(path(|p| p.spec.init_containers.push(container("i"))), "spec.initContainers");
         assert_eq!(path(|p| p.spec.restart_policy = RestartPolicy::Never), "spec.restartPolicy");
         let old = Pod {

@@ -56,6 +56,7 @@ pub(super) fn edges(
         cgroup_root: config.cgroup_root.clone(),
         executable: PROGRAM.into(),
         pod_pids: config.limits.pod_pids,
+        seccomp_profiles: config.seccomp_profiles.clone(),
         ..OciConfig::default()
     };
     let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);

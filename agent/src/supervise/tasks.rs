@@ -21,6 +21,7 @@ use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Instruments, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
+use crate::pod::enforcement::Enforcement;
 use crate::pod::validate::NodePolicy;
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::oci::cgroup::Controller;
@@ -174,6 +175,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
         no_own_users: users::unavailable(),
+        enforcement: Enforcement::of_machine(&config.allow_unenforced),
     }
 }
 

@@ -8,19 +8,38 @@ use std::ptr;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-/// Replaces the process; returns only the reason why that was impossible.
+/// Why a process is still what it was.
+pub enum NotExecuted {
+    /// It could not be confined.
+    Confine(io::Error),
+    /// The kernel did not execute the program.
+    Execute(io::Error),
+}
+
+/// Replaces the process; returns only the reason why that was impossible. `confine` is called last,
+/// and may take from the process whatever it needs but the call that executes.
 ///
 /// Programs expect to be ended by a pipe that nobody reads: `std` ignores `SIGPIPE`, and what is
-/// ignored stays so.
-pub fn execute(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+/// ignored stays so. Its handlers of faults must not be called where they can do nothing.
+pub fn execute(
+    path: &CStr,
+    args: &[CString],
+    env: &[CString],
+    confine: impl FnOnce() -> io::Result<()>,
+) -> NotExecuted {
     let args = pointers(args);
     let env = pointers(env);
-    // SAFETY: no handler is installed, only the default restored.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    for signal in [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: no handler is installed, only the default restored.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    if let Err(error) = confine() {
+        return NotExecuted::Confine(error);
+    }
     // SAFETY: the path is a C string, both arrays end in a null pointer and point to C strings
     // that live until the call returns.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
+    NotExecuted::Execute(io::Error::last_os_error())
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -48,10 +67,26 @@ pub fn fork_beside() -> io::Result<Forked> {
     }
 }
 
-/// Ends this process without anything that a program does at its end.
+/// Ends this process without anything that a program does at its end, also where a filter of system
+/// calls does not let it: the C library would try for ever.
 pub fn end(status: i32) -> ! {
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(status) }
+    // SAFETY: ends the process, or does nothing.
+    unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    fault()
+}
+
+/// Executes an instruction that there is not, by which the kernel ends the process (`SIGILL`).
+fn fault() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: defined to raise an exception, and nothing follows it.
+    unsafe {
+        std::arch::asm!("ud2", options(noreturn, nomem, nostack))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: defined to raise an exception, and nothing follows it.
+    unsafe {
+        std::arch::asm!("udf #0", options(noreturn, nomem, nostack))
+    }
 }
 
 /// Takes over a descriptor that this process was started with.

@@ -11,6 +11,7 @@ mod network;
 mod node;
 mod refuse;
 mod rights;
+mod seccomp;
 mod timing;
 mod unified;
 mod users;

@@ -55,6 +55,7 @@ impl Node {
             state: dir.path().join("state"),
             cgroup_root: format!("mote-test-{}-{number}", std::process::id()),
             executable: executable(),
+            seccomp_profiles: dir.path().join("seccomp"),
             ..OciConfig::default()
         };
         make_layer(&dir.path().join("layers/base"));

@@ -9,10 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{
-    Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSecurityContext, PodSpec,
-    SecurityContext, SecurityProfile,
-};
+use super::{Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSpec};
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +32,6 @@ pub fn findings(spec: &PodSpec) -> Vec<Finding> {
     }
     found.pod(spec);
     found.network(&spec.network);
-    found.security(&spec.security_context);
     found.0
 }
 
@@ -72,7 +68,6 @@ impl Findings {
         self.amounts(&format!("{path}.resources.limits"), &container.limits);
         self.ignored(container.stdin, path, "stdin");
         self.refused(container.tty, path, "tty");
-        self.container_security(&format!("{path}.securityContext"), &container.security_context);
     }
 
     fn amounts(&mut self, path: &str, amounts: &Amounts) {
@@ -80,28 +75,6 @@ impl Findings {
         for name in amounts.others.keys().filter(|name| !name.starts_with("mote.io/")) {
             self.refused(true, path, name);
         }
-    }
-
-    fn container_security(&mut self, path: &str, context: &SecurityContext) {
-        self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
-    }
-
-    fn security(&mut self, context: &PodSecurityContext) {
-        let path = "spec.securityContext";
-        self.profiles(path, context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
-    }
-
-    fn profiles(
-        &mut self,
-        path: &str,
-        seccomp: Option<&SecurityProfile>,
-        app_armor: Option<&SecurityProfile>,
-    ) {
-        let local = matches!(seccomp, Some(SecurityProfile::Localhost(_)));
-        self.refused(local, path, "seccompProfile.localhostProfile");
-        // Unconfined is what every container is, with regard to AppArmor.
-        let confined = app_armor.is_some_and(|profile| *profile != SecurityProfile::Unconfined);
-        self.refused(confined, path, "appArmorProfile");
     }
 
     fn pod(&mut self, spec: &PodSpec) {
@@ -150,10 +123,7 @@ mod tests {
         let container = Container {
             env: vec![EnvVar { name: "A".into(), value: EnvValue::Field("status.podIP".into()) }],
             ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
-            security_context: SecurityContext {
-                seccomp_profile: Some(SecurityProfile::Localhost("p.json".into())),
-                ..SecurityContext::default()
-            },
+            security_context: SecurityContext { proc_unmasked: true, ..SecurityContext::default() },
             stdin: true,
             tty: true,
             ..Container::default()
@@ -166,7 +136,7 @@ mod tests {
                 refused("ports[0].hostPort"),
                 Finding::Ignored("spec.containers[0].stdin".into()),
                 refused("tty"),
-                refused("securityContext.seccompProfile.localhostProfile"),
+                refused("securityContext.procMount"),
             ]
         );
     }

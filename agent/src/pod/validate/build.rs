@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use mote_protocol::object;
 use mote_protocol::pod::{
-    self as wire, DownwardValue, EnvValue, ImagePullPolicy, SecurityProfile,
-    TerminationMessagePolicy,
+    self as wire, DownwardValue, EnvValue, ImagePullPolicy, TerminationMessagePolicy,
 };
 use mote_protocol::status::ContainerRole;
 
-use super::{bare, checks, devices, grace_s, init_role, sysctls};
+use super::{bare, checks, devices, grace_s, init_role, profiles, sysctls};
 use crate::image::PullPolicy;
 use crate::pod::contents::{self, fields::FieldPath};
+use crate::pod::enforcement::Enforcement;
 use crate::pod::spec::{Asked, Container, Pod, PodMeta, PodName};
 use crate::pod::{qos, resources, storage};
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
@@ -23,15 +23,20 @@ const MAX_HOSTNAME: usize = 63;
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// The pod that a specification describes.
-pub(super) fn build(name: PodName, asked: &object::Pod) -> Pod {
+pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcement) -> Pod {
     let spec = &asked.spec;
     let all = || spec.init_containers.iter().chain(&spec.containers);
     let class = qos::class(all());
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
     let init = spec.init_containers.iter().map(|container| (init_role(container), container));
     let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
-    let containers =
-        init.chain(apps).map(|(role, c)| build_container(spec, role, c, smallest_app)).collect();
+    let containers = init.chain(apps).map(|(role, c)| {
+        let mut built = build_container(spec, role, c, smallest_app);
+        built.rights.seccomp = profiles::seccomp(asked, c);
+        built.rights.app_armor = profiles::app_armor_of(asked, c, enforcement);
+        built
+    });
+    let containers = containers.collect();
     let (asks_meta, meta) = (asks_about_meta(spec), || PodMeta {
         labels: asked.meta.labels.clone(),
         annotations: asked.meta.annotations.clone(),
@@ -59,6 +64,7 @@ pub(super) fn build(name: PodName, asked: &object::Pod) -> Pod {
         fs_group: spec.security_context.fs_group,
         pull_secrets: spec.image_pull_secrets.clone(),
         sysctls: sysctls::of(spec),
+        unenforced: Vec::new(),
         meta: asks_meta.then(|| Box::new(meta())),
         name,
     }
@@ -162,7 +168,6 @@ fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights
     let names = |list: &[String]| list.iter().map(|name| bare(name).to_owned()).collect();
     let mut supplemental_groups = pod.supplemental_groups.clone();
     supplemental_groups.extend(pod.fs_group);
-    let seccomp = own.seccomp_profile.as_ref().or(pod.seccomp_profile.as_ref());
     Rights {
         user: own.run_as_user.or(pod.run_as_user),
         group: own.run_as_group.or(pod.run_as_group),
@@ -173,7 +178,7 @@ fn rights(pod: &wire::PodSecurityContext, own: &wire::SecurityContext) -> Rights
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
         proc_unmasked: own.proc_unmasked,
-        seccomp_unconfined: seccomp == Some(&SecurityProfile::Unconfined),
+        ..Rights::default()
     }
 }
 

@@ -1,15 +1,23 @@
 use super::build::moves;
 use super::*;
+use crate::pod::enforcement::Right;
 use crate::pod::qos;
 use crate::pod::tests::{container, name, wire_pod};
+use crate::runtime::apparmor::NOT_ENABLED;
 use mote_protocol::extension::Extension;
 use mote_protocol::pod::{EnvVar, SecurityContext};
 
-fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
+pub(super) fn checked(asked: &object::Pod) -> Result<Checked, SpecError> {
     let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
     let unsafe_sysctls = vec!["vm.*".to_owned(), "net.ipv4.conf.all.forwarding".to_owned()];
-    let node = NodePolicy { labels, unsafe_sysctls, ..NodePolicy::default() };
-    validate(name("web"), asked, &node)
+    validate(name("web"), asked, &NodePolicy { labels, unsafe_sysctls, ..NodePolicy::default() })
+}
+
+/// The same on a node without `AppArmor`, whose operator allows that for some rights.
+pub(super) fn lacking(asked: &object::Pod, allowed: &[Right]) -> Result<Checked, SpecError> {
+    let lacks = [(Right::AppArmorProfile, NOT_ENABLED)];
+    let enforcement = Enforcement::new(lacks, allowed);
+    validate(name("web"), asked, &NodePolicy { enforcement, ..NodePolicy::default() })
 }
 
 fn first_fault(change: impl FnOnce(&mut object::Pod)) -> (&'static str, String) {

@@ -69,6 +69,8 @@ pub struct OciConfig {
     pub log_files: u8,
     /// Processes and threads of one pod, its `mote-pause` included; `None` is no bound.
     pub pod_pids: Option<u64>,
+    /// The directory below which seccomp profiles are: `/etc/mote/seccomp`.
+    pub seccomp_profiles: PathBuf,
 }
 
 impl Default for OciConfig {
@@ -81,6 +83,7 @@ impl Default for OciConfig {
             log_bytes: 256 * 1024,
             log_files: 2,
             pod_pids: None,
+            seccomp_profiles: PathBuf::from("/etc/mote/seccomp"),
         }
     }
 }
@@ -100,6 +103,7 @@ pub struct OciRuntime {
     log_bytes: u32,
     log_files: u8,
     pod_pids: Option<u64>,
+    seccomp_profiles: PathBuf,
     tree: Tree,
     /// This program, through a mount that nobody can write to.
     helper: OwnedFd,
@@ -138,6 +142,7 @@ impl OciRuntime {
             log_bytes: config.log_bytes,
             log_files: config.log_files,
             pod_pids: config.pod_pids,
+            seccomp_profiles: config.seccomp_profiles.clone(),
             tree,
             helper,
             pause,

@@ -185,6 +185,7 @@ impl OciRuntime {
             cwd: request.cwd.clone(),
             image_user: request.image_user.clone(),
             rights: request.rights.clone(),
+            seccomp_profiles: self.seccomp_profiles.clone(),
             oom_score_adj: request.oom_score_adj,
             termination_message: request.termination_message.path.clone(),
         })

@@ -10,7 +10,8 @@
 //! child     new session, execute
 //! ```
 //! Everything is given up before the fork: the child is the first process that the container can
-//! see, and has no right by then that the container has not.
+//! see, and has no right by then that the container has not. Only a filter of the node's own, which
+//! may well deny a fork, is installed by the child.
 
 use std::fs;
 use std::io;
@@ -27,19 +28,17 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use super::executor::Program;
+use super::executor::{NOT_EXECUTED, Program};
 use super::order::Exec;
 use super::report::Phase;
+use super::seccomp::Filter;
 use super::start::outcome;
 use super::tenant::Tenant;
 use super::{Failure, Reporter, now, output};
-use crate::runtime::ProcessId;
 use crate::runtime::oci::process;
+use crate::runtime::{ProcessId, apparmor};
 use crate::sys;
 use crate::sys::process::Forked;
-
-/// Exit status of a child that could not become the command: nobody sees it but `mote-pause`.
-const NOT_EXECUTED: i32 = 127;
 
 pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
     let failed = |doing: &'static str| move |error: io::Error| Failure::of(doing, &error);
@@ -47,6 +46,10 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
         .map_err(failed("read with what the container's processes begin"))?;
     // Before the container is entered: where its users are its own, they have no power over it.
     output::give_to(tenant.uid_on_host).map_err(failed("give the command its output"))?;
+    if let Some(profile) = &tenant.app_armor {
+        // While `/proc` is the host's. The kernel remembers it for the next program.
+        apparmor::enter_by_executing(profile).map_err(failed("ask for the AppArmor profile"))?;
+    }
     join(order.container, &tenant).map_err(failed("enter the container"))?;
     // Before the user's rights are given up, as for the container's own process: who asks for a
     // directory may name one that the user cannot enter.
@@ -59,11 +62,14 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
     let refused = |phase| move |cause| Failure { phase, cause, permanent: true };
     let program = Program::find(&order.args, &tenant.env).map_err(refused(Phase::Create))?;
     let (mut outcome, broken) = outcome()?;
-    if let Some(filter) = tenant.filter() {
-        sys::seccomp::install(&filter).map_err(failed("install the filter of system calls"))?;
+    let (late, early) = tenant.filter.as_ref().map_or((None, None), |filter| {
+        if filter.is_strict() { (Some(filter), None) } else { (None, Some(filter)) }
+    });
+    if let Some(filter) = early {
+        filter.install().map_err(failed("install the filter of system calls"))?;
     }
     let pid = match sys::process::fork_beside().map_err(failed("fork"))? {
-        Forked::Child => execute(&program, &broken),
+        Forked::Child => execute(&program, late, &broken),
         Forked::Parent(pid) => pid,
     };
     drop(broken);
@@ -147,10 +153,10 @@ fn is_inside() -> io::Result<()> {
 }
 
 /// The child's part.
-fn execute(program: &Program, broken: &OwnedFd) -> ! {
+fn execute(program: &Program, filter: Option<&Filter>, broken: &OwnedFd) -> ! {
     // It has just been born and leads no group, so this cannot fail.
     let _ = setsid();
-    let cause = program.execute();
+    let cause = program.execute(filter);
     let _ = rustix::io::write(broken, cause.as_bytes());
     sys::process::end(NOT_EXECUTED)
 }

@@ -2,7 +2,9 @@
 //!
 //! libcontainer calls [`Executor::validate`] before it reports the container as created and
 //! [`Executor::exec`] when it is started, both inside the container and with its rights. Whether
-//! the kernel executed the program is told by a pipe: closed by `execve`, or with an error in it.
+//! the kernel executed the program is told by a pipe: closed by `execve`, or with an error in it. A
+//! filter that denies everything denies that as well: then the process ends by an instruction that
+//! there is not, as a program that dies of its filter.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -17,22 +19,26 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use rustix::fs::{Access, access};
-use seccompiler::sock_filter;
 
+use super::seccomp::Filter;
 use crate::runtime::oci::bundle;
 use crate::sys;
+use crate::sys::process::NotExecuted;
+
+/// Exit status of a process that could not become its program: nobody sees it but `mote-pause`.
+pub(super) const NOT_EXECUTED: i32 = 127;
 
 /// Executes a container's program under a filter of system calls.
 #[derive(Clone)]
 pub(super) struct Confined {
-    filter: Option<Rc<[sock_filter]>>,
+    filter: Option<Rc<Filter>>,
     failed: Rc<OwnedFd>,
 }
 
 impl Confined {
     /// With a filter, unless the container is unconfined; `failed` is the pipe for errors.
-    pub(super) fn new(filter: Option<Vec<sock_filter>>, failed: OwnedFd) -> Self {
-        Self { filter: filter.map(Rc::from), failed: Rc::new(failed) }
+    pub(super) fn new(filter: Option<Filter>, failed: OwnedFd) -> Self {
+        Self { filter: filter.map(Rc::new), failed: Rc::new(failed) }
     }
 
     /// Only returns if that failed.
@@ -44,12 +50,7 @@ impl Confined {
             Ok(program) => program,
             Err(missing) => return missing,
         };
-        if let Some(filter) = &self.filter
-            && let Err(error) = sys::seccomp::install(filter)
-        {
-            return format!("install the filter of system calls: {error}");
-        }
-        program.execute()
+        program.execute(self.filter.as_deref())
     }
 }
 
@@ -71,10 +72,15 @@ impl Program {
         Ok(Self { path, name, args, env })
     }
 
-    /// Becomes it. Returns only why it cannot.
-    pub(super) fn execute(&self) -> String {
-        let error = sys::process::execute(&self.name, &self.args, &self.env);
-        format!("execute `{}`: {}", shown(&self.path), explain(&error))
+    /// Becomes it, under a filter. Returns only why it cannot.
+    pub(super) fn execute(&self, filter: Option<&Filter>) -> String {
+        let confine = || filter.map_or(Ok(()), Filter::install);
+        match sys::process::execute(&self.name, &self.args, &self.env, confine) {
+            NotExecuted::Confine(error) => format!("install the filter of system calls: {error}"),
+            NotExecuted::Execute(error) => {
+                format!("execute `{}`: {}", shown(&self.path), explain(&error))
+            }
+        }
     }
 }
 
@@ -101,7 +107,8 @@ impl Executor for Confined {
         if rustix::io::write(&*self.failed, cause.as_bytes()).is_err() {
             tracing::error!("{cause} (pipe {failed} is closed)");
         }
-        Err(ExecutorError::Other(cause))
+        // Not by way of libcontainer: under a strict filter nothing works that ends a process.
+        sys::process::end(NOT_EXECUTED)
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Start {
     pub image_user: String,
     /// What it may do.
     pub rights: Rights,
+    /// The directory of the node below which seccomp profiles are.
+    pub seccomp_profiles: PathBuf,
     /// Of all its processes.
     pub oom_score_adj: i32,
     /// Where it finds the file [`MESSAGE`]; nowhere if empty.

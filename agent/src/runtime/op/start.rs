@@ -18,10 +18,12 @@ use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
 use super::rootfs::UPPER;
+use super::seccomp::Filter;
 use super::tenant::Tenant;
 use super::users::{self, Users};
 use super::{Failure, Reporter, devices, now, output, process_id, rootfs, volumes};
 use crate::runtime::oci::bundle;
+use crate::runtime::{Seccomp, apparmor};
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
 const CGROUP_STAGE: &str = "cgroup";
@@ -52,7 +54,7 @@ pub(super) fn run(order: &mut Start, reporter: &Reporter) -> Result<(), Failure>
     }
     make_working_directory(order, &root, users)?;
     let spec = configure(order, &root, users)?;
-    let tenant = Tenant::of(&spec, users)?;
+    let tenant = Tenant::of(&spec, filter(order, &spec)?, users)?;
     tenant
         .write(&order.attempt)
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
@@ -150,10 +152,35 @@ fn configure(order: &Start, root: &Path, users: Option<&Users>) -> Result<Spec, 
         }
         _ => (devices, Vec::new()),
     };
-    let found = bundle::Found { root, identity, cgroups, devices, nodes, permitted, oom_score_adj };
+    let app_armor =
+        apparmor::of_container(&order.rights).map_err(|error| Failure::chain(&error))?;
+    let found = bundle::Found {
+        root,
+        identity,
+        cgroups,
+        devices,
+        nodes,
+        app_armor,
+        permitted,
+        oom_score_adj,
+    };
     let spec = bundle::spec(order, found).map_err(|error| Failure::permanent(&error))?;
     spec.save(order.attempt.join(CONFIG)).map_err(|error| Failure::chain(&error))?;
     Ok(spec)
+}
+
+/// The filter of its system calls. A profile that is not there, or is broken, may come or be mended.
+fn filter(order: &Start, spec: &Spec) -> Result<Option<Filter>, Failure> {
+    if bundle::is_unconfined(&order.rights) {
+        return Ok(None);
+    }
+    let sets = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
+    let bounding = sets.and_then(|sets| sets.bounding().clone()).unwrap_or_default();
+    let filter = match &order.rights.seccomp {
+        Seccomp::Localhost(name) => Filter::load(&order.seccomp_profiles, name, &bounding),
+        Seccomp::RuntimeDefault | Seccomp::Unconfined => Filter::default_for(&bounding),
+    };
+    filter.map(Some).map_err(|error| Failure::chain(&error))
 }
 
 fn prepare_cgroups(order: &Start) -> io::Result<Option<PathBuf>> {
@@ -168,7 +195,7 @@ fn prepare_cgroups(order: &Start) -> io::Result<Option<PathBuf>> {
 
 fn create(order: &Start, tenant: &Tenant) -> Result<(Outcome, Container), Failure> {
     let (outcome, failed) = outcome()?;
-    let executor = Confined::new(tenant.filter(), failed);
+    let executor = Confined::new(tenant.filter.clone(), failed);
     let container = ContainerBuilder::new(STATE.to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(&order.attempt)

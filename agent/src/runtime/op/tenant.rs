@@ -8,12 +8,12 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Capabilities, LinuxNamespaceType, Spec};
-use seccompiler::sock_filter;
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
 use super::order::TENANT;
+use super::seccomp::Filter;
 use super::users::Users;
-use super::{Failure, seccomp};
 use crate::runtime::oci::bundle;
 
 /// Longest record: an environment, which the kernel bounds to a quarter of the stack's limit.
@@ -37,18 +37,22 @@ pub(super) struct Tenant {
     pub(super) oom_score_adj: Option<i32>,
     /// The container has a user namespace of its own.
     pub(super) user_namespace: bool,
-    /// The filter of its system calls, instruction by instruction, unless it is unconfined.
-    filter: Option<Vec<(u16, u8, u8, u32)>>,
+    /// The `AppArmor` profile of its program.
+    pub(super) app_armor: Option<String>,
+    /// The filter of its system calls, unless it is unconfined.
+    pub(super) filter: Option<Filter>,
 }
 
 impl Tenant {
-    pub(super) fn of(spec: &Spec, own: Option<&Users>) -> Result<Self, Failure> {
+    pub(super) fn of(
+        spec: &Spec,
+        filter: Option<Filter>,
+        own: Option<&Users>,
+    ) -> Result<Self, Failure> {
         let process = spec.process().clone().unwrap_or_default();
         let sets = process.capabilities().clone().unwrap_or_default();
         let set = |set: &Option<Capabilities>| set.clone().unwrap_or_default();
         let bounding = set(sets.bounding());
-        let filter = (!bundle::is_unconfined(spec)).then(|| seccomp::default_profile(&bounding));
-        let filter = filter.transpose().map_err(|error| Failure::permanent(&error))?;
         let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let users = LinuxNamespaceType::User;
         let user = process.user();
@@ -72,21 +76,9 @@ impl Tenant {
             oom_score_adj: process.oom_score_adj(),
             user_namespace: namespaces
                 .is_some_and(|all| all.iter().any(|namespace| namespace.typ() == users)),
-            filter: filter.map(|filter| {
-                filter.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect()
-            }),
+            app_armor: process.apparmor_profile().clone(),
+            filter,
         })
-    }
-
-    /// The filter of its system calls.
-    pub(super) fn filter(&self) -> Option<Vec<sock_filter>> {
-        let step = |(code, jt, jf, k): &(u16, u8, u8, u32)| sock_filter {
-            code: *code,
-            jt: *jt,
-            jf: *jf,
-            k: *k,
-        };
-        self.filter.as_ref().map(|steps| steps.iter().map(step).collect())
     }
 
     pub(super) fn write(&self, attempt: &Path) -> io::Result<()> {

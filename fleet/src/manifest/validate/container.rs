@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mote_protocol::pod::{Amounts, Container, EnvValue, EnvVar, PodSpec, PortProtocol};
 
 use super::name::{LABEL, is_label};
-use super::pod::check_id;
+use super::pod::{check_id, check_profiles};
 use super::{probe, volume};
 use crate::kubernetes::findings::{Findings, Problem};
 use crate::kubernetes::path::Path;
@@ -196,6 +196,8 @@ fn security(container: &Container, at: Path<'_>, findings: &mut Findings) {
     let context = &container.security_context;
     check_id(context.run_as_user, at.field("runAsUser"), findings);
     check_id(context.run_as_group, at.field("runAsGroup"), findings);
+    let (seccomp, armor) = (&context.seccomp_profile, &context.app_armor_profile);
+    check_profiles(seccomp.as_ref(), armor.as_ref(), at, findings);
     if context.allow_privilege_escalation == Some(false) && context.privileged == Some(true) {
         let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         findings.invalid(at, "{}", detail);

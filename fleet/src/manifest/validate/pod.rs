@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use mote_protocol::limits::MAX_CONTAINERS;
 use mote_protocol::pod::{
-    DnsPolicy, PodNetwork, PodSecurityContext, PodSpec, TaintEffect, Toleration, TolerationOperator,
+    DnsPolicy, PodNetwork, PodSecurityContext, PodSpec, SecurityProfile, TaintEffect, Toleration,
+    TolerationOperator,
 };
 
 use super::name::{LABEL, QUALIFIED, SUBDOMAIN, is_label, is_qualified, is_subdomain};
@@ -166,6 +167,8 @@ fn security(context: &PodSecurityContext, at: Path<'_>, findings: &mut Findings)
     for (key, id) in ids {
         check_id(id, at.field(key), findings);
     }
+    let (seccomp, armor) = (&context.seccomp_profile, &context.app_armor_profile);
+    check_profiles(seccomp.as_ref(), armor.as_ref(), at, findings);
     let list = at.field("sysctls");
     for (place, (name, _)) in context.sysctls.iter().enumerate() {
         let at = list.index(place);
@@ -180,6 +183,22 @@ fn security(context: &PodSecurityContext, at: Path<'_>, findings: &mut Findings)
 pub(super) fn check_id(id: Option<u32>, at: Path<'_>, findings: &mut Findings) {
     if let Some(id) = id.filter(|id| *id > MAX_ID) {
         findings.invalid(at, id, format!("must be between 0 and {MAX_ID}, inclusive"));
+    }
+}
+
+pub(super) fn check_profiles(
+    seccomp: Option<&SecurityProfile>,
+    armor: Option<&SecurityProfile>,
+    at: Path<'_>,
+    findings: &mut Findings,
+) {
+    for (key, profile, fault) in [
+        ("seccompProfile", seccomp, seccomp.and_then(SecurityProfile::seccomp_fault)),
+        ("appArmorProfile", armor, armor.and_then(SecurityProfile::app_armor_fault)),
+    ] {
+        if let (Some(SecurityProfile::Localhost(name)), Some(fault)) = (profile, fault) {
+            findings.invalid_text(at.field(key).field("localhostProfile"), name, fault);
+        }
     }
 }
 

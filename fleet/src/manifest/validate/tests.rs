@@ -89,6 +89,9 @@ const CASES: &[(&str, &str)] = &[
     ("securityContext: {supplementalGroupsPolicy: Strict}\n", "spec.securityContext.supplementalGroupsPolicy: Unsupported value: \"Strict\": supported values: \"Merge\""),
     ("securityContext: {runAsUser: 4294967295}\n", "spec.securityContext.runAsUser: Invalid value: 4294967295"),
     ("securityContext: {seccompProfile: {type: Localhost}}\n", "spec.securityContext.seccompProfile.localhostProfile: Required value"),
+    ("securityContext: {seccompProfile: {type: Localhost, localhostProfile: /a.json}}\n", "spec.securityContext.seccompProfile.localhostProfile: Invalid value: \"/a.json\": must be a relative path"),
+    ("securityContext: {seccompProfile: {type: Localhost, localhostProfile: a/../../b}}\n", "spec.securityContext.seccompProfile.localhostProfile: Invalid value: \"a/../../b\": must not contain '..'"),
+    ("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: \" a\"}}\n", "spec.securityContext.appArmorProfile.localhostProfile: Invalid value: \" a\": must not be padded with whitespace"),
     ("nodeName: A_b\n", "spec.nodeName: Invalid value: \"A_b\""),
     ("os: {name: windows}\n", "spec.os.name: Unsupported value: \"windows\""),
 ];

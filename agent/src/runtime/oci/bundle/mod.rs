@@ -23,13 +23,10 @@ pub use mounts::shm;
 pub use user::{Identity, UserError, resolve};
 
 use crate::runtime::op::order::{Namespace, Start};
+use crate::runtime::{Rights, Seccomp};
 
 /// Where a container that names no PATH finds its programs.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The annotation that says, to later helpers, that the container runs without a filter of
-/// system calls.
-pub const UNCONFINED: &str = "mote.seccomp.unconfined";
 
 /// Files that tell too much of the machine, or let it be changed.
 const MASKED: [&str; 13] = [
@@ -76,6 +73,8 @@ pub struct Found {
     pub devices: Vec<LinuxDevice>,
     /// Nodes that were made for it, each with the path at which it finds it.
     pub nodes: Vec<(PathBuf, PathBuf)>,
+    /// The `AppArmor` profile that it has.
+    pub app_armor: Option<String>,
     /// Capabilities that can be granted, as [`permitted`] reads them.
     pub permitted: u64,
     /// The `oom_score_adj` of this helper, below which one without `CAP_SYS_RESOURCE` cannot go.
@@ -94,14 +93,13 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_mounts(Some(mounts::all(order, &found)));
     spec.set_process(Some(process(order, &found)?));
     spec.set_linux(Some(linux(order, found.devices)?));
-    let annotations =
-        unconfined(order).then(|| HashMap::from([(UNCONFINED.into(), String::new())]));
-    spec.set_annotations(annotations);
+    spec.set_annotations(None);
     Ok(spec)
 }
 
-fn unconfined(order: &Start) -> bool {
-    order.rights.privileged || order.rights.seccomp_unconfined
+/// Whether a container runs without a filter of system calls.
+pub fn is_unconfined(rights: &Rights) -> bool {
+    rights.privileged || rights.seccomp == Seccomp::Unconfined
 }
 
 fn process(order: &Start, found: &Found) -> Result<Process, BundleError> {
@@ -119,7 +117,7 @@ fn process(order: &Start, found: &Found) -> Result<Process, BundleError> {
     process.set_capabilities(Some(rights(order, found.permitted)?));
     process.set_rlimits(None);
     process.set_no_new_privileges(order.rights.no_new_privileges.then_some(true));
-    process.set_apparmor_profile(None);
+    process.set_apparmor_profile(found.app_armor.clone());
     process.set_oom_score_adj(Some(score(order.oom_score_adj, found)));
     Ok(process)
 }
@@ -140,7 +138,7 @@ fn rights(order: &Start, permitted: u64) -> Result<LinuxCapabilities, BundleErro
     use libcontainer::oci_spec::runtime::Capability;
     let bounding = capabilities::of(&order.rights, order.cgroup.device_filter, permitted)?;
     let mut effective = bounding.clone();
-    if !unconfined(order) {
+    if !is_unconfined(&order.rights) {
         effective.insert(Capability::SysAdmin);
     }
     let mut sets = LinuxCapabilities::default();
@@ -225,11 +223,6 @@ fn namespaces(order: &Start) -> Result<Vec<LinuxNamespace>, BundleError> {
         namespaces.push(new(LinuxNamespaceType::Cgroup)?);
     }
     Ok(namespaces)
-}
-
-/// Whether a container with this configuration runs without a filter of system calls.
-pub fn is_unconfined(spec: &Spec) -> bool {
-    spec.annotations().as_ref().is_some_and(|all| all.contains_key(UNCONFINED))
 }
 
 /// Where a program named on a command line may be: itself if it is a path, else in each directory

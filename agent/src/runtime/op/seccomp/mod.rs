@@ -1,25 +1,126 @@
 //! The system calls a container may make unless its pod asked for `Unconfined`.
 //!
-//! An allow-list like that of every container engine; calls that a capability unlocks are allowed
-//! to containers that have it. The rest fails with `EPERM`, calls newer than the list with
-//! `ENOSYS`, as on an older kernel: programs then fall back. So does `clone3`, whose flags a
-//! filter cannot see, where `clone` may not make namespaces.
+//! `RuntimeDefault` is an allow-list like that of every container engine; calls that a capability
+//! unlocks are allowed to containers that have it. The rest fails with `EPERM`, calls newer than the
+//! list with `ENOSYS`, as on an older kernel: programs then fall back. So does `clone3`, whose flags
+//! a filter cannot see, where `clone` may not make namespaces.
 //!
 //! `seccompiler` compiles the calls whose arguments matter; what is allowed as such is found before
 //! (`search`). For 32-bit ARM, which it does not know, its program is right once it asks for that
 //! architecture.
+//!
+//! `Localhost` is a file of the node (`file`), in docker's form (`profile`). It may answer each call in
+//! another way, which `seccompiler` cannot: its program is written here (`rules`, `program`).
 
 mod calls;
+mod file;
+#[cfg(test)]
+mod interpreter;
+mod names;
+mod profile;
+mod program;
+mod rules;
 mod search;
 mod unlocked;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Capabilities, Capability};
 use seccompiler::{
     BackendError, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, sock_filter,
 };
+use serde::{Deserialize, Serialize};
+
+use self::profile::{KernelVersion, Profile};
+use self::rules::{Rules as Answers, Surroundings};
+use crate::sys;
+
+/// A compiled filter of system calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Its program, instruction by instruction.
+    steps: Vec<(u16, u8, u8, u32)>,
+    /// Flags of `seccomp(2)`.
+    flags: u32,
+    /// It may deny calls that a helper needs after it was installed.
+    strict: bool,
+}
+
+/// Why a container gets no filter, and so does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The default profile does not compile.
+    #[error("compile the default seccomp profile")]
+    Default(#[from] BackendError),
+    /// The file of a profile cannot be read.
+    #[error("cannot load seccomp profile {0:?}")]
+    Load(PathBuf, #[source] io::Error),
+    /// It is no profile.
+    #[error("decoding seccomp profile failed {0:?}")]
+    Decode(PathBuf, #[source] serde_json::Error),
+    /// The kernel would not take it.
+    #[error("cannot load seccomp profile {0:?}")]
+    TooLong(PathBuf, #[source] program::TooLong),
+}
+
+impl Filter {
+    /// `RuntimeDefault`, for a container with these capabilities in its bounding set.
+    pub fn default_for(capabilities: &Capabilities) -> Result<Self, ProfileError> {
+        Ok(Self::new(&default_profile(capabilities)?, 0, false))
+    }
+
+    /// `Localhost`: the file `name` below the directory of profiles.
+    pub fn load(
+        directory: &Path,
+        name: &str,
+        capabilities: &Capabilities,
+    ) -> Result<Self, ProfileError> {
+        let path = || directory.join(name);
+        let bytes =
+            file::read(directory, name).map_err(|error| ProfileError::Load(path(), error))?;
+        let profile = Profile::parse(&bytes);
+        let profile = profile.map_err(|error| ProfileError::Decode(path(), error))?;
+        let release = rustix::system::uname();
+        let around = Surroundings {
+            capabilities: capabilities.iter().map(|one| bare(&one.to_string())).collect(),
+            kernel: KernelVersion::of_release(&release.release().to_string_lossy())
+                .unwrap_or_default(),
+        };
+        let program = program::compile(&Answers::of(&profile, &around));
+        let program = program.map_err(|error| ProfileError::TooLong(path(), error))?;
+        Ok(Self::new(&program, profile.flags(), true))
+    }
+
+    fn new(program: &[sock_filter], flags: u32, strict: bool) -> Self {
+        let steps = program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
+        Self { steps, flags, strict }
+    }
+
+    /// Whether it may deny calls that a helper needs after it was installed.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Filters the calls of this process and of all that it executes.
+    pub fn install(&self) -> io::Result<()> {
+        let step = |(code, jt, jf, k): &(u16, u8, u8, u32)| sock_filter {
+            code: *code,
+            jt: *jt,
+            jf: *jf,
+            k: *k,
+        };
+        let program: Vec<_> = self.steps.iter().map(step).collect();
+        sys::seccomp::install(&program, self.flags)
+    }
+}
+
+/// A capability's name without `CAP_`.
+fn bare(name: &str) -> String {
+    name.strip_prefix("CAP_").unwrap_or(name).to_owned()
+}
 
 /// Rules by number of the system call.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -48,7 +149,7 @@ const COMPILED_FOR: TargetArch = TargetArch::aarch64;
 const AUDIT_ARCH_ARM: u32 = 40 | 0x4000_0000;
 
 /// The default profile of a container with these capabilities in its bounding set.
-pub fn default_profile(capabilities: &Capabilities) -> Result<Vec<sock_filter>, BackendError> {
+fn default_profile(capabilities: &Capabilities) -> Result<Vec<sock_filter>, BackendError> {
     let administrator = capabilities.contains(&Capability::SysAdmin);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let rules = restricted(administrator)?;
@@ -128,5 +229,7 @@ fn number(call: libc::c_long) -> i64 {
     i64::from(call)
 }
 
+#[cfg(test)]
+mod local_tests;
 #[cfg(test)]
 mod tests;

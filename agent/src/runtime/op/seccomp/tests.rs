@@ -1,41 +1,7 @@
-//! The profile, executed by an interpreter of the few instructions it consists of.
+//! The default profile.
 
+use super::interpreter::{verdict, verdict_on};
 use super::*;
-
-/// What a filter says of one call.
-fn verdict(program: &[sock_filter], call: i64, argument: u64) -> u32 {
-    let arch = program.iter().find(|step| step.k >= 0x4000_0000 && step.code == 0x15);
-    let arch = arch.expect("a comparison of the architecture").k;
-    verdict_on(program, arch, call, argument)
-}
-
-fn verdict_on(program: &[sock_filter], arch: u32, call: i64, argument: u64) -> u32 {
-    let mut data = Vec::new();
-    data.extend(u32::try_from(call).unwrap().to_le_bytes());
-    data.extend(arch.to_le_bytes());
-    data.extend([0; 8]);
-    data.extend(argument.to_le_bytes());
-    data.extend([0; 40]);
-    let (mut at, mut accumulator) = (0_usize, 0_u32);
-    loop {
-        let step = &program[at];
-        at += 1;
-        let jump = |taken: bool| usize::from(if taken { step.jt } else { step.jf });
-        match step.code {
-            0x20 => {
-                let place = step.k as usize;
-                accumulator = u32::from_le_bytes(data[place..place + 4].try_into().unwrap());
-            }
-            0x05 => at += step.k as usize,
-            0x15 => at += jump(accumulator == step.k),
-            0x25 => at += jump(accumulator > step.k),
-            0x35 => at += jump(accumulator >= step.k),
-            0x54 => accumulator &= step.k,
-            0x06 => return step.k,
-            code => panic!("instruction {code:#x}"),
-        }
-    }
-}
 
 fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | number.unsigned_abs()

@@ -136,7 +136,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "contents",
         about: "what containers are given: variables, volumes, ConfigMaps and Secrets",
-        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX, Need::APPARMOR],
         owns: |program| program.package == "tests" && program.target == "contents",
         ..WHOLE_NODES
     },
@@ -185,6 +185,7 @@ pub(super) const GROUPS: &[Group] = &[
         // QEMU and kernels are not installed: `board` fetches them below the target directory.
         needs: &[
             Need::MOSQUITTO,
+            Need::APPARMOR,
             Need::MUSL_X86,
             Need::MUSL_ARM,
             Need::MUSL_GCC,

@@ -29,6 +29,7 @@ impl Need {
     pub(super) const TIME: Self = Self::Program("time", "time");
     pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");
+    pub(super) const APPARMOR: Self = Self::Program("apparmor_parser", "apparmor");
     pub(super) const STRACE: Self = Self::Program("strace", "strace");
     pub(super) const VALGRIND: Self = Self::Program("valgrind", "valgrind");
     pub(super) const MUSL_GCC: Self = Self::Program("musl-gcc", "musl-tools");

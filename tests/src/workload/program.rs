@@ -5,6 +5,7 @@
 //! `prepare` says so and ends. `serve` answers on localhost. `ask` asks there, once a second.
 //! `health` is well as long as it has the file `/well`, and says so in every way that a probe can ask
 //! (`check` is for those that execute a command); `health late` has no such file until it is given one.
+//! `-text=TEXT` says so to everybody who asks over HTTP, as `http-echo` does, and `listening` before.
 //! `stamp` says when it ran, in nanoseconds of the wall clock. `rest` sleeps. `mark` makes the file
 //! `/mark` one byte longer.
 
@@ -24,6 +25,7 @@ fn main() -> io::Result<()> {
         Some("serve") => serve(),
         Some("ask") => ask(),
         Some("liveness") => liveness(),
+        Some(option) if option.starts_with("-text=") => echo(&option["-text=".len()..]),
         Some("stamp") => say(&now()),
         Some("rest") => loop {
             sleep(Duration::from_secs(1_000_000));
@@ -59,6 +61,19 @@ fn serve() -> io::Result<()> {
         while let Some(Ok(line)) = lines.next() {
             writeln!(&stream, "{line}, answered")?;
         }
+    }
+    Ok(())
+}
+
+fn echo(text: &str) -> io::Result<()> {
+    let listener = TcpListener::bind("0.0.0.0:5678")?;
+    say("listening")?;
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked)?;
+        let len = text.len() + 1;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{text}\n")?;
     }
     Ok(())
 }

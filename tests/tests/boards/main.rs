@@ -3,8 +3,9 @@
 //!
 //! One pod goes the whole way on each: it runs, one of its containers runs out of memory, the
 //! agent is killed, the next one adopts the pod and sees it end. Another is given variables and
-//! volumes, and may open no device but its own.
+//! volumes, and may open no device but its own. A third is confined by `AppArmor`.
 
+mod app_armor;
 mod node;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,6 +46,7 @@ fn one_pod(machine: Machine) -> Result<()> {
     one_container_runs_out_of_memory_and_the_other_stays(&mut node)?;
     the_kernel_holds_the_limits(&mut node)?;
     a_container_has_what_it_is_given_and_no_more(&mut node)?;
+    app_armor::profiles_confine_who_asks_for_them(&mut node)?;
     the_next_agent_adopts_what_runs(&mut node)?;
     nothing_is_left_of_a_deleted_pod(&mut node)?;
     let peak = node.guest.peak_memory_kib()? / 1024;

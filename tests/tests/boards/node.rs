@@ -58,6 +58,7 @@ impl BoardNode {
         let identity = world.broker.authority()?.issue(NAME)?;
         let files = [
             GuestFile::program("bin/mote-agent", initramfs::read(&agent)?),
+            super::app_armor::policy()?,
             GuestFile::data("opt/image.tar", initramfs::read(&image)?),
             GuestFile::data("etc/machine-id", format!("{:032x}\n", std::process::id())),
             GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet)?),

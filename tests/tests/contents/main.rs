@@ -17,6 +17,9 @@
 //! | devices as extended resources | `rights::a_container_has_the_devices_that_it_asks_for_and_no_others`, `rights::a_device_that_*` |
 //! | sysctls | `rights::sysctls_of_a_pod_are_its_own_and_unsafe_ones_need_leave` |
 //! | users of a pod's own (`hostUsers: false`), `procMount` | `users::*` |
+//! | seccomp profiles of the node, for all that runs in a container | `profiles::a_profile_of_the_node_filters_*`, `profiles::a_profile_that_is_missing_*` |
+//! | AppArmor where there is none; rights that are not enforced | `profiles::what_is_not_enforced_*`; where there is, the boards |
+//! | the profile that is shipped | `profiles::the_default_profile_that_is_shipped_is_one` |
 //! | imagePullSecrets | `images::a_secret_opens_a_registry_as_soon_as_it_is_here` |
 //! | images as volumes | `images::an_image_is_a_volume_that_nobody_writes_to`, `images::a_volume_whose_image_is_not_there_holds_up_its_pod` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
@@ -24,6 +27,7 @@
 mod documentation;
 mod environment;
 mod images;
+mod profiles;
 mod rights;
 mod secrets;
 mod storage;

@@ -24,6 +24,7 @@ mod calls;
 mod images;
 mod network;
 mod processes;
+mod profiles;
 mod program;
 mod volumes;
 

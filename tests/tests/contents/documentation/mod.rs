@@ -13,6 +13,7 @@
 //! | configure-volume-storage, communicate-containers-same-pod-shared-volume, concepts/storage/volumes | `volumes` |
 //! | configure-projected-volume-storage, concepts/storage/projected-volumes | `projected` |
 //! | tasks/configure-pod-container/security-context, user-namespaces | `security` |
+//! | tutorials/security/seccomp | `seccomp` |
 //! | assign-memory-resource, assign-cpu-resource, quality-service-pod, concepts/configuration/manage-resources-containers | `resources` |
 //! | extended-resource, assign-pods-nodes, assign-pod-level-resources | `requests` |
 //!
@@ -34,6 +35,7 @@ mod pod_information;
 mod projected;
 mod requests;
 mod resources;
+mod seccomp;
 mod secrets;
 mod security;
 mod variables;
@@ -234,6 +236,17 @@ impl Inside {
         let output = enter.output().context("start nsenter")?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {error}", words.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// `curl localhost:PORT`, in its network.
+    fn ask(&self, path: &str, port: u16) -> Result<String> {
+        let mut enter = Command::new("nsenter");
+        enter.args(["--target", &self.0.as_raw_nonzero().to_string(), "--mount", "--net"]);
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let output = enter.args(["/bin/wget", "-q", "-O", "-", &url]).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{url}: {error}");
         Ok(String::from_utf8(output.stdout)?)
     }
 

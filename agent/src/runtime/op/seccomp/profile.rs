@@ -31,7 +31,7 @@ pub(super) struct Profile {
     pub(super) default_action: Action,
     #[serde(default)]
     pub(super) default_errno_ret: Option<Errno>,
-    /// Checked and not used: programs of another architecture than the agent's are always killed.
+    /// Checked and not used: who makes a call of another architecture than the agent's is killed.
     #[serde(default, rename = "architectures")]
     _architectures: Option<List<Architecture, MAX_LIST>>,
     #[serde(default, rename = "archMap")]

@@ -35,7 +35,7 @@ pub(super) const HERE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "arm")]
 pub(super) const HERE: u32 = 0x4000_0028;
 
-/// From here on, `x86_64` has the calls of its 32-bit relative x32.
+/// From here on, `x86_64` has the calls of its 32-bit relative x32, which most kernels lack.
 const X32: u32 = 0x4000_0000;
 
 /// A program that the kernel would not take.
@@ -58,15 +58,16 @@ pub(super) fn compile(rules: &Rules) -> Result<Vec<sock_filter>, TooLong> {
 
 /// Answers by the first number that they are for.
 fn segments(rules: &Rules) -> BTreeMap<u32, Verdict> {
+    let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
     let mut ground = BTreeMap::from([(0, rules.default)]);
     if let Some(unknown) = rules.unknown_from {
-        ground.insert(unknown, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs());
+        ground.insert(unknown, absent);
         if cfg!(target_arch = "arm") {
             ground.insert(PRIVATE, rules.default);
         }
     }
     if cfg!(target_arch = "x86_64") {
-        ground.insert(X32, libc::SECCOMP_RET_KILL_PROCESS);
+        ground.insert(X32, absent);
     }
     let always = |(first, answer): (&u32, &u32)| (*first, Verdict::Always(*answer));
     let mut all: BTreeMap<u32, Verdict> = ground.iter().map(always).collect();

@@ -68,7 +68,8 @@ fn every_action_has_its_answer() {
         assert_eq!(answer(&one, "read", &[]), expected, "{action}");
         assert_eq!(answer(&one, "write", &[]), if expected == ALLOW { LOG } else { ALLOW });
     }
-    let default = json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38});
+    let default =
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "defaultErrno": "ENOSYS"});
     assert_eq!(answer(&program(&default), "read", &[]), errno(libc::ENOSYS));
 }
 
@@ -246,6 +247,7 @@ fn what_is_no_profile_is_refused_by_what_is_wrong() {
         ),
         (rule(json!({"args": [{"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}]})), "invalid value"),
         (rule(json!({"args": long})), "a list of more than 64 entries"),
+        (rule(json!({"errno": "EPERM"})), "an errno by its name alone"),
         (rule(json!({"includes": {"minKernel": "4"}})), "minKernel must be MAJOR.MINOR"),
     ];
     for (profile, expected) in cases {

@@ -31,6 +31,9 @@ pub(super) struct Profile {
     pub(super) default_action: Action,
     #[serde(default)]
     pub(super) default_errno_ret: Option<Errno>,
+    /// The same by its name, as podman's profiles have it beside the number.
+    #[serde(default)]
+    default_errno: Option<String>,
     /// Checked and not used: who makes a call of another architecture than the agent's is killed.
     #[serde(default, rename = "architectures")]
     _architectures: Option<List<Architecture, MAX_LIST>>,
@@ -44,7 +47,16 @@ pub(super) struct Profile {
 
 impl Profile {
     pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+        let profile: Self = serde_json::from_slice(bytes)?;
+        let lacks =
+            |name: Option<&String>, number: Option<Errno>| name.is_some() && number.is_none();
+        let mut rules = profile.rules().iter();
+        if lacks(profile.default_errno.as_ref(), profile.default_errno_ret)
+            || rules.any(|rule| lacks(rule.errno.as_ref(), rule.errno_ret))
+        {
+            return Err(serde_json::Error::custom("an errno by its name alone: give its number"));
+        }
+        Ok(profile)
     }
 
     /// Flags of `seccomp(2)`.
@@ -125,6 +137,9 @@ pub(super) struct Rule {
     pub(super) action: Action,
     #[serde(default)]
     pub(super) errno_ret: Option<Errno>,
+    /// The same by its name, as podman's profiles have it beside the number.
+    #[serde(default)]
+    errno: Option<String>,
     #[serde(default)]
     args: Option<List<Argument, MAX_LIST>>,
     #[serde(default, rename = "comment")]

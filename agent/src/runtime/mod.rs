@@ -8,6 +8,7 @@ pub mod apparmor;
 mod error;
 pub mod oci;
 pub mod op;
+mod profiles;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +21,7 @@ use mote_protocol::pod::MountPropagation;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Retry, RuntimeError};
+pub use profiles::{AppArmor, Seccomp};
 
 use crate::pod::storage::Measured;
 
@@ -191,32 +193,6 @@ pub struct Rights {
     pub seccomp: Seccomp,
     /// `appArmorProfile`.
     pub app_armor: AppArmor,
-}
-
-/// Which filter of system calls a container has. A privileged one has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Seccomp {
-    /// Ours.
-    #[default]
-    RuntimeDefault,
-    /// None.
-    Unconfined,
-    /// A file below the node's directory of profiles, as a relative path without `..`.
-    Localhost(String),
-}
-
-/// Which `AppArmor` profile a container has. A privileged one has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AppArmor {
-    /// Nobody said: the default one, where the node has it.
-    #[default]
-    Unset,
-    /// The default one, and without it the container does not run.
-    RuntimeDefault,
-    /// None.
-    Unconfined,
-    /// One that is loaded on the node, by its name.
-    Localhost(String),
 }
 
 /// Where a container says why it ended.

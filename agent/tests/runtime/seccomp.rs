@@ -54,7 +54,7 @@ async fn a_file_of_the_node_is_the_filter_of_a_container_and_of_its_commands() {
 
 #[tokio::test]
 async fn a_command_runs_under_a_filter_that_denies_what_starts_commands() {
-    let mut node = node().await;
+    let node = node().await;
     // All that the helper does after it has forked, and a fork itself.
     let names =
         "\"clone\", \"clone3\", \"fork\", \"vfork\", \"setsid\", \"read\", \"pipe2\", \"readv\"";

@@ -8,18 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use crate::runtime::apparmor;
+use crate::runtime::oci::users;
 
 /// A right that a node may not be able to enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// `appArmorProfile`.
     AppArmorProfile,
+    /// `hostUsers: false`.
+    HostUsers,
 }
 
 /// Each right, by the name of its field, and the word and the beginning of the sentence with which
 /// a pod that asks for it in vain is refused.
-const RIGHTS: [(Right, &str, &str, &str); 1] =
-    [(Right::AppArmorProfile, "appArmorProfile", "AppArmor", "Cannot enforce AppArmor")];
+const RIGHTS: [(Right, &str, &str, &str); 2] = [
+    (Right::AppArmorProfile, "appArmorProfile", "AppArmor", "Cannot enforce AppArmor"),
+    (Right::HostUsers, "hostUsers", "Unsupported", "Cannot give the pod users of its own"),
+];
 
 impl Right {
     fn line(self) -> (&'static str, &'static str, &'static str) {
@@ -85,7 +90,8 @@ impl Enforcement {
     pub fn of_machine(allowed: &[Right]) -> Self {
         let no_app_armor = !apparmor::is_enabled();
         let app_armor = no_app_armor.then_some((Right::AppArmorProfile, apparmor::NOT_ENABLED));
-        Self::new(app_armor, allowed)
+        let users = users::unavailable().map(|why| (Right::HostUsers, why));
+        Self::new(app_armor.into_iter().chain(users), allowed)
     }
 
     /// That of a machine that lacks these, for these reasons.
@@ -136,6 +142,6 @@ mod tests {
             assert_eq!(right.field(), field);
         }
         let error = "seccomp".parse::<Right>().expect_err("no right").to_string();
-        assert!(error.ends_with("unable to enforce: `appArmorProfile`"), "{error}");
+        assert!(error.ends_with("unable to enforce: `appArmorProfile`, `hostUsers`"), "{error}");
     }
 }

@@ -49,8 +49,6 @@ pub struct NodePolicy {
     pub labels: BTreeMap<String, String>,
     /// Sysctls that pods may set beside the safe ones: names, or beginnings of names and a star.
     pub unsafe_sysctls: Vec<String>,
-    /// Why pods cannot have users of their own (`hostUsers: false`), where they cannot.
-    pub no_own_users: Option<String>,
     /// Bytes of the disk that pods may ask for together; unset where nobody knows.
     pub storage: Option<u64>,
     /// Rights that it cannot enforce.
@@ -71,7 +69,7 @@ pub fn validate(
     check.pod(spec, &node.labels);
     volumes::check(&mut check, spec);
     devices::check(&mut check, spec);
-    users::check(&mut check, spec, node.no_own_users.as_deref());
+    users::check(&mut check, spec, &node.enforcement);
     sysctls::check(&mut check, spec, &node.unsafe_sysctls);
     profiles::check(&mut check, asked, &node.enforcement);
     for finding in support::findings(spec) {

@@ -25,7 +25,6 @@ use crate::pod::enforcement::Enforcement;
 use crate::pod::validate::NodePolicy;
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::runtime::oci::cgroup::Controller;
-use crate::runtime::oci::users;
 use crate::steward::{self, Identity, LocalRequest, Steward};
 use crate::store;
 use crate::sys::memory;
@@ -174,7 +173,6 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
-        no_own_users: users::unavailable(),
         enforcement: Enforcement::of_machine(&config.allow_unenforced),
     }
 }

@@ -123,7 +123,6 @@ mod tests {
         let container = Container {
             env: vec![EnvVar { name: "A".into(), value: EnvValue::Field("status.podIP".into()) }],
             ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
-            security_context: SecurityContext { proc_unmasked: true, ..SecurityContext::default() },
             stdin: true,
             tty: true,
             ..Container::default()
@@ -136,7 +135,6 @@ mod tests {
                 refused("ports[0].hostPort"),
                 Finding::Ignored("spec.containers[0].stdin".into()),
                 refused("tty"),
-                refused("securityContext.procMount"),
             ]
         );
     }

@@ -8,7 +8,7 @@ use mote_protocol::pod::{
 };
 use mote_protocol::status::ContainerRole;
 
-use super::{bare, checks, devices, grace_s, init_role, profiles, sysctls};
+use super::{bare, checks, devices, grace_s, init_role, profiles, sysctls, users};
 use crate::image::PullPolicy;
 use crate::pod::contents::{self, fields::FieldPath};
 use crate::pod::enforcement::Enforcement;
@@ -30,9 +30,12 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
     let init = spec.init_containers.iter().map(|container| (init_role(container), container));
     let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
+    let own_users = users::own(spec, enforcement);
     let containers = init.chain(apps).map(|(role, c)| {
         let mut built = build_container(spec, role, c, smallest_app);
         built.rights.seccomp = profiles::seccomp(asked, c);
+        // Where its root is the host's after all, `/proc` is not for it.
+        built.rights.proc_unmasked &= own_users;
         built.rights.app_armor = profiles::app_armor_of(asked, c, enforcement);
         built
     });
@@ -52,7 +55,7 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
             ipc: spec.host_ipc,
         },
         share_process_namespace: spec.share_process_namespace,
-        own_users: spec.host_users == Some(false),
+        own_users,
         hostname: hostname(&name, &spec.network.hostname),
         limits: resources::of_pod(spec, class),
         storage: storage::limits(spec),

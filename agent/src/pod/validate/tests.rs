@@ -131,11 +131,19 @@ fn what_does_not_go_with_users_of_its_own_is_named() {
     asked.spec.host_users = Some(false);
     unmasked(&mut asked);
     checked(&asked).expect("both together are what Kubernetes wants");
-    let no_own_users = Some("this kernel has no user namespaces".to_owned());
-    let node = NodePolicy { no_own_users, ..NodePolicy::default() };
+    let enforcement = |allowed: &[Right]| {
+        Enforcement::new([(Right::HostUsers, "this kernel has no user namespaces")], allowed)
+    };
+    let node = NodePolicy { enforcement: enforcement(&[]), ..NodePolicy::default() };
     let fault = validate(name("web"), &asked, &node).unwrap_err().first;
     assert_eq!((fault.reason, &fault.field[..]), ("Unsupported", "spec.hostUsers"));
-    assert_eq!(fault.message, "must not be false: this kernel has no user namespaces");
+    let why = "Cannot give the pod users of its own: this kernel has no user namespaces";
+    assert_eq!(fault.message, why);
+    let enforcement = enforcement(&[Right::HostUsers]);
+    let node = NodePolicy { enforcement, ..NodePolicy::default() };
+    let pod = validate(name("web"), &asked, &node).unwrap().pod;
+    assert!(!pod.own_users && !pod.containers[0].rights.proc_unmasked, "as little as before");
+    assert!(checked(&asked).unwrap().pod.own_users);
 }
 
 #[test]

@@ -3,11 +3,16 @@
 use mote_protocol::pod as wire;
 
 use super::Check;
-use crate::pod::fault::Fault;
+use crate::pod::enforcement::{Enforced, Enforcement, Right};
 use crate::runtime::oci::users::COUNT;
 
-/// Checks what a pod asks of its users, on a node that has `no_own_users` for this reason.
-pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, no_own_users: Option<&str>) {
+/// Whether a pod that was checked gets users of its own.
+pub(super) fn own(spec: &wire::PodSpec, enforcement: &Enforcement) -> bool {
+    spec.host_users == Some(false) && enforcement.of(Right::HostUsers) == Enforced::Yes
+}
+
+/// Checks what a pod asks of its users.
+pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, enforcement: &Enforcement) {
     let own = spec.host_users == Some(false);
     let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
     for (list, containers) in lists {
@@ -23,15 +28,12 @@ pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, no_own_users: Optio
         }
     }
     if own {
-        own_users(check, spec, no_own_users);
+        own_users(check, spec, enforcement);
     }
 }
 
-fn own_users(check: &mut Check, spec: &wire::PodSpec, unavailable: Option<&str>) {
-    if let Some(why) = unavailable {
-        let (field, message) = ("spec.hostUsers".to_owned(), format!("must not be false: {why}"));
-        check.faults.push(Fault { reason: "Unsupported", field, message });
-    }
+fn own_users(check: &mut Check, spec: &wire::PodSpec, enforcement: &Enforcement) {
+    check.right(Right::HostUsers, "spec.hostUsers", enforcement);
     let shared = [
         ("spec.hostNetwork", spec.network.host_network),
         ("spec.hostPID", spec.host_pid),

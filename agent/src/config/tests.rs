@@ -34,7 +34,7 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     assert_eq!(config.node.as_str(), "greenhouse-3");
     assert_eq!(config.images.registries.hosts.len(), 3);
     assert_eq!(config.seccomp_profiles, parse(MINIMAL).expect("valid").seccomp_profiles);
-    assert_eq!(config.allow_unenforced, [Right::AppArmorProfile]);
+    assert_eq!(config.allow_unenforced, [Right::AppArmorProfile, Right::HostUsers]);
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 

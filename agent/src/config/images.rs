@@ -5,12 +5,13 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mote_registry::reference::Reference;
+use mote_registry::{Exception, Host, Identity, Proxies, Proxy, Settings};
+
 use super::broker::BrokerUrl;
 use super::problem::Rule;
 use super::section::{Found, Section};
 use crate::image::gc::Thresholds;
-use crate::image::reference::Reference;
-use crate::image::registry::{Exception, Host, Identity, Proxies, Proxy, Settings};
 
 /// Registries with settings of their own.
 const MAX_REGISTRIES: usize = 16;

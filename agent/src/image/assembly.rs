@@ -9,11 +9,14 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::digest::{Digest, Mismatch};
+use mote_registry::digest::{Digest, Mismatch};
+use mote_registry::manifest::{
+    Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError,
+};
+use mote_registry::platform::Platform;
+
 use super::error::{Cause, ImageError};
 use super::layer::{self, LayerError};
-use super::manifest::{Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
-use super::platform::Platform;
 use super::source::{Part, Source};
 use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;

@@ -10,10 +10,10 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mote_registry::digest::{Digest, Hasher};
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
-use super::digest::{Digest, Hasher};
 use super::gc::Stored;
 use super::store::{Store, StoreError};
 

@@ -4,12 +4,12 @@
 //! There is no manifest in it, so one is made: the layers' digests are those of the configuration,
 //! because the layers are not packed.
 
+use mote_registry::digest::Digest;
+use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Layout, LayoutError, MAX_IMAGES, Place};
 use crate::image::assembly::Top;
-use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, MAX_DOCUMENT};
 
 /// One entry of `manifest.json`.
 #[derive(Deserialize)]

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
+use mote_registry::digest::{Digest, Mismatch};
+use mote_registry::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
+use mote_registry::reference::Reference;
+
 use super::assembly::Top;
-use super::digest::{Digest, Mismatch};
 use super::error::{Cause, ImageError};
-use super::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
-use super::reference::Reference;
 use super::source::{Part, Source};
 
 mod docker;

@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use mote_registry::digest::Digest;
+use mote_registry::reference::Reference;
+use mote_registry::{PullSecrets, Settings};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::error::{Cause, ImageError};
 use super::gc::Thresholds;
 use super::pull::frame::{Job, Outcome, Report};
-use super::reference::Reference;
-use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
 use super::{
-    Digest, Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy,
-    PullSecrets, Source, Sweep, Swept, Verified,
+    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, Source,
+    Sweep, Swept, Verified,
 };
 
 mod child;

@@ -208,8 +208,10 @@ impl Judge<'_> {
 mod tests {
     use std::time::Duration;
 
+    use mote_registry::digest::Digest;
+
     use super::*;
-    use crate::image::{Digest, InUse};
+    use crate::image::InUse;
 
     /// Three images of one layer each: `r.example/a:1`, `r.example/b:1` also named `b:2`, and one
     /// without a name.

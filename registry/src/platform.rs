@@ -1,7 +1,7 @@
-//! Which of an image's variants this node can run.
+//! Which of an image's variants a machine can run.
 //!
 //! The names are Go's, as everywhere in the image world: `amd64`, `arm64`, `arm` with a variant.
-//! What counts is what the agent was built for, not what the kernel calls itself: a 32-bit system
+//! What counts is what the program was built for, not what the kernel calls itself: a 32-bit system
 //! on a 64-bit kernel has 32-bit libraries, helpers and expectations.
 
 use std::fmt;

@@ -1,13 +1,13 @@
 //! The documents that describe an image: index, manifest and configuration, OCI's and Docker's.
 //!
 //! Both families differ in media types only. What is parsed here was bounded by whoever read it;
-//! this module decides what the documents mean and which of them a node must fetch next.
+//! this module decides what the documents mean and which of them is to be fetched next.
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ImageConfig;
-use super::digest::Digest;
-use super::platform::Platform;
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::platform::Platform;
 
 /// Largest index, manifest or configuration that is read: they are held in memory whole. Real ones
 /// have a few KiB; registries refuse manifests over 4 MiB.
@@ -63,7 +63,7 @@ pub enum ManifestError {
     /// Not one of the index's entries is for this platform.
     #[error("it needs {wanted}, there is {offered}")]
     Platform {
-        /// This node's.
+        /// What it is wanted for.
         wanted: String,
         /// The image's.
         offered: String,
@@ -89,10 +89,9 @@ pub struct Descriptor {
     pub annotations: Option<Annotations>,
 }
 
-#[cfg(test)]
 impl Descriptor {
-    /// A descriptor of some bytes, for tests.
-    pub(crate) fn of(data: &[u8]) -> Self {
+    /// What some bytes are called.
+    pub fn of(data: &[u8]) -> Self {
         Self {
             media_type: String::new(),
             digest: Digest::of(data),
@@ -103,7 +102,7 @@ impl Descriptor {
     }
 }
 
-/// The annotations this node acts on.
+/// The annotations that are acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Annotations {

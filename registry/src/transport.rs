@@ -61,7 +61,7 @@ impl Transport {
         &self.settings.timeouts
     }
 
-    /// Whether this node was told to speak plain HTTP to `authority`.
+    /// Whether it was said to speak plain HTTP to `authority`.
     pub(super) fn is_plain(&self, authority: &str) -> bool {
         self.settings.is_plain(authority)
     }

@@ -1,4 +1,4 @@
-//! The HTTP proxy that stands between a node and its registries, if one does.
+//! The HTTP proxy that stands before the registries, if one does.
 //!
 //! Who is asked through it follows the conventions of Go's `net/http`, which is what operators of
 //! container runtimes know: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, loopback always directly.

@@ -6,6 +6,7 @@
 //! | [`digest`] | digests: parsed, printed, computed while bytes pass by |
 //! | [`manifest`], [`config`] | the documents that describe an image |
 //! | [`platform`] | which of an image's variants a machine can run |
+//! | [`archive`] | images in one file, for carrying |
 //! | [`Registry`] | asks mirrors and registries, with docker's credentials, through proxies |
 //!
 //! `mote-agent pull` fills a node's store with it, `mote image save` an archive. It knows neither
@@ -23,6 +24,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
+pub mod archive;
 pub mod config;
 pub mod digest;
 pub mod manifest;
@@ -50,7 +52,7 @@ mod url;
 pub use answer::Fetched;
 pub use blob::BlobReader;
 pub use error::{RegistryError, chain};
-pub use proxy::{Exception, ExceptionError, Proxies, Proxy, ProxyError};
+pub use proxy::{Exception, ExceptionError, MAX_EXCEPTIONS, Proxies, Proxy, ProxyError};
 pub use pull_secrets::{PullSecret, PullSecrets};
 
 use client::Client;
@@ -73,6 +75,9 @@ const MAX_PASSED_OVER: usize = 16;
 pub struct Settings {
     /// Registries that are special.
     pub hosts: Vec<Host>,
+    /// PEM file of the CAs that may have signed the certificates of all others; the system's where
+    /// unset.
+    pub ca: Option<PathBuf>,
     /// Who stands in between.
     pub proxies: Proxies,
     /// Docker's files of names and passwords; the first that can be used counts.
@@ -90,7 +95,7 @@ pub struct Host {
     pub host: String,
     /// Plain HTTP instead of HTTPS.
     pub plain_http: bool,
-    /// PEM file of the CAs that may have signed its certificate; the system's where unset.
+    /// PEM file of the CAs that may have signed its certificate; those for all where unset.
     pub ca: Option<PathBuf>,
     /// What is shown where the registry asks for a certificate.
     pub identity: Option<Identity>,

@@ -23,16 +23,20 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-const INDEX_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-const MANIFEST_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
-const CONFIG_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// What OCI calls an index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// What OCI calls a manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// What OCI calls a configuration.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// What OCI calls a layer that is not packed.
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+const INDEX_TYPES: [&str; 2] =
+    [OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
+const MANIFEST_TYPES: [&str; 2] =
+    [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
+const CONFIG_TYPES: [&str; 2] = [OCI_CONFIG, "application/vnd.docker.container.image.v1+json"];
 
 /// Why a document cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +174,29 @@ impl Document {
         }
         Err(ManifestError::MediaType(media_type.chars().take(100).collect()))
     }
+
+    /// The media type of what was parsed: the document's own word, `content_type`, or OCI's.
+    pub fn media_type(&self, bytes: &[u8], content_type: &str) -> String {
+        let (known, otherwise) = match self {
+            Self::Index(_) => (INDEX_TYPES, OCI_INDEX),
+            Self::Manifest(_) => (MANIFEST_TYPES, OCI_MANIFEST),
+        };
+        let own = serde_json::from_slice::<Shape>(bytes).unwrap_or_default().media_type;
+        let named = [own.as_str(), content_type].into_iter().find(|name| known.contains(name));
+        named.unwrap_or(otherwise).to_owned()
+    }
+}
+
+/// What a document refers to, whatever it is: an index, an image, an artifact.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Links {
+    /// Further documents.
+    pub manifests: Vec<Descriptor>,
+    /// A configuration.
+    pub config: Option<Descriptor>,
+    /// Layers, or whatever an artifact is made of.
+    pub layers: Vec<Descriptor>,
 }
 
 impl Index {
@@ -189,13 +216,18 @@ impl Index {
         })
     }
 
+    /// The entries that say what they are made for; attestations, which are made for nothing, are
+    /// not among them.
+    pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().filter(|descriptor| {
+            descriptor.platform.as_ref().is_some_and(|p| p.os != "unknown" && !p.os.is_empty())
+        })
+    }
+
     /// The platforms on offer, for a person.
-    fn offers(&self) -> String {
+    pub fn offers(&self) -> String {
         const SHOWN: usize = 12;
-        let known = |d: &&Descriptor| {
-            d.platform.as_ref().is_some_and(|p| p.os != "unknown" && !p.os.is_empty())
-        };
-        let mut names: Vec<String> = (self.manifests.iter().filter(known))
+        let mut names: Vec<String> = (self.images())
             .filter_map(|d| d.platform.as_ref())
             .map(|p| p.to_string().chars().take(40).collect())
             .collect();
@@ -267,15 +299,20 @@ impl Configuration {
         Ok(configuration)
     }
 
+    /// What it is made for.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        }
+    }
+
     /// Refuses an image that is made for another platform.
     pub fn check(&self, node: &Platform) -> Result<(), ManifestError> {
         // Some tools leave the variant out of the configuration and only the index has it, and
         // some put a wrong one here; the architecture is always right.
-        let offered = Platform {
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
-            variant: self.variant.clone(),
-        };
+        let offered = self.platform();
         let same = offered.os == node.os && offered.architecture == node.architecture;
         if same && (offered.variant.is_empty() || node.rank(&offered).is_some()) {
             return Ok(());

@@ -94,10 +94,11 @@ impl Assembly<'_> {
         for _ in 0..MAX_NESTING {
             let document = Document::parse(&bytes, &media_type)
                 .map_err(|error| explain(error, "manifest", source))?;
-            let index = match document {
+            let mut index = match document {
                 Document::Manifest(manifest) => return Ok(Chosen { manifest, bytes, digest }),
                 Document::Index(index) => index,
             };
+            index.manifests.retain(|offered| source.has(offered));
             let next =
                 index.select(self.platform).map_err(|error| explain(error, "index", source))?;
             bytes = self.document(source, &Part { what: "manifest", descriptor: next })?;

@@ -14,6 +14,11 @@ pub trait Source {
     /// Index, manifest or configuration, at most [`MAX_DOCUMENT`] bytes.
     fn document(&mut self, part: &Part<'_>) -> Result<Vec<u8>, ImageError>;
 
+    /// Whether it can give a document of an index; those it cannot give are not offered.
+    fn has(&self, _document: &Descriptor) -> bool {
+        true
+    }
+
     /// A layer's bytes, packed, from `offset` on.
     fn layer(
         &mut self,

@@ -8,7 +8,8 @@ use serde::Serialize;
 use tar::{EntryType, Header};
 
 use crate::digest::Digest;
-use crate::manifest::{Descriptor, OCI_INDEX};
+use crate::manifest::Descriptor;
+use crate::media_type::OCI_INDEX;
 
 /// Archives are made of blocks of this size.
 const BLOCK: u64 = 512;

@@ -14,7 +14,8 @@ use super::error::RegistryError;
 use super::transport::{Transport, protocol};
 use super::url::{Origin, Url, push_query};
 use crate::digest::{Digest, Hasher, Mismatch};
-use crate::manifest::{ACCEPT as MANIFESTS, MAX_DOCUMENT};
+use crate::manifest::MAX_DOCUMENT;
+use crate::media_type::ACCEPT as MANIFESTS;
 use crate::reference::Reference;
 
 /// Redirects followed for one request: registries use one, content networks another.

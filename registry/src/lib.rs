@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`reference`] | from what people write to registry, repository and manifest |
 //! | [`digest`] | digests: parsed, printed, computed while bytes pass by |
-//! | [`manifest`], [`config`] | the documents that describe an image |
+//! | [`manifest`], [`config`], [`media_type`] | the documents that describe an image |
 //! | [`platform`] | which of an image's variants a machine can run |
 //! | [`archive`] | images in one file, for carrying |
 //! | [`Registry`] | asks mirrors and registries, with docker's credentials, through proxies |
@@ -28,6 +28,7 @@ pub mod archive;
 pub mod config;
 pub mod digest;
 pub mod manifest;
+pub mod media_type;
 pub mod platform;
 pub mod reference;
 

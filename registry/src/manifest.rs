@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
+use crate::media_type::{CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST};
 use crate::platform::Platform;
 
 /// Largest index, manifest or configuration that is read: they are held in memory whole. Real ones
@@ -16,27 +17,6 @@ pub const MAX_DOCUMENT: u64 = 1024 * 1024;
 /// Most layers of one image: overlay's options must fit one page, and no builder makes more than
 /// 127.
 pub const MAX_LAYERS: usize = 128;
-
-/// Media types of the documents a registry may send for a reference, best first.
-pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.docker.distribution.manifest.v2+json";
-
-/// What OCI calls an index.
-pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// What OCI calls a manifest.
-pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// What OCI calls a configuration.
-pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// What OCI calls a layer that is not packed.
-pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-
-const INDEX_TYPES: [&str; 2] =
-    [OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
-const MANIFEST_TYPES: [&str; 2] =
-    [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
-const CONFIG_TYPES: [&str; 2] = [OCI_CONFIG, "application/vnd.docker.container.image.v1+json"];
 
 /// Why a document cannot be used.
 #[derive(Debug, thiserror::Error)]

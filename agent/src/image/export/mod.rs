@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
 use mote_registry::digest::{Digest, Hasher};
-use mote_registry::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use mote_registry::media_type::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use serde_json::{Value, json};
 
 use super::gc::Stored;

@@ -5,7 +5,8 @@
 //! because the layers are not packed.
 
 use mote_registry::digest::Digest;
-use mote_registry::manifest::{Descriptor, MAX_DOCUMENT, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
+use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
+use mote_registry::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Layout, LayoutError, MAX_IMAGES, Place};

@@ -61,7 +61,7 @@ impl Shelf {
         let mut attestation = shelf.put(&statement);
         attestation["platform"] = config_platform("unknown/unknown");
         manifests.push(attestation);
-        let index = json!({"schemaVersion": 2, "mediaType": mote_registry::manifest::OCI_INDEX, "manifests": manifests});
+        let index = json!({"schemaVersion": 2, "mediaType": mote_registry::media_type::OCI_INDEX, "manifests": manifests});
         shelf.top = index.to_string().into_bytes();
         shelf
     }
@@ -141,7 +141,7 @@ fn an_image_of_one_platform_is_for_that_alone() {
         assert_eq!(platforms(&plan), ["linux/arm64"]);
         assert_eq!(
             plan.images["r.example/a:1"].top.media_type,
-            mote_registry::manifest::OCI_MANIFEST
+            mote_registry::media_type::OCI_MANIFEST
         );
     }
     let error = shelf.plan(&these(&["linux/amd64"])).err().unwrap().to_string();

@@ -7,9 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use crate::certificates::{Authority, Identity};
-use crate::image::Image;
+use crate::image::{Image, MANIFEST, sha256};
 use crate::port;
 use crate::process::{Process, command};
 use crate::token_server::{self, TokenServer};
@@ -19,6 +20,9 @@ pub const LOGIN: (&str, &str) = ("good", "s3cret-w0rd");
 
 /// The password as `htpasswd -B -C 5` writes it: docker-registry reads bcrypt alone.
 const HTPASSWD: &str = "good:$2y$05$6ZFaUsNkddIRDJ.PApROVezMZ64gKH2InTaXrYNZDJkSxXdRRywoa";
+
+/// The media type of an index.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// What a guarded registry asks for.
 #[derive(Debug)]
@@ -121,6 +125,33 @@ impl Registry {
         Ok(format!("{}/{name}:{tag}", self.address))
     }
 
+    /// Pushes images for several platforms (`linux/arm64`) as one `name:tag`, and gives its full
+    /// reference and the digest of the index.
+    pub fn push_index(
+        &self,
+        images: &[(&str, &Image)],
+        name: &str,
+        tag: &str,
+    ) -> Result<(String, String)> {
+        let mut manifests = Vec::new();
+        for (platform, image) in images {
+            let digest = &image.manifest().digest;
+            self.push(image, name, digest)?;
+            let (os, architecture) = platform.split_once('/').context("a platform has a slash")?;
+            manifests.push(json!({
+                "mediaType": MANIFEST,
+                "digest": digest,
+                "size": image.manifest().bytes.len(),
+                "platform": {"os": os, "architecture": architecture},
+            }));
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+        let bytes = serde_json::to_vec(&index)?;
+        let answer = self.request("PUT", &format!("/v2/{name}/manifests/{tag}"), INDEX, &bytes)?;
+        ensure!(answer.status == 201, "push index: {} {}", answer.status, answer.body);
+        Ok((format!("{}/{name}:{tag}", self.address), sha256(&bytes)))
+    }
+
     /// Replaces the bytes of a blob behind the registry's back: it will serve what does not match
     /// its digest.
     pub fn corrupt(&self, digest: &str, bytes: &[u8]) -> Result<()> {
@@ -196,7 +227,6 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::MANIFEST;
     use tempfile::TempDir;
 
     #[test]

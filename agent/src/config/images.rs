@@ -5,21 +5,19 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mote_registry::reference::Reference;
+use mote_registry::{Exception, Host, Identity, MAX_EXCEPTIONS, Proxies, Proxy, Settings};
+
 use super::broker::BrokerUrl;
 use super::problem::Rule;
 use super::section::{Found, Section};
 use crate::image::gc::Thresholds;
-use crate::image::reference::Reference;
-use crate::image::registry::{Exception, Host, Identity, Proxies, Proxy, Settings};
 
 /// Registries with settings of their own.
 const MAX_REGISTRIES: usize = 16;
 
 /// Mirrors of one registry.
 const MAX_MIRRORS: usize = 8;
-
-/// Who is asked without the proxy.
-const MAX_NO_PROXY: usize = 512;
 
 /// Images that are never removed.
 const MAX_PINNED: usize = 64;
@@ -84,33 +82,20 @@ fn read_image_gc(section: &mut Section<'_, '_>) -> Thresholds {
 /// The file counts; where it says nothing, the variables that programs written in Go go by.
 fn read_proxies(section: &mut Section<'_, '_>, passed_over: &mut Vec<String>) -> Proxies {
     let proxy = section.text("proxy");
-    let no_proxy = section.list_where_any::<Exception>("no_proxy", MAX_NO_PROXY);
-    let of_environment = |names: [&str; 2]| {
-        let mut found = names.into_iter().filter_map(|name| section.variable(name));
-        found.find(|found| !found.text.is_empty())
-    };
-    // What the environment says is for all programs: what this one cannot use stops nothing.
-    let mut proxy_of = |names| {
-        let Found { text, key, .. } = of_environment(names)?;
-        let whole = if text.contains("://") { text } else { format!("http://{text}") };
-        let proxy = whole.parse::<Proxy>();
-        proxy.inspect_err(|error| passed_over.push(format!("{key}: {error}"))).ok()
-    };
-    let (https, http) = match proxy {
-        Some(Found { text, key, line }) => {
-            let both = || Some(Found { text: text.clone(), key: key.clone(), line });
-            let proxy = section.parse::<Proxy>(both());
-            (proxy.clone(), proxy)
-        }
-        None => (proxy_of(["HTTPS_PROXY", "https_proxy"]), proxy_of(["HTTP_PROXY", "http_proxy"])),
-    };
-    let except = no_proxy.unwrap_or_else(|| {
-        let listed = of_environment(["NO_PROXY", "no_proxy"]);
-        let entries = listed.iter().flat_map(|found| found.text.split(','));
-        // What Go does not understand there it passes over as well.
-        entries.filter_map(|entry| entry.trim().parse().ok()).take(MAX_NO_PROXY).collect()
-    });
-    Proxies { https, http, except }
+    let no_proxy = section.list_where_any::<Exception>("no_proxy", MAX_EXCEPTIONS);
+    let mut problems = Vec::new();
+    let variable = |name: &str| section.variable(name).map(|found| found.text);
+    let mut proxies = Proxies::of_environment(variable, &mut problems);
+    if let Some(Found { text, key, line }) = proxy {
+        let proxy = section.parse::<Proxy>(Some(Found { text, key, line }));
+        (proxies.https, proxies.http) = (proxy.clone(), proxy);
+    } else {
+        passed_over.extend(problems);
+    }
+    if let Some(except) = no_proxy {
+        proxies.except = except;
+    }
+    proxies
 }
 
 fn read_registries(section: &mut Section<'_, '_>) -> Vec<Host> {

@@ -9,11 +9,14 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::digest::{Digest, Mismatch};
+use mote_registry::digest::{Digest, Mismatch};
+use mote_registry::manifest::{
+    Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError,
+};
+use mote_registry::platform::Platform;
+
 use super::error::{Cause, ImageError};
 use super::layer::{self, LayerError};
-use super::manifest::{Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
-use super::platform::Platform;
 use super::source::{Part, Source};
 use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;
@@ -91,10 +94,11 @@ impl Assembly<'_> {
         for _ in 0..MAX_NESTING {
             let document = Document::parse(&bytes, &media_type)
                 .map_err(|error| explain(error, "manifest", source))?;
-            let index = match document {
+            let mut index = match document {
                 Document::Manifest(manifest) => return Ok(Chosen { manifest, bytes, digest }),
                 Document::Index(index) => index,
             };
+            index.manifests.retain(|offered| source.has(offered));
             let next =
                 index.select(self.platform).map_err(|error| explain(error, "index", source))?;
             bytes = self.document(source, &Part { what: "manifest", descriptor: next })?;

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
+use mote_registry::chain;
 use serde::{Deserialize, Serialize};
 
 use super::ImageId;
@@ -42,18 +43,6 @@ impl fmt::Display for Cause {
 }
 
 impl Error for Cause {}
-
-/// The texts of `error` and its sources, joined by `: `.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
 
 /// Whether asking again may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

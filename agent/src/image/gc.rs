@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::reference::Reference;
-use super::{Digest, ImageError, ImageId, ImageSummary};
+use mote_registry::digest::Digest;
+use mote_registry::reference::Reference;
+
+use super::{ImageError, ImageId, ImageSummary};
 
 /// Free bytes that are always enough not to collect.
 const ENOUGH: u64 = 1024 * 1024 * 1024;

@@ -8,9 +8,9 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
+use mote_registry::digest::{Digest, Mismatch, Verifying};
+use mote_registry::manifest::Descriptor;
 
-use super::digest::{Digest, Mismatch, Verifying};
-use super::manifest::Descriptor;
 use super::store::{LayerRecord, Staging, StoreError, Writer};
 use super::unpack::{Bounded, Limits, Sums, UnpackError, Unpacked, unpack};
 use super::zstd::Zstd;
@@ -164,8 +164,8 @@ mod tests {
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
-    use crate::image::error::chain;
     use crate::image::store::Store;
+    use mote_registry::chain;
 
     /// A tar archive with one file of zeros.
     fn archive(size: usize) -> Vec<u8> {

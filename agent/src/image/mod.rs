@@ -10,35 +10,28 @@
 //! overlayfs, so that starting a container copies nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use mote_registry::PullSecrets;
+use mote_registry::config::ImageConfig;
+use mote_registry::digest::Digest;
 
 pub mod assembly;
-pub mod config;
-pub mod digest;
 pub mod error;
 pub mod export;
 pub mod gc;
 pub mod layer;
 pub mod layout;
-pub mod manifest;
-pub mod platform;
 pub mod pull;
 pub mod puller;
-pub mod reference;
-pub mod registry;
 pub mod source;
 pub mod store;
 pub mod told;
 pub mod unpack;
 mod zstd;
 
-pub use config::ImageConfig;
-pub use digest::Digest;
 pub use error::{ImageError, Retry};
 pub use puller::{News, Puller, PullerConfig};
 
@@ -148,28 +141,6 @@ pub struct ImageRequest {
     pub policy: PullPolicy,
     /// `imagePullSecrets` of whoever wants it.
     pub secrets: PullSecrets,
-}
-
-/// Docker configurations from `imagePullSecrets`, in the order of the pod.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullSecrets(pub Vec<PullSecret>);
-
-/// What one of them holds.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullSecret {
-    /// The Secret's name, for messages.
-    pub name: String,
-    /// Its JSON is that of `.dockercfg`, the older form.
-    pub older: bool,
-    /// JSON, as docker writes it.
-    pub config: String,
-}
-
-/// Names only.
-impl fmt::Debug for PullSecrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|secret| &secret.name)).finish()
-    }
 }
 
 /// When to ask the registry for an image, in the words of Kubernetes' `imagePullPolicy`.

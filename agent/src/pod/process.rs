@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use mote_registry::config::ImageConfig;
+
 use super::contents::ContentsError;
 use super::contents::environment::Variables;
 use super::qos::oom_score_adj;
 use super::spec::{Container, Pod};
-use crate::image::{Image, ImageConfig, ImageId};
+use crate::image::{Image, ImageId};
 use crate::runtime::{ContainerId, Mount, StartRequest};
 
 /// Where programs are looked for when neither image nor spec says so.

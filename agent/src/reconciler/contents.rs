@@ -4,12 +4,11 @@ use std::io;
 
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{EnvValue, EnvVar, Volume, VolumeMount, VolumeSource};
+use mote_registry::{PullSecret, PullSecrets};
 
 use super::{Surroundings, Taken};
 use crate::device::{self, Device, Pattern};
-use crate::image::{
-    ImageError, ImageId, ImageRequest, Images, PullPolicy, PullSecret, PullSecrets,
-};
+use crate::image::{ImageError, ImageId, ImageRequest, Images, PullPolicy};
 use crate::pod::contents::environment::{self, Variables};
 use crate::pod::contents::{self, Entries, Given, Library, projection};
 use crate::pod::machine::{MountFailure, StartFailure};

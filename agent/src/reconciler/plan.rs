@@ -5,7 +5,9 @@
 //! twice on the same input they give the same answer, and on a settled node nothing at all. What
 //! runs and belongs to nobody is the steward's to name: it knows what was lost to damage.
 
-use crate::image::{ImageId, ImageRequest, PullPolicy, PullSecrets};
+use mote_registry::PullSecrets;
+
+use crate::image::{ImageId, ImageRequest, PullPolicy};
 use crate::pod::handler::ProbeKind;
 use crate::pod::machine::{
     Event, Hook, KILL_RETRY, Machine, PostStart, Sandbox, Slot, Stage, StopStep,

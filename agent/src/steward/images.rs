@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use mote_protocol::name::Uid;
 use mote_protocol::pod::VolumeSource;
+use mote_registry::PullSecrets;
+use mote_registry::reference::Reference;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::{Steward, World};
 use crate::events::Report as EventReport;
-use crate::image::reference::Reference;
 use crate::image::{
-    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, News, PullPolicy,
-    PullSecrets, Sweep, Swept, Verified, What,
+    Ensured, ImageError, ImageId, ImageRequest, Images, Imported, InUse, News, PullPolicy, Sweep,
+    Swept, Verified, What,
 };
 use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Slot};

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use mote_protocol::topic::{Topic, filter};
+use mote_registry::Settings;
+use mote_registry::platform::Platform;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::SuperviseError;
 use crate::config::Config;
 use crate::handler::NodeHandlers;
-use crate::image::platform::Platform;
-use crate::image::registry::Settings;
 use crate::image::{Puller, PullerConfig};
 use crate::link::session::{LinkOptions, MqttLink, Subscription};
 use crate::node::machine::{Machine, client_id};

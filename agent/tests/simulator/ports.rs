@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mote_agent::image::{
-    Digest, Ensured, Image, ImageConfig, ImageError, ImageId, ImageRequest, ImageSummary, Images,
-    Imported, Source, Sweep, Swept, Verified,
+    Ensured, Image, ImageError, ImageId, ImageRequest, ImageSummary, Images, Imported, Source,
+    Sweep, Swept, Verified,
 };
 use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::pod::storage::Measured;
@@ -16,6 +16,8 @@ use mote_agent::steward::World;
 use mote_agent::volume::{VolumeError, Volumes};
 use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;
+use mote_registry::config::ImageConfig;
+use mote_registry::digest::Digest;
 
 use crate::broker::SimLink;
 use crate::card::SimDisk;

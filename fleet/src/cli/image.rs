@@ -4,11 +4,21 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{Target, duration};
+use super::{SaveArgs, Target, duration};
 
 /// `mote image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
+    /// Those of nodes.
+    #[command(flatten)]
+    Nodes(NodeImages),
+    /// Write images from a registry to an archive that nodes import
+    Save(SaveArgs),
+}
+
+/// What is asked of nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeImages {
     /// List the images of nodes
     #[command(visible_alias = "list")]
     Ls(ListArgs),

@@ -6,6 +6,7 @@ mod delivery;
 mod duration;
 mod get_events;
 mod image;
+mod image_save;
 mod logs;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ pub use config::{ConfigCommand, SetContextArgs};
 pub use create::{ContentArgs, CreateCommand, CreateSecret};
 pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
-pub use image::{ImageCommand, ListArgs, Place};
+pub use image::{ImageCommand, ListArgs, NodeImages, Place};
+pub use image_save::{AskedPlatform, SaveArgs};
 pub use logs::LogsArgs;
 
 /// What `mote --help` says of the commands, by what they are for.
@@ -38,7 +40,7 @@ Troubleshooting Commands:
   wait        Wait for a condition of nodes or objects
 
 Node Commands:
-  image       See and change which images nodes have
+  image       See and change which images nodes have, and save images for carrying
 
 Settings Commands:
   config      Show and change the configuration file
@@ -114,7 +116,7 @@ pub enum Command {
     Events(EventsArgs),
     /// Print the logs of a container in a pod
     Logs(LogsArgs),
-    /// See and change which images nodes have
+    /// See and change which images nodes have, and save images for carrying
     #[command(subcommand)]
     Image(ImageCommand),
     /// Wait for a condition of nodes or objects

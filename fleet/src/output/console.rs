@@ -31,6 +31,13 @@ impl Console {
         writeln!(self.err, "{line}")
     }
 
+    /// Shows a line in place of the last one that was shown so; for terminals.
+    pub fn transient(&mut self, line: &str) -> io::Result<()> {
+        // Back to its begin, and nothing is left behind its end.
+        write!(self.err, "\r{line}\x1b[K")?;
+        self.err.flush()
+    }
+
     /// Prints a warning.
     pub fn warn(&mut self, line: impl Display) -> io::Result<()> {
         self.remark(format_args!("Warning: {line}"))

@@ -158,7 +158,7 @@ impl Builder {
 }
 
 /// This machine's architecture as image configurations name it.
-fn go_architecture() -> &'static str {
+pub fn go_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -66,7 +66,7 @@ const WHOLE_NODES: Group = Group {
 pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "unit",
-        about: "the agent's, the operators' tool's and the harness's own tests",
+        about: "the agent's, the registry client's, the operators' tool's and the harness's own tests",
         part: QUICK,
         root: true,
         needs: &[Need::MOSQUITTO, Need::MOSQUITTO_SUB, Need::REGISTRY, Need::BUSYBOX, Need::CRUN],
@@ -243,7 +243,7 @@ pub(super) const GROUPS: &[Group] = &[
 
 /// What has no other group of its own.
 fn is_unit(program: &Program) -> bool {
-    matches!(program.package.as_str(), "agent" | "fleet" | "tests")
+    matches!(program.package.as_str(), "agent" | "fleet" | "registry" | "tests")
         && !GROUPS.iter().filter(|group| group.name != "unit").any(|group| (group.owns)(program))
 }
 
@@ -264,6 +264,7 @@ mod tests {
             ("fleet", "mote"),
             ("pause", "mote_pause"),
             ("protocol", "golden"),
+            ("registry", "mote_registry"),
             ("tests", "mote_tests"),
             ("tests", "foundation"),
             ("tests", "lifecycle"),

@@ -6,9 +6,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use mote_agent::config::Config;
-use mote_agent::image::manifest::{Configuration, Document, Index, Manifest};
-use mote_agent::image::platform::Platform;
-use mote_agent::image::reference::Reference;
 use mote_agent::image::unpack::{Limits, Sums, unpack};
 use mote_pause::wire::{Reply, Request};
 use mote_protocol::command::{Answer, Command, Reply as CommandReply};
@@ -21,6 +18,9 @@ use mote_protocol::pod::{Container, EnvValue, EnvVar, PodSpec};
 use mote_protocol::status::{ConditionCause, ContainerStatus, ObjectStatus, PodStatus};
 use mote_protocol::stream::StreamFrame;
 use mote_protocol::topic::Address;
+use mote_registry::manifest::{Configuration, Document, Index, Manifest};
+use mote_registry::platform::Platform;
+use mote_registry::reference::Reference;
 use mote_tests::image::{Builder, Layer};
 use serde::Serialize;
 

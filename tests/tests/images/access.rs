@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use mote_agent::image::registry::{Host, Identity, Proxies};
 use mote_agent::image::{ImageError, PullPolicy, Retry, Source};
+use mote_registry::{Host, Identity, Proxies};
 use mote_tests::certificates::Authority;
 use mote_tests::image::Image;
 use mote_tests::link::{Link, Manner};
@@ -56,7 +56,7 @@ fn a_registry_with_passwords_opens_to_what_dockers_file_holds() -> Result<()> {
     let (registry, reference) = guarded(&mut bench, &Guard::Password)?;
     bench.allow_plain(registry.host())?;
     let error = refused(&bench, &reference)?;
-    let told = format!("this node has none for {}/team/a", registry.host());
+    let told = format!("there is none for {}/team/a", registry.host());
     assert!(error.message().contains(&told), "{}", error.message());
     assert_eq!((error.reason(), error.retry()), ("ErrImagePull", Retry::Later));
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mote_agent::image::pull::frame::{Job, Request};
-use mote_agent::image::registry::{Host, Settings};
 use mote_agent::image::{
-    Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, PullSecrets, Puller, PullerConfig,
+    Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, Puller, PullerConfig,
 };
+use mote_registry::{Host, PullSecrets, Settings};
 use mote_tests::binaries;
 use mote_tests::registry::Registry;
 use tempfile::TempDir;

@@ -122,6 +122,38 @@ fn a_download_goes_on_after_pull_and_agent_were_killed_and_restarted() -> Result
 }
 
 #[test]
+fn an_archive_does_not_wait_for_a_download_which_goes_on_afterwards() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (image, size) = image()?;
+    bench.registry.push(&image, "a", "1")?;
+    let link = Link::to(&bench.registry.host(), Manner::Slow(2_000_000))?;
+    bench.allow_plain(link.host())?;
+    let reference = format!("{}/a:1", link.host());
+    let (carried, name) = (bench.path().join("carried.tar"), "example.org/carried:1");
+    Image::busybox()?.write_archive(&carried, name)?;
+    let asked = request(&reference, PullPolicy::IfNotPresent);
+    let pulled = bench.block(async {
+        let carrier = async {
+            while link.brought() < size / 4 {
+                tokio::task::yield_now().await;
+            }
+            bench.puller.import(&carried).await?;
+            ensure!(link.brought() < size / 2, "it waited: {} bytes came", link.brought());
+            Ok(())
+        };
+        let (pulled, imported) = tokio::join!(bench.puller.ensure(&asked), carrier);
+        imported?;
+        anyhow::Ok(pulled?)
+    })?;
+    let Source::Pulled { size: told, .. } = pulled.source else { panic!("{pulled:?}") };
+    ensure!(told == size && bench.read(&pulled, "two")? == noise(5_000_000), "{pulled:?}");
+    ensure!(link.brought() < size + size / 10 + AROUND, "{} for {size}", link.brought());
+    let carried = bench.ensure(name, PullPolicy::Never)?;
+    assert_eq!(bench.read(&carried, "bin/busybox")?, std::fs::read("/bin/busybox")?);
+    bench.holds_nothing_unfinished()
+}
+
+#[test]
 fn what_was_kept_and_spoiled_is_fetched_again() -> Result<()> {
     let bench = Bench::new()?;
     let (image, _) = image()?;

@@ -12,11 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use mote_agent::image::PullSecrets;
 use mote_agent::image::pull::frame::{self, Job, Report, Request};
-use mote_agent::image::registry::{Host, Settings};
 use mote_agent::image::{Puller, PullerConfig};
 use mote_protocol::status::Phase;
+use mote_registry::{Host, PullSecrets, Settings};
 use mote_tests::artifact::{self, StaticTarget};
 use mote_tests::host::{command_line, memory};
 use mote_tests::image::{Builder, Image, Layer};

@@ -10,10 +10,11 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
+use mote_registry::digest::{Digest, Hasher};
+use mote_registry::media_type::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use serde_json::{Value, json};
-use tar::{EntryType, Header};
 
-use super::digest::{Digest, Hasher};
 use super::gc::Stored;
 use super::store::{Store, StoreError};
 
@@ -21,13 +22,6 @@ mod layer;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 64 * 1024;
-/// Archives are made of blocks of this size.
-const BLOCK: u64 = 512;
-
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// Why an image is not in an archive.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +84,11 @@ fn write(store: &Store, image: &Stored, names: &[String], path: &Path) -> Result
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
     let file = options.open(path).map_err(failed(path))?;
-    let output = Counted { inner: BufWriter::with_capacity(BUFFER, file), length: 0 };
-    let mut archive = Archive { output, path, written: Vec::new() };
-    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let manifest = archive.image(store, image)?;
+    let archive = Archive::new(BufWriter::with_capacity(BUFFER, file));
+    let mut export = Export { archive, path, written: Vec::new() };
+    let (name, content) = MARKER;
+    export.archive.file(name, content).map_err(failed(path))?;
+    let manifest = export.image(store, image)?;
     let named = names.iter().map(|name| {
         let mut entry = manifest.clone();
         entry["annotations"] = json!({ "io.containerd.image.name": name });
@@ -101,20 +96,22 @@ fn write(store: &Store, image: &Stored, names: &[String], path: &Path) -> Result
     });
     let manifests: Vec<Value> =
         if names.is_empty() { vec![manifest.clone()] } else { named.collect() };
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
-    archive.file("index.json", index.to_string().as_bytes())?;
-    archive.finish()
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    export.archive.file(INDEX, index.to_string().as_bytes()).map_err(failed(path))?;
+    let (file, length) = export.archive.finish().map_err(failed(path))?;
+    file.get_ref().sync_all().map_err(failed(path))?;
+    Ok(length)
 }
 
 /// An archive that is being written.
-struct Archive<'a> {
-    output: Counted<BufWriter<File>>,
+struct Export<'a> {
+    archive: Archive<BufWriter<File>>,
     path: &'a Path,
     /// Blobs that it has: layers may be there twice.
     written: Vec<Digest>,
 }
 
-impl Archive<'_> {
+impl Export<'_> {
     /// Layers, configuration and manifest; gives the manifest's descriptor.
     fn image(&mut self, store: &Store, image: &Stored) -> Result<Value, ExportError> {
         let configuration = store.configuration(&image.id)?.ok_or(ExportError::Incomplete)?;
@@ -127,68 +124,34 @@ impl Archive<'_> {
             layer::write(&root, record.opaque_root, &mut first).map_err(failed)?;
             let (digest, size) = (first.inner.finish(), first.length);
             if !self.written.contains(&digest) {
-                self.head(&blob(&digest), size)?;
-                let before = self.output.length;
-                layer::write(&root, record.opaque_root, &mut self.output).map_err(failed)?;
-                if self.output.length - before != size {
+                let begun = self.archive.begin(&blob_name(&digest), size);
+                begun.map_err(self::failed(self.path))?;
+                layer::write(&root, record.opaque_root, &mut self.archive).map_err(failed)?;
+                if self.archive.missing() > 0 {
                     return Err(failed(io::Error::other("it changed while it was read")));
                 }
-                self.pad(size)?;
                 self.written.push(digest);
             }
-            descriptors.push(descriptor(LAYER, &digest, size));
+            descriptors.push(descriptor(OCI_LAYER, &digest, size));
             diff_ids.push(digest.to_string());
         }
         let mut configuration: Value =
             serde_json::from_slice(&configuration).map_err(ExportError::Configuration)?;
         configuration["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
-        let config = self.document(CONFIG, &configuration)?;
+        let config = self.document(OCI_CONFIG, &configuration)?;
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": descriptors,
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": descriptors,
         });
-        self.document(MANIFEST, &manifest)
+        self.document(OCI_MANIFEST, &manifest)
     }
 
     fn document(&mut self, media_type: &str, document: &Value) -> Result<Value, ExportError> {
         let bytes = document.to_string().into_bytes();
         let digest = Digest::of(&bytes);
-        self.file(&blob(&digest), &bytes)?;
+        let written = self.archive.file(&blob_name(&digest), &bytes);
+        written.map_err(failed(self.path))?;
         Ok(descriptor(media_type, &digest, bytes.len() as u64))
     }
-
-    fn file(&mut self, name: &str, content: &[u8]) -> Result<(), ExportError> {
-        self.head(name, content.len() as u64)?;
-        self.output.write_all(content).map_err(failed(self.path))?;
-        self.pad(content.len() as u64)
-    }
-
-    fn head(&mut self, name: &str, size: u64) -> Result<(), ExportError> {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_size(size);
-        header.set_path(name).map_err(failed(self.path))?;
-        header.set_cksum();
-        self.output.write_all(header.as_bytes()).map_err(failed(self.path))
-    }
-
-    fn pad(&mut self, size: u64) -> Result<(), ExportError> {
-        let padding = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or(0);
-        let zeros = [0; 512];
-        let zeros = zeros.get(..padding).unwrap_or_default();
-        self.output.write_all(zeros).map_err(failed(self.path))
-    }
-
-    /// Two empty blocks end an archive.
-    fn finish(mut self) -> Result<u64, ExportError> {
-        let end = self.output.write_all(&[0; 1024]).and_then(|()| self.output.flush());
-        end.and_then(|()| self.output.inner.get_ref().sync_all()).map_err(failed(self.path))?;
-        Ok(self.output.length)
-    }
-}
-
-fn blob(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {

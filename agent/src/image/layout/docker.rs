@@ -4,12 +4,13 @@
 //! There is no manifest in it, so one is made: the layers' digests are those of the configuration,
 //! because the layers are not packed.
 
+use mote_registry::digest::Digest;
+use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
+use mote_registry::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Layout, LayoutError, MAX_IMAGES, Place};
 use crate::image::assembly::Top;
-use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, MAX_DOCUMENT};
 
 /// One entry of `manifest.json`.
 #[derive(Deserialize)]
@@ -42,10 +43,6 @@ struct Made {
     layers: Vec<Descriptor>,
 }
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-
 impl Layout {
     pub(super) fn docker_images(&mut self, bytes: &[u8]) -> Result<Vec<Found>, LayoutError> {
         let entries: Vec<Entry> = serde_json::from_slice(bytes)
@@ -68,15 +65,15 @@ impl Layout {
             let size = self.files.size(&name)?;
             let size = size.ok_or_else(|| LayoutError::Missing(name.clone()))?;
             self.places.insert(digest, Place::File(name));
-            layers.push(descriptor(LAYER, digest, size));
+            layers.push(descriptor(OCI_LAYER, digest, size));
         }
         let config_digest = Digest::of(&config);
         let size = config.len() as u64;
         self.places.insert(config_digest, Place::Bytes(config));
         let made = Made {
             schema_version: 2,
-            media_type: MANIFEST,
-            config: descriptor(CONFIG, config_digest, size),
+            media_type: OCI_MANIFEST,
+            config: descriptor(OCI_CONFIG, config_digest, size),
             layers,
         };
         let bytes = serde_json::to_vec(&made)
@@ -84,7 +81,7 @@ impl Layout {
         let tags = entry.repo_tags.unwrap_or_default();
         Ok(Found {
             names: tags.iter().filter_map(|tag| tag.parse().ok()).collect(),
-            top: Top { digest: Digest::of(&bytes), bytes, media_type: MANIFEST.to_owned() },
+            top: Top { digest: Digest::of(&bytes), bytes, media_type: OCI_MANIFEST.to_owned() },
         })
     }
 }

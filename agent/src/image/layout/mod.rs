@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
+use mote_registry::archive::{INDEX, blob_name};
+use mote_registry::digest::{Digest, Mismatch};
+use mote_registry::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
+use mote_registry::reference::Reference;
+
 use super::assembly::Top;
-use super::digest::{Digest, Mismatch};
 use super::error::{Cause, ImageError};
-use super::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
-use super::reference::Reference;
 use super::source::{Part, Source};
 
 mod docker;
@@ -94,9 +96,9 @@ impl Layout {
     /// The images in it.
     pub fn images(&mut self, path: &Path) -> Result<Vec<Found>, LayoutError> {
         let mut found = Vec::new();
-        if let Some(bytes) = self.files.read("index.json", MAX_DOCUMENT)? {
+        if let Some(bytes) = self.files.read(INDEX, MAX_DOCUMENT)? {
             let index: Index = serde_json::from_slice(&bytes)
-                .map_err(|source| LayoutError::Json { what: "index.json", source })?;
+                .map_err(|source| LayoutError::Json { what: INDEX, source })?;
             for descriptor in index.manifests.into_iter().take(MAX_IMAGES) {
                 found.push(self.found(&descriptor, path)?);
             }
@@ -167,6 +169,12 @@ impl Source for Layout {
         Ok(Box::new(file))
     }
 
+    /// Archives are saved without what was not asked for.
+    fn has(&self, document: &Descriptor) -> bool {
+        let name = self.place(&document.digest);
+        !matches!(self.files.size(&name), Ok(None))
+    }
+
     fn failure(&self, error: &std::io::Error) -> ImageError {
         ImageError::Import { path: self.label.clone(), cause: Cause::of(error) }
     }
@@ -174,10 +182,6 @@ impl Source for Layout {
     fn label(&self) -> String {
         self.label.clone()
     }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// What a layout calls an image.

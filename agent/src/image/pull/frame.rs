@@ -7,13 +7,13 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use mote_registry::{PullSecrets, Settings};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageId;
 use crate::image::assembly::Progress;
 use crate::image::error::ImageError;
-use crate::image::registry::Settings;
-use crate::image::{ImageId, PullSecrets};
 
 /// Largest message. A pipe holds this much, so neither side waits for the other to read.
 pub const MAX_MESSAGE: usize = 32 * 1024;

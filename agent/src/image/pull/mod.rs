@@ -10,14 +10,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use mote_registry::Registry;
+use mote_registry::platform::Platform;
+use mote_registry::reference::Reference;
+
 use super::assembly::{Assembly, Progress, Top};
 use super::error::{Cause, ImageError};
 use super::export::export;
 use super::layout::{Layout, LayoutError};
-use super::platform::Platform;
-use super::reference::Reference;
-use super::registry::Registry;
-use super::source::Remote;
+use super::source::{Remote, for_image};
 use super::store::{NameRecord, Store, Writer};
 use super::unpack::Limits;
 
@@ -122,12 +123,12 @@ impl<W: Write> Worker<'_, W> {
         if let Some(known) = &known {
             // The cheap question first: what the name stands for rarely changes.
             let current =
-                registry.current(reference).map_err(|error| error.for_image(reference))?;
+                registry.current(reference).map_err(|error| for_image(&error, reference))?;
             if current == Some(known.target) {
                 return self.unchanged(known, registry);
             }
         }
-        let top = registry.manifest(reference, None).map_err(|e| e.for_image(reference))?;
+        let top = registry.manifest(reference, None).map_err(|e| for_image(&e, reference))?;
         match known {
             Some(known) if known.target == top.digest => return self.unchanged(&known, registry),
             _ => {}

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use mote_registry::digest::Digest;
+
 use super::frame::Report;
 use super::{Cause, ImageError, Worker, process};
 use crate::image::assembly::Progress;
-use crate::image::digest::Digest;
 use crate::image::store::{Depth, Health, StoreError};
 
 impl<W: Write> Worker<'_, W> {

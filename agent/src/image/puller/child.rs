@@ -55,6 +55,15 @@ impl Child {
         Ok(Some(serde_json::from_slice(&body)?))
     }
 
+    /// Kills it and waits for its end.
+    pub(super) async fn stop(mut self) -> io::Result<()> {
+        if let Some(running) = &mut self.running {
+            // It may have ended by itself.
+            let _ = running.process.kill();
+        }
+        self.ended().await.map(drop)
+    }
+
     /// Waits for its end.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         if let Some(running) = &mut self.running {

@@ -1,27 +1,28 @@
 //! The agent's side of images: looks into the store, and starts `mote-agent pull` for the rest.
 //!
 //! One pull runs at a time, so that a node's memory is bounded whatever its pods ask for; the others
-//! wait in the order in which they came. Who asks for an image that is being pulled waits for that
-//! pull, and when nobody waits any more the pull is killed.
+//! wait in the order in which they came, and archives that are imported come first. Who asks for an
+//! image that is being pulled waits for that pull, and when nobody waits any more the pull is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use mote_registry::digest::Digest;
+use mote_registry::reference::Reference;
+use mote_registry::{PullSecrets, Settings};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::error::{Cause, ImageError};
 use super::gc::Thresholds;
 use super::pull::frame::{Job, Outcome, Report};
-use super::reference::Reference;
-use super::registry::Settings;
 use super::store::{NameRecord, Store, StoreError};
 use super::unpack::Limits;
 use super::{
-    Digest, Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy,
-    PullSecrets, Source, Sweep, Swept, Verified,
+    Ensured, Image, ImageId, ImageRequest, ImageSummary, Images, Imported, PullPolicy, Source,
+    Sweep, Swept, Verified,
 };
 
 mod child;
@@ -30,6 +31,7 @@ mod health;
 mod news;
 mod pulls;
 mod sweep;
+mod turn;
 mod unreachable;
 
 pub use news::News;
@@ -39,6 +41,7 @@ use health::Examined;
 use news::Untold;
 use pulls::{Pulls, one_image};
 use sweep::UseOf;
+use turn::Turn;
 use unreachable::Unreachable;
 
 /// What the agent tells its pulls.
@@ -88,7 +91,7 @@ pub struct Puller {
     store: Store,
     config: Arc<PullerConfig>,
     /// The turn to pull.
-    turn: Arc<Semaphore>,
+    turn: Arc<Turn>,
     /// Pulls that somebody waits for, by reference and by what opens the registry: who is let in with
     /// less must not get what another was refused. Of secrets only the digest stays.
     flights: Mutex<BTreeMap<(String, Digest), Weak<Flight>>>,
@@ -137,7 +140,7 @@ impl Puller {
         Ok(Self {
             store,
             config: Arc::new(config),
-            turn: Arc::new(Semaphore::new(1)),
+            turn: Arc::default(),
             flights: Mutex::new(BTreeMap::new()),
             uses: Arc::default(),
             examined: Examined::default(),

@@ -4,11 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::child::Child;
 use super::sweep::UseOf;
+use super::turn::Turn;
 use super::{Pulled, PullerConfig, process_error};
 use crate::image::error::{Cause, ImageError};
 use crate::image::pull::frame::{Job, Report, Request};
@@ -16,7 +16,7 @@ use crate::image::pull::frame::{Job, Report, Request};
 /// What a pull process needs of the agent.
 pub(super) struct Pulls {
     pub(super) config: Arc<PullerConfig>,
-    pub(super) turn: Arc<Semaphore>,
+    pub(super) turn: Arc<Turn>,
     pub(super) uses: Arc<Mutex<UseOf>>,
 }
 
@@ -24,9 +24,7 @@ impl Pulls {
     /// Waits for the turn, runs one pull process and gives everything it said, and how long it
     /// took.
     pub(super) async fn run(&self, job: Job) -> Result<(Vec<Report>, Duration), ImageError> {
-        let _turn = self.turn.clone().acquire_owned().await.map_err(|e| process_error(&e))?;
         let config = &self.config;
-        let begun = Instant::now();
         let request = Request {
             parent: std::process::id(),
             store: config.store.clone(),
@@ -35,10 +33,44 @@ impl Pulls {
             registries: config.registries.clone(),
             job,
         };
-        let mut child = Child::start(&config.program, &request).map_err(|e| process_error(&e))?;
+        if !matches!(request.job, Job::Pull { .. }) {
+            let _turn = match request.job {
+                Job::Import(_) => self.turn.take_for_import().await?,
+                _ => self.turn.take().await?,
+            };
+            let begun = Instant::now();
+            let mut child = self.start(&request)?;
+            return Ok((self.listen(&mut child).await?, begun.elapsed()));
+        }
+        let (mut took, mut stepped_aside) = (Duration::ZERO, 0);
+        loop {
+            let _turn = self.turn.take_for_pull().await?;
+            let begun = Instant::now();
+            let mut child = self.start(&request)?;
+            let reports = tokio::select! {
+                biased;
+                reports = self.listen(&mut child) => Some(reports?),
+                () = self.turn.is_wanted(stepped_aside) => None,
+            };
+            took += begun.elapsed();
+            match reports {
+                Some(reports) => return Ok((reports, took)),
+                None => child.stop().await.map_err(|error| process_error(&error))?,
+            }
+            debug!("a pull steps aside for an import");
+            stepped_aside += 1;
+        }
+    }
+
+    fn start(&self, request: &Request) -> Result<Child, ImageError> {
+        Child::start(&self.config.program, request).map_err(|error| process_error(&error))
+    }
+
+    /// Everything that a pull process says until it ends.
+    async fn listen(&self, child: &mut Child) -> Result<Vec<Report>, ImageError> {
         let mut reports = Vec::new();
         loop {
-            match heard(&mut child, config.patience).await? {
+            match heard(child, self.config.patience).await? {
                 Some(Report::Progress(progress)) => {
                     debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
                 }
@@ -63,7 +95,7 @@ impl Pulls {
             }
         }
         child.ended().await.map_err(|error| process_error(&error))?;
-        Ok((reports, begun.elapsed()))
+        Ok(reports)
     }
 }
 

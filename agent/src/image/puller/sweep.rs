@@ -40,8 +40,7 @@ struct Plan {
 impl Puller {
     /// Removes what is asked for; no pull runs meanwhile.
     pub(super) async fn make_room(&self, sweep: Sweep) -> Result<Swept, ImageError> {
-        let turn = self.turn.clone().acquire_owned().await;
-        let _turn = turn.map_err(|error| super::process_error(&error))?;
+        let _turn = self.turn.take().await?;
         let thresholds = self.config.thresholds;
         let room = room(&self.store).map_err(|error| store_error(&error))?;
         if sweep.what == What::Excess && !thresholds.exceeded(room) {
@@ -208,8 +207,10 @@ impl Judge<'_> {
 mod tests {
     use std::time::Duration;
 
+    use mote_registry::digest::Digest;
+
     use super::*;
-    use crate::image::{Digest, InUse};
+    use crate::image::InUse;
 
     /// Three images of one layer each: `r.example/a:1`, `r.example/b:1` also named `b:2`, and one
     /// without a name.

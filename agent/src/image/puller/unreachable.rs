@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mote_registry::reference::Reference;
+
 use crate::image::error::ImageError;
-use crate::image::reference::Reference;
 
 /// How long a registry that did not answer is left alone by those who have a copy. A node that
 /// starts twenty pods asks once; one that comes back is believed a minute later.

@@ -19,9 +19,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::digest::Digest;
-use super::manifest::{Configuration, MAX_DOCUMENT, Manifest};
-use super::reference::Reference;
+use mote_registry::digest::Digest;
+use mote_registry::manifest::{Configuration, MAX_DOCUMENT, Manifest};
+use mote_registry::reference::Reference;
+
 use super::{Image, ImageId};
 
 mod contents;

@@ -10,8 +10,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use mote_registry::digest::Digest;
+
 use super::{StoreError, Writer, files};
-use crate::image::digest::Digest;
 
 /// Smaller layers are fetched again as fast as they are found.
 const MIN_SIZE: u64 = 256 * 1024;

@@ -1,8 +1,8 @@
 //! What the store writes down about layers and names, as small JSON files.
 
+use mote_registry::digest::Digest;
+use mote_registry::reference::Reference;
 use serde::{Deserialize, Serialize};
-
-use super::super::digest::Digest;
 
 /// Largest record that is read back.
 pub(super) const MAX_RECORD: u64 = 4096;
@@ -46,9 +46,7 @@ impl NameRecord {
     pub(super) fn digest_reference(&self) -> String {
         let reference = self.name.as_deref().and_then(|name| name.parse().ok());
         match reference {
-            Some(reference) => {
-                super::super::reference::Reference::at(&reference, self.target).to_string()
-            }
+            Some(reference) => Reference::at(&reference, self.target).to_string(),
             None => self.manifest.to_string(),
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mote_registry::digest::Digest;
+
 use super::{Store, StoreError, Writer, files};
-use crate::image::digest::Digest;
 use crate::image::gc::{Inventory, Stored};
 use crate::image::{ImageId, ImageSummary};
 

@@ -1,8 +1,9 @@
 //! The store over its own files: what it finds, and what it makes of damage.
 
+use mote_registry::config::ImageConfig;
+
 use super::*;
 use crate::image::ImageSummary;
-use crate::image::config::ImageConfig;
 use crate::image::unpack::Sums;
 
 /// A store with one image of two layers.

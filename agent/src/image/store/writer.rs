@@ -7,12 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mote_registry::digest::Digest;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::record::short_names;
 use super::{LayerRecord, NameRecord, Store, StoreError, contents, files};
-use crate::image::digest::Digest;
 use crate::image::unpack::Sums;
 
 /// The right to change the store. One process at a time has it, and the kernel takes it back when

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use mote_registry::reference::Reference;
+
 use super::{Hold, Machine, Note};
-use crate::image::reference::Reference;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
 

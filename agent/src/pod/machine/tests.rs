@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use mote_protocol::pod::{self as wire, RestartPolicy};
+use mote_registry::digest::Digest;
 
 use crate::device::Device;
-use crate::image::{Digest, ImageError, ImageId, Source};
+use crate::image::{ImageError, ImageId, Source};
 use crate::pod::process::{ConfigError, Tag};
 use crate::pod::storage::{Measured, StorageUse};
 use crate::pod::tests::{container, pod_from, wire_pod};

@@ -1,5 +1,7 @@
+use mote_registry::config::ImageConfig;
+use mote_registry::digest::Digest;
+
 use super::*;
-use crate::image::{Digest, ImageConfig};
 use crate::pod::contents::environment::variables;
 use crate::pod::contents::{Given, Library, NodeFacts};
 use crate::pod::tests::{container, literal, pod_of};

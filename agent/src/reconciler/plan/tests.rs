@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use mote_protocol::pod::{self as wire, RestartPolicy};
 use mote_protocol::status::{ContainerRole, Phase, PodCondition};
+use mote_registry::digest::Digest;
 use proptest::prelude::*;
 
 use super::*;
 use crate::handler::{HookDone, HookError, Outcome};
-use crate::image::{Digest, ImageError, Source};
+use crate::image::{ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
 use crate::pod::machine::{MountFailure, Remains, StartFailure};

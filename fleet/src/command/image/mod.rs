@@ -1,4 +1,4 @@
-//! `mote image`: the images of nodes.
+//! `mote image`: the images of nodes, and archives for them.
 
 use std::time::Duration;
 
@@ -11,12 +11,16 @@ use mote_protocol::name::NodeName;
 use super::ask::{Answered, ask};
 use super::events::PATIENCE;
 use super::{Invocation, Outcome, now_s};
-use crate::cli::{ImageCommand, Place, Target};
+use crate::cli::{ImageCommand, NodeImages, Place, Target};
 use crate::output::console::Console;
 use crate::output::table::Table;
 use crate::view::Fleet;
 use crate::view::node::Node;
 use crate::view::node_filters;
+
+mod save;
+
+pub use save::SaveError;
 
 /// Runs the command.
 pub async fn run(
@@ -24,11 +28,15 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
+    let command = match command {
+        ImageCommand::Save(args) => return save::run(args, console).await,
+        ImageCommand::Nodes(command) => command,
+    };
     let (request, target, patience) = asked(command)?;
     let context = invocation.context()?;
     let mut link = invocation.connect(&context).await?;
     link.list(&node_filters(&link.name, None)).await?;
-    let may_be_all = matches!(command, ImageCommand::Ls(_));
+    let may_be_all = matches!(command, NodeImages::Ls(_));
     let (nodes, offline) = nodes(&link.fleet, target, may_be_all)?;
     for name in &offline {
         console.warn(format_args!("node {name} is offline: it is not asked"))?;
@@ -36,7 +44,7 @@ pub async fn run(
     let mut answered = ask(&mut link, &nodes, &Request::Images(request), patience).await?;
     answered.sort_by(|(a, _), (b, _)| a.cmp(b));
     let whole = match command {
-        ImageCommand::Ls(args) => list(&answered, !args.no_headers, console)?,
+        NodeImages::Ls(args) => list(&answered, !args.no_headers, console)?,
         _ => report(&answered, console)?,
     };
     link.session.close().await;
@@ -45,19 +53,19 @@ pub async fn run(
 }
 
 /// What is asked, of whom, and for how long.
-fn asked(command: &ImageCommand) -> anyhow::Result<(ImageRequest, &Target, Duration)> {
+fn asked(command: &NodeImages) -> anyhow::Result<(ImageRequest, &Target, Duration)> {
     let (request, Place { target, timeout }) = match command {
-        ImageCommand::Ls(args) => return Ok((ImageRequest::List, &args.target, PATIENCE)),
-        ImageCommand::Pull { image, place } => (ImageRequest::Pull(name(image)?), place),
-        ImageCommand::Rm { images, .. } if images.len() > MAX_IMAGE_NAMES => {
+        NodeImages::Ls(args) => return Ok((ImageRequest::List, &args.target, PATIENCE)),
+        NodeImages::Pull { image, place } => (ImageRequest::Pull(name(image)?), place),
+        NodeImages::Rm { images, .. } if images.len() > MAX_IMAGE_NAMES => {
             return Err(anyhow!("at most {MAX_IMAGE_NAMES} images in one command"));
         }
-        ImageCommand::Rm { images, place } => {
+        NodeImages::Rm { images, place } => {
             let names = images.iter().map(|image| name(image));
             (ImageRequest::Remove(names.collect::<anyhow::Result<_>>()?), place)
         }
-        ImageCommand::Prune { place } => (ImageRequest::Prune, place),
-        ImageCommand::Verify { place } => (ImageRequest::Verify, place),
+        NodeImages::Prune { place } => (ImageRequest::Prune, place),
+        NodeImages::Verify { place } => (ImageRequest::Verify, place),
     };
     Ok((request, target, *timeout))
 }

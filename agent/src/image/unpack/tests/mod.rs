@@ -6,10 +6,10 @@ mod hostile;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mote_registry::chain;
 use rustix::fs::{Mode, OFlags};
 
 use super::*;
-use crate::image::error::chain;
 
 /// Builds layers entry by entry, also such as no tool would write.
 #[derive(Default, Clone)]

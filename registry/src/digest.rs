@@ -22,7 +22,7 @@ pub struct Digest([u8; LEN]);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// The algorithm is missing or not one we can verify.
-    #[error("digest {0:?} is not sha256, the only algorithm this node verifies")]
+    #[error("digest {0:?} is not sha256, the only algorithm that is verified here")]
     Algorithm(String),
     /// Wrong length, or a character outside `0-9a-f`.
     #[error("digest {0:?} is not followed by 64 lower-case hexadecimal digits")]

@@ -1,7 +1,6 @@
 //! Names and passwords, mirrors, and a proxy in between.
 
 use super::*;
-use crate::image::PullSecrets;
 
 /// A file of docker's with these entries of key, name and password.
 fn docker_config(entries: &[(&str, &str, &str)]) -> (tempfile::TempDir, PathBuf) {
@@ -72,7 +71,7 @@ fn a_token_server_is_shown_the_name_and_nobody_hears_the_password_back() {
     assert!(ask("good").is_ok());
     let asked = tokens.seen().remove(0).line;
     assert_eq!(asked, "GET /token?scope=repository%3Aa%2Fb%3Apull&account=good HTTP/1.1");
-    let error = ask("evil").err().unwrap().for_image(&reference(&registry)).message();
+    let error = chain(&ask("evil").err().unwrap());
     let told =
         format!("with the entry for {}: no such user with the password [hidden]", registry.host());
     assert!(error.contains(&told), "{error}");
@@ -162,10 +161,10 @@ fn a_proxy_is_asked_for_plain_requests_and_for_tunnels() {
     let mut client = Registry::new(through(&proxy, vec![plain]), &PullSecrets::default()).unwrap();
     client.manifest(&"r.invalid:5000/a:1".parse().unwrap(), None).unwrap();
     let secure: Reference = "s.invalid/a:1".parse().unwrap();
-    let error = client.manifest(&secure, None).err().unwrap().for_image(&secure);
+    let error = client.manifest(&secure, None).err().unwrap();
     let told = format!("proxy {} answered 403 when asked for s.invalid", proxy.host());
-    assert!(error.message().contains(&told), "{}", error.message());
-    assert!(error.is_unreachable());
+    assert!(chain(&error).contains(&told), "{}", chain(&error));
+    assert!(error.is_transient());
     let seen = proxy.seen();
     assert_eq!(seen[0].line, "GET http://r.invalid:5000/v2/a/manifests/1 HTTP/1.1");
     assert_eq!(seen[1].line, "CONNECT s.invalid:443 HTTP/1.1");
@@ -196,8 +195,8 @@ fn nobody_to_whom_a_registry_redirects_is_shown_its_password() {
     let error = client.blob(&reference, &Descriptor::of(b"x"), 0).read_to_end(&mut Vec::new());
     assert!(error.is_err());
     // Nor does one go by plain HTTP to whom nobody allowed it.
-    let error = client.manifest(&reference, None).err().unwrap().for_image(&reference);
-    assert!(error.message().contains("by plain HTTP"), "{}", error.message());
+    let error = client.manifest(&reference, None).err().unwrap();
+    assert!(chain(&error).contains("by plain HTTP"), "{}", chain(&error));
     assert!(thief.seen().is_empty(), "{:?}", thief.seen());
 }
 
@@ -235,7 +234,7 @@ fn secrets_are_hidden_before_texts_are_cut_and_in_the_words_of_json() {
         .manifest(&reference, None)
         .err()
         .unwrap();
-    let text = error.for_image(&reference).message();
+    let text = chain(&error);
     assert!(!text.contains("hunter2") && !text.contains("dop_v1"), "{text}");
 }
 

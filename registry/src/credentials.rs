@@ -16,8 +16,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use super::glob;
-use crate::image::{PullSecret, PullSecrets};
+use crate::glob;
+use crate::pull_secrets::{PullSecret, PullSecrets};
 
 /// Largest file of credentials.
 const MAX_FILE: u64 = 256 * 1024;
@@ -80,7 +80,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// All credentials of this node, by what they are for.
+/// All credentials that there are, by what they are for.
 #[derive(Debug, Default)]
 pub(super) struct Keyring {
     /// Normalised keys, `host[:port][/path]`.

@@ -12,7 +12,7 @@ pub(super) enum Challenge {
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
     /// Name and password.
     Basic,
-    /// Something this node does not do.
+    /// Something that is not done here.
     Unknown(String),
 }
 
@@ -31,7 +31,7 @@ impl TokenAnswer {
 }
 
 impl Challenge {
-    /// The first of several that this node can meet.
+    /// The first of several that can be met.
     pub(super) fn of<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
         let mut unknown = None;
         for challenge in headers.map(Self::parse) {

@@ -1,13 +1,14 @@
 //! The documents that describe an image: index, manifest and configuration, OCI's and Docker's.
 //!
 //! Both families differ in media types only. What is parsed here was bounded by whoever read it;
-//! this module decides what the documents mean and which of them a node must fetch next.
+//! this module decides what the documents mean and which of them is to be fetched next.
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ImageConfig;
-use super::digest::Digest;
-use super::platform::Platform;
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::media_type::{CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST};
+use crate::platform::Platform;
 
 /// Largest index, manifest or configuration that is read: they are held in memory whole. Real ones
 /// have a few KiB; registries refuse manifests over 4 MiB.
@@ -16,23 +17,6 @@ pub const MAX_DOCUMENT: u64 = 1024 * 1024;
 /// Most layers of one image: overlay's options must fit one page, and no builder makes more than
 /// 127.
 pub const MAX_LAYERS: usize = 128;
-
-/// Media types of the documents a registry may send for a reference, best first.
-pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.docker.distribution.manifest.v2+json";
-
-const INDEX_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-const MANIFEST_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
-const CONFIG_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// Why a document cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +47,7 @@ pub enum ManifestError {
     /// Not one of the index's entries is for this platform.
     #[error("it needs {wanted}, there is {offered}")]
     Platform {
-        /// This node's.
+        /// What it is wanted for.
         wanted: String,
         /// The image's.
         offered: String,
@@ -89,10 +73,9 @@ pub struct Descriptor {
     pub annotations: Option<Annotations>,
 }
 
-#[cfg(test)]
 impl Descriptor {
-    /// A descriptor of some bytes, for tests.
-    pub(crate) fn of(data: &[u8]) -> Self {
+    /// What some bytes are called.
+    pub fn of(data: &[u8]) -> Self {
         Self {
             media_type: String::new(),
             digest: Digest::of(data),
@@ -103,7 +86,7 @@ impl Descriptor {
     }
 }
 
-/// The annotations this node acts on.
+/// The annotations that are acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
@@ -171,6 +154,29 @@ impl Document {
         }
         Err(ManifestError::MediaType(media_type.chars().take(100).collect()))
     }
+
+    /// The media type of what was parsed: the document's own word, `content_type`, or OCI's.
+    pub fn media_type(&self, bytes: &[u8], content_type: &str) -> String {
+        let (known, otherwise) = match self {
+            Self::Index(_) => (INDEX_TYPES, OCI_INDEX),
+            Self::Manifest(_) => (MANIFEST_TYPES, OCI_MANIFEST),
+        };
+        let own = serde_json::from_slice::<Shape>(bytes).unwrap_or_default().media_type;
+        let named = [own.as_str(), content_type].into_iter().find(|name| known.contains(name));
+        named.unwrap_or(otherwise).to_owned()
+    }
+}
+
+/// What a document refers to, whatever it is: an index, an image, an artifact.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Links {
+    /// Further documents.
+    pub manifests: Vec<Descriptor>,
+    /// A configuration.
+    pub config: Option<Descriptor>,
+    /// Layers, or whatever an artifact is made of.
+    pub layers: Vec<Descriptor>,
 }
 
 impl Index {
@@ -190,13 +196,18 @@ impl Index {
         })
     }
 
+    /// The entries that say what they are made for; attestations, which are made for nothing, are
+    /// not among them.
+    pub fn images(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().filter(|descriptor| {
+            descriptor.platform.as_ref().is_some_and(|p| p.os != "unknown" && !p.os.is_empty())
+        })
+    }
+
     /// The platforms on offer, for a person.
-    fn offers(&self) -> String {
+    pub fn offers(&self) -> String {
         const SHOWN: usize = 12;
-        let known = |d: &&Descriptor| {
-            d.platform.as_ref().is_some_and(|p| p.os != "unknown" && !p.os.is_empty())
-        };
-        let mut names: Vec<String> = (self.manifests.iter().filter(known))
+        let mut names: Vec<String> = (self.images())
             .filter_map(|d| d.platform.as_ref())
             .map(|p| p.to_string().chars().take(40).collect())
             .collect();
@@ -268,15 +279,20 @@ impl Configuration {
         Ok(configuration)
     }
 
+    /// What it is made for.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        }
+    }
+
     /// Refuses an image that is made for another platform.
     pub fn check(&self, node: &Platform) -> Result<(), ManifestError> {
         // Some tools leave the variant out of the configuration and only the index has it, and
         // some put a wrong one here; the architecture is always right.
-        let offered = Platform {
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
-            variant: self.variant.clone(),
-        };
+        let offered = self.platform();
         let same = offered.os == node.os && offered.architecture == node.architecture;
         if same && (offered.variant.is_empty() || node.rank(&offered).is_some()) {
             return Ok(());

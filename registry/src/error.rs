@@ -1,12 +1,10 @@
-//! What can go wrong between this node and a registry.
+//! What can go wrong between whoever asks and a registry.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use super::super::digest::Mismatch;
-use super::super::error::{Cause, ImageError};
-use super::super::reference::Reference;
+use crate::digest::Mismatch;
 
 /// Why a registry did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +117,7 @@ pub enum RegistryError {
         /// What the registry said.
         text: String,
     },
-    /// An answer that breaks the protocol, or asks for what this node does not do.
+    /// An answer that breaks the protocol, or asks for what is not done here.
     #[error("{what}")]
     Protocol {
         /// Host and port.
@@ -161,56 +159,16 @@ impl RegistryError {
             _ => false,
         }
     }
+}
 
-    /// The same for whoever wanted the image.
-    pub fn for_image(&self, reference: &Reference) -> ImageError {
-        let cause = Cause::of;
-        // The variant's own text says what the image's error says already.
-        let below = |error: &Self| match error.source() {
-            Some(source) => Cause::of(source),
-            None => Cause::of(error),
-        };
-        match self {
-            Self::Resolve { host, .. } => {
-                ImageError::UnknownHost { host: host.clone(), cause: below(self) }
-            }
-            Self::Connect { host, .. } => {
-                ImageError::Unreachable { host: host.clone(), cause: below(self) }
-            }
-            Self::Http { host, .. }
-            | Self::Proxy { host, .. }
-            | Self::Silent { host, .. }
-            | Self::Cut { host, .. } => {
-                ImageError::Unreachable { host: host.clone(), cause: cause(self) }
-            }
-            Self::Tls { host, .. } => ImageError::Tls { host: host.clone(), cause: below(self) },
-            Self::Authorities { host, .. } => {
-                ImageError::Tls { host: host.clone(), cause: cause(self) }
-            }
-            Self::NotFound => ImageError::NotFound { reference: reference.to_string() },
-            Self::Denied { host, .. } => ImageError::Denied {
-                host: host.clone(),
-                repository: reference.repository().to_owned(),
-                cause: cause(self),
-            },
-            Self::Status { host, status, path, text } => ImageError::Registry {
-                host: host.clone(),
-                status: *status,
-                cause: Cause::from_text(format!("{path}: {text}")),
-            },
-            Self::Protocol { host, .. } => ImageError::Malformed {
-                what: format!("the answer of {host}"),
-                reference: reference.to_string(),
-                cause: cause(self),
-            },
-            Self::Length { .. } => ImageError::DigestMismatch {
-                what: format!("a blob of {reference}"),
-                cause: cause(self),
-            },
-            Self::Mismatch { .. } => ImageError::DigestMismatch {
-                what: format!("manifest of {reference}"),
-                cause: below(self),
-            },
-        }
+/// The texts of `error` and its sources, joined by `: `.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
     }
+    text
 }

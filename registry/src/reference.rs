@@ -7,8 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::PullPolicy;
-use super::digest::{Digest, DigestError};
+use crate::digest::{Digest, DigestError};
 
 /// Docker Hub as references name it.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -104,14 +103,6 @@ impl Reference {
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
         Self { version: Version::Digest(digest), ..self.clone() }
-    }
-
-    /// The policy of a container that names none: a moving tag is asked for every time.
-    pub fn default_policy(&self) -> PullPolicy {
-        match &self.version {
-            Version::Tag(tag) if tag == "latest" => PullPolicy::Always,
-            _ => PullPolicy::IfNotPresent,
-        }
     }
 }
 
@@ -268,21 +259,12 @@ mod tests {
     fn digest_wins_over_tag() {
         let reference: Reference = format!("ghcr.io/a/b:1@{DIGEST}").parse().unwrap();
         assert_eq!(reference.to_string(), format!("ghcr.io/a/b@{DIGEST}"));
-        assert_eq!(reference.default_policy(), PullPolicy::IfNotPresent);
     }
 
     #[test]
     fn docker_hub_is_reached_at_its_other_name() {
         assert_eq!("a".parse::<Reference>().unwrap().endpoint(), "registry-1.docker.io");
         assert_eq!("r.example/a".parse::<Reference>().unwrap().endpoint(), "r.example");
-    }
-
-    #[test]
-    fn only_latest_is_asked_for_every_time() {
-        let policy = |text: &str| text.parse::<Reference>().unwrap().default_policy();
-        assert_eq!(policy("a"), PullPolicy::Always);
-        assert_eq!(policy("a:latest"), PullPolicy::Always);
-        assert_eq!(policy("a:1"), PullPolicy::IfNotPresent);
     }
 
     #[test]

@@ -1,9 +1,21 @@
-//! A registry client: what a node needs of the OCI distribution protocol, and no more.
+//! A registry client: what nodes and operators need of the OCI distribution protocol, and no more.
 //!
-//! It is blocking on the outside and drives its own little event loop on the inside: `mote-agent
-//! pull` is one thread that inflates and writes what it reads, so an interface of futures would
-//! only be waited for. Every answer is bounded before it is kept: heads by count and size,
-//! documents by their cap, blobs by the size their descriptor gave.
+//! | module | what it holds |
+//! |---|---|
+//! | [`reference`] | from what people write to registry, repository and manifest |
+//! | [`digest`] | digests: parsed, printed, computed while bytes pass by |
+//! | [`manifest`], [`config`], [`media_type`] | the documents that describe an image |
+//! | [`platform`] | which of an image's variants a machine can run |
+//! | [`archive`] | images in one file, for carrying |
+//! | [`Registry`] | asks mirrors and registries, with docker's credentials, through proxies |
+//!
+//! `mote-agent pull` fills a node's store with it, `mote image save` an archive. It knows neither
+//! of them, and keeps nothing on disk.
+//!
+//! It is blocking on the outside and drives its own little event loop on the inside: whoever pulls
+//! is one thread that inflates and writes what it reads, so an interface of futures would only be
+//! waited for. Every answer is bounded before it is kept: heads by count and size, documents by
+//! their cap, blobs by the size their descriptor gave.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -12,11 +24,13 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-use super::PullSecrets;
-use super::digest::Digest;
-use super::error::chain;
-use super::manifest::Descriptor;
-use super::reference::Reference;
+pub mod archive;
+pub mod config;
+pub mod digest;
+pub mod manifest;
+pub mod media_type;
+pub mod platform;
+pub mod reference;
 
 mod answer;
 mod auth;
@@ -29,6 +43,7 @@ mod error;
 mod glob;
 mod pace;
 mod proxy;
+mod pull_secrets;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -37,13 +52,17 @@ mod url;
 
 pub use answer::Fetched;
 pub use blob::BlobReader;
-pub use error::RegistryError;
-pub use proxy::{Exception, ExceptionError, Proxies, Proxy, ProxyError};
+pub use error::{RegistryError, chain};
+pub use proxy::{Exception, ExceptionError, MAX_EXCEPTIONS, Proxies, Proxy, ProxyError};
+pub use pull_secrets::{PullSecret, PullSecrets};
 
 use client::Client;
 use credentials::Keyring;
+use digest::Digest;
 use endpoint::{Endpoint, Route};
+use manifest::Descriptor;
 use pace::Pace;
+use reference::Reference;
 use transport::Transport;
 use url::Origin;
 
@@ -52,11 +71,14 @@ const MAX_REPEATS: usize = 4;
 /// What is remembered of those who could not help.
 const MAX_PASSED_OVER: usize = 16;
 
-/// What this node was told about registries.
+/// What there is to know about registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Registries that are special.
     pub hosts: Vec<Host>,
+    /// PEM file of the CAs that may have signed the certificates of all others; the system's where
+    /// unset.
+    pub ca: Option<PathBuf>,
     /// Who stands in between.
     pub proxies: Proxies,
     /// Docker's files of names and passwords; the first that can be used counts.
@@ -74,9 +96,9 @@ pub struct Host {
     pub host: String,
     /// Plain HTTP instead of HTTPS.
     pub plain_http: bool,
-    /// PEM file of the CAs that may have signed its certificate; the system's where unset.
+    /// PEM file of the CAs that may have signed its certificate; those for all where unset.
     pub ca: Option<PathBuf>,
-    /// What this node shows where the registry asks for a certificate.
+    /// What is shown where the registry asks for a certificate.
     pub identity: Option<Identity>,
     /// `host` or `host:port` of those that may have its images, asked in order before itself.
     pub mirrors: Vec<String>,

@@ -61,7 +61,7 @@ impl Transport {
         &self.settings.timeouts
     }
 
-    /// Whether this node was told to speak plain HTTP to `authority`.
+    /// Whether it was said to speak plain HTTP to `authority`.
     pub(super) fn is_plain(&self, authority: &str) -> bool {
         self.settings.is_plain(authority)
     }
@@ -222,8 +222,8 @@ impl Transport {
 
     fn trust(&mut self, origin: &Origin, host: &str) -> Result<Arc<ClientConfig>, RegistryError> {
         let special = self.settings.host(origin);
-        let files =
-            special.map(|host| (host.ca.clone(), host.identity.clone())).unwrap_or_default();
+        let own = special.and_then(|host| host.ca.as_ref()).or(self.settings.ca.as_ref());
+        let files = (own.cloned(), special.and_then(|host| host.identity.clone()));
         if let Some(config) = self.tls.get(&files) {
             return Ok(config.clone());
         }

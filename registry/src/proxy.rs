@@ -1,4 +1,4 @@
-//! The HTTP proxy that stands between a node and its registries, if one does.
+//! The HTTP proxy that stands before the registries, if one does.
 //!
 //! Who is asked through it follows the conventions of Go's `net/http`, which is what operators of
 //! container runtimes know: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, loopback always directly.
@@ -202,7 +202,35 @@ impl Exception {
     }
 }
 
+/// Most entries of a list of those who are asked directly.
+pub const MAX_EXCEPTIONS: usize = 512;
+
 impl Proxies {
+    /// What the variables say that programs written in Go go by. They are for all programs: what
+    /// this one cannot use is passed over, and told.
+    pub fn of_environment(
+        variable: impl Fn(&str) -> Option<String>,
+        passed_over: &mut Vec<String>,
+    ) -> Self {
+        let first = |names: [&'static str; 2]| {
+            let mut found = names.into_iter().filter_map(|name| Some((name, variable(name)?)));
+            found.find(|(_, text)| !text.is_empty())
+        };
+        let mut proxy_of = |names| {
+            let (name, text) = first(names)?;
+            let whole = if text.contains("://") { text } else { format!("http://{text}") };
+            let proxy = whole.parse::<Proxy>();
+            proxy.inspect_err(|error| passed_over.push(format!("{name}: {error}"))).ok()
+        };
+        let https = proxy_of(["HTTPS_PROXY", "https_proxy"]);
+        let http = proxy_of(["HTTP_PROXY", "http_proxy"]);
+        let listed = first(["NO_PROXY", "no_proxy"]);
+        let entries = listed.iter().flat_map(|(_, text)| text.split(','));
+        // What Go does not understand there it passes over as well.
+        let except = entries.filter_map(|entry| entry.trim().parse().ok()).take(MAX_EXCEPTIONS);
+        Self { https, http, except: except.collect() }
+    }
+
     /// The proxy to ask `origin` through, if any.
     pub(super) fn between(&self, origin: &Origin) -> Option<&Proxy> {
         let proxy = if origin.tls { self.https.as_ref() } else { self.http.as_ref() };

@@ -13,9 +13,10 @@ use super::endpoint::Endpoint;
 use super::error::RegistryError;
 use super::transport::{Transport, protocol};
 use super::url::{Origin, Url, push_query};
-use crate::image::digest::{Digest, Hasher, Mismatch};
-use crate::image::manifest::{ACCEPT as MANIFESTS, MAX_DOCUMENT};
-use crate::image::reference::Reference;
+use crate::digest::{Digest, Hasher, Mismatch};
+use crate::manifest::MAX_DOCUMENT;
+use crate::media_type::ACCEPT as MANIFESTS;
+use crate::reference::Reference;
 
 /// Redirects followed for one request: registries use one, content networks another.
 const MAX_REDIRECTS: usize = 5;

@@ -1,4 +1,4 @@
-//! Whom this node believes when a registry shows its certificate.
+//! Whom to believe when a registry shows its certificate.
 
 use std::fs::File;
 use std::io;

@@ -1,10 +1,11 @@
-//! Which of an image's variants this node can run.
+//! Which of an image's variants a machine can run.
 //!
 //! The names are Go's, as everywhere in the image world: `amd64`, `arm64`, `arm` with a variant.
-//! What counts is what the agent was built for, not what the kernel calls itself: a 32-bit system
+//! What counts is what the program was built for, not what the kernel calls itself: a 32-bit system
 //! on a 64-bit kernel has 32-bit libraries, helpers and expectations.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,39 @@ pub struct Platform {
     pub architecture: String,
     /// `v6`, `v7`, `v8`, or empty.
     pub variant: String,
+}
+
+/// Longest part of a platform that people write.
+const MAX_PART: usize = 40;
+
+/// Why a text is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a platform is OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64 or linux/arm/v7")]
+pub struct PlatformError;
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    /// Reads what people write, also where they use a kernel's word for an architecture.
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let text = text.to_ascii_lowercase();
+        let parts: Vec<&str> = text.split('/').collect();
+        let part = |part: &&str| {
+            !part.is_empty()
+                && part.len() <= MAX_PART
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(part) {
+            return Err(PlatformError);
+        }
+        let at = |place: usize| parts.get(place).copied().unwrap_or_default().to_owned();
+        let architecture = match at(1).as_str() {
+            "x86_64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        };
+        Ok(Self { os: at(0), architecture, variant: at(2) })
+    }
 }
 
 impl Platform {
@@ -160,6 +194,21 @@ mod tests {
         let node = Platform::new("arm", "v7");
         assert_eq!(node.rank(&parse("linux/arm/seven")), None);
         assert_eq!(node.rank(&parse("linux/arm/v99999999999")), None);
+    }
+
+    #[test]
+    fn platforms_are_read_as_people_write_them() {
+        for (text, read) in [
+            ("linux/arm64", "linux/arm64"),
+            ("Linux/aarch64", "linux/arm64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/arm/v7", "linux/arm/v7"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), read);
+        }
+        for text in ["", "arm64", "linux/", "linux/arm/v7/x", "linux/a b", "linux//v7"] {
+            assert_eq!(text.parse::<Platform>(), Err(PlatformError), "{text}");
+        }
     }
 
     #[test]

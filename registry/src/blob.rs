@@ -16,9 +16,9 @@ use hyper::header::CONTENT_RANGE;
 use super::Registry;
 use super::error::RegistryError;
 use super::transport::{protocol, within};
-use crate::image::digest::Digest;
-use crate::image::manifest::Descriptor;
-use crate::image::reference::Reference;
+use crate::digest::Digest;
+use crate::manifest::Descriptor;
+use crate::reference::Reference;
 
 /// Failures in a row after which a download is given up for now. The image will be asked for
 /// again, with longer pauses.

@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::image::PullSecrets;
-use crate::image::error::{ImageError, Retry, chain};
 
 mod access;
 
@@ -155,29 +153,20 @@ fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
 fn answers_become_reasons_a_person_can_act_on() {
     let missing = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#;
     let basic = "www-authenticate: Basic realm=\"x\"";
-    let cases: [(Vec<u8>, &str, Retry); 6] = [
-        (answer("404 Not Found", &[], missing), "does not exist in the registry", Retry::Later),
-        (answer("401 Unauthorized", &[basic], b""), "wants a user name and password", Retry::Later),
-        (answer("403 Forbidden", &[], b"no entry"), "denies access to a/b", Retry::Later),
-        (
-            answer("503 Service Unavailable", &[], b"later"),
-            "answered 503: manifest: later",
-            Retry::Soon,
-        ),
-        (answer("429 Too Many Requests", &[], b""), "answered 429", Retry::Soon),
-        (
-            answer("301 Moved Permanently", &["location: ftp://x/"], b""),
-            "redirects to nowhere",
-            Retry::Later,
-        ),
+    let elsewhere = "location: ftp://x/";
+    let cases: [(Vec<u8>, &str, bool, bool); 6] = [
+        (answer("404 Not Found", &[], missing), "no such manifest", false, true),
+        (answer("401 Unauthorized", &[basic], b""), "a user name and password", false, true),
+        (answer("403 Forbidden", &[], b"no entry"), "no entry", false, true),
+        (answer("503 Busy", &[], b"later"), "answered 503 to manifest: later", true, false),
+        (answer("429 Too Many Requests", &[], b""), "answered 429", true, false),
+        (answer("301 Moved", &[elsewhere], b""), "redirects to nowhere", false, false),
     ];
-    for (bytes, text, retry) in cases {
+    for (bytes, text, transient, refused) in cases {
         let server = Server::new(move |_| bytes.clone());
-        let reference = reference(&server);
-        let error = client(&[&server]).manifest(&reference, None).err().unwrap();
-        let error = error.for_image(&reference);
-        assert!(error.message().contains(text), "{}", error.message());
-        assert_eq!((error.retry(), error.reason()), (retry, "ErrImagePull"));
+        let error = client(&[&server]).manifest(&reference(&server), None).err().unwrap();
+        assert!(chain(&error).contains(text), "{}", chain(&error));
+        assert_eq!((error.is_transient(), error.is_refusal()), (transient, refused), "{text}");
     }
 }
 
@@ -188,19 +177,15 @@ fn unreachable_registries_are_told_apart() {
         let host = reference.registry().to_owned();
         let plain = Host { host, plain_http: true, ..Host::default() };
         let settings = Settings { hosts: vec![plain], ..Settings::default() };
-        let error = Registry::new(settings, &PullSecrets::default())
-            .unwrap()
-            .manifest(&reference, None)
-            .err()
-            .unwrap();
-        error.for_image(&reference)
+        let mut registry = Registry::new(settings, &PullSecrets::default()).unwrap();
+        registry.manifest(&reference, None).err().unwrap()
     };
     let refused = fail("127.0.0.1:9/a");
-    assert!(matches!(&refused, ImageError::Unreachable { host, .. } if host == "127.0.0.1:9"));
-    assert!(refused.message().contains("refused"), "{}", refused.message());
+    assert!(matches!(&refused, RegistryError::Connect { host, .. } if host == "127.0.0.1:9"));
+    assert!(chain(&refused).contains("refused"), "{}", chain(&refused));
     let unknown = fail("no-such-host.invalid/a");
-    assert!(matches!(unknown, ImageError::UnknownHost { .. }), "{unknown:?}");
-    assert!(refused.is_unreachable() && unknown.is_unreachable());
+    assert!(matches!(unknown, RegistryError::Resolve { .. }), "{unknown:?}");
+    assert!(refused.is_transient() && unknown.is_transient());
 }
 
 #[test]
@@ -213,7 +198,7 @@ fn plain_http_is_spoken_only_where_allowed() {
         .manifest(&reference, None)
         .err()
         .unwrap();
-    assert!(matches!(error.for_image(&reference), ImageError::Tls { .. }));
+    assert!(matches!(error, RegistryError::Tls { .. } | RegistryError::Authorities { .. }));
 }
 
 #[test]
@@ -243,7 +228,7 @@ fn documents_are_bounded_and_verified() {
     let server = Server::new(move |_| answer("200 OK", &[&lie], b"{}"));
     let reference = reference(&server);
     let error = client(&[&server]).manifest(&reference, None).err().unwrap();
-    assert!(matches!(error.for_image(&reference), ImageError::DigestMismatch { .. }));
+    assert!(matches!(error, RegistryError::Mismatch { .. }));
 }
 
 /// Serves `data` in pieces: each connection brings `piece` bytes more than asked from, then ends.
@@ -293,7 +278,7 @@ fn a_download_that_does_not_move_is_given_up() {
     let mut blob = client.blob(&reference, &Descriptor::of(b"data"), 0);
     let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
     let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
-    assert!(error.for_image(&reference).is_unreachable());
+    assert!(error.is_transient(), "{error:?}");
     assert_eq!(server.seen().len(), 6);
 }
 
@@ -306,8 +291,7 @@ fn blobs_of_another_length_are_refused_at_once() {
         let mut blob = client.blob(&reference, &Descriptor::of(b"expected"), 0);
         let error = blob.read_to_end(&mut Vec::new()).unwrap_err();
         let error = error.get_ref().unwrap().downcast_ref::<RegistryError>().unwrap();
-        let error = error.for_image(&reference);
-        assert!(matches!(error, ImageError::DigestMismatch { .. }), "{error:?}");
+        assert!(matches!(error, RegistryError::Length { expected: 8, .. }), "{error:?}");
         assert_eq!(server.seen().len(), 1);
     }
 }

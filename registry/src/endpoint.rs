@@ -4,7 +4,7 @@ use super::Settings;
 use super::error::RegistryError;
 use super::transport::protocol;
 use super::url::Origin;
-use crate::image::reference::Reference;
+use crate::reference::Reference;
 
 /// One who may have an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

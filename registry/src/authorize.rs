@@ -1,4 +1,4 @@
-//! Gets access where a registry asks for it: nobody's, or with what the node's files hold.
+//! Gets access where a registry asks for it: nobody's, or with what docker's files hold.
 
 use std::collections::VecDeque;
 
@@ -149,9 +149,7 @@ impl Client {
             }
             Challenge::Basic => credential.map(Credential::basic).ok_or_else(|| {
                 let name = &question.endpoint.name;
-                denied(format!(
-                    "it wants a user name and password, and this node has none for {name}"
-                ))
+                denied(format!("it wants a user name and password, and there is none for {name}"))
             })?,
             Challenge::Unknown(scheme) => {
                 let text = format!("it wants authentication of the unknown kind {scheme:?}");

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::RegistryError;
 use super::transport::{protocol, within};
-use crate::image::digest::Digest;
+use crate::digest::Digest;
 
 /// The header in which registries name what a tag stands for.
 const CONTENT_DIGEST: &str = "docker-content-digest";

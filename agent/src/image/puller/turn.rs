@@ -1,0 +1,146 @@
+//! Whose turn it is to write to the store, and for whom a download steps aside.
+//!
+//! One process writes at a time, in the order in which they were asked for. An archive that is here
+//! does not wait for bytes that are not: a pull is ended for it, and goes on afterwards with what it
+//! had. That costs inflating once more what there was of one layer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::process_error;
+use crate::image::error::ImageError;
+
+/// How long a pull that has stepped aside may then go on at least; twice as long after each time, so
+/// that it comes to its end whatever is imported meanwhile.
+const UNDISTURBED: Duration = Duration::from_secs(10);
+
+/// The turn to write.
+#[derive(Debug)]
+pub(super) struct Turn {
+    permit: Arc<Semaphore>,
+    /// Imports that wait for it.
+    imports: watch::Sender<usize>,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { permit: Arc::new(Semaphore::new(1)), imports: watch::Sender::new(0) }
+    }
+}
+
+/// An import that waits.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Turn {
+    /// Waits for the turn, which ends with the value.
+    pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, ImageError> {
+        self.permit.clone().acquire_owned().await.map_err(|error| process_error(&error))
+    }
+
+    /// The same for an import: pulls step aside for it.
+    pub(super) async fn take_for_import(&self) -> Result<OwnedSemaphorePermit, ImageError> {
+        self.imports.send_modify(|count| *count += 1);
+        let _waiting = Waiting(&self.imports);
+        self.take().await
+    }
+
+    /// The same for a pull, which comes after all imports.
+    pub(super) async fn take_for_pull(&self) -> Result<OwnedSemaphorePermit, ImageError> {
+        loop {
+            let permit = self.take().await?;
+            if *self.imports.borrow() == 0 {
+                return Ok(permit);
+            }
+            drop(permit);
+            self.until(|waiting| waiting == 0).await;
+        }
+    }
+
+    /// Waits until a pull that stepped aside so often should do so once more.
+    pub(super) async fn is_wanted(&self, stepped_aside: u32) {
+        tokio::time::sleep(undisturbed(stepped_aside)).await;
+        self.until(|waiting| waiting > 0).await;
+    }
+
+    async fn until(&self, is: impl Fn(usize) -> bool) {
+        // Its other end is in `self`.
+        let _ = self.imports.subscribe().wait_for(|waiting| is(*waiting)).await;
+    }
+}
+
+fn undisturbed(stepped_aside: u32) -> Duration {
+    match stepped_aside.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(times) => UNDISTURBED.saturating_mul(2_u32.saturating_pow(times)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Whether something is there without waiting.
+    async fn is_ready(future: impl Future) -> bool {
+        tokio::select! {
+            biased;
+            _ = future => true,
+            () = tokio::task::yield_now() => false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_import_comes_before_the_pulls_that_wait_and_after_the_one_that_steps_aside() {
+        let turn = Turn::default();
+        let running = turn.take_for_pull().await.unwrap();
+        assert!(!is_ready(turn.is_wanted(0)).await);
+        let mut second = pin!(turn.take_for_pull());
+        assert!(!is_ready(&mut second).await);
+        let mut import = pin!(turn.take_for_import());
+        assert!(!is_ready(&mut import).await);
+        turn.is_wanted(0).await;
+        drop(running);
+        // It was first in the row, and lets the import pass.
+        assert!(!is_ready(&mut second).await);
+        let importing = import.await.unwrap();
+        assert!(!is_ready(&mut second).await && !is_ready(turn.is_wanted(0)).await);
+        drop(importing);
+        drop(second.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_steps_aside_more_and_more_rarely() {
+        let turn = Turn::default();
+        let _running = turn.take_for_pull().await.unwrap();
+        let mut import = pin!(turn.take_for_import());
+        assert!(!is_ready(&mut import).await);
+        for (times, seconds) in [(0, 0), (1, 10), (2, 20), (5, 160)] {
+            let begun = Instant::now();
+            turn.is_wanted(times).await;
+            // The clock of timers has milliseconds.
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+        assert!(undisturbed(u32::MAX) > Duration::from_hours(24));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_import_that_is_given_up_is_not_waited_for() {
+        let turn = Turn::default();
+        let running = turn.take().await.unwrap();
+        assert!(!is_ready(turn.take_for_import()).await);
+        drop(running);
+        drop(turn.take_for_pull().await.unwrap());
+    }
+}

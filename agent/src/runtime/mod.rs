@@ -8,7 +8,7 @@ pub mod apparmor;
 mod error;
 pub mod oci;
 pub mod op;
-mod profiles;
+mod rights;
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +21,7 @@ use mote_protocol::pod::MountPropagation;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Retry, RuntimeError};
-pub use profiles::{AppArmor, Seccomp};
+pub use rights::{AppArmor, Rights, Seccomp};
 
 use crate::pod::storage::Measured;
 
@@ -166,33 +166,6 @@ pub struct SandboxRequest {
     pub own_users: bool,
     /// Limits of the whole pod.
     pub limits: Limits,
-}
-
-/// What a container may do, after the pod's and the container's settings were merged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rights {
-    /// `runAsUser`; else the image's user is used.
-    pub user: Option<u32>,
-    /// `runAsGroup`; else the group that goes with the user.
-    pub group: Option<u32>,
-    /// `supplementalGroups` (fsGroup included).
-    pub supplemental_groups: Vec<u32>,
-    /// Capabilities added to the default set, without `CAP_`; `ALL` allowed.
-    pub add_capabilities: Vec<String>,
-    /// Capabilities taken from the default set; `ALL` allowed.
-    pub drop_capabilities: Vec<String>,
-    /// `privileged`.
-    pub privileged: bool,
-    /// `readOnlyRootFilesystem`.
-    pub read_only_root: bool,
-    /// `allowPrivilegeEscalation: false`.
-    pub no_new_privileges: bool,
-    /// `procMount: Unmasked`.
-    pub proc_unmasked: bool,
-    /// `seccompProfile`.
-    pub seccomp: Seccomp,
-    /// `appArmorProfile`.
-    pub app_armor: AppArmor,
 }
 
 /// Where a container says why it ended.

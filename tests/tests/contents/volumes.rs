@@ -318,6 +318,28 @@ fn mounts_are_seen_as_far_as_is_asked() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_cannot_be_told_to_the_host_is_refused() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    let host = world.directory().join("host");
+    fs::create_dir(&host)?;
+    mount(c"private", &host, c"tmpfs", MountFlags::empty(), None)?;
+    let _unmounted = Unmount(&host);
+    mount_change(&host, MountPropagationFlags::PRIVATE)?;
+    let manifest = sh("web", "true")
+        .with("securityContext", json!({"privileged": true}))
+        .spec("volumes", json!([{"name": "v", "hostPath": {"path": host}}]))
+        .mount(json!({"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}));
+    world.operator.apply(&manifest, &node)?;
+    let place = host.display();
+    let cause = format!("path \"{place}\" is mounted on \"{place}\" but it is not a shared mount");
+    world.wait_for(&node, "web", "its reason", |status| {
+        waiting(status, "main").is_some_and(|(_, message)| message.contains(&cause))
+    })?;
+    Ok(())
+}
+
 /// Unmounts whatever is mounted on a directory and below.
 struct Unmount<'a>(&'a std::path::Path);
 

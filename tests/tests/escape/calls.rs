@@ -25,6 +25,9 @@ const NO_DEVICE_HERE: &[&str] = &["EACCES", "EPERM"];
 /// Not masked and writable, or not here at all on this kernel.
 const OPEN: &[&str] = &["done", "ENOENT"];
 
+/// A file that belongs to the host's root, read-only, or not here at all on this kernel.
+const NOT_THEIRS: &[&str] = &["EACCES", "EROFS", "ENOENT"];
+
 /// Everything that is tried, and how it must fail.
 const REFUSED: &Expected = &[
     ("device:/dev:1:1", NO_DEVICE),    // mem
@@ -324,6 +327,25 @@ fn a_command_gets_nowhere() -> Result<()> {
         let report = inside(&node, "/attacker rest", &format!("/by-{name}"))?;
         check(&fs::read_to_string(report)?, REFUSED).context(name)?;
     }
+    assert_eq!(Machine::now(), before);
+    assert!(prey.sleeping.is_running());
+    super::is_as_before(&outside)
+}
+
+#[test]
+fn who_has_users_of_its_own_gets_nowhere_either() -> Result<()> {
+    let world = World::new()?;
+    let node = node(&world)?;
+    let outside = outside(&world)?;
+    let (mut prey, before) = (Prey::new(&world)?, Machine::now());
+    let own =
+        |name: &str, words: &[&str]| attempts(name, &prey, words).spec("hostUsers", json!(false));
+    // What cannot be written is nobody's there, which the kernel says before anything else.
+    let refused = |(name, allowed): &(&'static str, &'static [&'static str])| {
+        (*name, if name.starts_with("write:") { NOT_THEIRS } else { *allowed })
+    };
+    let refused: Vec<_> = REFUSED.iter().map(refused).collect();
+    try_both_ways(&world, &node, "users", own, &refused)?;
     assert_eq!(Machine::now(), before);
     assert!(prey.sleeping.is_running());
     super::is_as_before(&outside)

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | no device, mount, namespace, module, key, BPF, clock, `/proc/sys`, `/proc/sysrq-trigger`; the machine is as before | `calls::a_first_process_gets_nowhere` |
 //! | the same by commands: hooks and probes | `calls::a_command_gets_nowhere` |
+//! | the same from a pod with users of its own | `calls::who_has_users_of_its_own_gets_nowhere_either` |
 //! | the attacker is able to do what it is refused | `calls::who_is_privileged_can_do_what_others_cannot` |
 //! | the attacker finds what it is given: a file that is open, the host's network | `calls::who_is_given_a_file_or_the_hosts_network_has_it` |
 //! | capabilities and filter are the documented ones, both ways | `calls::rights_are_the_documented_ones` |

@@ -18,6 +18,7 @@ mod exec;
 mod executor;
 pub mod order;
 mod output;
+mod propagation;
 pub mod report;
 mod rootfs;
 pub mod seccomp;

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, move_mount};
 
 use super::order::{Start, VOLUMES};
+use super::propagation::ensure_shared;
 use super::users::Users;
 use super::{Failure, rootfs};
 use crate::runtime::{Mount, MountSource};
@@ -38,6 +39,7 @@ pub(super) fn shared(mounts: &[Mount]) -> Result<Shared, Failure> {
     let open = |mount: &Mount| match (mount.propagation, &mount.source) {
         (MountPropagation::Bidirectional, MountSource::Path(path)) => {
             let part = part(&root_of(path)?, &mount.sub_path, mount.makes_parts)?;
+            ensure_shared(&part, path)?;
             clone_of(part).map(Some)
         }
         _ => Ok(None),

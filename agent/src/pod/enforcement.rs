@@ -7,9 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use crate::runtime::apparmor;
-use crate::runtime::oci::users;
-
 /// A right that a node may not be able to enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
@@ -86,14 +83,6 @@ pub(super) enum Enforced {
 }
 
 impl Enforcement {
-    /// That of this machine.
-    pub fn of_machine(allowed: &[Right]) -> Self {
-        let no_app_armor = !apparmor::is_enabled();
-        let app_armor = no_app_armor.then_some((Right::AppArmorProfile, apparmor::NOT_ENABLED));
-        let users = users::unavailable().map(|why| (Right::HostUsers, why));
-        Self::new(app_armor.into_iter().chain(users), allowed)
-    }
-
     /// That of a machine that lacks these, for these reasons.
     pub fn new(lacks: impl IntoIterator<Item = (Right, &'static str)>, allowed: &[Right]) -> Self {
         let (lacks, allowed) = (lacks.into_iter().collect(), allowed.iter().copied().collect());

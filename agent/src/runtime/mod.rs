@@ -151,6 +151,9 @@ pub struct Limits {
     pub pids: Option<u64>,
 }
 
+/// Users, and groups, of a pod that has its own: as many as the kubelet gives.
+pub const OWN_USERS: u32 = 1 << 16;
+
 /// What a pod needs before its first container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxRequest {

@@ -21,10 +21,12 @@ use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Instruments, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
-use crate::pod::enforcement::Enforcement;
+use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::NodePolicy;
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
+use crate::runtime::apparmor;
 use crate::runtime::oci::cgroup::Controller;
+use crate::runtime::oci::users;
 use crate::steward::{self, Identity, LocalRequest, Steward};
 use crate::store;
 use crate::sys::memory;
@@ -166,6 +168,13 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
     }
 }
 
+/// Rights that this machine cannot enforce, and why.
+fn lacks() -> impl Iterator<Item = (Right, &'static str)> {
+    let app_armor = (!apparmor::is_enabled()).then_some(apparmor::NOT_ENABLED);
+    let lacks = [(Right::AppArmorProfile, app_armor), (Right::HostUsers, users::unavailable())];
+    lacks.into_iter().filter_map(|(right, why)| Some((right, why?)))
+}
+
 fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -> NodePolicy {
     let storage_kib = capacity::allocatable(totals, &config.limits).ephemeral_kib;
     NodePolicy {
@@ -173,7 +182,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
-        enforcement: Enforcement::of_machine(&config.allow_unenforced),
+        enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod event;
 pub mod inotify;
 pub mod memory;
 pub mod mount;
+pub mod mountinfo;
 pub mod netns;
 pub mod priority;
 pub mod process;

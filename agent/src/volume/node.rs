@@ -1,9 +1,8 @@
 //! The volumes of a real node.
 
-use std::ffi::OsString;
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::{VolumeError, Volumes, files, host_path, ownership};
 use crate::pod::contents::projection::{Files, Wanted, is_secret};
 use crate::pod::storage::Measured;
 use crate::ports::in_turn;
+use crate::sys::mountinfo;
 use crate::tree;
 
 /// How long the host may take to tell what is at a path.
@@ -107,12 +107,10 @@ impl NodeVolumes {
             return Ok(());
         }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        match mount("tmpfs", &root, "tmpfs", flags, Some(c"mode=700,noswap")) {
-            Err(rustix::io::Errno::INVAL) => {
-                Ok(mount("ramfs", &root, "ramfs", flags, Some(c"mode=700"))?)
-            }
-            mounted => Ok(mounted?),
+        if !mount_unswapped(&root, flags, "mode=700")? {
+            mount("ramfs", &root, "ramfs", flags, Some(c"mode=700"))?;
         }
+        Ok(())
     }
 
     /// Where the last secret is gone, nothing is left mounted.
@@ -216,15 +214,21 @@ fn in_memory(path: &Path, size: Option<u64>, group: Option<u32>) -> io::Result<(
     let group_option = group.map(|group| format!(",gid={group}")).unwrap_or_default();
     let mode = if group.is_some() { "2777" } else { "777" };
     let options = format!("mode={mode}{group_option}{size}");
-    // Pages that are swapped would be written to the card; Linux 6.4 knows how to forbid it.
-    for options in [format!("{options},noswap"), options] {
-        let options = std::ffi::CString::new(options)?;
-        match mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str())) {
-            Err(rustix::io::Errno::INVAL) => {}
-            done => return Ok(done?),
-        }
+    // Pages that are swapped would be written to the card.
+    if !mount_unswapped(path, MountFlags::empty(), &options)? {
+        let options = CString::new(options)?;
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))?;
     }
-    Err(io::ErrorKind::InvalidInput.into())
+    Ok(())
+}
+
+/// Mounts a tmpfs that is never swapped. Before Linux 6.4 there is none, and this says so.
+fn mount_unswapped(path: &Path, flags: MountFlags, options: &str) -> io::Result<bool> {
+    let options = CString::new(format!("{options},noswap"))?;
+    match mount("tmpfs", path, "tmpfs", flags, Some(options.as_c_str())) {
+        Err(rustix::io::Errno::INVAL) => Ok(false),
+        mounted => Ok(mounted.map(|()| true)?),
+    }
 }
 
 fn open_to_all(path: &Path, group: Option<u32>) -> io::Result<()> {
@@ -240,31 +244,13 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// containers that may or people mounted inside. Whoever removes the directories must not remove what
 /// is on a disk that was mounted there.
 fn detach_below(directories: &[&Path]) -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    // Field 5 is the mount point, with blanks and the like as octal numbers; the last is on top.
-    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
-    for point in points.map(|point| PathBuf::from(unescaped(point))) {
-        if directories.iter().any(|directory| point.starts_with(directory)) {
-            unmount(&point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+    let mounts = mountinfo::read()?;
+    for mount in mountinfo::parse(&mounts).rev() {
+        if directories.iter().any(|directory| mount.point.starts_with(directory)) {
+            unmount(&mount.point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
         }
     }
     Ok(())
-}
-
-/// `\040` is a blank.
-fn unescaped(text: &str) -> OsString {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((first, behind)) = rest.split_first() {
-        let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        let (byte, after) = match escaped.filter(|_| *first == b'\\') {
-            Some(byte) => (byte, behind.get(3..).unwrap_or_default()),
-            None => (*first, behind),
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    OsString::from_vec(bytes)
 }
 
 /// A mount shows in that its root is of another file system than the directory it is in.

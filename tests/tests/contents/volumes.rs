@@ -319,7 +319,7 @@ fn mounts_are_seen_as_far_as_is_asked() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_told_to_the_host_is_refused() -> Result<()> {
+fn mounts_that_nobody_would_be_told_of_are_refused() -> Result<()> {
     let world = World::new()?;
     let node = world.node("n1")?;
     let host = world.directory().join("host");
@@ -327,16 +327,21 @@ fn what_cannot_be_told_to_the_host_is_refused() -> Result<()> {
     mount(c"private", &host, c"tmpfs", MountFlags::empty(), None)?;
     let _unmounted = Unmount(&host);
     mount_change(&host, MountPropagationFlags::PRIVATE)?;
-    let manifest = sh("web", "true")
-        .with("securityContext", json!({"privileged": true}))
-        .spec("volumes", json!([{"name": "v", "hostPath": {"path": host}}]))
-        .mount(json!({"name": "v", "mountPath": "/v", "mountPropagation": "Bidirectional"}));
-    world.operator.apply(&manifest, &node)?;
     let place = host.display();
-    let cause = format!("path \"{place}\" is mounted on \"{place}\" but it is not a shared mount");
-    world.wait_for(&node, "web", "its reason", |status| {
-        waiting(status, "main").is_some_and(|(_, message)| message.contains(&cause))
-    })?;
+    for (name, propagation, kind) in
+        [("both", "Bidirectional", "shared"), ("from-host", "HostToContainer", "shared or slave")]
+    {
+        let manifest = sh(name, "true")
+            .with("securityContext", json!({"privileged": true}))
+            .spec("volumes", json!([{"name": "v", "hostPath": {"path": host}}]))
+            .mount(json!({"name": "v", "mountPath": "/v", "mountPropagation": propagation}));
+        world.operator.apply(&manifest, &node)?;
+        let cause =
+            format!("path \"{place}\" is mounted on \"{place}\" but it is not a {kind} mount");
+        world.wait_for(&node, name, "its reason", |status| {
+            waiting(status, "main").is_some_and(|(_, message)| message.contains(&cause))
+        })?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use mote_protocol::pod as wire;
 
 use super::Check;
 use crate::pod::enforcement::{Enforced, Enforcement, Right};
-use crate::runtime::oci::users::COUNT;
+use crate::runtime::OWN_USERS;
 
 /// Whether a pod that was checked gets users of its own.
 pub(super) fn own(spec: &wire::PodSpec, enforcement: &Enforcement) -> bool {
@@ -53,6 +53,6 @@ fn own_users(check: &mut Check, spec: &wire::PodSpec, enforcement: &Enforcement)
 }
 
 fn bounded(check: &mut Check, field: &str, id: Option<u32>) {
-    let rule = format!("must be less than {COUNT} when `hostUsers` is false");
-    check.require(id.is_none_or(|id| id < COUNT), field, rule);
+    let rule = format!("must be less than {OWN_USERS} when `hostUsers` is false");
+    check.require(id.is_none_or(|id| id < OWN_USERS), field, rule);
 }

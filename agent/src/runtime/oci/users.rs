@@ -5,11 +5,12 @@
 //! the ids that its containers see; the mounts translate (`show_to_users`). So the ids last as long as
 //! a sandbox, and another one may have others.
 
+use std::collections::BTreeSet;
+
 use mote_pause::wire::UserRange;
 use serde::{Deserialize, Serialize};
 
-/// Ids of one pod.
-pub const COUNT: u32 = 1 << 16;
+use crate::runtime::OWN_USERS;
 
 /// The first id that is given away: from here to 2^31 nobody gives ids away by habit, neither Debian
 /// (`/etc/subuid` begins at 100000) nor systemd (UIDS-GIDS.md: containers end before).
@@ -28,15 +29,14 @@ pub struct Users {
 impl Users {
     /// The first that are not taken.
     pub(super) fn first_free(taken: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let taken: std::collections::BTreeSet<u32> =
-            taken.into_iter().map(|users| users.first).collect();
-        let all = (0..PODS).map(|place| FIRST + place * COUNT);
+        let taken: BTreeSet<u32> = taken.into_iter().map(|users| users.first).collect();
+        let all = (0..PODS).map(|place| FIRST + place * OWN_USERS);
         all.into_iter().find(|first| !taken.contains(first)).map(|first| Self { first })
     }
 
     /// As `mote-pause` wants them.
     pub(super) fn range(self) -> UserRange {
-        UserRange { first: self.first, count: COUNT }
+        UserRange { first: self.first, count: OWN_USERS }
     }
 
     /// What the pod's root is on the host.
@@ -46,7 +46,7 @@ impl Users {
 
     /// What a user or group of the pod is on the host; none where it is beyond the pod's.
     pub fn on_host(self, id: u32) -> Option<u32> {
-        (id < COUNT).then_some(self.first + id)
+        (id < OWN_USERS).then_some(self.first + id)
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
             taken.push(users);
         }
         assert_eq!(taken.len(), 4094);
-        let last = taken.iter().filter_map(|users| users.on_host(COUNT - 1)).max();
+        let last = taken.iter().filter_map(|users| users.on_host(OWN_USERS - 1)).max();
         assert!(last.is_some_and(|last| last < 0x7ffe_0000), "{last:?}");
         let freed = taken.remove(7);
         assert_eq!(Users::first_free(taken), Some(freed));

@@ -1,51 +1,33 @@
-//! Whether what is mounted in a directory of the host can be told to others.
+//! Whether what is mounted in a directory of the host can be told to containers, and by them.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use mote_protocol::pod::MountPropagation;
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-/// Refuses a directory that is on a mount which tells nobody of what is mounted in it: what a container
-/// mounts there would never be seen by the host. In containerd's words.
-pub(super) fn ensure_shared(directory: impl AsFd, path: &Path) -> io::Result<()> {
-    let found = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let Some((point, shared)) = mount(&mounts, found.stx_mnt_id) else { return Ok(()) };
-    if shared {
+use crate::sys::mountinfo;
+
+/// Refuses a directory that is on a mount which tells nobody, or hears of nothing: what is mounted there
+/// later would be seen on one side alone, without a word. In containerd's words.
+pub(super) fn ensure(
+    propagation: MountPropagation,
+    directory: impl AsFd,
+    path: &Path,
+) -> io::Result<()> {
+    let id = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id;
+    let mounts = mountinfo::read()?;
+    // Without a line it is out of this process's sight, and nobody can say.
+    let Some(mount) = mountinfo::parse(&mounts).find(|mount| mount.id == id) else {
         return Ok(());
-    }
-    let path = path.display();
-    let cause = format!("path \"{path}\" is mounted on \"{point}\" but it is not a shared mount");
+    };
+    let wanted = match propagation {
+        MountPropagation::Bidirectional if !mount.shared => "shared",
+        MountPropagation::HostToContainer if !mount.shared && !mount.slave => "shared or slave",
+        _ => return Ok(()),
+    };
+    let (path, point) = (path.display(), mount.point.display());
+    let cause = format!("path \"{path}\" is mounted on \"{point}\" but it is not a {wanted} mount");
     Err(io::Error::new(io::ErrorKind::InvalidInput, cause))
-}
-
-/// Where a mount is, and whether it is shared (proc(5), `/proc/PID/mountinfo`).
-fn mount(mounts: &str, id: u64) -> Option<(&str, bool)> {
-    let id = id.to_string();
-    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&*id))?;
-    let mut fields = line.split(' ').skip(4);
-    let point = fields.next()?;
-    // Options of the mount, then fields of no fixed number, then a dash.
-    let shared = fields.skip(1).take_while(|field| *field != "-");
-    Some((point, shared.into_iter().any(|field| field.starts_with("shared:"))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shared_mount_says_so() {
-        let mounts = "22 27 0:21 / /proc rw,relatime - proc proc rw\n\
-                      27 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw,shared:9\n\
-                      28 27 0:5 / /dev rw master:2 - devtmpfs dev rw,shared:9\n\
-                      29 27 0:6 / /run rw shared:3 master:2 - tmpfs tmpfs rw\n";
-        assert_eq!(mount(mounts, 22), Some(("/proc", false)));
-        assert_eq!(mount(mounts, 27), Some(("/", true)));
-        assert_eq!(mount(mounts, 28), Some(("/dev", false)));
-        assert_eq!(mount(mounts, 29), Some(("/run", true)));
-        assert_eq!(mount(mounts, 2), None);
-    }
 }

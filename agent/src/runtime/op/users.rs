@@ -17,6 +17,7 @@ use rustix::mount::{MountFlags, MoveMountFlags, mount, move_mount};
 
 use super::order::{Namespace, Start};
 use super::rootfs::{clone_at, invalid};
+use crate::runtime::OWN_USERS;
 use crate::runtime::oci::bundle::Identity;
 use crate::runtime::oci::users::Users as Ids;
 use crate::sys;
@@ -52,7 +53,7 @@ impl Users {
 
     /// What a user or group of the container is on the host.
     pub(super) fn on_host(&self, id: u32) -> io::Result<u32> {
-        let beyond = || invalid(&format!("{id} is not one of the 65536 users of this pod"));
+        let beyond = || invalid(&format!("{id} is not one of the {OWN_USERS} users of this pod"));
         self.ids.on_host(id).ok_or_else(beyond)
     }
 

@@ -18,9 +18,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, move_mount};
 
 use super::order::{Start, VOLUMES};
-use super::propagation::ensure_shared;
 use super::users::Users;
-use super::{Failure, rootfs};
+use super::{Failure, propagation, rootfs};
 use crate::runtime::{Mount, MountSource};
 use crate::sys::mount::{Change, change, clone_of};
 
@@ -36,13 +35,15 @@ pub(super) struct Shared(Vec<Option<OwnedFd>>);
 
 /// Opens the volumes that tell the host of their mounts.
 pub(super) fn shared(mounts: &[Mount]) -> Result<Shared, Failure> {
-    let open = |mount: &Mount| match (mount.propagation, &mount.source) {
-        (MountPropagation::Bidirectional, MountSource::Path(path)) => {
-            let part = part(&root_of(path)?, &mount.sub_path, mount.makes_parts)?;
-            ensure_shared(&part, path)?;
-            clone_of(part).map(Some)
+    let open = |mount: &Mount| {
+        let MountSource::Path(path) = &mount.source else { return Ok(None) };
+        if mount.propagation == MountPropagation::Private {
+            return Ok(None);
         }
-        _ => Ok(None),
+        let part = part(&root_of(path)?, &mount.sub_path, mount.makes_parts)?;
+        propagation::ensure(mount.propagation, &part, path)?;
+        let told = mount.propagation == MountPropagation::Bidirectional;
+        told.then(|| clone_of(part)).transpose()
     };
     let opened = mounts.iter().map(|mount| open(mount).map_err(|error| failure(mount, &error)));
     opened.collect::<Result<_, _>>().map(Shared)

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::mountinfo::{self, Mounted};
+
 /// A controller that mote uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Controller {
@@ -64,9 +66,9 @@ impl Hierarchies {
     /// Reads them out of `/proc/self/mountinfo`.
     ///
     /// A hierarchy that is mounted twice counts once, at its first place.
-    pub fn parse(mountinfo: &str) -> Self {
+    pub fn parse(lines: &str) -> Self {
         let mut found: Vec<Hierarchy> = Vec::new();
-        for hierarchy in mountinfo.lines().filter_map(hierarchy) {
+        for hierarchy in mountinfo::parse(lines).filter_map(hierarchy) {
             let known = |other: &Hierarchy| {
                 (other.unified, &other.subsystems) == (hierarchy.unified, &hierarchy.subsystems)
             };
@@ -106,24 +108,20 @@ impl Hierarchies {
     }
 }
 
-fn hierarchy(line: &str) -> Option<Hierarchy> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mut file_system = file_system.split(' ');
-    let unified = match file_system.next()? {
+fn hierarchy(mount: Mounted<'_>) -> Option<Hierarchy> {
+    let unified = match mount.kind {
         "cgroup2" => true,
         "cgroup" => false,
         _ => return None,
     };
-    let mut mount = mount.split(' ').skip(3);
     // A bind mount of some cgroup (a container's view) is not the hierarchy.
-    if mount.next()? != "/" {
+    if mount.root != "/" {
         return None;
     }
-    let mount = PathBuf::from(mount.next()?);
     let used = |option: &&str| V1_USED.contains(option);
-    let options = file_system.nth(1)?.split(',');
-    let subsystems: Vec<_> = options.filter(used).map(str::to_owned).collect();
-    (unified || !subsystems.is_empty()).then_some(Hierarchy { mount, subsystems, unified })
+    let subsystems: Vec<_> = mount.options.split(',').filter(used).map(str::to_owned).collect();
+    let known = unified || !subsystems.is_empty();
+    known.then_some(Hierarchy { mount: mount.point, subsystems, unified })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub use group::Group;
 pub use limits::{Level, weight};
 
 use crate::runtime::ContainerId;
+use crate::sys::mountinfo;
 
 /// The cgroup that `mote-pause` is in, below its pod's.
 pub const PAUSE: &str = "pause";
@@ -58,10 +59,9 @@ pub struct Tree {
 impl Tree {
     /// Finds the hierarchies of this machine; `root` names the node above all pods in each.
     pub fn detect(root: &str) -> Result<Self, CgroupError> {
-        let mountinfo = PathBuf::from("/proc/self/mountinfo");
-        let text = fs::read_to_string(&mountinfo).map_err(|source| CgroupError {
+        let text = mountinfo::read().map_err(|source| CgroupError {
             doing: "read mounted hierarchies from",
-            path: mountinfo,
+            path: mountinfo::PATH.into(),
             source,
         })?;
         let hierarchies = Hierarchies::parse(&text);

@@ -5,35 +5,34 @@
 //! about is compared with what is under way, and what is missing is begun. Nothing polls: between two facts there is only [`Reconciler::deadline`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use mote_protocol::command::Reply;
-use mote_protocol::name::{NodeName, RequestId, Uid};
-use mote_protocol::pod::Amounts;
+use mote_protocol::name::{RequestId, Uid};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use crate::device::Pattern;
-use crate::image::{ImageError, ImageId, Swept};
-use crate::pod::contents::NodeFacts;
+use crate::image::{ImageError, Swept};
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Container, Moment, Pod};
 use crate::runtime::{
-    ContainerId, ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
+    ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
 };
-use crate::store::DataReader;
 use crate::world::{SharedEdges, World};
 
+mod beside;
 mod contents;
 pub mod plan;
 mod probes;
 mod worker;
 
+use beside::{Beside, Measuring, Taken};
 use plan::{Action, Lane};
 use probes::Probes;
+
+pub use beside::Surroundings;
 
 /// What a task under way tells.
 #[derive(Debug)]
@@ -104,65 +103,6 @@ pub struct Outcome {
     pub gone: bool,
     /// A container that had a device has ended.
     pub device_freed: bool,
-}
-
-/// Who has which device, by the name of its resource.
-type Taken = BTreeMap<String, Vec<String>>;
-
-/// What is measured of a pod.
-#[derive(Debug, Default)]
-struct Measuring {
-    /// Attempts that run, with the places of their containers.
-    containers: Vec<(usize, ContainerId)>,
-    /// Places of volumes.
-    volumes: Vec<usize>,
-}
-
-impl Measuring {
-    fn of(machine: &Machine, now: Moment) -> Self {
-        let Some(wanted) = machine.to_measure(now) else { return Self::default() };
-        let attempt = |place: usize| {
-            let attempt = machine.slots().get(place)?.newest();
-            Some((place, plan::container_id(machine, place, attempt)?))
-        };
-        let containers = wanted.containers.into_iter().filter_map(attempt).collect();
-        Self { containers, volumes: wanted.volumes }
-    }
-}
-
-/// What an action must know of other pods, and of its own.
-struct Beside {
-    taken: Taken,
-    to_measure: Measuring,
-    /// The images of the pod's volumes, in the order of those that have some.
-    images: Vec<Option<ImageId>>,
-}
-
-/// What pods find around them.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// The node's name.
-    pub node: NodeName,
-    /// Memory of the machine in bytes, for `oom_score_adj`.
-    pub memory_bytes: u64,
-    /// What pods can have of the node.
-    pub allocatable: Amounts,
-    /// Looks up the node's addresses, which change.
-    pub addresses: fn() -> Vec<IpAddr>,
-    /// Reads `ConfigMap`s and Secrets.
-    pub data: DataReader,
-    /// Device nodes that containers may have.
-    pub devices: Rc<[Pattern]>,
-}
-
-impl Surroundings {
-    /// What containers may learn of it now; its addresses, which take system calls, only where
-    /// somebody asks.
-    fn facts(&self, addresses: bool) -> NodeFacts {
-        let (name, allocatable) = (self.node.to_string(), self.allocatable.clone());
-        let addresses = if addresses { (self.addresses)() } else { Vec::new() };
-        NodeFacts { name, addresses, allocatable }
-    }
 }
 
 /// The pods of this node and the work that is under way for them.

@@ -101,7 +101,7 @@ async fn other_users_and_a_read_only_root_and_shared_processes_go_with_it() {
     node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
     let mut request = node.script(
         "main",
-        "id -u; id -g; id -G; echo out > /dev/stdout; echo x > /x; ls /sys/class/net; cat /proc/1/comm",
+        "exec 2>&1; id -u; id -g; id -G; echo out > /dev/stdout; echo x > /x; ls /sys/class/net; cat /proc/1/comm",
     );
     request.rights.user = Some(1000);
     request.rights.group = Some(1001);

@@ -16,6 +16,9 @@ const BLOCK: u64 = 512;
 /// Two empty blocks end an archive.
 const END: [u8; 1024] = [0; 1024];
 
+/// Most images of one archive: more than that no node takes from one.
+pub const MAX_IMAGES: usize = 256;
+
 /// The entry that says what this is, and what it holds.
 pub const MARKER: (&str, &[u8]) = ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
 /// The entry that lists the images.
@@ -40,7 +43,8 @@ pub fn index(manifests: &[Descriptor]) -> serde_json::Result<Vec<u8>> {
 
 /// Bytes that an entry takes in an archive.
 pub const fn room_of(size: u64) -> u64 {
-    size.saturating_add(BLOCK - 1) / BLOCK * BLOCK + BLOCK
+    // A registry may say any size.
+    (size.saturating_add(BLOCK - 1) / BLOCK).saturating_add(1).saturating_mul(BLOCK)
 }
 
 /// Bytes that end an archive.
@@ -157,6 +161,12 @@ mod tests {
             entry.read_to_end(&mut found).unwrap();
             assert_eq!(found, content);
         }
+    }
+
+    #[test]
+    fn the_room_of_any_size_can_be_told() {
+        assert_eq!([0, 1, 512, 513].map(room_of), [512, 1024, 1024, 1536]);
+        assert_eq!(room_of(u64::MAX), u64::MAX);
     }
 
     #[test]

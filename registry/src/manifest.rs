@@ -18,6 +18,10 @@ pub const MAX_DOCUMENT: u64 = 1024 * 1024;
 /// 127.
 pub const MAX_LAYERS: usize = 128;
 
+/// Most documents on the way from a name to an image, its manifest among them: indexes lead to
+/// indexes. Who packs and who unpacks count alike.
+pub const MAX_NESTING: usize = 4;
+
 /// Why a document cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -207,10 +211,8 @@ impl Index {
     /// The platforms on offer, for a person.
     pub fn offers(&self) -> String {
         const SHOWN: usize = 12;
-        let mut names: Vec<String> = (self.images())
-            .filter_map(|d| d.platform.as_ref())
-            .map(|p| p.to_string().chars().take(40).collect())
-            .collect();
+        let platforms = self.images().filter_map(|descriptor| descriptor.platform.as_ref());
+        let mut names: Vec<String> = platforms.map(Platform::shown).collect();
         names.dedup();
         if names.is_empty() {
             return "nothing".to_owned();
@@ -297,10 +299,7 @@ impl Configuration {
         if same && (offered.variant.is_empty() || node.rank(&offered).is_some()) {
             return Ok(());
         }
-        Err(ManifestError::Platform {
-            wanted: node.to_string(),
-            offered: offered.to_string().chars().take(60).collect(),
-        })
+        Err(ManifestError::Platform { wanted: node.to_string(), offered: offered.shown() })
     }
 }
 
@@ -351,6 +350,21 @@ mod tests {
         assert_eq!(
             index.select(&Platform::new("arm64", "v8")).unwrap_err().to_string(),
             "it needs linux/arm64/v8, there is linux/arm"
+        );
+    }
+
+    #[test]
+    fn offers_are_fit_for_a_terminal() {
+        let platform = r#"{"os":"linux","architecture":"\u001b[2Jarm"}"#;
+        let index =
+            format!(r#"{{"manifests":[{{"digest":"{DIGEST}","size":1,"platform":{platform}}}]}}"#);
+        let index: Index = serde_json::from_str(&index).unwrap();
+        assert_eq!(index.offers(), "linux/[2Jarm");
+        let text = platform.replace('}', r#","rootfs":{}}"#);
+        let configuration: Configuration = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            configuration.check(&Platform::new("arm", "v7")).unwrap_err().to_string(),
+            "it needs linux/arm/v7, there is linux/[2Jarm"
         );
     }
 

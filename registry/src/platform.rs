@@ -23,6 +23,8 @@ pub struct Platform {
 
 /// Longest part of a platform that people write.
 const MAX_PART: usize = 40;
+/// Longest platform that is shown.
+const MAX_SHOWN: usize = 60;
 
 /// Why a text is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +84,11 @@ impl Platform {
             architecture: architecture.to_owned(),
             variant: variant.to_owned(),
         }
+    }
+
+    /// One that somebody else wrote, for a person: short, and without what a terminal would obey.
+    pub fn shown(&self) -> String {
+        self.to_string().chars().filter(char::is_ascii_graphic).take(MAX_SHOWN).collect()
     }
 
     /// How well an image made for `offered` suits this node: `None` not at all, otherwise the
@@ -215,5 +222,12 @@ mod tests {
     fn platforms_print_as_people_write_them() {
         assert_eq!(Platform::new("arm", "v6").to_string(), "linux/arm/v6");
         assert_eq!(Platform::default().to_string(), "unknown/unknown");
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_platform() {
+        let hostile = Platform::new("arm\u{1b}[2J\r\n\u{9b}1m\u{202e}64", "");
+        assert_eq!(hostile.shown(), "linux/arm[2J1m64");
+        assert_eq!(Platform::new(&"x".repeat(999), "").shown().len(), MAX_SHOWN);
     }
 }

@@ -1,6 +1,6 @@
 //! Gets access where a registry asks for it: nobody's, or with what docker's files hold.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -22,38 +22,37 @@ const MIN_SECRET: usize = 3;
 /// Those that are remembered: each credential has four forms, and tokens follow one another.
 const MAX_SECRETS: usize = 64;
 
-/// What opened the registry last, and what else may.
+/// What opened each repository last, and what else may.
 pub(super) struct Access {
     keyring: Keyring,
-    granted: Option<Granted>,
-    /// Everything that was shown to anybody, so that no answer brings it into a message.
+    /// By `registry/repository`, or `mirror/repository`.
+    granted: BTreeMap<String, Granted>,
+    /// What was shown to anybody lately, so that no answer brings it into a message.
     secrets: VecDeque<String>,
 }
 
 /// A header that a registry accepted.
 struct Granted {
-    /// For whom.
-    name: String,
     header: HeaderValue,
+    /// Those of it: it is shown again when many others were shown since.
+    secrets: Vec<String>,
 }
+
+/// What gives access, and what of it nobody else should read.
+type Key = (HeaderValue, Vec<String>);
 
 impl Access {
     pub(super) const fn new(keyring: Keyring) -> Self {
-        Self { keyring, granted: None, secrets: VecDeque::new() }
+        Self { keyring, granted: BTreeMap::new(), secrets: VecDeque::new() }
     }
 
     /// Remembers what is shown to somebody.
     fn shown(&mut self, secrets: impl IntoIterator<Item = String>) {
-        for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET) {
-            // As it stands in JSON, too.
-            let quoted = serde_json::to_string(&secret).unwrap_or_default();
-            let quoted = quoted.trim_matches('"').to_owned();
-            for form in [quoted, secret] {
-                if !self.secrets.contains(&form) {
-                    self.secrets.push_back(form);
-                }
+        for form in secrets.into_iter().flat_map(forms) {
+            if !self.secrets.contains(&form) {
+                self.secrets.push_back(form);
             }
-            while self.secrets.len() > MAX_SECRETS {
+            if self.secrets.len() > MAX_SECRETS {
                 self.secrets.pop_front();
             }
         }
@@ -61,13 +60,23 @@ impl Access {
 
     /// A text of somebody else without our secrets.
     pub(super) fn hide(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+        let granted = self.granted.values().flat_map(|granted| &granted.secrets);
+        let secrets = self.secrets.iter().chain(granted);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
     fn header(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        let granted = self.granted.as_ref().filter(|granted| granted.name == endpoint.name);
-        granted.map(|granted| granted.header.clone())
+        self.granted.get(&endpoint.name).map(|granted| granted.header.clone())
     }
+}
+
+/// A secret as it is, and as it stands in JSON; none where it is too short to be one.
+fn forms(secret: String) -> Vec<String> {
+    if secret.len() < MIN_SECRET {
+        return Vec::new();
+    }
+    let quoted = serde_json::to_string(&secret).unwrap_or_default();
+    vec![quoted.trim_matches('"').to_owned(), secret]
 }
 
 impl Client {
@@ -86,7 +95,7 @@ impl Client {
         if response.status() != StatusCode::UNAUTHORIZED || who != question.url.origin {
             return Ok(response);
         }
-        self.access.granted = None;
+        self.access.granted.remove(&endpoint.name);
         let host = question.url.origin.to_string();
         let headers = response.headers().get_all(WWW_AUTHENTICATE).into_iter();
         let challenge = Challenge::of(headers.filter_map(|header| header.to_str().ok()));
@@ -137,7 +146,7 @@ impl Client {
     ) -> Result<Response<Incoming>, RegistryError> {
         let host = question.url.origin.to_string();
         let denied = |text: String| RegistryError::Denied { host: host.clone(), text };
-        let header = match challenge {
+        let (header, secrets) = match challenge {
             Challenge::Bearer { realm, service, scope } => {
                 let scope = scope.clone().unwrap_or_else(|| {
                     let name = &question.endpoint.name;
@@ -147,10 +156,14 @@ impl Client {
                 let address = token_address(realm, service.as_deref(), &scope, credential);
                 self.fetch_token(question, &address, credential).await?
             }
-            Challenge::Basic => credential.map(Credential::basic).ok_or_else(|| {
+            Challenge::Basic => {
+                let key = credential.map(|known| (known.basic(), known.secrets()));
                 let name = &question.endpoint.name;
-                denied(format!("it wants a user name and password, and there is none for {name}"))
-            })?,
+                key.ok_or_else(|| {
+                    let wants = "it wants a user name and password, and there is none for";
+                    denied(format!("{wants} {name}"))
+                })?
+            }
             Challenge::Unknown(scheme) => {
                 let text = format!("it wants authentication of the unknown kind {scheme:?}");
                 return Err(denied(text));
@@ -163,8 +176,8 @@ impl Client {
         if status.is_client_error() && !others.contains(&status) {
             return Err(self.refusal(response, &host, &question.what).await);
         }
-        let name = question.endpoint.name.clone();
-        self.access.granted = Some(Granted { name, header });
+        let secrets = secrets.into_iter().flat_map(forms).collect();
+        self.access.granted.insert(question.endpoint.name.clone(), Granted { header, secrets });
         Ok(response)
     }
 
@@ -173,7 +186,7 @@ impl Client {
         question: &Question<'_>,
         address: &str,
         credential: Option<&Credential>,
-    ) -> Result<HeaderValue, RegistryError> {
+    ) -> Result<Key, RegistryError> {
         let host = question.url.origin.to_string();
         let url = Url::parse(address)
             .ok_or_else(|| protocol(&host, "its token server has an impossible address"))?;
@@ -205,8 +218,8 @@ impl Client {
         let mut header =
             header.ok_or_else(|| protocol(&host, "its answer to a token request has no token"))?;
         header.set_sensitive(true);
-        self.access.shown(token);
-        Ok(header)
+        self.access.shown(token.clone());
+        Ok((header, token.into_iter().collect()))
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_ERROR_BODY: usize = 4096;
 /// How long to wait for it: the status says enough.
 const ERROR_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A registry client for one repository at a time.
+/// A registry client: one question at a time, and what opened each repository is kept.
 pub(super) struct Client {
     pub(super) transport: Transport,
     pub(super) access: Access,

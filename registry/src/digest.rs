@@ -189,11 +189,6 @@ impl<R: Read> Verifying<R> {
         self.length
     }
 
-    /// What is read from.
-    pub fn get_mut(&mut self) -> &mut R {
-        &mut self.inner
-    }
-
     /// Compares what has passed with what was promised.
     pub fn verify(self, expected: Digest) -> Result<(), Mismatch> {
         let actual = self.hasher.finish();

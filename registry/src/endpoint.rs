@@ -1,5 +1,7 @@
 //! Where the images of a repository may be found: mirrors in order, then the registry itself.
 
+use std::collections::BTreeMap;
+
 use super::Settings;
 use super::error::RegistryError;
 use super::transport::protocol;
@@ -18,10 +20,16 @@ pub(super) struct Endpoint {
     pub namespace: Option<String>,
 }
 
-/// Those who may have the images of one repository, and how far down the list we are.
+/// The way to the repository that is asked for now, and to those that were before.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     repository: String,
+    ways: BTreeMap<String, Way>,
+}
+
+/// Those who may have the images of one repository, and how far down the list we are.
+#[derive(Debug)]
+struct Way {
     endpoints: Vec<Endpoint>,
     at: usize,
 }
@@ -34,28 +42,30 @@ impl Route {
         reference: &Reference,
         settings: &Settings,
     ) -> Result<(), RegistryError> {
-        if self.repository == reference.name() {
-            return Ok(());
+        let repository = reference.name();
+        if !self.ways.contains_key(&repository) {
+            let way = Way { endpoints: endpoints(reference, settings)?, at: 0 };
+            self.ways.insert(repository.clone(), way);
         }
-        let endpoints = endpoints(reference, settings)?;
-        *self = Self { repository: reference.name(), endpoints, at: 0 };
+        self.repository = repository;
         Ok(())
     }
 
     /// Whom to ask now.
     pub(super) fn endpoint(&self) -> Result<&Endpoint, RegistryError> {
-        self.endpoints
-            .get(self.at)
+        let way = self.ways.get(&self.repository);
+        way.and_then(|way| way.endpoints.get(way.at))
             .ok_or_else(|| protocol(&self.repository, "nobody is to be asked"))
     }
 
     /// Goes on to the next one and gives whom it left; `None` where that is the last.
     pub(super) fn pass_over(&mut self) -> Option<String> {
-        if self.at + 1 >= self.endpoints.len() {
+        let way = self.ways.get_mut(&self.repository)?;
+        if way.at + 1 >= way.endpoints.len() {
             return None;
         }
-        let left = self.endpoints.get(self.at)?.origin.to_string();
-        self.at += 1;
+        let left = way.endpoints.get(way.at)?.origin.to_string();
+        way.at += 1;
         Some(left)
     }
 }
@@ -124,5 +134,8 @@ mod tests {
         route.lead_to(&"r.example/a".parse().unwrap(), &settings).unwrap();
         assert_eq!(route.endpoint().unwrap().origin.to_string(), "r.example");
         assert!(route.pass_over().is_none());
+        // Nor does it begin anew where there was another in between.
+        route.lead_to(&"busybox:3".parse().unwrap(), &settings).unwrap();
+        assert_eq!(route.endpoint().unwrap().namespace, None);
     }
 }

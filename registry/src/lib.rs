@@ -156,7 +156,7 @@ impl Settings {
 pub struct Registry {
     runtime: tokio::runtime::Runtime,
     client: Client,
-    /// Where the repository that was asked for last may be found.
+    /// Where repositories may be found.
     route: Route,
     pace: Pace,
     /// Bytes of blobs that came over the network.
@@ -234,8 +234,10 @@ impl Registry {
     fn pass_over(&mut self, error: RegistryError) -> Result<(), RegistryError> {
         match self.route.pass_over() {
             Some(mirror) => {
-                if self.passed_over.len() < MAX_PASSED_OVER {
-                    self.passed_over.push(format!("mirror {mirror}: {}", chain(&error)));
+                let text = format!("mirror {mirror}: {}", chain(&error));
+                // It may be the same for many repositories.
+                if self.passed_over.len() < MAX_PASSED_OVER && !self.passed_over.contains(&text) {
+                    self.passed_over.push(text);
                 }
                 Ok(())
             }

@@ -78,6 +78,38 @@ fn a_token_server_is_shown_the_name_and_nobody_hears_the_password_back() {
 }
 
 #[test]
+fn what_opened_one_repository_is_kept_while_others_are_asked_for() {
+    let mut made = 0;
+    let tokens = Server::new(move |_| {
+        made += 1;
+        answer("200 OK", &[], format!("{{\"token\":\"t0ken-{made}\"}}").as_bytes())
+    });
+    let realm = tokens.host();
+    let registry = Server::new(move |request| match request.header("authorization") {
+        Some(token) if request.line.contains("/secret/") => {
+            answer("403 Forbidden", &[], format!("{token} and t0ken-1").as_bytes())
+        }
+        Some(_) => answer("200 OK", &[], b"{}"),
+        None => {
+            let challenge = format!("www-authenticate: Bearer realm=\"http://{realm}/token\"");
+            answer("401 Unauthorized", &[&challenge], b"")
+        }
+    });
+    let mut client = client(&[&registry, &tokens]);
+    let mut ask = |repository: String| {
+        let reference = format!("{}/{repository}:1", registry.host());
+        client.manifest(&reference.parse().unwrap(), None)
+    };
+    // More than the secrets that are remembered.
+    for _ in 0..2 {
+        (0..80).for_each(|number| drop(ask(format!("r{number}")).unwrap()));
+    }
+    assert_eq!(tokens.seen().len(), 80);
+    let error = chain(&ask("a/secret/b".to_owned()).err().unwrap());
+    assert_eq!(error, "Bearer [hidden] and [hidden]");
+}
+
+#[test]
 fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
     let data = vec![7; 50_000];
     let half = data.clone();
@@ -135,10 +167,8 @@ fn the_registrys_own_answer_counts_where_mirrors_fail() {
     let registry = Server::new(|_| answer("404 Not Found", &[], b""));
     let mut settings = settings_of(&[&registry, &mirror]);
     settings.hosts[0].mirrors = vec![mirror.host()];
-    let error = Registry::new(settings, &PullSecrets::default())
-        .unwrap()
-        .manifest(&reference(&registry), None);
-    assert!(matches!(error, Err(RegistryError::NotFound)));
+    let error = refused(settings, &reference(&registry));
+    assert!(matches!(error, RegistryError::NotFound));
 }
 
 /// Settings with a proxy at `proxy` that shows a name.
@@ -228,13 +258,7 @@ fn secrets_are_hidden_before_texts_are_cut_and_in_the_words_of_json() {
     let escaped = password.replace('"', "\\\"");
     let (_directory, file) = docker_config(&[(&server.host(), "dop_v1_a_secret_token", &escaped)]);
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
-    let reference = reference(&server);
-    let error = Registry::new(settings, &PullSecrets::default())
-        .unwrap()
-        .manifest(&reference, None)
-        .err()
-        .unwrap();
-    let text = chain(&error);
+    let text = chain(&refused(settings, &reference(&server)));
     assert!(!text.contains("hunter2") && !text.contains("dop_v1"), "{text}");
 }
 

@@ -116,6 +116,12 @@ fn reference(server: &Server) -> Reference {
     format!("{}/a/b:1", server.host()).parse().unwrap()
 }
 
+/// Why a reference is not to be had.
+fn refused(settings: Settings, reference: &Reference) -> RegistryError {
+    let mut registry = Registry::new(settings, &PullSecrets::default()).unwrap();
+    registry.manifest(reference, None).err().unwrap()
+}
+
 #[test]
 fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
     let storage = Server::new(|_| answer("200 OK", &[], b"blob"));
@@ -177,27 +183,20 @@ fn unreachable_registries_are_told_apart() {
         let host = reference.registry().to_owned();
         let plain = Host { host, plain_http: true, ..Host::default() };
         let settings = Settings { hosts: vec![plain], ..Settings::default() };
-        let mut registry = Registry::new(settings, &PullSecrets::default()).unwrap();
-        registry.manifest(&reference, None).err().unwrap()
+        refused(settings, &reference)
     };
-    let refused = fail("127.0.0.1:9/a");
-    assert!(matches!(&refused, RegistryError::Connect { host, .. } if host == "127.0.0.1:9"));
-    assert!(chain(&refused).contains("refused"), "{}", chain(&refused));
+    let closed = fail("127.0.0.1:9/a");
+    assert!(matches!(&closed, RegistryError::Connect { host, .. } if host == "127.0.0.1:9"));
+    assert!(chain(&closed).contains("refused"), "{}", chain(&closed));
     let unknown = fail("no-such-host.invalid/a");
     assert!(matches!(unknown, RegistryError::Resolve { .. }), "{unknown:?}");
-    assert!(refused.is_transient() && unknown.is_transient());
+    assert!(closed.is_transient() && unknown.is_transient());
 }
 
 #[test]
 fn plain_http_is_spoken_only_where_allowed() {
     let server = Server::new(|_| Vec::new());
-    let settings = Settings::default();
-    let reference = reference(&server);
-    let error = Registry::new(settings, &PullSecrets::default())
-        .unwrap()
-        .manifest(&reference, None)
-        .err()
-        .unwrap();
+    let error = refused(Settings::default(), &reference(&server));
     assert!(matches!(error, RegistryError::Tls { .. } | RegistryError::Authorities { .. }));
 }
 

@@ -155,12 +155,21 @@ impl Registry {
     /// Replaces the bytes of a blob behind the registry's back: it will serve what does not match
     /// its digest.
     pub fn corrupt(&self, digest: &str, bytes: &[u8]) -> Result<()> {
+        Ok(fs::write(self.blob(digest)?, bytes)?)
+    }
+
+    /// Removes a blob behind the registry's back.
+    pub fn lose(&self, digest: &str) -> Result<()> {
+        Ok(fs::remove_file(self.blob(digest)?)?)
+    }
+
+    fn blob(&self, digest: &str) -> Result<PathBuf> {
         let (algorithm, hex) = digest.split_once(':').context("a digest has an algorithm")?;
         let start = hex.get(..2).context("a digest is long")?;
         let blobs = self.storage.join("docker/registry/v2/blobs");
         let data = blobs.join(algorithm).join(start).join(hex).join("data");
         ensure!(data.is_file(), "no blob {digest}");
-        Ok(fs::write(data, bytes)?)
+        Ok(data)
     }
 
     /// Ends it; its address stays known.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use mote_registry::digest::{Digest, Mismatch};
 use mote_registry::manifest::{
-    Configuration, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError,
+    Configuration, Descriptor, Document, MAX_DOCUMENT, MAX_NESTING, Manifest, ManifestError,
 };
 use mote_registry::platform::Platform;
 
@@ -20,9 +20,6 @@ use super::layer::{self, LayerError};
 use super::source::{Part, Source};
 use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;
-
-/// Indexes within indexes that are followed.
-const MAX_NESTING: usize = 4;
 
 /// Turns the parts of images into images.
 pub struct Assembly<'a> {
@@ -43,6 +40,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Packed bytes of all layers that are missing.
     pub total: u64,
+    /// Those of `bytes`, and of tries that came to nothing, that were not kept from before.
+    pub received: u64,
 }
 
 /// The document that a name stands for.
@@ -156,7 +155,7 @@ impl Assembly<'_> {
         let sizes = missing.iter().map(|(descriptor, _)| descriptor.size);
         let total = sizes.fold(0, u64::saturating_add);
         self.check_space(total)?;
-        let mut progress = Progress { bytes: 0, total };
+        let mut progress = Progress { total, ..Progress::default() };
         (self.progress)(progress);
         for (descriptor, diff_id) in missing {
             let beneath = diff_ids.iter().take_while(|other| **other != diff_id);
@@ -194,7 +193,7 @@ impl Assembly<'_> {
         } else {
             None
         };
-        let before = *progress;
+        let before = progress.bytes;
         let resumes = partial.as_ref().is_some_and(|partial| partial.kept() > 0);
         let takes_room = partial.is_some();
         let Tried { mut result, of_the_source } = self.fetch(source, part, partial, progress)?;
@@ -202,7 +201,7 @@ impl Assembly<'_> {
             |error: &LayerError| (takes_room && error.is_no_space()) || (resumes && !of_the_source);
         // A power cut may have spoiled what was kept, and it takes room: once more without it.
         if result.as_ref().is_err_and(may_be_its_fault) {
-            *progress = before;
+            progress.bytes = before;
             Tried { result, .. } = self.fetch(source, part, None, progress)?;
         }
         result.map_err(|error| self.explain_layer(&error, part.descriptor, source))
@@ -337,8 +336,12 @@ struct Metered<'a, 'b> {
 
 impl Read for Metered<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_new = !self.inner.is_replaying();
         let count = self.inner.read(buffer)?;
         self.progress.bytes += count as u64;
+        if is_new {
+            self.progress.received += count as u64;
+        }
         // On a thin line a few bytes are news. Whoever hears it tells it no oftener than it wants.
         (self.report)(*self.progress);
         Ok(count)

@@ -1,8 +1,9 @@
 //! `mote image save`: from a real registry to an archive, and from there to nodes without one.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -143,6 +144,7 @@ fn of_an_image_for_several_platforms_those_come_that_are_asked_for() -> Result<(
     let ((mine, told), (foreign, _)) =
         (save("mine.tar", &here)?, save("other.tar", "linux/s390x")?);
     ensure!(told.starts_with(&format!("Saved {reference} ({index}) for {here}\n")), "{told}");
+    let digest = &other.manifest().digest;
     let blob = |image: &Image| image.manifest().digest.replacen(':', "/", 1);
     let has = |archive: &Path, image: &Image| -> Result<bool> {
         Ok(blobs(archive)?.contains_key(&format!("blobs/{}", blob(image))))
@@ -152,6 +154,12 @@ fn of_an_image_for_several_platforms_those_come_that_are_asked_for() -> Result<(
     ensure!(has(&all, &own)? && has(&all, &other)?, "all");
     let both = save("both.tar", &format!("{here},linux/s390x"))?.0;
     ensure!(fs::read(&all)? == fs::read(&both)?, "two of two are all");
+
+    bench.registry.lose(digest)?;
+    let error = laptop.refusal(&host, &[&reference, "--platform", "all"])?;
+    let told =
+        format!("error: the registry lacks manifest {digest}, which is part of {reference}\n");
+    assert_eq!(error, told);
 
     // A node has nothing to fetch where it asks whether that is the newest.
     let imported = bench.block(bench.puller.import(&mine))?;
@@ -205,6 +213,9 @@ fn bytes_that_are_not_those_of_the_digest_are_in_no_archive() -> Result<()> {
     bench.registry.corrupt(&layer.digest, b"short")?;
     let error = laptop.refusal(&bench.registry.host(), &[&reference])?;
     ensure!(error.contains("has 5 bytes where the manifest promises"), "{error}");
+    bench.registry.lose(&layer.digest)?;
+    let error = laptop.refusal(&bench.registry.host(), &[&reference])?;
+    ensure!(error.contains(&format!("answered 404 to blob {}", layer.digest)), "{error}");
     let absent = laptop.refusal(&bench.registry.host(), &[&reference.replace(":1", ":2")])?;
     ensure!(absent.contains("/a:2 not found: "), "{absent}");
     Ok(())
@@ -282,12 +293,39 @@ fn where_there_is_no_room_nothing_is_fetched_or_left() -> Result<()> {
     let bench = Bench::new()?;
     let laptop = Laptop::new(bench.path())?;
     let _card = Card::new(&laptop.archives, "1m")?;
-    let layer = Layer::default().root().file("noise", 0o644, &noise(2_000_000));
-    bench.registry.push(&Builder::default().layer(layer).build()?, "a", "1")?;
-    let link = Link::to(&bench.registry.host(), Manner::Slow(100_000_000))?;
-    let error = laptop.refusal(&link.host(), &[&format!("{}/a:1", link.host())])?;
+    let (link, reference) = slow(&bench, 100_000_000)?;
+    let error = laptop.refusal(&link.host(), &[&reference])?;
     ensure!(error.starts_with("error: no room for refused.tar: it takes 2."), "{error}");
     ensure!(link.brought() < 100_000, "{} bytes came", link.brought());
+    Ok(())
+}
+
+/// Two megabytes in a registry behind a line, as `a:1`.
+fn slow(bench: &Bench, rate: u64) -> Result<(Link, String)> {
+    let layer = Layer::default().root().file("noise", 0o644, &noise(2_000_000));
+    bench.registry.push(&Builder::default().layer(layer).build()?, "a", "1")?;
+    let link = Link::to(&bench.registry.host(), Manner::Slow(rate))?;
+    let reference = format!("{}/a:1", link.host());
+    Ok((link, reference))
+}
+
+#[test]
+fn a_card_that_fills_meanwhile_is_told_and_nothing_is_left() -> Result<()> {
+    let bench = Bench::new()?;
+    let laptop = Laptop::new(bench.path())?;
+    let _card = Card::new(&laptop.archives, "3m")?;
+    let (link, reference) = slow(&bench, 2_000_000)?;
+    let words = ["--plain-http", &link.host(), "-o", "a.tar", &reference];
+    let child = laptop.command(&words).stderr(Stdio::piped()).spawn()?;
+    link.wait_for(100_000)?;
+    let others = laptop.archives.join("others");
+    let full = fs::write(&others, vec![1; 4_000_000]);
+    ensure!(full.is_err(), "it is full");
+    let output = child.wait_with_output()?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = "error: write a.tar: No space left on device (os error 28)\n";
+    assert_eq!((output.status.code(), error.as_str()), (Some(1), expected));
+    assert_eq!(laptop.names()?, ["others"]);
     Ok(())
 }
 
@@ -295,22 +333,92 @@ fn where_there_is_no_room_nothing_is_fetched_or_left() -> Result<()> {
 fn who_does_not_wait_any_longer_finds_nothing_half_done() -> Result<()> {
     let bench = Bench::new()?;
     let laptop = Laptop::new(bench.path())?;
-    let layer = Layer::default().root().file("noise", 0o644, &noise(2_000_000));
-    bench.registry.push(&Builder::default().layer(layer).build()?, "a", "1")?;
-    let link = Link::to(&bench.registry.host(), Manner::Slow(200_000))?;
-    let words = ["--plain-http", &link.host(), "-o", "a.tar", &format!("{}/a:1", link.host())];
-    let child = laptop.command(&words).stderr(Stdio::piped()).spawn()?;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (link, reference) = slow(&bench, 200_000)?;
+        let words = ["--plain-http", &link.host(), "-o", "a.tar", &reference];
+        let child = laptop.command(&words).stderr(Stdio::piped()).spawn()?;
+        link.wait_for(100_000)?;
+        assert_eq!(laptop.names()?, [".a.tar.unfinished"]);
+        let second = laptop.run(&words)?.refused()?;
+        assert_eq!(second, "error: a.tar is being written by another `mote image save`\n");
+        kill_process(pid(&child)?, signal)?;
+        let output = child.wait_with_output()?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            (output.status.code(), error.as_str()),
+            (Some(1), "error: interrupted: no archive was written\n")
+        );
+        assert_eq!(laptop.names()?, Vec::<String>::new());
+    }
+    Ok(())
+}
+
+fn pid(child: &Child) -> Result<Pid> {
+    Pid::from_raw(i32::try_from(child.id())?).context("a process")
+}
+
+#[test]
+fn an_archive_does_not_depend_on_anybody_who_listens() -> Result<()> {
+    let bench = Bench::new()?;
+    let laptop = Laptop::new(bench.path())?;
+    let (link, reference) = slow(&bench, 2_000_000)?;
+    let words = ["--plain-http", &link.host(), "-o", "a.tar", &reference];
+    // As nohup(1) does it: the terminal goes, and the archive comes.
+    let save = laptop.command(&words);
+    let mut nohup = command("nohup");
+    nohup.arg(save.get_program()).args(save.get_args()).current_dir(&laptop.archives);
+    nohup.envs(save.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let child = nohup.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     link.wait_for(100_000)?;
-    ensure!(laptop.names()?.iter().all(|name| name.starts_with('.')), "it is hidden");
-    let pid = Pid::from_raw(i32::try_from(child.id())?).context("a process")?;
-    kill_process(pid, Signal::INT)?;
+    kill_process(pid(&child)?, Signal::HUP)?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{output:?}");
+    assert_eq!(laptop.names()?, ["a.tar"]);
+
+    // There is something to remark, and nobody reads it.
+    let deaf = |words: &[&str]| -> Result<ExitStatus> {
+        let mut save = laptop.command(words);
+        save.env("HTTPS_PROXY", "no address at all").stderr(Stdio::piped());
+        let mut child = save.spawn()?;
+        drop(child.stderr.take());
+        Ok(child.wait()?)
+    };
+    let words = ["--plain-http", &link.host(), "-o", "b.tar", &reference];
+    ensure!(deaf(&words)?.success(), "it was written");
+    ensure!(fs::read(laptop.archives.join("b.tar"))? == fs::read(laptop.archives.join("a.tar"))?);
+    let absent = reference.replace(":1", ":2");
+    let words = ["--plain-http", &link.host(), "-o", "c.tar", &absent];
+    assert_eq!(deaf(&words)?.code(), Some(1));
+    assert_eq!(laptop.names()?, ["a.tar", "b.tar"]);
+
+    // Half an archive is none, also where its reader had enough.
+    let mut child = laptop
+        .command(&["--plain-http", &link.host(), &reference])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdout.take().context("a pipe")?.read_exact(&mut [0; 1000])?;
     let output = child.wait_with_output()?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        (output.status.code(), error.as_str()),
-        (Some(1), "error: interrupted: no archive was written\n")
-    );
-    assert_eq!(laptop.names()?, Vec::<String>::new());
+    ensure!(error.starts_with("error: write standard output: Broken pipe"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+    Ok(())
+}
+
+#[test]
+fn of_an_archive_for_several_boards_comes_what_this_one_can_use() -> Result<()> {
+    let bench = Bench::new()?;
+    let laptop = Laptop::new(bench.path())?;
+    let foreign = Builder::busybox()?.architecture("s390x").build()?;
+    let other = bench.registry.push(&foreign, "a/foreign", "1")?;
+    let own = bench.registry.push(&image_of("own")?, "b/own", "1")?;
+    let (archive, _) = laptop.save(&bench.registry, "both.tar", &[&own, &other])?;
+    let imported = bench.block(bench.puller.import(&archive))?;
+    let names: Vec<_> = imported.images.iter().filter_map(|(_, name)| name.as_deref()).collect();
+    assert_eq!(names, [&own]);
+    let [skipped] = &imported.skipped[..] else { panic!("{:?}", imported.skipped) };
+    let told = format!("image {other} in {} is not made for", archive.display());
+    ensure!(skipped.message().starts_with(&told), "{}", skipped.message());
     Ok(())
 }
 

@@ -4,12 +4,13 @@
 //! There is no manifest in it, so one is made: the layers' digests are those of the configuration,
 //! because the layers are not packed.
 
+use mote_registry::archive::MAX_IMAGES;
 use mote_registry::digest::Digest;
 use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
 use mote_registry::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Layout, LayoutError, MAX_IMAGES, Place};
+use super::{Found, Layout, LayoutError, Place};
 use crate::image::assembly::Top;
 
 /// One entry of `manifest.json`.

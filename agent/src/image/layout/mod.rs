@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-use mote_registry::archive::{INDEX, blob_name};
+use mote_registry::archive::{INDEX, MAX_IMAGES, blob_name};
 use mote_registry::digest::{Digest, Mismatch};
 use mote_registry::manifest::{Annotations, Descriptor, Index, MAX_DOCUMENT};
 use mote_registry::reference::Reference;
@@ -23,9 +23,6 @@ mod files;
 pub use files::FilesError;
 
 use files::Files;
-
-/// Most images taken from one layout.
-const MAX_IMAGES: usize = 256;
 
 /// Why a path holds no images.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +88,13 @@ impl Layout {
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         let files = Files::open(path)?;
         Ok(Self { files, label: path.display().to_string(), places: BTreeMap::new() })
+    }
+
+    /// Says in errors from now on which of several images is meant.
+    pub fn tell_of(&mut self, path: &Path, found: &Found) {
+        let name =
+            found.names.first().map_or_else(|| found.top.digest.to_string(), ToString::to_string);
+        self.label = format!("{name} in {}", path.display());
     }
 
     /// The images in it.

@@ -17,7 +17,7 @@ use mote_registry::reference::Reference;
 use super::assembly::{Assembly, Progress, Top};
 use super::error::{Cause, ImageError};
 use super::export::export;
-use super::layout::{Layout, LayoutError};
+use super::layout::{Found, Layout, LayoutError};
 use super::source::{Remote, for_image};
 use super::store::{NameRecord, Store, Writer};
 use super::unpack::Limits;
@@ -215,17 +215,37 @@ impl<W: Write> Worker<'_, W> {
             LayoutError::NoLayout => Import::NoLayout,
             error => failed(&error),
         })?;
+        let several = images.len() > 1;
+        let (mut came, mut failures) = (false, Vec::new());
         for found in images {
-            let mut names = found.names.iter().map(ToString::to_string);
-            let mut record =
-                self.assemble(&mut layout, found.top, names.next()).map_err(Import::Failed)?;
-            self.imported(&record).map_err(Import::Failed)?;
-            for name in names {
-                record.name = Some(name);
-                let store = |error| ImageError::Store { cause: Cause::of(&error) };
-                self.writer.put_name(&record).map_err(|e| Import::Failed(store(e)))?;
-                self.imported(&record).map_err(Import::Failed)?;
+            if several {
+                layout.tell_of(path, &found);
             }
+            match self.import_image(&mut layout, found) {
+                Ok(()) => came = true,
+                // An archive for many boards may hold what this one cannot use.
+                Err(error) => failures.push(error),
+            }
+        }
+        if !came && let Some(error) = failures.pop() {
+            return Err(Import::Failed(error));
+        }
+        for error in failures {
+            let sent = self.reports.send(&Report::Skipped(error));
+            sent.map_err(|error| Import::Failed(process(&error)))?;
+        }
+        Ok(())
+    }
+
+    fn import_image(&mut self, layout: &mut Layout, found: Found) -> Result<(), ImageError> {
+        let mut names = found.names.iter().map(ToString::to_string);
+        let mut record = self.assemble(layout, found.top, names.next())?;
+        self.imported(&record)?;
+        for name in names {
+            record.name = Some(name);
+            let put = self.writer.put_name(&record);
+            put.map_err(|error| ImageError::Store { cause: Cause::of(&error) })?;
+            self.imported(&record)?;
         }
         Ok(())
     }

@@ -20,8 +20,6 @@ use crate::view::node_filters;
 
 mod save;
 
-pub use save::SaveError;
-
 /// Runs the command.
 pub async fn run(
     command: &ImageCommand,

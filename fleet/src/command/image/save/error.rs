@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use mote_protocol::image::size;
 use mote_registry::RegistryError;
-use mote_registry::digest::Mismatch;
+use mote_registry::archive::MAX_IMAGES;
+use mote_registry::digest::{Digest, Mismatch};
 use mote_registry::manifest::ManifestError;
 use mote_registry::reference::{Reference, ReferenceError};
 
 /// Why there is no archive.
 #[derive(Debug, thiserror::Error)]
-pub enum SaveError {
+pub(super) enum SaveError {
     /// A name cannot be read.
     #[error("image name {name:?} is not valid")]
     Name {
@@ -22,8 +23,8 @@ pub enum SaveError {
         source: ReferenceError,
     },
     /// More than one archive holds.
-    #[error("{0} images are more than {1}, which is what one archive may hold")]
-    TooMany(usize, usize),
+    #[error("{0} images are more than {MAX_IMAGES}, which is what one archive may hold")]
+    TooMany(usize),
     /// A file that was named cannot be read.
     #[error("read {path}")]
     Read {
@@ -36,6 +37,14 @@ pub enum SaveError {
     /// The registry has no such thing.
     #[error("image {reference} not found: the registry has no such repository, tag or digest")]
     NotFound {
+        /// The full reference.
+        reference: String,
+    },
+    /// The registry has the image, and not all of it.
+    #[error("the registry lacks manifest {digest}, which is part of {reference}")]
+    Lacks {
+        /// What it lacks.
+        digest: Digest,
         /// The full reference.
         reference: String,
     },
@@ -119,6 +128,18 @@ pub enum SaveError {
     /// Standard output is somebody's screen.
     #[error("an archive is not for a terminal: name a file with -o, or write to a pipe")]
     Terminal,
+    /// There is a directory in the archive's place.
+    #[error("{path} is a directory: name a file in it")]
+    Directory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// Somebody else writes the same archive.
+    #[error("{path} is being written by another `mote image save`")]
+    Busy {
+        /// What was named.
+        path: PathBuf,
+    },
     /// There is something else in the archive's place.
     #[error("{path} is no file: to write to a pipe, use `-o -`")]
     NoFile {
@@ -144,7 +165,7 @@ pub enum SaveError {
         #[source]
         source: io::Error,
     },
-    /// Somebody pressed Ctrl-C.
+    /// Somebody pressed Ctrl-C, or closed the terminal.
     #[error("interrupted: no archive was written")]
     Interrupted,
     /// No thread, no event loop.
@@ -162,6 +183,14 @@ impl SaveError {
                 Self::Denied { host, repository, source: Box::new(source) }
             }
             source => Self::Fetch { reference: reference.to_string(), source: Box::new(source) },
+        }
+    }
+
+    /// The same of a manifest that an index names.
+    pub(super) fn of_manifest(source: RegistryError, digest: Digest, of: &Reference) -> Self {
+        match source {
+            RegistryError::NotFound => Self::Lacks { digest, reference: of.to_string() },
+            source => Self::of(source, of),
         }
     }
 

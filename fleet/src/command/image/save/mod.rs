@@ -4,7 +4,7 @@
 //! far it is, and takes away what is unfinished when somebody does not want to wait any longer.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mote_protocol::image::size;
+use mote_registry::archive::MAX_IMAGES;
 use mote_registry::reference::Reference;
 use mote_registry::{Host, Proxies, Settings};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -27,14 +28,12 @@ mod plan;
 mod target;
 mod write;
 
-pub use error::SaveError;
+use error::SaveError;
 
 use plan::{Plan, Wanted};
 use target::Target;
 use write::{Order, Progress, Written, save};
 
-/// Most images of one archive: more than that no node takes from one.
-const MAX_IMAGES: usize = 256;
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -57,12 +56,12 @@ pub(super) async fn run(args: &SaveArgs, console: &mut Console) -> anyhow::Resul
     let shown = io::stderr().is_terminal().then_some(progress);
     let (result, passed_over) = wait(order, shown, console).await?;
     remarks.extend(passed_over);
-    for remark in remarks {
-        console.warn(remark)?;
-    }
-    let written = result?;
     let path = target.path().display().to_string();
-    target.finish()?;
+    // Before anybody is told: who would hear it may be gone.
+    let written = result.and_then(|written| target.finish().map(|()| written));
+    let told = remarks.into_iter().try_for_each(|remark| console.warn(remark));
+    let written = written?;
+    told?;
     for line in report(&written, &path) {
         // Standard output may be the archive.
         if is_file { console.line(line)? } else { console.remark(line)? }
@@ -78,7 +77,7 @@ fn references(names: &[String]) -> Result<Vec<Reference>, SaveError> {
     };
     let references = names.iter().map(parse).collect::<Result<BTreeSet<_>, _>>()?;
     if references.len() > MAX_IMAGES {
-        return Err(SaveError::TooMany(references.len(), MAX_IMAGES));
+        return Err(SaveError::TooMany(references.len()));
     }
     Ok(references.into_iter().collect())
 }
@@ -129,9 +128,13 @@ async fn wait(
     order: Order,
     shown: Option<Arc<Progress>>,
     console: &mut Console,
-) -> anyhow::Result<Saved> {
+) -> Result<Saved, SaveError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SaveError::System)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(SaveError::System)?;
+    // Who started it with nohup wants it to go on.
+    let hears_hangups = !hangups_are_ignored();
+    let hangup = hears_hangups.then(|| signal(SignalKind::hangup())).transpose();
+    let mut hangup = hangup.map_err(SaveError::System)?;
     let (over, mut result) = oneshot::channel();
     let thread = std::thread::Builder::new().name("save".to_owned());
     let started = thread.spawn(move || drop(over.send(save(&order))));
@@ -140,21 +143,38 @@ async fn wait(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let saved = loop {
         tokio::select! {
-            saved = &mut result => break saved,
-            _ = interrupt.recv() => return Err(SaveError::Interrupted.into()),
-            _ = terminate.recv() => return Err(SaveError::Interrupted.into()),
+            saved = &mut result => break saved.map_err(|_| {
+                SaveError::System(io::Error::other("the thread that fetches them broke"))
+            }),
+            _ = interrupt.recv() => break Err(SaveError::Interrupted),
+            _ = terminate.recv() => break Err(SaveError::Interrupted),
+            Some(()) = next(&mut hangup) => break Err(SaveError::Interrupted),
             _ = ticks.tick(), if shown.is_some() => {
                 if let Some(progress) = &shown {
-                    console.transient(&line(progress))?;
+                    // It goes on also where nobody looks any more.
+                    let _ = console.transient(&line(progress));
                 }
             }
         }
     };
     if shown.is_some() {
-        console.transient("")?;
+        let _ = console.transient("");
     }
-    let broken = |_| SaveError::System(io::Error::other("the thread that fetches them broke"));
-    Ok(saved.map_err(broken)?)
+    saved
+}
+
+/// The next signal, if they are listened for.
+async fn next(signals: &mut Option<Signal>) -> Option<()> {
+    signals.as_mut()?.recv().await
+}
+
+/// Whether whoever started this process made it ignore that its terminal goes: proc(5), `SigIgn`.
+fn hangups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first bit is signal 1, SIGHUP.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// How far it is, for a person.

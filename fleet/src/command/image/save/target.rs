@@ -1,9 +1,14 @@
 //! Where an archive goes: a file that is not there before it is whole, or standard output.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::error::SaveError;
 
@@ -19,6 +24,8 @@ pub(super) enum Target {
 pub(super) struct Unfinished {
     path: PathBuf,
     temporary: PathBuf,
+    /// Locked until it has its name: whoever else writes the same archive is told.
+    _lock: File,
     kept: bool,
 }
 
@@ -57,19 +64,27 @@ impl Target {
 
 impl Unfinished {
     /// Creates a hidden file beside `path`: nodes do not look at those in their import directory.
+    /// What a killed predecessor left has the same name, and is written over.
     fn create(path: &Path) -> Result<(Self, File), SaveError> {
         let failed = |source| SaveError::Write { path: path.to_owned(), source };
-        let is_other = fs::metadata(path).is_ok_and(|found| !found.is_file());
+        let found = fs::metadata(path).ok();
+        if path.as_os_str().as_bytes().ends_with(b"/")
+            || found.as_ref().is_some_and(fs::Metadata::is_dir)
+        {
+            return Err(SaveError::Directory { path: path.to_owned() });
+        }
         let name = match path.file_name() {
-            Some(name) if !is_other => name.to_string_lossy(),
+            Some(name) if found.is_none_or(|found| found.is_file()) => name,
             _ => return Err(SaveError::NoFile { path: path.to_owned() }),
         };
-        // Two that write the same archive do not meet.
-        let temporary = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).open(&temporary);
-        let file = file.map_err(failed)?;
-        Ok((Self { path: path.to_owned(), temporary, kept: false }, file))
+        let hidden = [OsStr::new("."), name, OsStr::new(".unfinished")];
+        let temporary = path.with_file_name(hidden.into_iter().collect::<OsString>());
+        let busy = || SaveError::Busy { path: path.to_owned() };
+        let file = locked(&temporary).map_err(failed)?.ok_or_else(busy)?;
+        let unfinished = |lock| Self { path: path.to_owned(), temporary, _lock: lock, kept: false };
+        let unfinished = file.try_clone().map(unfinished).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        Ok((unfinished, file))
     }
 
     /// Renames it, and lets the name last: sticks are pulled out.
@@ -83,6 +98,28 @@ impl Unfinished {
             // Some file systems do not know what that means for a directory.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             synced => synced.map_err(failed),
+        }
+    }
+}
+
+/// Opens a file that this process alone writes, and makes it where it is missing; `None` where
+/// somebody else writes it.
+fn locked(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    loop {
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Some file systems know no locks.
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        let place = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let here = fs::symlink_metadata(path).map(place);
+        // Whoever had the lock before may have given it its name: then it is theirs.
+        if here.is_ok_and(|here| file.metadata().is_ok_and(|meta| place(meta) == here)) {
+            return Ok(Some(file));
         }
     }
 }
@@ -125,12 +162,41 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_write_the_same_archive_one_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tar");
+        // What a killed one left is written over.
+        fs::write(directory.path().join(".a.tar.unfinished"), "a long half").unwrap();
+        let (first, mut file) = Target::open(Some(&path)).unwrap();
+        let error = Target::open(Some(&path)).err().unwrap();
+        assert!(matches!(error, SaveError::Busy { .. }), "{error}");
+        file.write_all(b"first").unwrap();
+        drop(file);
+        // Locked until it has its name.
+        assert!(Target::open(Some(&path)).is_err());
+        first.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        drop(Target::open(Some(&path)).unwrap());
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(directory.path()).len()),
+            (b"first".to_vec(), 1)
+        );
+    }
+
+    #[test]
     fn what_is_no_file_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        for path in [Path::new("/dev/null"), directory.path(), Path::new("/")] {
+        let error = Target::open(Some(Path::new("/dev/null"))).err().unwrap();
+        assert!(matches!(error, SaveError::NoFile { .. }), "{error}");
+        for path in [directory.path(), &directory.path().join("new/"), Path::new("/")] {
             let error = Target::open(Some(path)).err().unwrap();
-            assert!(matches!(error, SaveError::NoFile { .. }), "{error}");
+            assert!(matches!(error, SaveError::Directory { .. }), "{error}");
         }
+        let link = directory.path().join(".a.tar.unfinished");
+        std::os::unix::fs::symlink(directory.path().join("elsewhere"), link).unwrap();
+        let error = Target::open(Some(&directory.path().join("a.tar"))).err().unwrap();
+        assert!(matches!(error, SaveError::Write { .. }), "{error}");
+        assert_eq!(names(directory.path()), [".a.tar.unfinished"]);
         let missing = Target::open(Some(Path::new("/nonexistent/a.tar"))).err().unwrap();
         assert!(matches!(missing, SaveError::Write { .. }), "{missing}");
     }

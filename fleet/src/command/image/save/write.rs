@@ -1,7 +1,6 @@
 //! Fetches what a plan names, and writes the archive from front to back: no blob is held in memory
 //! or on disk besides, and none is trusted before its last byte has passed.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
-use mote_registry::digest::{Digest, Hasher, Mismatch, Verifying};
+use mote_registry::digest::{Digest, Mismatch, Verifying};
 use mote_registry::manifest::Descriptor;
 use mote_registry::reference::Reference;
 use mote_registry::{Fetched, PullSecrets, Registry, RegistryError, Settings};
@@ -56,39 +55,22 @@ pub(super) struct Written {
 
 /// Does it, and tells what was passed over on the way, also where it fails.
 pub(super) fn save(order: &Order) -> (Result<Written, SaveError>, Vec<String>) {
-    let mut registries = Registries { settings: &order.settings, open: BTreeMap::new() };
-    let result = registries.save(order);
-    (result, registries.passed_over())
+    match Registry::new(order.settings.clone(), &PullSecrets::default()) {
+        Ok(registry) => {
+            let mut source = Source { registry };
+            let result = source.save(order);
+            (result, source.registry.passed_over().to_vec())
+        }
+        Err(error) => (Err(SaveError::System(error)), Vec::new()),
+    }
 }
 
-/// One client for each repository: who was passed over, and what opened it, is remembered there.
-struct Registries<'a> {
-    settings: &'a Settings,
-    open: BTreeMap<String, Registry>,
+/// Where images come from.
+struct Source {
+    registry: Registry,
 }
 
-impl Registries<'_> {
-    fn of(&mut self, reference: &Reference) -> Result<&mut Registry, SaveError> {
-        use std::collections::btree_map::Entry;
-        match self.open.entry(reference.name()) {
-            Entry::Occupied(open) => Ok(open.into_mut()),
-            Entry::Vacant(place) => {
-                let registry = Registry::new(self.settings.clone(), &PullSecrets::default());
-                Ok(place.insert(registry.map_err(SaveError::System)?))
-            }
-        }
-    }
-
-    fn passed_over(&self) -> Vec<String> {
-        let mut told: Vec<String> = Vec::new();
-        for text in self.open.values().flat_map(Registry::passed_over) {
-            if !told.contains(text) {
-                told.push(text.clone());
-            }
-        }
-        told
-    }
-
+impl Source {
     fn save(&mut self, order: &Order) -> Result<Written, SaveError> {
         let mut plan = Plan::default();
         for reference in &order.references {
@@ -132,11 +114,11 @@ impl Registries<'_> {
         let failed = |source| SaveError::Write { path: order.path.clone(), source };
         let digest = descriptor.digest;
         archive.begin(&blob_name(&digest), descriptor.size).map_err(failed)?;
-        let blob = self.of(reference)?.blob(reference, descriptor, 0);
-        let mut blob = Verifying::new(blob);
+        let unread = |error| unread(error, reference);
+        let mut blob = Verifying::new(self.registry.blob(reference, descriptor, 0));
         let mut buffer = vec![0; BUFFER];
         loop {
-            let count = blob.read(&mut buffer).map_err(|error| unread(error, reference))?;
+            let count = blob.read(&mut buffer).map_err(unread)?;
             if count == 0 {
                 break;
             }
@@ -147,33 +129,32 @@ impl Registries<'_> {
     }
 }
 
-impl Documents for Registries<'_> {
+impl Documents for Source {
     fn top(&mut self, reference: &Reference) -> Result<Fetched, SaveError> {
-        let fetched = self.of(reference)?.manifest(reference, None);
+        let fetched = self.registry.manifest(reference, None);
         fetched.map_err(|error| SaveError::of(error, reference))
     }
 
     fn manifest(&mut self, of: &Reference, descriptor: &Descriptor) -> Result<Vec<u8>, SaveError> {
-        let fetched = self.of(of)?.manifest(of, Some(descriptor.digest));
-        fetched.map(|fetched| fetched.bytes).map_err(|error| SaveError::of(error, of))
+        let digest = descriptor.digest;
+        let fetched = self.registry.manifest(of, Some(digest));
+        let failed = |error| SaveError::of_manifest(error, digest, of);
+        fetched.map(|fetched| fetched.bytes).map_err(failed)
     }
 
     fn blob(&mut self, of: &Reference, descriptor: &Descriptor) -> Result<Vec<u8>, SaveError> {
-        // Its reader ends at the length that whoever asks has bounded.
+        let digest = descriptor.digest;
+        // It ends at the length that whoever asks has bounded.
+        let mut blob = Verifying::new(self.registry.blob(of, descriptor, 0));
         let mut bytes = Vec::new();
-        let mut blob = self.of(of)?.blob(of, descriptor, 0);
         blob.read_to_end(&mut bytes).map_err(|error| unread(error, of))?;
-        let (expected, length) = (descriptor.digest, bytes.len() as u64);
-        let actual = Hasher::default().chain(&bytes).finish();
-        if actual == expected {
-            return Ok(bytes);
-        }
-        Err(changed("configuration", expected, of, Mismatch { expected, actual, length }))
+        blob.verify(digest).map_err(|source| changed("configuration", digest, of, source))?;
+        Ok(bytes)
     }
 }
 
-fn changed(what: &str, digest: Digest, reference: &Reference, source: Mismatch) -> SaveError {
-    let (what, reference) = (format!("{what} {digest}"), reference.to_string());
+fn changed(kind: &str, digest: Digest, reference: &Reference, source: Mismatch) -> SaveError {
+    let (what, reference) = (format!("{kind} {digest}"), reference.to_string());
     SaveError::Mismatch { what, reference, source: Box::new(source) }
 }
 

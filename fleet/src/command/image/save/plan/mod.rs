@@ -12,7 +12,8 @@ use mote_registry::Fetched;
 use mote_registry::archive::{self, MARKER, ROOM_OF_END, room_of};
 use mote_registry::digest::Digest;
 use mote_registry::manifest::{
-    Annotations, Configuration, Descriptor, Document, Index, Links, MAX_DOCUMENT, Manifest,
+    Annotations, Configuration, Descriptor, Document, Index, Links, MAX_DOCUMENT, MAX_NESTING,
+    Manifest,
 };
 use mote_registry::platform::Platform;
 use mote_registry::reference::Reference;
@@ -22,8 +23,6 @@ use super::error::SaveError;
 /// Most bytes of documents of one archive: they are held in memory. Those of an image for ten
 /// platforms have some 200 KiB.
 const MAX_DOCUMENTS: u64 = 32 * 1024 * 1024;
-/// Indexes within indexes that are followed.
-const MAX_NESTING: usize = 4;
 
 /// Gives documents, verified.
 pub(super) trait Documents {
@@ -97,14 +96,10 @@ impl Plan {
         choice.keep(bytes.clone())?;
         match (wanted, document) {
             (Wanted::All, document) => choice.everything(&bytes, document)?,
-            (Wanted::Only, Document::Manifest(manifest)) => choice.image(&manifest, None)?,
-            (Wanted::Only, Document::Index(index)) => {
-                let only = only(&index, reference)?.clone();
-                choice.whatever(&only)?;
-            }
+            (Wanted::Only, document) => choice.descend(document, None)?,
             (Wanted::These(platforms), document) => {
                 for platform in platforms {
-                    choice.descend(document.clone(), platform)?;
+                    choice.descend(document.clone(), Some(platform))?;
                 }
             }
         }
@@ -199,32 +194,26 @@ impl Choice<'_> {
         Ok(bytes)
     }
 
-    /// Follows a document to the image for `platform`, as a node of that platform does.
-    fn descend(&mut self, document: Document, platform: &Platform) -> Result<(), SaveError> {
+    /// Follows a document to the image for `platform`, as a node of that platform does, or to the
+    /// only one that there is.
+    fn descend(
+        &mut self,
+        document: Document,
+        platform: Option<&Platform>,
+    ) -> Result<(), SaveError> {
         let mut document = document;
         for _ in 0..MAX_NESTING {
             let index = match document {
-                Document::Manifest(manifest) => return self.image(&manifest, Some(platform)),
+                Document::Manifest(manifest) => return self.image(&manifest, platform),
                 Document::Index(index) => index,
             };
-            let next = index.select(platform);
-            let next =
-                next.map_err(|error| SaveError::in_document("the index", error, self.reference))?;
+            let unfit = |error| SaveError::in_document("the index", error, self.reference);
+            let next = match platform {
+                Some(platform) => index.select(platform).map_err(unfit)?,
+                None => only(&index, self.reference)?,
+            };
             let bytes = self.fetch(next, false)?;
             document = self.parse(&bytes, &next.media_type)?;
-        }
-        Err(SaveError::Nested { reference: self.reference.to_string() })
-    }
-
-    /// Takes one image, for whatever it is made.
-    fn whatever(&mut self, descriptor: &Descriptor) -> Result<(), SaveError> {
-        let mut next = descriptor.clone();
-        for _ in 0..MAX_NESTING {
-            let bytes = self.fetch(&next, false)?;
-            match self.parse(&bytes, &next.media_type)? {
-                Document::Manifest(manifest) => return self.image(&manifest, None),
-                Document::Index(index) => next = only(&index, self.reference)?.clone(),
-            }
         }
         Err(SaveError::Nested { reference: self.reference.to_string() })
     }
@@ -237,7 +226,7 @@ impl Choice<'_> {
         if let Some(platform) = platform {
             configuration.check(platform).map_err(explain)?;
         }
-        self.platforms.insert(short(&configuration.platform()));
+        self.platforms.insert(configuration.platform().shown());
         self.layers(&manifest.layers);
         Ok(())
     }
@@ -256,8 +245,8 @@ impl Choice<'_> {
             Document::Index(index) => index,
         };
         let named = index.images().filter_map(|image| image.platform.as_ref());
-        self.platforms.extend(named.map(short));
-        self.all_below(bytes, MAX_NESTING)
+        self.platforms.extend(named.map(Platform::shown));
+        self.all_below(bytes, MAX_NESTING - 1)
     }
 
     fn all_below(&mut self, bytes: &[u8], depth: usize) -> Result<(), SaveError> {
@@ -278,11 +267,6 @@ impl Choice<'_> {
         }
         Ok(())
     }
-}
-
-/// A platform that somebody else wrote, for a person.
-fn short(platform: &Platform) -> String {
-    platform.to_string().chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 #[cfg(test)]

@@ -80,8 +80,13 @@ impl Link {
 
     /// Waits until it has brought this many.
     pub fn wait_for(&self, bytes: u64) -> Result<()> {
-        let what = format!("{bytes} bytes over the line");
-        self.brought.wait(Deadline::patient(), what, |brought| (*brought >= bytes).then_some(()))
+        wait_for(&self.brought, bytes)
+    }
+
+    /// The same for a thread of its own.
+    pub fn waiter(&self, bytes: u64) -> impl FnOnce() -> Result<()> + Send + 'static {
+        let brought = Arc::clone(&self.brought);
+        move || wait_for(&brought, bytes)
     }
 
     /// Connections so far.
@@ -102,6 +107,11 @@ impl Drop for Link {
             let _ = thread.join();
         }
     }
+}
+
+fn wait_for(brought: &Watched<u64>, bytes: u64) -> Result<()> {
+    let what = format!("{bytes} bytes over the line");
+    brought.wait(Deadline::patient(), what, |brought| (*brought >= bytes).then_some(()))
 }
 
 /// One connection.

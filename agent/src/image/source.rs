@@ -36,11 +36,6 @@ pub trait Source {
 
     /// The image's name in error texts.
     fn label(&self) -> String;
-
-    /// Bytes that came over a network so far.
-    fn received(&self) -> u64 {
-        0
-    }
 }
 
 /// A document of an image and what it is.
@@ -105,10 +100,6 @@ impl Source for Remote<'_> {
 
     fn label(&self) -> String {
         self.reference.to_string()
-    }
-
-    fn received(&self) -> u64 {
-        self.registry.received()
     }
 }
 

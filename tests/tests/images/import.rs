@@ -32,6 +32,29 @@ fn a_dropped_archive_serves_without_a_registry() -> Result<()> {
 }
 
 #[test]
+fn what_fails_each_time_is_told_once() -> Result<()> {
+    let bench = Bench::new()?;
+    let directory = bench.import().join("images");
+    fs::create_dir(&directory)?;
+    fs::write(directory.join("half.tar"), b"on its way")?;
+    let refused = || {
+        bench.block(async {
+            bench.puller.import_dropped().await;
+            tokio::select! {
+                biased;
+                news = bench.puller.news() => news.refused.len(),
+                () = tokio::task::yield_now() => 0,
+            }
+        })
+    };
+    assert_eq!((refused(), refused()), (1, 0));
+    // It is looked at again nevertheless: a directory does not show what happens below it.
+    Image::busybox()?.write_archive(&directory.join("half.tar"), NAME)?;
+    bench.ensure(NAME, PullPolicy::Never)?;
+    Ok(())
+}
+
+#[test]
 fn rubbish_in_the_drop_directory_does_not_hide_images() -> Result<()> {
     let bench = Bench::new()?;
     fs::write(bench.import().join("a-rubbish.tar"), b"no archive at all")?;

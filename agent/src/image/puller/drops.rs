@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::Puller;
-use crate::image::Images;
+use crate::image::Imported;
 use crate::image::error::{ImageError, Retry};
 use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
 
@@ -20,14 +20,32 @@ const MAX_DROPPED: usize = 1024;
 /// One version of a dropped file: inode, size, and the time of the last change in its directory entry.
 type Version = (u64, u64, (i64, i64));
 
-/// What of the drop directory was imported, or cannot be, by its version.
+/// What became of what was dropped.
 #[derive(Debug, Default)]
-pub(super) struct Drops(Mutex<BTreeMap<PathBuf, Version>>);
+pub(super) struct Drops(Mutex<Seen>);
+
+/// The files that were looked into, each with the version that was.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Imported, or never to be.
+    done: BTreeMap<PathBuf, Version>,
+    /// Not imported, and perhaps another time.
+    in_vain: BTreeMap<PathBuf, Version>,
+}
 
 impl Drops {
     /// What was imported may be gone: it is looked at again when it is wanted.
     pub(super) async fn forget(&self) {
-        self.0.lock().await.clear();
+        self.0.lock().await.done.clear();
+    }
+}
+
+impl Seen {
+    /// Forgets what is not there any more as it was.
+    fn keep(&mut self, dropped: &BTreeMap<PathBuf, Version>) {
+        for seen in [&mut self.done, &mut self.in_vain] {
+            seen.retain(|path, version| dropped.get(path) == Some(version));
+        }
     }
 }
 
@@ -41,40 +59,40 @@ impl Puller {
     async fn import_where(&self, wanted: impl Fn(&Path) -> bool) {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
-        let mut done = self.drops.0.lock().await;
+        let mut seen = self.drops.0.lock().await;
         let dropped = dropped(dir);
-        done.retain(|path, version| dropped.get(path) == Some(version));
+        seen.keep(&dropped);
         for (path, version) in dropped {
-            if !done.contains_key(&path) && wanted(&path) && self.import_one(&path).await {
-                done.insert(path, version);
+            if seen.done.contains_key(&path) || !wanted(&path) {
+                continue;
             }
+            let again = seen.in_vain.contains_key(&path);
+            let is_done = self.import_one(&path, again).await;
+            let Seen { done, in_vain } = &mut *seen;
+            if is_done { done } else { in_vain }.insert(path, version);
         }
     }
 
-    /// Imports one file or directory, and tells what came of it. False where it may be better
-    /// another time.
-    async fn import_one(&self, path: &Path) -> bool {
-        match self.import(path).await {
-            Ok(imported) => {
-                for (id, name) in imported.images {
-                    info!(path = %path.display(), image = %id, name, "image imported");
-                    self.news.imported((path.to_owned(), id, name));
-                }
-                for error in imported.skipped {
-                    warn!(path = %path.display(), error = error.message(), "not imported");
-                    self.news.refused(path.to_owned(), error);
-                }
-                true
-            }
-            Err(error) => {
+    /// Imports one file or directory, and tells what came of it; what is tried again fails in
+    /// silence. False where it may be better another time.
+    async fn import_one(&self, path: &Path, again: bool) -> bool {
+        let Imported { images, skipped } = match self.pulls().import(path, again).await {
+            Ok(imported) => imported,
+            Err(error) => Imported { images: Vec::new(), skipped: vec![error] },
+        };
+        for (id, name) in images {
+            info!(path = %path.display(), image = %id, name, "image imported");
+            self.news.imported((path.to_owned(), id, name));
+        }
+        let mut is_done = true;
+        for error in skipped {
+            is_done &= !may_heal(&error, path);
+            if !again {
                 warn!(path = %path.display(), error = error.message(), "not imported");
-                // A directory does not show that files below it are still being copied.
-                let may_heal = matches!(error, ImageError::DiskFull { .. }) || path.is_dir();
-                let again = may_heal || error.retry() == Retry::Soon;
                 self.news.refused(path.to_owned(), error);
-                !again
             }
         }
+        is_done
     }
 
     /// Imports what people drop as soon as it is complete: closed by its writer, or moved there.
@@ -101,6 +119,13 @@ impl Puller {
             self.import_where(|path| gone || lost || named(path)).await;
         }
     }
+}
+
+/// Whether what could not be imported may be another time, without being dropped again.
+fn may_heal(error: &ImageError, path: &Path) -> bool {
+    // A directory does not show that files below it are still being copied.
+    let may = matches!(error, ImageError::DiskFull { .. }) || path.is_dir();
+    may || error.retry() == Retry::Soon
 }
 
 /// Makes the drop directory where it is missing, and watches it.

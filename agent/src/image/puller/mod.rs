@@ -296,16 +296,12 @@ impl Images for Puller {
     }
 
     async fn import(&self, path: &Path) -> Result<Imported, ImageError> {
-        let reports = self.pulls().run(Job::Import(path.to_owned())).await?.0;
-        let mut imported = Imported::default();
-        for report in reports {
-            match report {
-                Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
-                Report::Skipped(error) => imported.skipped.push(error),
-                _ => {}
-            }
-        }
-        Ok(imported)
+        // A slip of the pen stops no pull.
+        std::fs::metadata(path).map_err(|error| ImageError::Import {
+            path: path.display().to_string(),
+            cause: Cause::of(&error),
+        })?;
+        self.pulls().import(path, false).await
     }
 
     async fn export(&self, reference: &str, path: &Path) -> Result<u64, ImageError> {

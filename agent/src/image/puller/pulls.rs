@@ -1,6 +1,7 @@
 //! One pull process after the other.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::child::Child;
 use super::sweep::UseOf;
 use super::turn::Turn;
 use super::{Pulled, PullerConfig, process_error};
+use crate::image::Imported;
 use crate::image::error::{Cause, ImageError};
 use crate::image::pull::frame::{Job, Report, Request};
 
@@ -24,40 +26,73 @@ impl Pulls {
     /// Waits for the turn, runs one pull process and gives everything it said, and how long it
     /// took.
     pub(super) async fn run(&self, job: Job) -> Result<(Vec<Report>, Duration), ImageError> {
+        let request = self.request(job);
+        if matches!(request.job, Job::Pull { .. }) {
+            return self.pull(&request).await;
+        }
+        let _turn = self.turn.take().await?;
+        let begun = Instant::now();
+        Ok((self.once(&request).await?, begun.elapsed()))
+    }
+
+    /// Imports what lies at `path`. Pulls step aside for it; not where it failed before and is only
+    /// tried again.
+    pub(super) async fn import(&self, path: &Path, again: bool) -> Result<Imported, ImageError> {
+        let _turn =
+            if again { self.turn.take().await? } else { self.turn.take_for_import().await? };
+        let mut imported = Imported::default();
+        for report in self.once(&self.request(Job::Import(path.to_owned()))).await? {
+            match report {
+                Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
+                Report::Skipped(error) => imported.skipped.push(error),
+                _ => {}
+            }
+        }
+        Ok(imported)
+    }
+
+    fn request(&self, job: Job) -> Request {
         let config = &self.config;
-        let request = Request {
+        Request {
             parent: std::process::id(),
             store: config.store.clone(),
             cgroup: config.cgroup.clone(),
             reserve: config.reserve,
             registries: config.registries.clone(),
             job,
-        };
-        if !matches!(request.job, Job::Pull { .. }) {
-            let _turn = match request.job {
-                Job::Import(_) => self.turn.take_for_import().await?,
-                _ => self.turn.take().await?,
-            };
-            let begun = Instant::now();
-            let mut child = self.start(&request)?;
-            return Ok((self.listen(&mut child).await?, begun.elapsed()));
         }
-        let (mut took, mut stepped_aside) = (Duration::ZERO, 0);
+    }
+
+    async fn once(&self, request: &Request) -> Result<Vec<Report>, ImageError> {
+        let (mut child, mut heard) = (self.start(request)?, Heard::default());
+        self.listen(&mut child, &mut heard).await?;
+        Ok(heard.reports)
+    }
+
+    /// A pull, as often as it must step aside.
+    async fn pull(&self, request: &Request) -> Result<(Vec<Report>, Duration), ImageError> {
+        let (mut took, mut stepped_aside, mut before) = (Duration::ZERO, 0, 0);
         loop {
             let _turn = self.turn.take_for_pull().await?;
             let begun = Instant::now();
-            let mut child = self.start(&request)?;
-            let reports = tokio::select! {
+            let (mut child, mut heard) = (self.start(request)?, Heard::default());
+            let over = tokio::select! {
                 biased;
-                reports = self.listen(&mut child) => Some(reports?),
-                () = self.turn.is_wanted(stepped_aside) => None,
+                ended = self.listen(&mut child, &mut heard) => {
+                    ended?;
+                    true
+                }
+                () = self.turn.is_wanted(stepped_aside) => false,
             };
-            took += begun.elapsed();
-            match reports {
-                Some(reports) => return Ok((reports, took)),
-                None => child.stop().await.map_err(|error| process_error(&error))?,
+            if !over {
+                debug!("a pull steps aside for an import");
+                child.stop().await.map_err(|error| process_error(&error))?;
             }
-            debug!("a pull steps aside for an import");
+            took += begun.elapsed();
+            if over || heard.has_image() {
+                return Ok((heard.after(before), took));
+            }
+            before += heard.received;
             stepped_aside += 1;
         }
     }
@@ -66,15 +101,10 @@ impl Pulls {
         Child::start(&self.config.program, request).map_err(|error| process_error(&error))
     }
 
-    /// Everything that a pull process says until it ends.
-    async fn listen(&self, child: &mut Child) -> Result<Vec<Report>, ImageError> {
-        let mut reports = Vec::new();
+    /// Hears everything that a pull process says until it ends.
+    async fn listen(&self, child: &mut Child, heard: &mut Heard) -> Result<(), ImageError> {
         loop {
-            match heard(child, self.config.patience).await? {
-                Some(Report::Progress(progress)) => {
-                    debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
-                }
-                Some(Report::PassedOver(what)) => warn!(what, "passed over in a pull"),
+            match next(child, self.config.patience).await? {
                 Some(Report::Failed(error)) => return Err(error),
                 Some(Report::Done) => break,
                 Some(report) => {
@@ -83,9 +113,7 @@ impl Pulls {
                         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
                         uses.touch(outcome.id);
                     }
-                    if reports.len() < MAX_REPORTS {
-                        reports.push(report);
-                    }
+                    heard.hear(report);
                 }
                 None => {
                     let ended = child.ended().await.map_err(|error| process_error(&error))?;
@@ -95,12 +123,50 @@ impl Pulls {
             }
         }
         child.ended().await.map_err(|error| process_error(&error))?;
-        Ok(reports)
+        Ok(())
+    }
+}
+
+/// What one pull process said so far.
+#[derive(Default)]
+struct Heard {
+    reports: Vec<Report>,
+    /// Bytes that came over the network.
+    received: u64,
+}
+
+impl Heard {
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Progress(progress) => {
+                debug!(bytes = progress.bytes, total = progress.total, "pull goes on");
+                self.received = progress.received;
+            }
+            Report::PassedOver(what) => warn!(what, "passed over in a pull"),
+            report if self.reports.len() < MAX_REPORTS => self.reports.push(report),
+            _ => {}
+        }
+    }
+
+    /// Whether the image of a pull is here: there is nothing more to do then.
+    fn has_image(&self) -> bool {
+        self.reports.iter().any(|report| matches!(report, Report::Image(_)))
+    }
+
+    /// The reports of a pull for which others received so many bytes before.
+    fn after(self, before: u64) -> Vec<Report> {
+        let mut reports = self.reports;
+        for report in &mut reports {
+            if let Report::Image(outcome) = report {
+                outcome.received += before;
+            }
+        }
+        reports
     }
 }
 
 /// The next thing that a pull process says.
-async fn heard(child: &mut Child, patience: Duration) -> Result<Option<Report>, ImageError> {
+async fn next(child: &mut Child, patience: Duration) -> Result<Option<Report>, ImageError> {
     let report = tokio::time::timeout(patience, child.report()).await;
     let report = report.unwrap_or_else(|_| {
         let text = format!("it said nothing for {} s", patience.as_secs());
@@ -124,4 +190,29 @@ pub(super) fn one_image(
         cause: Cause::from_text("it ended without naming an image"),
     })?;
     Ok(Pulled { outcome, duration })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageId;
+    use crate::image::assembly::Progress;
+    use crate::image::pull::frame::Outcome;
+
+    #[test]
+    fn bytes_of_all_runs_are_told_and_what_is_here_is_not_asked_for_again() {
+        let mut first = Heard::default();
+        let (bytes, received) = (900, 700);
+        first.hear(Report::Progress(Progress { bytes, total: 5000, received }));
+        first.hear(Report::PassedOver("a mirror".into()));
+        assert!(!first.has_image());
+        let mut second = Heard::default();
+        second.hear(Report::Progress(Progress { bytes: 5000, total: 5000, received: 4100 }));
+        let (id, size, received) = (ImageId::from_bytes([1; 32]), 5000, 4200);
+        let outcome = Outcome { id, name: None, size, received, unchanged: false };
+        second.hear(Report::Image(outcome.clone()));
+        assert!(second.has_image());
+        let told = second.after(first.received);
+        assert_eq!(told, [Report::Image(Outcome { received: 4900, ..outcome })]);
+    }
 }

@@ -150,6 +150,11 @@ impl<'a> Resuming<'a> {
         Self { partial, known, unreadable: false, rest }
     }
 
+    /// Whether what is read next was kept from before.
+    pub const fn is_replaying(&self) -> bool {
+        self.known > 0
+    }
+
     /// Whether a failure is that of the card, not of whoever sends the rest.
     pub const fn is_unreadable(&self) -> bool {
         self.unreadable

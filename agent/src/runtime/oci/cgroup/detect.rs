@@ -3,6 +3,7 @@
 //! `/proc/cgroups` is not asked: it lists controllers that are compiled in, also those that the
 //! kernel's command line switched off or that another hierarchy took.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl Hierarchies {
     /// Reads them out of `/proc/self/mountinfo`.
     ///
     /// A hierarchy that is mounted twice counts once, at its first place.
-    pub fn parse(lines: &str) -> Self {
+    pub fn parse(lines: &[u8]) -> Self {
         let mut found: Vec<Hierarchy> = Vec::new();
         for hierarchy in mountinfo::parse(lines).filter_map(hierarchy) {
             let known = |other: &Hierarchy| {
@@ -109,9 +110,9 @@ impl Hierarchies {
 }
 
 fn hierarchy(mount: Mounted<'_>) -> Option<Hierarchy> {
-    let unified = match mount.kind {
-        "cgroup2" => true,
-        "cgroup" => false,
+    let unified = match mount.kind.as_bytes() {
+        b"cgroup2" => true,
+        b"cgroup" => false,
         _ => return None,
     };
     // A bind mount of some cgroup (a container's view) is not the hierarchy.
@@ -119,7 +120,8 @@ fn hierarchy(mount: Mounted<'_>) -> Option<Hierarchy> {
         return None;
     }
     let used = |option: &&str| V1_USED.contains(option);
-    let subsystems: Vec<_> = mount.options.split(',').filter(used).map(str::to_owned).collect();
+    let options = mount.options.to_str().unwrap_or_default().split(',');
+    let subsystems: Vec<_> = options.filter(used).map(str::to_owned).collect();
     let known = unified || !subsystems.is_empty();
     known.then_some(Hierarchy { mount: mount.point, subsystems, unified })
 }
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_hybrid_machine_is_v1_with_an_empty_v2() {
-        let found = Hierarchies::parse(HYBRID);
+        let found = Hierarchies::parse(HYBRID.as_bytes());
         assert!(!found.is_v2());
         let mounts: Vec<_> = found.0.iter().map(|h| h.mount.to_str().unwrap()).collect();
         let expected = ["cpu,cpuacct", "memory", "systemd", "unified"];
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn on_v2_the_root_tells_what_is_switched_on() {
         let line = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
-        let found = Hierarchies::parse(line);
+        let found = Hierarchies::parse(line.as_bytes());
         assert!(found.is_v2());
         assert_eq!(found.missing("cpuset cpu io pids\n"), [Controller::Memory]);
         assert!(found.missing("cpuset cpu io memory hugetlb pids rdma\n").is_empty());
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_cgroups_misses_everything() {
-        let found = Hierarchies::parse("22 27 0:21 / /proc rw - proc proc rw\nnoise\n\n - \n");
+        let found = Hierarchies::parse(b"22 27 0:21 / /proc rw - proc proc rw\nnoise\n\n - \n");
         assert_eq!((found.0.len(), found.missing("").len()), (0, 3));
     }
 }

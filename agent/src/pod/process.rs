@@ -100,7 +100,7 @@ pub fn start_request(
 ) -> Result<StartRequest, ConfigError> {
     let Parts { image, variables, mounts, devices } = parts;
     check_user(pod, container, &image.config.user)?;
-    let tag = Tag { image: image.id, reference: container.image.clone() }.to_string();
+    let tag = Tag::of(pod, container, image.id).to_string();
     let args = command_line(container, &variables, &image.config);
     if args.is_empty() {
         return Err(ConfigError::NoCommand);
@@ -118,6 +118,7 @@ pub fn start_request(
         devices,
         sysctls: pod.sysctls.clone(),
         rights: container.rights.clone(),
+        own_users: pod.own_users,
         limits: container.limits,
         oom_score_adj: score(pod, container, memory_bytes),
         tty: container.tty,
@@ -137,19 +138,30 @@ pub struct Tag {
     pub image: ImageId,
     /// As the spec wrote it.
     pub reference: String,
+    /// What of its restrictions this attempt does without, as [`Pod::unenforced`] has it.
+    pub unenforced: Vec<String>,
 }
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.image, self.reference)
+        write!(f, "{} {}", self.image, self.reference)?;
+        self.unenforced.iter().try_for_each(|what| write!(f, "\n{what}"))
     }
 }
 
 impl Tag {
+    /// That of an attempt which is made now.
+    pub fn of(pod: &Pod, container: &Container, image: ImageId) -> Self {
+        let (reference, unenforced) = (container.image.clone(), pod.unenforced.clone());
+        Self { image, reference, unenforced }
+    }
+
     /// Reads a tag back; none where it is not one of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let (image, reference) = text.split_once(' ')?;
-        Some(Self { image: image.parse().ok()?, reference: reference.to_owned() })
+        let mut lines = text.lines();
+        let (image, reference) = lines.next()?.split_once(' ')?;
+        let (image, reference) = (image.parse().ok()?, reference.to_owned());
+        Some(Self { image, reference, unenforced: lines.map(str::to_owned).collect() })
     }
 }
 

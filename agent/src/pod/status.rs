@@ -1,5 +1,7 @@
 //! What a pod tells of itself: its machine in the wire's words.
 
+use std::collections::BTreeSet;
+
 use mote_protocol::extension::Extensions;
 use mote_protocol::limits::{MAX_ADDRESSES, MAX_CONTAINERS, MAX_POD_CONDITIONS};
 use mote_protocol::object::Revision;
@@ -184,16 +186,22 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
         let message = gates.join(", ");
         causes.push(cause(PodCondition::Ready, "ReadinessGatesNotReady", &message));
     }
-    causes.extend(unenforced(&machine.pod().unenforced));
+    causes.extend(unenforced(machine));
     causes
 }
 
 /// A condition of our own: the pod has more rights than it asked for.
-fn unenforced(fields: &[String]) -> Option<ConditionCause> {
+/// Also where the node would not allow it any more: what runs goes on without them.
+fn unenforced(machine: &Machine) -> Option<ConditionCause> {
+    let running = machine.slots().iter().filter_map(Slot::running);
+    let running = running.filter_map(|running| running.made_of.as_ref());
+    let running = running.flat_map(|made_of| &made_of.unenforced);
+    let fields: BTreeSet<&str> =
+        machine.pod().unenforced.iter().chain(running).map(String::as_str).collect();
     (!fields.is_empty()).then(|| ConditionCause {
         condition: Short::new(UNENFORCED),
         reason: Short::new("AllowedByNode"),
-        message: Text::new(&fields.join("; ")),
+        message: Text::new(&fields.into_iter().collect::<Vec<_>>().join("; ")),
     })
 }
 

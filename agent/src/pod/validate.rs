@@ -84,6 +84,15 @@ pub fn validate(
     Ok(Checked { pod, ignored: check.ignored })
 }
 
+/// All containers, each with its path.
+fn containers(spec: &wire::PodSpec) -> impl Iterator<Item = (String, &wire::Container)> {
+    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+    lists.into_iter().flat_map(|(list, containers)| {
+        let path = move |place| format!("spec.{list}[{place}]");
+        containers.iter().enumerate().map(move |(place, container)| (path(place), container))
+    })
+}
+
 #[derive(Default)]
 struct Check {
     faults: Vec<Fault>,

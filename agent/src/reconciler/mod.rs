@@ -326,9 +326,9 @@ impl<W: World> Reconciler<W> {
             return;
         }
         if let Action::Start { place, image, .. } = action {
-            let reference = |pod: &Pod| pod.containers.get(place).map(|c| c.image.clone());
-            let Some(reference) = reference(entry.machine.pod()) else { return };
-            let made_of = Tag { image, reference };
+            let pod = entry.machine.pod();
+            let Some(container) = pod.containers.get(place) else { return };
+            let made_of = Tag::of(pod, container, image);
             entry.machine.step(Event::Starting { place, made_of }, now, &mut outcome.notes);
         } else if action == Action::CreateSandbox {
             entry.machine.step(Event::SandboxBegun, now, &mut outcome.notes);

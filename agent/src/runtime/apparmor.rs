@@ -52,8 +52,9 @@ fn choose(
     loaded: impl Fn(&str) -> Result<bool, AppArmorError>,
 ) -> Result<Option<String>, AppArmorError> {
     let (name, asked) = match &rights.app_armor {
-        _ if rights.privileged => return Ok(None),
         AppArmor::Unconfined => return Ok(None),
+        // As containerd has it: what was written for it confines also a privileged container.
+        AppArmor::Unset | AppArmor::RuntimeDefault if rights.privileged => return Ok(None),
         AppArmor::Unset => (DEFAULT_PROFILE, false),
         AppArmor::RuntimeDefault => (DEFAULT_PROFILE, true),
         AppArmor::Localhost(name) => (name.as_str(), true),
@@ -116,7 +117,11 @@ mod tests {
         assert_eq!(chosen(local(), true, &["deny-write"]), Ok(Some("deny-write".into())));
         let missing = chosen(local(), true, &["mote-default"]).unwrap_err();
         assert!(missing.ends_with("apparmor profile not found deny-write"), "{missing}");
-        let rights = Rights { app_armor: local(), privileged: true, ..Rights::default() };
-        assert!(matches!(choose(&rights, true, |_| Ok(true)), Ok(None)));
+        let privileged = |app_armor| {
+            let rights = Rights { app_armor, privileged: true, ..Rights::default() };
+            choose(&rights, true, |_| Ok(true)).unwrap()
+        };
+        assert_eq!(privileged(AppArmor::RuntimeDefault), None);
+        assert_eq!(privileged(local()).as_deref(), Some("deny-write"));
     }
 }

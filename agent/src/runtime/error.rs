@@ -24,6 +24,14 @@ pub enum RuntimeError {
         /// Which pod.
         uid: Uid,
     },
+    /// The pod's sandbox was made for other rights than its containers have by now.
+    #[error("sandbox of pod {uid} was made {}", if *.own_users { "with users of its own" } else { "without users of its own" })]
+    OtherUsers {
+        /// Which pod.
+        uid: Uid,
+        /// What the sandbox has.
+        own_users: bool,
+    },
     /// The sandbox could not be set up.
     #[error("create sandbox of pod {uid}: {cause}")]
     Sandbox {
@@ -75,7 +83,7 @@ impl RuntimeError {
         match self {
             Self::Sandbox { retry, .. } | Self::Create { retry, .. } => *retry,
             Self::Start { .. } | Self::NotRunning { .. } => Retry::Never,
-            Self::NoSandbox { .. } | Self::Io { .. } => Retry::Soon,
+            Self::NoSandbox { .. } | Self::OtherUsers { .. } | Self::Io { .. } => Retry::Soon,
         }
     }
 }

@@ -235,6 +235,8 @@ pub struct StartRequest {
     pub image_user: String,
     /// What it may do.
     pub rights: Rights,
+    /// Its rights are meant for users of its pod's own: in a sandbox without them it is not started.
+    pub own_users: bool,
     /// Its own limits.
     pub limits: Limits,
     /// `oom_score_adj` of its processes.

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod clock;
 pub mod event;
 pub mod inotify;
+pub mod kernel;
 pub mod memory;
 pub mod mount;
 pub mod mountinfo;

@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::process::Signal;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{UnshareFlags, capabilities, set_capabilities};
 
 /// Why a process is still what it was.
 pub enum NotExecuted {
@@ -117,9 +117,9 @@ pub fn unshare_mounts() -> io::Result<()> {
     Ok(())
 }
 
-/// Does something as another user and the group of the same number, as far as files are concerned:
-/// what is made is theirs, and root's power over the files of others is gone meanwhile.
-pub fn as_owner<T>(id: u32, act: impl FnOnce() -> T) -> T {
+/// Makes files as another user and the group of the same number: what is made is theirs. Root's power
+/// over the files of others stays.
+pub fn as_owner<T>(id: u32, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let set = |id: u32| {
         // SAFETY: these take numbers and touch no memory of this process.
         unsafe {
@@ -127,8 +127,10 @@ pub fn as_owner<T>(id: u32, act: impl FnOnce() -> T) -> T {
             libc::setfsuid(id);
         }
     };
+    let powers = capabilities(None)?;
     set(id);
-    let done = act();
+    // The kernel took what lets root pass by the modes of files, capabilities(7).
+    let done = set_capabilities(None, powers).map_err(io::Error::from).and_then(|()| act());
     set(0);
     done
 }

@@ -41,6 +41,8 @@ pub struct Node {
     pub runtime: Rc<OciRuntime>,
     pub config: OciConfig,
     pub uid: Uid,
+    /// Its pod has users of its own.
+    pub own_users: bool,
     events: mpsc::Receiver<RuntimeEvent>,
     dir: TempDir,
 }
@@ -61,7 +63,7 @@ impl Node {
         make_layer(&dir.path().join("layers/base"));
         let (events, runtime) = runtime(&config);
         let uid = Uid::from_random([number; 16]);
-        Self { runtime, config, uid, events, dir }
+        Self { runtime, config, uid, own_users: false, events, dir }
     }
 
     /// Forgets everything, as an agent that was killed does, and begins anew.
@@ -75,7 +77,7 @@ impl Node {
             hostname: "pod-name".into(),
             host: HostNamespaces::default(),
             share_process_namespace: false,
-            own_users: false,
+            own_users: self.own_users,
             limits: Limits::default(),
         }
     }
@@ -97,6 +99,7 @@ impl Node {
             cwd: "/".into(),
             image_user: String::new(),
             rights: Rights::default(),
+            own_users: self.own_users,
             limits: Limits::default(),
             oom_score_adj: 100,
             tty: false,

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-use mote_agent::runtime::{Mount, MountSource, Runtime, SandboxRequest};
+use mote_agent::runtime::{Mount, MountSource, Runtime, RuntimeError, SandboxRequest, Seccomp};
 use mote_protocol::name::Uid;
 use mote_protocol::pod::MountPropagation;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use crate::node::Node;
 
@@ -13,9 +14,9 @@ use crate::node::Node;
 const FIRST: u32 = 0x7000_0000;
 
 async fn node() -> Node {
-    let node = Node::new();
-    let sandbox = SandboxRequest { own_users: true, ..node.sandbox() };
-    node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
+    let mut node = Node::new();
+    node.own_users = true;
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
     node
 }
 
@@ -96,8 +97,8 @@ async fn files_of_volumes_are_those_of_the_pods_users() {
 #[tokio::test]
 async fn other_users_and_a_read_only_root_and_shared_processes_go_with_it() {
     let mut node = Node::new();
-    let sandbox =
-        SandboxRequest { own_users: true, share_process_namespace: true, ..node.sandbox() };
+    node.own_users = true;
+    let sandbox = SandboxRequest { share_process_namespace: true, ..node.sandbox() };
     node.runtime.create_sandbox(&sandbox).await.expect("sandbox");
     let mut request = node.script(
         "main",
@@ -142,7 +143,7 @@ async fn devices_belong_to_the_containers_user() {
 async fn no_two_pods_have_users_in_common_and_a_new_sandbox_finds_its_files() {
     let mut node = node().await;
     let other = Uid::from_random([77; 16]);
-    let sandbox = SandboxRequest { own_users: true, uid: other, ..node.sandbox() };
+    let sandbox = SandboxRequest { uid: other, ..node.sandbox() };
     node.runtime.create_sandbox(&sandbox).await.expect("a second sandbox");
     let map = node.script("main", "tr -s ' ' < /proc/self/uid_map");
     let (_, log) = node.run(&map).await;
@@ -156,5 +157,78 @@ async fn no_two_pods_have_users_in_common_and_a_new_sandbox_finds_its_files() {
     let log = fs::read_to_string(log).unwrap();
     assert!(log.ends_with(&format!(" 0 {} 65536\n", FIRST + 65_536)), "{log}");
     node.runtime.remove_sandbox(&other).await.expect("remove");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_privileged_container_opens_what_its_pod_was_given_and_nothing_else_of_the_hosts() {
+    let mut node = node().await;
+    let image = node.path().join("layers/base");
+    let number = makedev(1, 11);
+    let mode = Mode::from_raw_mode(0o600);
+    mknodat(CWD, image.join("smuggled"), FileType::CharacterDevice, mode, number).unwrap();
+    let mut request = node.script(
+        "main",
+        "stat -c '%u %t %T' /dev/kmsg; true > /dev/kmsg && echo given; \
+         true 2> /dev/null > /smuggled || echo refused",
+    );
+    request.rights.privileged = true;
+    request.devices = vec!["/dev/kmsg".into()];
+    let (_, log) = node.run(&request).await;
+    assert_eq!(log, "0 1 b\ngiven\nrefused\n");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_working_directory_is_made_also_below_that_of_another_user() {
+    let mut node = node().await;
+    let home = node.path().join("layers/base/home");
+    fs::create_dir(&home).unwrap();
+    chown(&home, Some(1000), Some(1000)).unwrap();
+    let mut request = node.script("main", "pwd; stat -c '%u %g' . ..");
+    request.cwd = "/home/work".into();
+    let (_, log) = node.run(&request).await;
+    assert_eq!(log, "/home/work\n0 0\n1000 1000\n");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_profile_of_the_node_is_found_also_where_its_directory_is_closed_to_the_pod() {
+    let mut node = node().await;
+    let profiles = &node.config.seccomp_profiles;
+    let closed = profiles.parent().unwrap();
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(profiles).unwrap();
+    let rule = r#"{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}"#;
+    let profile = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#);
+    fs::write(profiles.join("mine.json"), profile).unwrap();
+    let mut request = node.script("main", "mkdir /tmp/made; echo $?");
+    request.rights.seccomp = Seccomp::Localhost("mine.json".into());
+    let (_, log) = node.run(&request).await;
+    assert!(log.contains("Operation not permitted") && log.contains("1\n"), "{log}");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_starts_where_its_pod_has_other_users_than_its_rights_are_meant_for() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    node.own_users = true;
+    let mut request = node.script("main", "true");
+    request.rights.proc_unmasked = true;
+    let error = node.runtime.start(&request).await.unwrap_err();
+    assert!(matches!(error, RuntimeError::OtherUsers { own_users: false, .. }), "{error}");
+    // Another sandbox is what helps.
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let (exit, _) = node.run(&request).await;
+    assert_eq!(exit.code, 0);
+    // That its root is the host's decides, whatever is asked for.
+    node.runtime.remove_sandbox(&node.uid).await.expect("remove");
+    node.own_users = false;
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let mut request = node.script("plain", "exec 2>&1; echo x > /proc/sys/kernel/core_pattern");
+    request.rights.proc_unmasked = true;
+    let (_, log) = node.run(&request).await;
+    assert!(log.contains("Read-only file system"), "{log}");
     node.finish().await;
 }

@@ -1,12 +1,16 @@
 //! Pods whose users are not the host's: `hostUsers: false`, and `procMount` with it.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 
-use anyhow::Result;
-use mote_protocol::status::ContainerStatus;
+use anyhow::{Result, ensure};
+use mote_protocol::status::{ContainerStatus, Phase};
+use mote_tests::binaries;
 use mote_tests::manifest::{Manifest, config_map, pod, secret};
-use mote_tests::world::{BUSYBOX, World};
+use mote_tests::node::{Node, NodeOptions};
+use mote_tests::world::{BUSYBOX, World, container};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use super::printed;
@@ -121,5 +125,77 @@ fn a_user_that_no_pod_has_is_told() -> Result<()> {
     let told = format!("{:#}", world.operator.apply(&manifest, &node).unwrap_err());
     let why = "runAsUser: must be less than 65536 when `hostUsers` is false";
     assert!(told.contains(why), "{told}");
+    Ok(())
+}
+
+/// The agent on a kernel that, as far as it can see, has no users for pods.
+fn without_users(world: &World) -> Result<PathBuf> {
+    let (none, program) = (world.directory().join("none"), world.directory().join("agent"));
+    fs::write(&none, "0\n")?;
+    let agent = binaries::agent()?;
+    let script = format!(
+        "#!/bin/sh\nexec unshare --mount --propagation private sh -c 'mount --bind {} \
+         /proc/sys/user/max_user_namespaces && exec {} \"$@\"' sh \"$@\"\n",
+        none.display(),
+        agent.display()
+    );
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    Ok(program)
+}
+
+#[test]
+fn who_runs_without_users_of_its_own_is_told_of_and_gains_nothing_when_that_ends() -> Result<()> {
+    const WHY: &str = "the sysctl user.max_user_namespaces of this node is 0";
+    let world = World::new()?;
+    let program = without_users(&world)?;
+    let mut strict = world.prepare(world.options("n1"))?.with_program(&program);
+    strict.start()?;
+    world.wait_for_birth(&strict)?;
+    let script = "tr -s ' ' < /proc/self/uid_map; \
+                  (cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern) 2>&1; \
+                  exec sleep 1001";
+    let manifest = own("web", script).with("securityContext", json!({"procMount": "Unmasked"}));
+    let refused = world.operator.try_apply(&manifest, &strict)?.refused()?;
+    let told = format!("Cannot give the pod users of its own: {WHY}");
+    ensure!(refused.contains(&told) && refused.contains("spec.hostUsers"), "{refused}");
+
+    let extra = "[security]\nallow_unenforced = [\"hostUsers\"]\n".to_owned();
+    let options = NodeOptions { extra, ..world.options("n2") };
+    let mut node = world.prepare(options)?.with_program(&program);
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    world.operator.apply(&manifest, &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    let logs = || world.operator.run(&["logs", "web", "--node", "n2"])?.succeeded();
+    let before = logs()?;
+    ensure!(before.starts_with(" 0 0 4294967295\n"), "{before}");
+    ensure!(before.contains("Read-only file system"), "its root is the host's: {before}");
+    let condition = |node: &Node| {
+        let path = ".status.conditions[?(@.type==\"Unenforced\")].message";
+        world.operator.field("web", node, path)
+    };
+    assert_eq!(condition(&node)?, format!("spec.hostUsers: {WHY}"));
+
+    // A kernel that has them, and an operator who allows nothing less, end nothing: it is told of as
+    // long as it runs.
+    let process = node.process("sleep 1001")?;
+    node.kill()?;
+    let text = fs::read_to_string(node.config())?;
+    fs::write(node.config(), text.replace("allow_unenforced", "# allow_unenforced"))?;
+    fs::write(&program, format!("#!/bin/sh\nexec {} \"$@\"\n", binaries::agent()?.display()))?;
+    node.start()?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    assert_eq!(node.process("sleep 1001")?, process);
+    assert_eq!(condition(&node)?, format!("spec.hostUsers: {WHY}"));
+    // In a sandbox with users of its own, and in no other, `/proc` is open.
+    kill_process(process, Signal::KILL)?;
+    world.wait_for_event(&node, "SandboxChanged")?;
+    world.wait_for(&node, "web", "its next attempt", |status| {
+        container(status, "main").is_ok_and(|main| main.restarts > 0 && main.ready())
+    })?;
+    let after = logs()?;
+    ensure!(after.starts_with(" 0 1879") && !after.contains("Read-only"), "{after}");
+    assert_eq!(condition(&node)?, "");
     Ok(())
 }

@@ -212,6 +212,11 @@ impl Machine {
             self.ended(place, ended, notes);
             return;
         }
+        if matches!(failure, StartFailure::Runtime(RuntimeError::OtherUsers { .. })) {
+            slot.run = before.map_or(Run::Idle, Run::Ended);
+            self.sandbox_died(notes);
+            return;
+        }
         let (reason, message) = match &failure {
             StartFailure::Image(error) => (error.reason(), error.message()),
             StartFailure::Config(error) => (WAITS_FOR_CONTENTS, error.to_string()),

@@ -67,7 +67,7 @@ fn image() -> ImageId {
 }
 
 fn tag() -> Tag {
-    Tag { image: image(), reference: "image".into() }
+    Tag { image: image(), reference: "image".into(), unenforced: Vec::new() }
 }
 
 fn exit(code: i32, at_s: u64) -> Exit {

@@ -114,6 +114,9 @@ fn a_tag_reads_back() {
     let request = request(|_| (), ImageConfig::default()).unwrap();
     let tag = Tag::parse(&request.tag).unwrap();
     assert_eq!((tag.image, tag.reference.as_str()), (Digest::of(b"image"), "busybox:1"));
+    assert!(tag.unenforced.is_empty());
+    let without = Tag { unenforced: vec!["spec.hostUsers: why".into(), "more".into()], ..tag };
+    assert_eq!(Tag::parse(&without.to_string()), Some(without));
     assert_eq!(Tag::parse("something else"), None);
 }
 

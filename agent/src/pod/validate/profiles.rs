@@ -3,7 +3,7 @@
 use mote_protocol::object;
 use mote_protocol::pod::{Container, SecurityProfile};
 
-use super::Check;
+use super::{Check, containers};
 use crate::pod::enforcement::{Enforced, Enforcement, Right};
 use crate::pod::fault::Fault;
 use crate::runtime::{AppArmor, Seccomp};
@@ -22,7 +22,7 @@ pub(super) fn check(check: &mut Check, asked: &object::Pod, enforcement: &Enforc
         context.app_armor_profile.as_ref(),
         enforcement,
     );
-    for (path, container) in containers(asked) {
+    for (path, container) in containers(&asked.spec) {
         let context = &container.security_context;
         let path = format!("{path}.securityContext");
         of_context(
@@ -40,15 +40,15 @@ pub(super) fn check(check: &mut Check, asked: &object::Pod, enforcement: &Enforc
             }
         }
     }
-}
-
-fn containers(asked: &object::Pod) -> impl Iterator<Item = (String, &Container)> {
-    let spec = &asked.spec;
-    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
-    lists.into_iter().flat_map(|(list, containers)| {
-        let path = move |place| format!("spec.{list}[{place}]");
-        containers.iter().enumerate().map(move |(place, container)| (path(place), container))
-    })
+    let annotations = asked.meta.annotations.keys();
+    for name in annotations.filter_map(|key| key.strip_prefix(ANNOTATION)) {
+        let known = containers(&asked.spec).any(|(_, container)| container.name == name);
+        check.require(
+            known,
+            format!("metadata.annotations[{ANNOTATION}{name}]"),
+            "container not found",
+        );
+    }
 }
 
 fn of_context(
@@ -194,6 +194,10 @@ mod tests {
             pod.meta.annotations.insert(format!("{ANNOTATION}app"), "default".into());
         });
         assert_eq!(annotated, [format!("metadata.annotations[{ANNOTATION}app]")]);
+        let stray = faults(|pod| {
+            pod.meta.annotations.insert(format!("{ANNOTATION}ap"), "runtime/default".into());
+        });
+        assert_eq!(stray, [format!("metadata.annotations[{ANNOTATION}ap]")]);
     }
 
     #[test]

@@ -123,6 +123,22 @@ fn what_does_not_go_with_users_of_its_own_is_named() {
         own(|pod| pod.spec.containers[0].security_context.run_as_user = Some(u32::MAX)),
         invalid("spec.containers[0].securityContext.runAsUser")
     );
+    assert_eq!(
+        own(|pod| {
+            pod.spec.containers[0].security_context.privileged = Some(true);
+            pod.spec.volumes = vec![wire::Volume {
+                name: "v".into(),
+                source: wire::VolumeSource::EmptyDir { memory: false, size_limit: None },
+            }];
+            pod.spec.containers[0].volume_mounts = vec![wire::VolumeMount {
+                name: "v".into(),
+                mount_path: "/v".into(),
+                propagation: wire::MountPropagation::Bidirectional,
+                ..wire::VolumeMount::default()
+            }];
+        }),
+        invalid("spec.containers[0].volumeMounts[0].mountPropagation")
+    );
     let unmasked = |pod: &mut object::Pod| {
         pod.spec.containers[0].security_context.proc_unmasked = true;
     };

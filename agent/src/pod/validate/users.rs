@@ -1,8 +1,8 @@
 //! `hostUsers: false`, and what goes with it only: `procMount: Unmasked`.
 
-use mote_protocol::pod as wire;
+use mote_protocol::pod::{self as wire, MountPropagation};
 
-use super::Check;
+use super::{Check, containers};
 use crate::pod::enforcement::{Enforced, Enforcement, Right};
 use crate::runtime::OWN_USERS;
 
@@ -14,17 +14,22 @@ pub(super) fn own(spec: &wire::PodSpec, enforcement: &Enforcement) -> bool {
 /// Checks what a pod asks of its users.
 pub(super) fn check(check: &mut Check, spec: &wire::PodSpec, enforcement: &Enforcement) {
     let own = spec.host_users == Some(false);
-    let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
-    for (list, containers) in lists {
-        for (place, container) in containers.iter().enumerate() {
-            let path = format!("spec.{list}[{place}].securityContext");
-            let context = &container.security_context;
-            let rule = "`hostUsers` must be false to use `Unmasked`";
-            check.require(own || !context.proc_unmasked, format!("{path}.procMount"), rule);
-            if own {
-                bounded(check, &format!("{path}.runAsUser"), context.run_as_user);
-                bounded(check, &format!("{path}.runAsGroup"), context.run_as_group);
-            }
+    let enforced = self::own(spec, enforcement);
+    for (path, container) in containers(spec) {
+        let context = &container.security_context;
+        let rule = "`hostUsers` must be false to use `Unmasked`";
+        let field = format!("{path}.securityContext.procMount");
+        check.require(own || !context.proc_unmasked, field, rule);
+        if own {
+            bounded(check, &format!("{path}.securityContext.runAsUser"), context.run_as_user);
+            bounded(check, &format!("{path}.securityContext.runAsGroup"), context.run_as_group);
+        }
+        for (place, mount) in container.volume_mounts.iter().enumerate() {
+            // The kernel tells the host nothing of what others' users mount.
+            let tells = mount.propagation == MountPropagation::Bidirectional;
+            let field = format!("{path}.volumeMounts[{place}].mountPropagation");
+            let rule = "must not be `Bidirectional` when `hostUsers` is false";
+            check.require(!(enforced && tells), field, rule);
         }
     }
     if own {

@@ -219,7 +219,10 @@ impl Life {
             "before its back-off"
         );
         let reference = self.machine.pod().containers[place].image.clone();
-        self.step(Event::Starting { place, made_of: Tag { image, reference } });
+        self.step(Event::Starting {
+            place,
+            made_of: Tag { image, reference, unenforced: Vec::new() },
+        });
         if well {
             let since = self.now;
             self.step(Event::Started { place, attempt, since });

@@ -89,11 +89,18 @@ impl OciRuntime {
         key: Key,
     ) -> Result<BootTime, RuntimeError> {
         let id = &request.id;
+        let record = SandboxRecord::read(&self.layout.sandbox(&id.pod));
+        let record = record.map_err(io_error("read the pod's sandbox record"))?;
+        let record = record.ok_or(RuntimeError::NoSandbox { uid: id.pod })?;
+        let own_users = record.users.is_some();
+        if own_users != request.own_users {
+            return Err(RuntimeError::OtherUsers { uid: id.pod, own_users });
+        }
         let group = self.tree.container(id);
         let device_filter = self.prepare_attempt(request, &group)?;
         let log = Layout::log(id).ok_or_else(|| never(id, "no container can have this name"))?;
         let log = LogFile { path: &log, limit: self.log_bytes, files: self.log_files };
-        let order = self.order(pod, request, &group, device_filter)?;
+        let order = self.order(pod, request, record, &group, device_filter);
         let order = Order::Start(Box::new(order));
         let entrances = group.entrances().map_err(cgroup_error)?;
         let (mut reports, report) = reports().map_err(|error| soon(id, &error))?;
@@ -146,13 +153,10 @@ impl OciRuntime {
         &self,
         pod: &Pod,
         request: &StartRequest,
+        record: SandboxRecord,
         group: &Group,
         device_filter: bool,
-    ) -> Result<order::Start, RuntimeError> {
-        let uid = request.id.pod;
-        let record = SandboxRecord::read(&self.layout.sandbox(&uid));
-        let record = record.map_err(io_error("read the pod's sandbox record"))?;
-        let record = record.ok_or(RuntimeError::NoSandbox { uid })?;
+    ) -> order::Start {
         let kinds = [
             (Namespace::User, order::Namespace::User),
             (Namespace::Net, order::Namespace::Network),
@@ -161,7 +165,7 @@ impl OciRuntime {
             (Namespace::Pid, order::Namespace::Pid),
         ];
         let held = |(kind, ours)| pod.sandbox.namespace(kind).map(|path| (ours, path));
-        Ok(order::Start {
+        order::Start {
             attempt: self.layout.attempt(&request.id),
             layers: request.layers.clone(),
             writable: self.layout.layer(&request.id),
@@ -172,7 +176,7 @@ impl OciRuntime {
                 hostname: record.hostname,
                 host: record.host,
                 namespaces: kinds.into_iter().filter_map(held).collect(),
-                shm: self.layout.shm(&uid),
+                shm: self.layout.shm(&request.id.pod),
                 users: record.users,
             },
             cgroup: order::Cgroup {
@@ -188,7 +192,7 @@ impl OciRuntime {
             seccomp_profiles: self.seccomp_profiles.clone(),
             oom_score_adj: request.oom_score_adj,
             termination_message: request.termination_message.path.clone(),
-        })
+        }
     }
 
     /// Has a helper started that enters cgroups and finds its order, and what else it is given.

@@ -11,6 +11,7 @@ use mote_pause::wire::UserRange;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::OWN_USERS;
+use crate::sys::kernel::KernelVersion;
 
 /// The first id that is given away: from here to 2^31 nobody gives ids away by habit, neither Debian
 /// (`/etc/subuid` begins at 100000) nor systemd (UIDS-GIDS.md: containers end before).
@@ -53,22 +54,19 @@ impl Users {
 /// Why this kernel has no users for pods, where it has none.
 pub fn unavailable() -> Option<&'static str> {
     let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces");
-    let uname = rustix::system::uname();
-    without(most.ok().as_deref(), &uname.release().to_string_lossy())
+    without(most.ok().as_deref(), KernelVersion::running())
 }
 
-/// Judges by `user.max_user_namespaces` and the release of a kernel.
-fn without(most: Option<&str>, release: &str) -> Option<&'static str> {
+/// Judges by `user.max_user_namespaces` and the version of a kernel.
+fn without(most: Option<&str>, kernel: KernelVersion) -> Option<&'static str> {
     let Some(most) = most else {
         return Some("this kernel has no user namespaces");
     };
     if most.trim() == "0" {
         return Some("the sysctl user.max_user_namespaces of this node is 0");
     }
-    let mut parts = release.split(|mark: char| !mark.is_ascii_digit()).map(str::parse::<u32>);
-    let version = (parts.next()?.ok()?, parts.next()?.ok()?);
     // Secrets, and directories in memory: tmpfs as others' files is of 6.3, unswappable of 6.4.
-    let old = version < (6, 4);
+    let old = kernel < KernelVersion(6, 4);
     old.then_some("Linux 6.4 is the first that can show them their volumes")
 }
 
@@ -92,13 +90,16 @@ mod tests {
 
     #[test]
     fn kernels_that_cannot_are_told_apart() {
-        for (most, release) in [("96364\n", "6.12.47+rpt-rpi-v8"), ("1", "6.4.0"), ("1", "10.0")] {
-            assert_eq!(without(Some(most), release), None, "{release}");
+        let new = KernelVersion(6, 12);
+        for (most, kernel) in [("96364\n", new), ("1", KernelVersion(6, 4))] {
+            assert_eq!(without(Some(most), kernel), None, "{kernel:?}");
         }
-        let why = |most, release| without(most, release).unwrap();
-        assert!(why(Some("1"), "6.1.0-32-arm64").starts_with("Linux 6.4 is the first"));
-        assert!(why(Some("0\n"), "6.12.1").contains("max_user_namespaces"));
-        assert_eq!(why(None, "6.12.1"), "this kernel has no user namespaces");
+        let why = |most, kernel| without(most, kernel).unwrap();
+        for old in [KernelVersion(6, 1), KernelVersion::default()] {
+            assert!(why(Some("1"), old).starts_with("Linux 6.4 is the first"));
+        }
+        assert!(why(Some("0\n"), new).contains("max_user_namespaces"));
+        assert_eq!(why(None, new), "this kernel has no user namespaces");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{LinuxDevice, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -18,11 +18,11 @@ use super::executor::Confined;
 use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
 use super::report::{MAX_CAUSE, Phase};
 use super::rootfs::UPPER;
-use super::seccomp::Filter;
+use super::seccomp::{Filter, Local};
 use super::tenant::Tenant;
 use super::users::{self, Users};
 use super::{Failure, Reporter, devices, now, output, process_id, rootfs, volumes};
-use crate::runtime::oci::bundle;
+use crate::runtime::oci::bundle::{self, Identity};
 use crate::runtime::{Seccomp, apparmor};
 
 /// Where, in an attempt's directory, its v1 cgroups are mounted for the helper.
@@ -48,13 +48,15 @@ pub(super) fn run(order: &mut Start, reporter: &Reporter) -> Result<(), Failure>
     rootfs::check_devices(&root).map_err(|error| Failure::permanent(&error))?;
     volumes::stage(order, shared, users)?;
     let shm = bundle::shm(order);
+    // Its directory may be hidden afterwards.
+    let profile = profile(order)?;
     if users.is_some() {
         open_to_users(order, shm)
             .map_err(|error| Failure::of("open the container's directories to it", &error))?;
     }
     make_working_directory(order, &root, users)?;
     let spec = configure(order, &root, users)?;
-    let tenant = Tenant::of(&spec, filter(order, &spec)?, users)?;
+    let tenant = Tenant::of(&spec, filter(order, &spec, profile.as_ref())?, users)?;
     tenant
         .write(&order.attempt)
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
@@ -91,14 +93,15 @@ fn record(order: &Start, name: &str, fact: &impl Serialize) -> Result<(), Failur
 fn mount_root(order: &Start, root: &Path, users: Option<&Users>) -> io::Result<()> {
     rootfs::unshare()?;
     fs::create_dir_all(root)?;
-    let privileged = order.rights.privileged;
     let Some(users) = users else {
-        return rootfs::mount_layers(&order.layers, Some(&order.writable), root, privileged);
+        let devices = order.rights.privileged;
+        return rootfs::mount_layers(&order.layers, Some(&order.writable), root, devices);
     };
     let layers = users.lay_out(&order.layers, &order.attempt.join(LAYERS))?;
     // The writable layer is this attempt's alone: what its users write needs no translation.
     users.make_directory(&order.writable.join(UPPER))?;
-    rootfs::mount_layers(&layers, Some(&order.writable), root, privileged)?;
+    // Nodes in an image would be the pod's, who has no right to the host's devices.
+    rootfs::mount_layers(&layers, Some(&order.writable), root, false)?;
     // They have done their duty: nobody needs to see them.
     layers.iter().try_for_each(|layer| Ok(unmount(layer, UnmountFlags::DETACH)?))
 }
@@ -132,34 +135,21 @@ fn configure(order: &Start, root: &Path, users: Option<&Users>) -> Result<Spec, 
         .map_err(|error| Failure::permanent(&error))?;
     let cgroups = prepare_cgroups(order)
         .map_err(|error| Failure::of("prepare the container's view of its cgroup", &error))?;
-    let devices = if order.rights.privileged {
-        devices::all()
-    } else {
-        devices::of(&order.devices)
-            .map_err(|error| Failure::of("look at the container's devices", &error))?
-    };
+    let devices = find_devices(order, users, &identity)?;
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|error| Failure::of("read the capabilities of the agent", &error))?;
     let permitted = bundle::permitted(&status);
     let own_score = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let oom_score_adj = own_score.trim().parse().unwrap_or(0);
     let root = root.to_owned();
-    let (devices, nodes) = match users {
-        // All of the host's are the host's: who is root of a pod alone has no right to open them.
-        Some(users) if !order.rights.privileged => {
-            let nodes = users.devices(&devices, &identity, &order.attempt.join(DEVICES));
-            (Vec::new(), nodes.map_err(|error| Failure::of("make the pod's devices", &error))?)
-        }
-        _ => (devices, Vec::new()),
-    };
     let app_armor =
         apparmor::of_container(&order.rights).map_err(|error| Failure::chain(&error))?;
     let found = bundle::Found {
         root,
         identity,
         cgroups,
-        devices,
-        nodes,
+        devices: devices.hosts,
+        nodes: devices.made,
         app_armor,
         permitted,
         oom_score_adj,
@@ -169,16 +159,54 @@ fn configure(order: &Start, root: &Path, users: Option<&Users>) -> Result<Spec, 
     Ok(spec)
 }
 
-/// The filter of its system calls. A profile that is not there, or is broken, may come or be mended.
-fn filter(order: &Start, spec: &Spec) -> Result<Option<Filter>, Failure> {
+/// What there is to be in a container's `/dev`.
+struct Devices {
+    /// The host's own.
+    hosts: Vec<LinuxDevice>,
+    /// Nodes that were made for it, each with the path that it is to be found at.
+    made: Vec<(PathBuf, PathBuf)>,
+}
+
+fn find_devices(
+    order: &Start,
+    users: Option<&Users>,
+    identity: &Identity,
+) -> Result<Devices, Failure> {
+    let asked = devices::of(&order.devices)
+        .map_err(|error| Failure::of("look at the container's devices", &error))?;
+    let Some(users) = users else {
+        let hosts = if order.rights.privileged { devices::all() } else { asked };
+        return Ok(Devices { hosts, made: Vec::new() });
+    };
+    let made = users.devices(&asked, identity, &order.attempt.join(DEVICES));
+    let made = made.map_err(|error| Failure::of("make the pod's devices", &error))?;
+    // Who is root of a pod alone sees all others, and may not open them.
+    let mut hosts = if order.rights.privileged { devices::all() } else { Vec::new() };
+    hosts.retain(|device| made.iter().all(|(_, path)| path != device.path()));
+    Ok(Devices { hosts, made })
+}
+
+/// A profile that is not there, or is broken, may come or be mended.
+fn profile(order: &Start) -> Result<Option<Local>, Failure> {
+    match &order.rights.seccomp {
+        Seccomp::Localhost(name) if !bundle::is_unconfined(&order.rights) => {
+            let local = Local::read(&order.seccomp_profiles, name);
+            local.map(Some).map_err(|error| Failure::chain(&error))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The filter of its system calls.
+fn filter(order: &Start, spec: &Spec, local: Option<&Local>) -> Result<Option<Filter>, Failure> {
     if bundle::is_unconfined(&order.rights) {
         return Ok(None);
     }
     let sets = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
     let bounding = sets.and_then(|sets| sets.bounding().clone()).unwrap_or_default();
-    let filter = match &order.rights.seccomp {
-        Seccomp::Localhost(name) => Filter::load(&order.seccomp_profiles, name, &bounding),
-        Seccomp::RuntimeDefault | Seccomp::Unconfined => Filter::default_for(&bounding),
+    let filter = match local {
+        Some(local) => Filter::local(local, &bounding),
+        None => Filter::default_for(&bounding),
     };
     filter.map(Some).map_err(|error| Failure::chain(&error))
 }

@@ -88,7 +88,7 @@ impl Users {
     }
 
     /// Makes something in the container's files, as its root would.
-    pub(super) fn as_root<T>(&self, act: impl FnOnce() -> T) -> T {
+    pub(super) fn as_root<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         sys::process::as_owner(self.ids.root(), act)
     }
 

@@ -58,7 +58,8 @@ pub(super) fn stage(order: &Start, shared: Shared, users: Option<&Users>) -> Res
     fs::create_dir_all(&stage).map_err(|error| Failure::of("make room for volumes", &error))?;
     for (place, (mount, shared)) in order.mounts.iter().zip(shared.0).enumerate() {
         let target = stage.join(place.to_string());
-        let staged = stage_one(mount, shared, &target, order.rights.privileged, users);
+        let staged =
+            stage_one(mount, shared, &target, order.rights.privileged && users.is_none(), users);
         staged.map_err(|error| failure(mount, &error))?;
     }
     Ok(())
@@ -78,7 +79,7 @@ fn stage_one(
     asked: &Mount,
     shared: Option<OwnedFd>,
     target: &Path,
-    privileged: bool,
+    opens_devices: bool,
     users: Option<&Users>,
 ) -> io::Result<()> {
     let tree = if let Some(tree) = shared {
@@ -94,7 +95,7 @@ fn stage_one(
     if let (Some(users), MountSource::Path(_)) = (users, &asked.source) {
         users.own(&tree)?;
     }
-    change(&tree, attributes(asked, privileged), false)?;
+    change(&tree, attributes(asked, opens_devices), false)?;
     if asked.propagation == MountPropagation::Private {
         let private = Some(MountPropagationFlags::PRIVATE);
         change(&tree, Change { propagation: private, ..Change::default() }, true)?;
@@ -107,13 +108,13 @@ fn stage_one(
     Ok(move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-fn attributes(asked: &Mount, privileged: bool) -> Change {
+fn attributes(asked: &Mount, opens_devices: bool) -> Change {
     let mut set = MountAttrFlags::empty();
     let mut clear = MountAttrFlags::empty();
     if asked.read_only {
         set |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
-    if !privileged {
+    if !opens_devices {
         // Nodes that are on a volume are no way to the host's devices.
         set |= MountAttrFlags::MOUNT_ATTR_NODEV;
     }

@@ -177,7 +177,9 @@ fn name(variable: &str) -> &str {
 
 fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError> {
     let hidden = |paths: &[&str]| {
-        let shown = order.rights.privileged || order.rights.proc_unmasked;
+        // To the host's root `/proc` is never open by that alone.
+        let unmasked = order.rights.proc_unmasked && order.pod.users.is_some();
+        let shown = order.rights.privileged || unmasked;
         let paths = if shown { &[] } else { paths };
         Some(paths.iter().map(|path| (*path).to_owned()).collect())
     };

@@ -12,7 +12,7 @@ pub(super) fn verdict_on(program: &[sock_filter], arch: u32, call: i64, argument
     run(program, arch, u32::try_from(call).unwrap(), [argument, 0, 0, 0, 0, 0])
 }
 
-/// The answer to a call with all its arguments. Also fails where the kernel would refuse the program.
+/// The answer to a call with all its arguments. Also fails at a step on its way that the kernel would refuse.
 pub(super) fn run(program: &[sock_filter], arch: u32, call: u32, arguments: [u64; 6]) -> u32 {
     let mut data = Vec::new();
     data.extend(call.to_le_bytes());

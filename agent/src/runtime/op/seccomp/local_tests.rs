@@ -17,7 +17,7 @@ fn errno(number: i32) -> u32 {
 
 fn around(capabilities: &[&str]) -> Surroundings {
     let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
-    Surroundings { capabilities, kernel: KernelVersion::of_release("6.1.0-21-arm64").unwrap() }
+    Surroundings { capabilities, kernel: KernelVersion(6, 1) }
 }
 
 fn compiled(profile: &Value, around: &Surroundings) -> Vec<sock_filter> {
@@ -105,6 +105,26 @@ fn arguments_are_compared_as_64_bits_without_a_sign() {
     let filter = on_socket(&masked);
     assert_eq!(answer(&filter, "socket", &[0x0099_1234]), errno(7));
     assert_eq!(answer(&filter, "socket", &[0x1300]), ALLOW);
+}
+
+#[test]
+fn what_is_beside_a_mask_is_not_compared() {
+    let masked =
+        on_socket(&json!([{"index": 0, "value": 1, "valueTwo": 3, "op": "SCMP_CMP_MASKED_EQ"}]));
+    let denied = [0, 1, 2, 3].map(|domain| answer(&masked, "socket", &[domain]) == errno(7));
+    assert_eq!(denied, [false, true, false, true]);
+}
+
+#[test]
+fn a_rule_that_says_what_happens_anyway_says_nothing() {
+    let rule = |action: &str, index: u8| {
+        let argument = json!({"index": index, "value": 1, "op": "SCMP_CMP_EQ"});
+        json!({"names": ["kill"], "action": action, "args": [argument]})
+    };
+    let rules = [rule("SCMP_ACT_ALLOW", 0), rule("SCMP_ACT_ERRNO", 1)];
+    let program = program(&json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
+    assert_eq!(answer(&program, "kill", &[1, 1]), ALLOW);
+    assert_eq!(answer(&program, "kill", &[2, 1]), errno(libc::EPERM));
 }
 
 #[test]
@@ -293,7 +313,7 @@ fn holds((argument, operator, value, two): (usize, usize, u64, u64), arguments: 
         "LE" => found <= value,
         "GT" => found > value,
         "GE" => found >= value,
-        _ => found & value == two,
+        _ => found & value == two & value,
     }
 }
 

@@ -34,9 +34,11 @@ use seccompiler::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::profile::{KernelVersion, Profile};
-use self::rules::{Rules as Answers, Surroundings};
+use self::profile::Profile;
+use self::program::{JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, LOAD, RETURN, step};
+use self::rules::{PRIVATE, Rules as Answers, Surroundings};
 use crate::sys;
+use crate::sys::kernel::KernelVersion;
 
 /// A compiled filter of system calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,32 +68,42 @@ pub enum ProfileError {
     TooLong(PathBuf, #[source] program::TooLong),
 }
 
+/// A profile of the node.
+pub struct Local {
+    path: PathBuf,
+    profile: Profile,
+}
+
+impl Local {
+    /// The file `name` below the directory of profiles.
+    pub fn read(directory: &Path, name: &str) -> Result<Self, ProfileError> {
+        let path = directory.join(name);
+        let bytes = match file::read(directory, name) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(ProfileError::Load(path, error)),
+        };
+        match Profile::parse(&bytes) {
+            Ok(profile) => Ok(Self { path, profile }),
+            Err(error) => Err(ProfileError::Decode(path, error)),
+        }
+    }
+}
+
 impl Filter {
     /// `RuntimeDefault`, for a container with these capabilities in its bounding set.
     pub fn default_for(capabilities: &Capabilities) -> Result<Self, ProfileError> {
         Ok(Self::new(&default_profile(capabilities)?, 0, false))
     }
 
-    /// `Localhost`: the file `name` below the directory of profiles.
-    pub fn load(
-        directory: &Path,
-        name: &str,
-        capabilities: &Capabilities,
-    ) -> Result<Self, ProfileError> {
-        let path = || directory.join(name);
-        let bytes =
-            file::read(directory, name).map_err(|error| ProfileError::Load(path(), error))?;
-        let profile = Profile::parse(&bytes);
-        let profile = profile.map_err(|error| ProfileError::Decode(path(), error))?;
-        let release = rustix::system::uname();
+    /// `Localhost`, for a container with these capabilities in its bounding set.
+    pub fn local(local: &Local, capabilities: &Capabilities) -> Result<Self, ProfileError> {
         let around = Surroundings {
             capabilities: capabilities.iter().map(|one| bare(&one.to_string())).collect(),
-            kernel: KernelVersion::of_release(&release.release().to_string_lossy())
-                .unwrap_or_default(),
+            kernel: KernelVersion::running(),
         };
-        let program = program::compile(&Answers::of(&profile, &around));
-        let program = program.map_err(|error| ProfileError::TooLong(path(), error))?;
-        Ok(Self::new(&program, profile.flags(), true))
+        let program = program::compile(&Answers::of(&local.profile, &around));
+        let program = program.map_err(|error| ProfileError::TooLong(local.path.clone(), error))?;
+        Ok(Self::new(&program, local.profile.flags(), true))
     }
 
     fn new(program: &[sock_filter], flags: u32, strict: bool) -> Self {
@@ -206,13 +218,6 @@ fn aim(_program: &mut [sock_filter]) {}
 
 /// Loads the number of the call and answers those that shall look as if the kernel had none.
 fn absent(clone3: bool) -> Vec<sock_filter> {
-    const LOAD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_AT_LEAST: u16 = 0x35;
-    const RETURN: u16 = 0x06;
-    /// From here on, 32-bit ARM has calls of its own.
-    const PRIVATE: u32 = 0x000f_0000;
-    let step = |code, k, jt, jf| sock_filter { code, jt, jf, k };
     let clone3 = if clone3 { calls::CLONE3 } else { calls::FIRST_UNKNOWN };
     vec![
         step(LOAD, 0, 0, 0),

@@ -1,13 +1,15 @@
 //! A profile as operators write it: JSON of the OCI runtime specification, with what docker adds.
 //!
-//! Nothing is passed over: a field or a word that is not known here could mean that the profile
-//! forbids more than would be enforced.
+//! Nothing is passed over but the names of calls that this architecture lacks: a field or a word that is
+//! not known here could mean that the profile forbids more than would be enforced.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+
+use crate::sys::kernel::KernelVersion;
 
 /// Rules of a profile: docker's own has forty.
 const MAX_RULES: usize = 1024;
@@ -170,7 +172,7 @@ pub(super) struct Scope {
     #[serde(default)]
     caps: Option<List<String, MAX_LIST>>,
     #[serde(default)]
-    pub(super) min_kernel: Option<KernelVersion>,
+    pub(super) min_kernel: Option<MinKernel>,
 }
 
 impl Scope {
@@ -183,21 +185,12 @@ impl Scope {
     }
 }
 
-/// `MAJOR.MINOR` of a kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+/// `MAJOR.MINOR`, as profiles write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct KernelVersion(u32, u32);
+pub(super) struct MinKernel(pub(super) KernelVersion);
 
-impl KernelVersion {
-    /// The version that a release (`6.1.0-21-arm64`) begins with.
-    pub(super) fn of_release(release: &str) -> Option<Self> {
-        let mut parts = release.split(|character: char| !character.is_ascii_digit());
-        let mut number = || parts.next()?.parse().ok();
-        Some(Self(number()?, number()?))
-    }
-}
-
-impl TryFrom<String> for KernelVersion {
+impl TryFrom<String> for MinKernel {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -205,7 +198,7 @@ impl TryFrom<String> for KernelVersion {
         let parsed =
             parts.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
         let (major, minor) = parsed.ok_or("minKernel must be MAJOR.MINOR")?;
-        Ok(Self(major, minor))
+        Ok(Self(KernelVersion(major, minor)))
     }
 }
 

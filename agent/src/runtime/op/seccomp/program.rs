@@ -14,13 +14,13 @@ use super::rules::{Condition, PRIVATE, Rules, Verdict};
 /// The longest program that the kernel takes (`BPF_MAXINSNS`).
 const MAX_STEPS: usize = 4096;
 
-const LOAD: u16 = 0x20;
+pub(super) const LOAD: u16 = 0x20;
 const JUMP: u16 = 0x05;
-const JUMP_IF_EQUAL: u16 = 0x15;
+pub(super) const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_GREATER: u16 = 0x25;
-const JUMP_IF_AT_LEAST: u16 = 0x35;
+pub(super) const JUMP_IF_AT_LEAST: u16 = 0x35;
 const AND: u16 = 0x54;
-const RETURN: u16 = 0x06;
+pub(super) const RETURN: u16 = 0x06;
 
 /// Where `struct seccomp_data` has what.
 const NUMBER: u32 = 0;
@@ -119,7 +119,7 @@ fn search(segments: &[(u32, Verdict)], default: u32) -> Vec<sock_filter> {
 fn conditional(conditions: &[Condition], answer: u32) -> Vec<sock_filter> {
     let mut program = vec![step(RETURN, answer, 0, 0)];
     for condition in conditions.iter().rev() {
-        // Six conditions have five steps each at most, so that every offset has 8 bits.
+        // Six conditions have six steps each at most, so that every offset has 8 bits.
         let failed = u8::try_from(program.len()).unwrap_or(u8::MAX);
         program = [compare(*condition, failed), program].concat();
     }
@@ -188,6 +188,6 @@ const fn halves(value: u64) -> (u32, u32) {
     ((value >> 32) as u32, value as u32)
 }
 
-fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+pub(super) fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }

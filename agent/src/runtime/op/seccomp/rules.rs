@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::names;
-use super::profile::{Action, Argument, KernelVersion, Operator, Profile, Rule, Scope};
+use super::profile::{Action, Argument, Operator, Profile, Rule, Scope};
+use crate::sys::kernel::KernelVersion;
 
 /// What `includes` and `excludes` are compared with.
 #[derive(Clone, Debug, Default)]
@@ -59,12 +60,11 @@ impl Condition {
     fn of(argument: &Argument) -> Self {
         // The kernel shows an argument of 32 bits with zeroes above it.
         let whole = |value: u64| value & usize::MAX as u64;
-        Self {
-            argument: argument.index.0,
-            operator: argument.op,
-            value: whole(argument.value),
-            value_two: whole(argument.value_two),
-        }
+        let (value, value_two) = (whole(argument.value), whole(argument.value_two));
+        // As libseccomp has it: what is beside the mask is not compared.
+        let masked = argument.op == Operator::MaskedEqual;
+        let value_two = if masked { value_two & value } else { value_two };
+        Self { argument: argument.index.0, operator: argument.op, value, value_two }
     }
 }
 
@@ -145,7 +145,7 @@ fn counts(rule: &Rule, around: &Surroundings) -> bool {
         around.capabilities.contains(name.strip_prefix("CAP_").unwrap_or(name.as_str()))
     };
     let here = |name: &String| name == ARCHITECTURE;
-    let new = |scope: &Scope| scope.min_kernel.map(|least| around.kernel >= least);
+    let new = |scope: &Scope| scope.min_kernel.map(|least| around.kernel >= least.0);
     let excluded = rule.excludes.as_ref().is_some_and(|scope| {
         scope.arches().iter().any(here)
             || scope.caps().iter().any(has)

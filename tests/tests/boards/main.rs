@@ -15,7 +15,7 @@ use mote_tests::manifest::{Manifest, config_map, pod, secret};
 use mote_tests::world::{container, terminated};
 use serde_json::json;
 
-use node::{BUSYBOX, BoardNode};
+use node::{BUSYBOX, BoardNode, SERVICE};
 
 /// The most an emulator may take, MiB.
 const MEMORY: u64 = 1024;
@@ -44,6 +44,7 @@ fn one_pod(machine: Machine) -> Result<()> {
     node.start()?;
     node.apply(&pair())?;
     one_container_runs_out_of_memory_and_the_other_stays(&mut node)?;
+    a_pull_has_bounds_of_its_own(&mut node)?;
     the_kernel_holds_the_limits(&mut node)?;
     a_container_has_what_it_is_given_and_no_more(&mut node)?;
     app_armor::profiles_confine_who_asks_for_them(&mut node)?;
@@ -84,6 +85,19 @@ fn one_container_runs_out_of_memory_and_the_other_stays(node: &mut BoardNode) ->
     ensure!(status.phase == Phase::Running, "the pod is {:?}", status.phase);
     let shown = node.field("pair", ".status.phase")?;
     ensure!(shown == "Running", "mote get shows {shown}");
+    Ok(())
+}
+
+/// The image that the pod has came through a pull, which may hold up the node's memory no more than this.
+fn a_pull_has_bounds_of_its_own(node: &mut BoardNode) -> Result<()> {
+    let mut read = |file: &str| node.guest.run(&format!("cat {SERVICE}/{file}"));
+    let (high, weight) = (read("pull/memory.high")?, read("pull/cpu.weight")?);
+    let numbers = (high.trim().parse::<u64>()?, weight.trim());
+    ensure!(numbers == (48 * 1024 * 1024, "20"), "memory.high {high}, cpu.weight {weight}");
+    let peak: u64 = read("pull/memory.peak")?.trim().parse()?;
+    println!("pulls took {} KiB of memory at most, page cache included", peak / 1024);
+    ensure!(peak > 100 * 1024 && peak <= 49 * 1024 * 1024, "{peak} bytes");
+    ensure!(!read("agent/cgroup.procs")?.trim().is_empty(), "the agent is beside it");
     Ok(())
 }
 

@@ -25,6 +25,9 @@ pub(crate) const BUSYBOX: &str = "test.local/busybox:1";
 /// The board's name.
 const NAME: &str = "board";
 
+/// Where systemd would have the agent, and what it would give it.
+pub(crate) const SERVICE: &str = "/sys/fs/cgroup/system.slice/mote-agent.service";
+
 /// A process on the board: its number may be given again, its start time tells which one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -71,13 +74,21 @@ impl BoardNode {
         ];
         let mut guest = board.boot(&files, directory.path(), TIME)?;
         guest.run("mkdir -p /var/lib/mote/import && mv /opt/image.tar /var/lib/mote/import/")?;
+        guest.run(&format!(
+            "mkdir -p {SERVICE}/agent && cd /sys/fs/cgroup && for parent in . system.slice; do \
+             echo '+cpu +memory +pids' > $parent/cgroup.subtree_control; done"
+        ))?;
         Ok(Self { guest, world, fleet, _directory: directory })
     }
 
     /// Starts the agent and waits until it has said to the broker that it is there.
     pub(crate) fn start(&mut self) -> Result<()> {
         let before = self.session();
-        self.guest.run("setsid mote-agent >>/var/log/agent 2>&1 & echo $! >/run/agent.pid")?;
+        // As a service that is restarted, whose cgroup was divided before: systemd keeps `agent`.
+        self.guest.run(&format!(
+            "INVOCATION_ID=1 setsid sh -c 'echo 0 > {SERVICE}/agent/cgroup.procs; exec mote-agent' \
+             >>/var/log/agent 2>&1 & echo $! >/run/agent.pid"
+        ))?;
         let topic = self.topic("birth");
         let birth = self.world.observer.wait("the agent's birth", |view| {
             let birth = view.body::<Birth>(&topic)?;

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mote_agent::image::pull::frame::{self, Report};
-use mote_agent::image::store::{Depth, Health, Store};
+use mote_agent::image::store::{Depth, Health, Store, Writer};
+use mote_protocol::status::Phase;
 use mote_tests::binaries;
 use mote_tests::image::{Builder, Layer};
+use mote_tests::manifest::pod;
 use mote_tests::wait::let_pass;
+use mote_tests::world::World;
 
 use crate::bench::Bench;
 use crate::process::noise;
@@ -146,6 +149,79 @@ fn a_pull_killed_at_any_change_of_a_file_leaves_only_what_is_whole() -> Result<(
 }
 
 #[test]
+fn an_agent_killed_at_any_change_while_it_makes_room_leaves_only_what_is_whole() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut whole = 0;
+    for place in 1.. {
+        let store = scene.fresh()?;
+        scene.pull(&store)?;
+        let inject = format!("inject={CHANGES}:signal=SIGKILL:when={place}");
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-qqq", "-o", "/dev/null", "-e", &format!("trace={CHANGES}")]);
+        strace.args(["-e", &inject, env!("CARGO_BIN_EXE_remove-images")]).arg(&store);
+        let ended = strace.status().context("strace")?;
+        let is_there = scene.check(&store)?;
+        if ended.success() {
+            ensure!(!is_there && Store::open(&store)?.inventory()?.layers.is_empty(), "all goes");
+            ensure!(place > 20, "{place} changes are too few to be all");
+            println!("killed at each of {} changes; the image was there {whole} times", place - 1);
+            return Ok(());
+        }
+        whole += usize::from(is_there);
+        // What was half removed is no hindrance.
+        scene.pull(&store)?;
+    }
+    unreachable!("it ends when nothing is left to be killed at")
+}
+
+/// The real agent with its pull, from the pod to the store.
+#[test]
+fn an_agent_killed_at_random_while_it_pulls_leaves_only_what_is_whole() -> Result<()> {
+    let scene = Scene::new()?;
+    let world = World::new()?;
+    let mut options = world.options("n1");
+    options.registries.push(scene.bench.registry.host());
+    let mut node = world.prepare(options)?;
+    node.start()?;
+    let store = node.state().join("images");
+    // How long it takes, from the question to the answer.
+    let begun = Instant::now();
+    node.ctl(&["images", "pull", &scene.reference])?;
+    let took = begun.elapsed();
+    let (mut random, mut whole) = (11, 0);
+    for _ in 0..40 {
+        if scene.check(&store)? {
+            node.ctl(&["images", "rm", &scene.reference])?;
+        }
+        let mut asker = node.ctl_command(&["images", "pull", &scene.reference]);
+        let mut asker = asker.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        // The instant is what is tested: nothing is waited for.
+        let_pass(took.mul_f64(share(&mut random)?).max(Duration::from_micros(1)));
+        node.kill()?;
+        asker.wait()?;
+        // The pull has no agent any more, and so it ends; then nobody writes.
+        drop(Writer::lock(&Store::open(&store)?)?);
+        whole += usize::from(scene.check(&store)?);
+        node.start()?;
+    }
+    println!("of 40 kills within {took:?} the image was whole after {whole}");
+    let pod = pod("web").once().container("main", &scene.reference, &["/etc/a"]);
+    world.operator.apply(&pod, &node)?;
+    // It is no program; its image was found whole nevertheless.
+    world.wait_for_phase(&node, "web", Phase::Failed)?;
+    ensure!(scene.check(&store)?, "the image is there");
+    assert_eq!(node.ctl(&["images", "verify"])?, "3 of 3 layers are as they were unpacked\n");
+    Ok(())
+}
+
+/// The next of a row of random numbers between 0 and 1.
+fn share(random: &mut u64) -> Result<f64> {
+    *random =
+        random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    Ok(f64::from(u32::try_from(*random >> 33)? % 1000) / 1000.0)
+}
+
+#[test]
 fn two_hundred_pulls_killed_at_random_leave_only_what_is_whole() -> Result<()> {
     let scene = Scene::new()?;
     let mut store = scene.fresh()?;
@@ -156,15 +232,11 @@ fn two_hundred_pulls_killed_at_random_leave_only_what_is_whole() -> Result<()> {
     scene.pull(&store)?;
     let took = begun.elapsed();
     store = scene.fresh()?;
-    let mut random = 7_u64;
-    let mut whole = 0;
+    let (mut random, mut whole) = (7, 0);
     for _ in 0..200 {
-        random =
-            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = scene.start(&store, &[])?;
-        let share = u32::try_from(random >> 33)? % 1000;
         // The instant is what is tested: nothing is waited for.
-        let_pass(took.mul_f64(f64::from(share) / 1000.0).max(Duration::from_micros(1)));
+        let_pass(took.mul_f64(share(&mut random)?).max(Duration::from_micros(1)));
         child.kill()?;
         child.wait()?;
         if scene.check(&store)? {

@@ -6,7 +6,7 @@ use std::io::Read;
 use anyhow::{Context, Result};
 use mote_agent::image::{Images, PullPolicy, Retry, Source};
 use mote_tests::image::{Builder, Image, Layer};
-use mote_tests::process::wait_for_exit;
+use mote_tests::process::{command, wait_for_exit};
 use mote_tests::wait::Deadline;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -101,10 +101,12 @@ fn a_killed_pull_is_told_and_leaves_nothing() -> Result<()> {
 #[test]
 fn a_pull_gives_up_rights_and_priority() -> Result<()> {
     let bench = Bench::new()?;
-    let (status, stat) = bench.block(hang(&bench, |pid| {
+    let (status, stat, class) = bench.block(hang(&bench, |pid| {
         let read = |name| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
-        Ok((read("status")?, read("stat")?))
+        let class = command("ionice").args(["-p", &pid.to_string()]).output()?.stdout;
+        Ok((read("status")?, read("stat")?, String::from_utf8(class)?))
     }))?;
+    assert_eq!(class.trim(), "idle", "its turn on the disk");
     let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SYS_ADMIN, MKNOD, SETFCAP.
     assert_eq!(field("CapEff:"), Some("000000008820001b"));

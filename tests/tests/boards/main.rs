@@ -3,10 +3,12 @@
 //!
 //! One pod goes the whole way on each: it runs, one of its containers runs out of memory, the
 //! agent is killed, the next one adopts the pod and sees it end. Another is given variables and
-//! volumes, and may open no device but its own. A third is confined by `AppArmor`.
+//! volumes, and may open no device but its own. Others have more rights and fewer,
+//! and one is confined by `AppArmor`.
 
 mod app_armor;
 mod node;
+mod rights;
 
 use anyhow::{Context, Result, bail, ensure};
 use mote_protocol::status::{ContainerState, Phase, PodStatus};
@@ -47,6 +49,8 @@ fn one_pod(machine: Machine) -> Result<()> {
     a_pull_has_bounds_of_its_own(&mut node)?;
     the_kernel_holds_the_limits(&mut node)?;
     a_container_has_what_it_is_given_and_no_more(&mut node)?;
+    rights::rights_are_those_asked_for(&mut node)?;
+    rights::limits_are_seen_and_kept(&mut node)?;
     app_armor::profiles_confine_who_asks_for_them(&mut node)?;
     the_next_agent_adopts_what_runs(&mut node)?;
     nothing_is_left_of_a_deleted_pod(&mut node)?;

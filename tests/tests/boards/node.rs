@@ -62,6 +62,7 @@ impl BoardNode {
         let files = [
             GuestFile::program("bin/mote-agent", initramfs::read(&agent)?),
             super::app_armor::policy()?,
+            super::rights::profile(),
             GuestFile::data("opt/image.tar", initramfs::read(&image)?),
             GuestFile::data("etc/machine-id", format!("{:032x}\n", std::process::id())),
             GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet)?),
@@ -108,6 +109,13 @@ impl BoardNode {
         let words = ["apply", "-f", "-", "--node", NAME];
         let answer = self.world.operator.run_with(&words, &manifest.text())?.succeeded();
         answer.map(drop).map_err(|error| self.explain(&error.context("mote apply")))
+    }
+
+    /// Why a manifest is refused.
+    pub(crate) fn refusal(&mut self, manifest: &Manifest) -> Result<String> {
+        let words = ["apply", "-f", "-", "--node", NAME];
+        let answer = self.world.operator.run_with(&words, &manifest.text())?.refused();
+        answer.map_err(|error| self.explain(&error.context("mote apply")))
     }
 
     /// What `mote get pod` shows of a field, by `JSONPath`.

@@ -129,6 +129,7 @@ pub struct ObservedPod {
 
 /// Namespaces a pod shares with the host instead of having its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostNamespaces {
     /// `spec.hostNetwork` (the UTS namespace goes with it).
     pub network: bool,
@@ -173,6 +174,7 @@ pub struct SandboxRequest {
 
 /// Where a container says why it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TerminationMessage {
     /// `terminationMessagePath`: a file that it finds there, empty; none where this is empty.
     pub path: String,

@@ -1,4 +1,7 @@
 //! Small files that let the next agent find out what this one did.
+//!
+//! The next one may be a newer or an older program: what it does not know it passes over, and what it
+//! misses is as it was before there was such a thing. So these are JSON.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -17,7 +20,8 @@ use crate::runtime::{
 };
 
 /// What the containers of a pod share, as long as its sandbox lives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct SandboxRecord {
     pub(super) hostname: String,
     pub(super) host: HostNamespaces,
@@ -54,12 +58,12 @@ impl SandboxRecord {
     /// Replaces the file as a whole.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let part = path.with_extension("part");
-        fs::write(&part, postcard::to_allocvec(self).map_err(io::Error::other)?)?;
+        fs::write(&part, serde_json::to_vec(self)?)?;
         fs::rename(part, path)
     }
 
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        read(path)
+        Ok(read(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 }
 
@@ -68,6 +72,7 @@ const ATTEMPT: &str = "attempt";
 
 /// What an agent must know of an attempt that another one started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct AttemptRecord {
     /// Its tag, as it was given.
     pub(super) tag: String,
@@ -82,30 +87,35 @@ impl AttemptRecord {
     }
 
     pub(super) fn write(&self, attempt: &Path) -> io::Result<()> {
-        let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;
-        fs::write(attempt.join(ATTEMPT), bytes)
+        fs::write(attempt.join(ATTEMPT), serde_json::to_vec(self)?)
     }
 
     /// Empty if the agent died before it could be kept.
     pub(super) fn read(attempt: &Path) -> Self {
-        read(&attempt.join(ATTEMPT)).ok().flatten().unwrap_or_default()
+        let bytes = read(&attempt.join(ATTEMPT)).ok().flatten();
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 }
 
 /// The first process of an attempt, once there is one.
 pub(super) fn process(attempt: &Path) -> Option<ProcessId> {
-    read(&attempt.join(PROCESS)).ok().flatten()
+    fact(&attempt.join(PROCESS))
 }
 
 /// When an attempt's program was executed, if it was.
 pub(super) fn started(attempt: &Path) -> Option<BootTime> {
-    read(&attempt.join(STARTED)).ok().flatten().map(Duration::from_nanos).map(BootTime)
+    fact(&attempt.join(STARTED)).map(Duration::from_nanos).map(BootTime)
 }
 
-/// A file that is not there, or was not written to its end, says nothing.
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+/// What a helper left; one that it did not write to its end says nothing.
+fn fact<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = read(path).ok().flatten()?;
+    postcard::from_bytes(&bytes).ok()
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(postcard::from_bytes(&bytes).ok()),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(None),
         Err(failed) => Err(failed),
     }
@@ -126,8 +136,24 @@ mod tests {
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         record.write(&path).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), Some(record));
-        fs::write(&path, [9, b'w']).unwrap();
+        let written = fs::read(&path).unwrap();
+        fs::write(&path, &written[..written.len() / 2]).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         assert_eq!((process(directory.path()), started(directory.path())), (None, None));
+    }
+
+    #[test]
+    fn records_of_older_and_newer_agents_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sandbox");
+        fs::write(&path, r#"{"hostname": "web", "host": {"network": true}, "new": [1]}"#).unwrap();
+        let record = SandboxRecord::read(&path).unwrap().unwrap();
+        assert_eq!(
+            (record.hostname.as_str(), record.host.network, record.users),
+            ("web", true, None)
+        );
+        fs::write(directory.path().join(ATTEMPT), r#"{"tag": "t", "new": {}}"#).unwrap();
+        let record = AttemptRecord::read(directory.path());
+        assert_eq!((record.tag.as_str(), record.termination_message.path.as_str()), ("t", ""));
     }
 }

@@ -11,6 +11,8 @@ use mote_protocol::quantity::format_units;
 
 use super::resources;
 use super::spec::Pod;
+use crate::tree::walk::{DEEPEST, MOST_NAMES};
+use crate::tree::{Counted, Measured};
 
 /// Pods that the kubelet never evicts (`IsCriticalPod`).
 const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
@@ -27,23 +29,6 @@ pub struct StorageLimits {
     containers: Vec<(usize, u64)>,
     /// Of volumes (`emptyDir.sizeLimit`), by their place in the pod.
     volumes: Vec<(usize, u64)>,
-}
-
-/// What a look at directories found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Bytes on disk, at least.
-    pub bytes: u64,
-    /// That is all of it.
-    pub whole: bool,
-    /// How long it took to find out.
-    pub took: Duration,
-}
-
-impl Default for Measured {
-    fn default() -> Self {
-        Self { bytes: 0, whole: true, took: Duration::ZERO }
-    }
 }
 
 /// What of a pod must be measured, by places in the pod.
@@ -75,7 +60,7 @@ impl StorageUse {
 
     /// Everything was counted.
     pub fn is_whole(&self) -> bool {
-        self.all().all(|measured| measured.whole)
+        self.all().all(|measured| measured.counted == Counted::Whole)
     }
 
     /// How long it took to find out.
@@ -140,10 +125,33 @@ impl StorageLimits {
                 "Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
             ));
         }
-        let (place, limit) = beyond(&self.containers, &kept.containers)?;
-        let (name, limit) = (&pod.containers.get(place)?.name, format_units(limit));
-        Some(format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". "))
+        if let Some((place, limit)) = beyond(&self.containers, &kept.containers) {
+            let (name, limit) = (&pod.containers.get(place)?.name, format_units(limit));
+            return Some(format!(
+                "Container {name} exceeded its local ephemeral storage limit \"{limit}\". "
+            ));
+        }
+        endless(pod, kept)
     }
+}
+
+/// Why a pod is evicted whose files nobody counts to their end: else that would be the way around
+/// every limit. Only what has a limit is looked at.
+fn endless(pod: &Pod, kept: &StorageUse) -> Option<String> {
+    let first = |kept: &[(usize, Measured)]| {
+        let endless = kept.iter().find(|(_, measured)| measured.counted == Counted::Endless);
+        endless.map(|(place, _)| *place)
+    };
+    let volume = first(&kept.volumes).and_then(|place| pod.volumes.get(place));
+    let container = || first(&kept.containers).and_then(|place| pod.containers.get(place));
+    let whose = match volume {
+        Some(volume) => format!("EmptyDir volume \"{}\"", volume.name),
+        None => format!("container {}", container()?.name),
+    };
+    Some(format!(
+        "Files of {whose} cannot be counted: they have more than {MOST_NAMES} names, or are in more \
+         than {DEEPEST} directories below each other. "
+    ))
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use mote_registry::digest::Digest;
 use crate::device::Device;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::process::{ConfigError, Tag};
-use crate::pod::storage::{Measured, StorageUse};
+use crate::pod::storage::StorageUse;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
 use crate::runtime::{
     BootTime, ContainerId, Exit, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
 };
+use crate::tree::{Counted, Measured};
 
 fn pod() -> Pod {
     pod_from(&wire_pod(vec![container("a")]))
@@ -218,8 +219,8 @@ fn limited() -> (Rc<Pod>, Machine) {
     (pod, machine)
 }
 
-fn kept(bytes: u64, whole: bool, took: Duration) -> Event {
-    let containers = vec![(0, Measured { bytes, whole, took })];
+fn kept(bytes: u64, counted: Counted, took: Duration) -> Event {
+    let containers = vec![(0, Measured { bytes, counted, took })];
     Event::Measured(StorageUse { containers, volumes: Vec::new() })
 }
 
@@ -227,12 +228,12 @@ fn kept(bytes: u64, whole: bool, took: Duration) -> Event {
 fn a_pod_with_limits_is_looked_at_every_ten_seconds_and_another_never() {
     let (_, mut machine) = limited();
     assert!(machine.to_measure(after(2)).is_some());
-    step(&mut machine, kept(1, true, Duration::from_millis(3)), after(2));
+    step(&mut machine, kept(1, Counted::Whole, Duration::from_millis(3)), after(2));
     assert_eq!(machine.to_measure(after(11)), None);
     assert_eq!(machine.deadline(after(2)), Some(after(12)));
     assert!(machine.to_measure(after(12)).is_some());
     // One that takes long to be counted is left alone for longer.
-    step(&mut machine, kept(1, true, Duration::from_secs(3)), after(12));
+    step(&mut machine, kept(1, Counted::Whole, Duration::from_secs(3)), after(12));
     assert_eq!(machine.deadline(after(12)), Some(after(72)));
     let mut other = Machine::new(Rc::new(pod()), Moment(0));
     step(&mut other, Event::SandboxBegun, Moment(0));
@@ -245,7 +246,7 @@ fn a_pod_with_limits_is_looked_at_every_ten_seconds_and_another_never() {
 fn a_pod_beyond_its_limit_gets_a_second_and_is_failed_when_nothing_runs() {
     let (_, mut machine) = limited();
     let mut notes = Vec::new();
-    machine.step(kept(2 << 20, true, Duration::ZERO), after(12), &mut notes);
+    machine.step(kept(2 << 20, Counted::Whole, Duration::ZERO), after(12), &mut notes);
     let message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ";
     assert_eq!(notes[0], Note::warning(None, "Evicted", message.into()));
     let stop = machine.slots[0].running().and_then(|running| running.stop).expect("a stop");
@@ -263,7 +264,7 @@ fn an_agent_that_dies_in_the_middle_does_not_start_it_again() {
     let (pod, mut machine) = limited();
     let mark = machine.unsaved(after(2)).expect("an attempt");
     step(&mut machine, Event::Saved { mark }, after(2));
-    step(&mut machine, kept(2 << 20, true, Duration::ZERO), after(12));
+    step(&mut machine, kept(2 << 20, Counted::Whole, Duration::ZERO), after(12));
     assert!(machine.unsaved(after(12)).is_some(), "flash must know");
     let boot = Boot::default();
     let died = observed(&pod, ObservedSandbox::Died, true);
@@ -278,15 +279,15 @@ fn an_agent_that_dies_in_the_middle_does_not_start_it_again() {
 #[test]
 fn that_not_everything_was_counted_is_told_once() {
     let (_, mut machine) = limited();
-    let mut told = |whole| {
+    let mut told = |counted| {
         let mut notes = Vec::new();
-        machine.step(kept(1, whole, Duration::ZERO), after(12), &mut notes);
+        machine.step(kept(1, counted, Duration::ZERO), after(12), &mut notes);
         notes.iter().map(|note| note.reason).collect::<Vec<_>>()
     };
-    assert_eq!(told(false), ["StorageNotMeasured"]);
-    assert_eq!(told(false), [""; 0]);
-    assert_eq!(told(true), [""; 0]);
-    assert_eq!(told(false), ["StorageNotMeasured"]);
+    assert_eq!(told(Counted::Part), ["StorageNotMeasured"]);
+    assert_eq!(told(Counted::Part), [""; 0]);
+    assert_eq!(told(Counted::Whole), [""; 0]);
+    assert_eq!(told(Counted::Part), ["StorageNotMeasured"]);
 }
 
 /// A pod with a device whose container runs, and what is there.

@@ -116,10 +116,29 @@ fn overhead_is_for_pods_that_have_a_limit() {
 fn what_was_counted_is_enough_to_be_evicted_for() {
     let partial = |bytes| StorageUse {
         containers: Vec::new(),
-        volumes: vec![(0, Measured { bytes, whole: false, took: Duration::ZERO })],
+        volumes: vec![(0, Measured { bytes, counted: Counted::Part, ..Measured::default() })],
     };
     let asked = pod([None; 3], &[(false, Some(MI))]);
     assert!(!partial(1).is_whole());
     assert_eq!(verdict(&asked, &partial(MI)), None);
     assert!(verdict(&asked, &partial(MI + 1)).is_some());
+}
+
+#[test]
+fn what_nobody_counts_to_its_end_is_beyond_every_limit() {
+    let endless = Measured { bytes: 1, counted: Counted::Endless, ..Measured::default() };
+    let asked = pod([None, Some(9 * MI), None], &[(false, Some(MI))]);
+    let of = |whose: &str| {
+        Some(format!(
+            "Files of {whose} cannot be counted: they have more than 1000000 names, or are in more \
+             than 256 directories below each other. "
+        ))
+    };
+    let volume = StorageUse { volumes: vec![(0, endless)], ..StorageUse::default() };
+    assert_eq!(verdict(&asked, &volume), of("EmptyDir volume \"v0\""));
+    let container = StorageUse { containers: vec![(2, endless)], ..StorageUse::default() };
+    assert_eq!(verdict(&asked, &container), of("container b"));
+    // A limit that is exceeded says more.
+    let both = StorageUse { containers: vec![(2, endless)], ..kept(&[], &[(0, MI + 1)]) };
+    assert!(verdict(&asked, &both).is_some_and(|why| why.starts_with("Usage of EmptyDir")));
 }

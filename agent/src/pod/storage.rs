@@ -38,6 +38,8 @@ pub struct ToMeasure {
     pub containers: Vec<usize>,
     /// Volumes.
     pub volumes: Vec<usize>,
+    /// How many of its containers have ended before.
+    pub mark: u32,
 }
 
 /// What a pod was found to keep.
@@ -47,6 +49,8 @@ pub struct StorageUse {
     pub containers: Vec<(usize, Measured)>,
     /// Its `emptyDir`s, by their place in the pod.
     pub volumes: Vec<(usize, Measured)>,
+    /// That of [`ToMeasure`].
+    pub mark: u32,
 }
 
 impl StorageUse {
@@ -91,8 +95,13 @@ pub(super) fn limits(spec: &PodSpec) -> Option<Box<StorageLimits>> {
 }
 
 impl StorageLimits {
-    /// What must be measured of a pod in which these containers run.
-    pub fn to_measure(&self, pod: &Pod, running: impl Iterator<Item = usize>) -> ToMeasure {
+    /// What must be measured of a pod in which these containers run, where there is anything.
+    pub fn to_measure(
+        &self,
+        pod: &Pod,
+        running: impl Iterator<Item = usize>,
+        mark: u32,
+    ) -> Option<ToMeasure> {
         let has = |list: &[(usize, u64)], place| list.iter().any(|(at, _)| *at == place);
         let on_disk = |place: &usize| {
             let source = pod.volumes.get(*place).map(|volume| &volume.source);
@@ -100,10 +109,11 @@ impl StorageLimits {
         };
         let all = self.pod.is_some();
         let volumes = (0..pod.volumes.len()).filter(on_disk);
-        ToMeasure {
-            containers: running.filter(|place| all || has(&self.containers, *place)).collect(),
-            volumes: volumes.filter(|place| all || has(&self.volumes, *place)).collect(),
-        }
+        let volumes: Vec<_> = volumes.filter(|place| all || has(&self.volumes, *place)).collect();
+        let containers = running.filter(|place| all || has(&self.containers, *place));
+        let containers: Vec<_> = containers.collect();
+        let any = !containers.is_empty() || !volumes.is_empty();
+        any.then_some(ToMeasure { containers, volumes, mark })
     }
 
     /// Why a pod that keeps so much is evicted, where it is.

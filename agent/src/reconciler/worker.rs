@@ -94,7 +94,7 @@ async fn create_sandbox<W: World>(edges: &Edges<W>, pod: &Pod, node: &Surroundin
 }
 
 async fn measure<W: World>(edges: &Edges<W>, pod: &Pod, wanted: &Measuring) -> StorageUse {
-    let mut kept = StorageUse::default();
+    let mut kept = StorageUse { mark: wanted.mark, ..StorageUse::default() };
     for (place, id) in &wanted.containers {
         kept.containers.push((*place, edges.runtime.written(id).await));
     }

@@ -15,7 +15,7 @@ impl Machine {
         match event {
             Event::Update(pod) => self.update(pod, now),
             Event::Delete { grace_s } => self.remove(grace_s, now),
-            Event::Saved { mark } => self.saved(mark),
+            Event::Saved { mark } => self.saved(mark, notes),
             Event::SaveFailed => self.save_failed(now),
             Event::Tick => {}
             Event::SandboxBegun => self.sandbox_begun(),
@@ -275,6 +275,7 @@ impl Machine {
 
     /// An attempt has ended: whether and when the next one may start.
     pub(super) fn ended(&mut self, place: usize, ended: Ended, notes: &mut Vec<Note>) {
+        self.wrote();
         let (policy, active) = (self.pod.restart_policy, self.stage == Stage::Active);
         let (name, pod) = (self.container_name(place).to_owned(), self.pod.name.describe());
         let Some(slot) = self.slots.get_mut(place) else { return };

@@ -29,6 +29,7 @@ fn kept(containers: &[(usize, u64)], volumes: &[(usize, u64)]) -> StorageUse {
     StorageUse {
         containers: containers.iter().map(measured).collect(),
         volumes: volumes.iter().map(measured).collect(),
+        mark: 0,
     }
 }
 
@@ -55,13 +56,13 @@ fn pods_without_limits_are_not_looked_at() {
 fn only_what_a_limit_is_about_is_measured() {
     let measured = |asked: &object::Pod| {
         let pod = pod_from(asked);
-        let wanted = pod.storage.as_ref().expect("limits").to_measure(&pod, 1..3);
-        (wanted.containers, wanted.volumes)
+        let wanted = pod.storage.as_ref().expect("limits").to_measure(&pod, 1..3, 0);
+        wanted.map(|wanted| (wanted.containers, wanted.volumes))
     };
     let volumes = [(false, None), (false, Some(MI)), (true, Some(MI))];
-    assert_eq!(measured(&pod([None; 3], &volumes)), (vec![], vec![1]));
+    assert_eq!(measured(&pod([None; 3], &volumes)), Some((vec![], vec![1])));
     let one = pod([None, None, Some(MI)], &volumes);
-    assert_eq!(measured(&one), (vec![1, 2], vec![0, 1]), "all count for the pod");
+    assert_eq!(measured(&one), Some((vec![1, 2], vec![0, 1])), "all count for the pod");
 }
 
 #[test]
@@ -115,8 +116,8 @@ fn overhead_is_for_pods_that_have_a_limit() {
 #[test]
 fn what_was_counted_is_enough_to_be_evicted_for() {
     let partial = |bytes| StorageUse {
-        containers: Vec::new(),
         volumes: vec![(0, Measured { bytes, counted: Counted::Part, ..Measured::default() })],
+        ..StorageUse::default()
     };
     let asked = pod([None; 3], &[(false, Some(MI))]);
     assert!(!partial(1).is_whole());

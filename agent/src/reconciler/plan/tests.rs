@@ -204,7 +204,11 @@ impl Life {
         let bytes = if self.full { 2 << 20 } else { 4096 };
         let measured = |place| (place, Measured { bytes, took: LOOK, ..Measured::default() });
         let containers: Vec<_> = wanted.containers.into_iter().map(measured).collect();
-        self.step(Event::Measured(StorageUse { containers, volumes: Vec::new() }));
+        self.step(Event::Measured(StorageUse {
+            containers,
+            volumes: Vec::new(),
+            mark: wanted.mark,
+        }));
         if self.full {
             assert_ne!(self.machine.stage(), Stage::Active, "it is evicted");
             self.evicted = true;

@@ -65,4 +65,6 @@ fn devices_of_an_earlier_agent_are_what_is_there() {
     assert_eq!(notes[0].reason, "DeviceUnplugged");
     step(&mut machine, seen(Some(8)), after(1));
     assert_eq!(machine.slots[0].devices()[0].health, Health::Healthy, "nobody knows better");
+    step(&mut machine, seen(Some(9)), after(1));
+    assert_eq!(machine.slots[0].devices()[0].health, Health::Replaced, "but from then on");
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::slot::{CODE_START_ERROR, EndReason, Ended, Renewal, Run, Running};
 use super::volumes::WAITS_FOR_CONTENTS;
 use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Stage, StartFailure, Stop};
+use crate::image::ImageError;
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
 use crate::pod::process::Tag;
 use crate::pod::{Moment, Pod};
@@ -225,6 +226,9 @@ impl Machine {
         slot.run = before.map_or(Run::Idle, Run::Ended);
         slot.hold = Some(Hold { reason, message, until });
         slot.image = None;
+        if let StartFailure::Image(ImageError::NotPresent { id }) = failure {
+            self.forget_volume_images(|image| image == id);
+        }
     }
 
     fn asked(&mut self, place: usize, attempt: u32) {

@@ -226,16 +226,32 @@ fn what_came_while_a_container_was_started_is_used_at_once() {
     assert_eq!(failed(Some(devices::seen(Some(7)))), Some(after(2)));
 }
 
-#[test]
-fn the_next_agent_knows_which_images_are_mounted() {
+/// A pod with two volumes of images, of which one is here.
+fn of_images() -> (Rc<Pod>, Machine) {
     let mut asked = wire_pod(vec![container("a")]);
-    let source = wire::VolumeSource::Image { reference: "files:1".into(), pull_policy: None };
-    asked.spec.volumes = vec![wire::Volume { name: "v".into(), source }];
+    let volume = |name: &str| {
+        let source =
+            wire::VolumeSource::Image { reference: format!("{name}:1"), pull_policy: None };
+        wire::Volume { name: name.into(), source }
+    };
+    asked.spec.volumes = vec![volume("files"), volume("others")];
     let pod = Rc::new(pod_from(&asked));
     let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
+    pulled(&mut machine, 1, image());
+    (pod, machine)
+}
+
+fn pulled(machine: &mut Machine, place: usize, image: ImageId) {
+    let (reference, source) = (String::new(), Source::Present);
+    step(machine, Event::Pulled { place, reference, image, source }, Moment(0));
+}
+
+#[test]
+fn the_next_agent_knows_which_images_are_mounted() {
+    let (pod, mut machine) = of_images();
     let mark = machine.unsaved(Moment(0));
-    let (reference, source) = ("files:1".to_owned(), Source::Present);
-    step(&mut machine, Event::Pulled { place: 1, reference, image: image(), source }, Moment(0));
+    let other = Digest::of(b"other");
+    pulled(&mut machine, 2, other);
     assert_ne!(machine.unsaved(Moment(0)), mark, "flash must know");
     let boot = Boot::default();
     let adopted = |sandbox| {
@@ -244,6 +260,26 @@ fn the_next_agent_knows_which_images_are_mounted() {
             Remains { record: Some(machine.record(boot)), observed: Some(&observed), boot };
         Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1)).volume_image_ids()
     };
-    assert_eq!(adopted(ObservedSandbox::Ready), [Some(image())]);
-    assert_eq!(adopted(ObservedSandbox::Died), [None], "another sandbox has what is there then");
+    assert_eq!(adopted(ObservedSandbox::Ready), [Some(image()), Some(other)]);
+    assert_eq!(adopted(ObservedSandbox::Died), [None; 2], "another sandbox has what is there then");
+}
+
+#[test]
+fn an_image_of_a_volume_that_was_lost_is_fetched_again() {
+    let (_, mut machine) = of_images();
+    let other = Digest::of(b"other");
+    pulled(&mut machine, 2, other);
+    step(&mut machine, Event::SandboxReady, Moment(0));
+    let mut lose = |id| {
+        step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
+        let failure = StartFailure::Image(ImageError::NotPresent { id });
+        step(&mut machine, Event::StartFailed { place: 0, attempt: 0, failure }, after(1));
+        machine.volume_image_ids()
+    };
+    assert_eq!(lose(Digest::of(b"of the container")), [Some(image()), Some(other)]);
+    assert_eq!(lose(image()), [None, Some(other)]);
+    pulled(&mut machine, 1, image());
+    step(&mut machine, Event::SandboxDied, after(2));
+    step(&mut machine, Event::SandboxStopped { for_good: false }, after(2));
+    assert_eq!(machine.volume_image_ids(), [None; 2], "another sandbox has what is there then");
 }

@@ -1,6 +1,6 @@
 //! The node agent of mote: a kubelet for machines too small for a kubelet.
 //!
-//! Dependencies point one way: `protocol, ports <- pod <- {runtime, image, volume} <- reconciler <-
+//! Dependencies point one way: `protocol, ports, tree <- pod <- {runtime, image, volume} <- reconciler <-
 //! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 

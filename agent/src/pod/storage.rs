@@ -11,6 +11,8 @@ use mote_protocol::quantity::format_units;
 
 use super::resources;
 use super::spec::Pod;
+use crate::tree::walk::{DEEPEST, MOST_NAMES};
+use crate::tree::{Counted, Measured};
 
 /// Pods that the kubelet never evicts (`IsCriticalPod`).
 const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
@@ -29,23 +31,6 @@ pub struct StorageLimits {
     volumes: Vec<(usize, u64)>,
 }
 
-/// What a look at directories found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Bytes on disk, at least.
-    pub bytes: u64,
-    /// That is all of it.
-    pub whole: bool,
-    /// How long it took to find out.
-    pub took: Duration,
-}
-
-impl Default for Measured {
-    fn default() -> Self {
-        Self { bytes: 0, whole: true, took: Duration::ZERO }
-    }
-}
-
 /// What of a pod must be measured, by places in the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToMeasure {
@@ -53,6 +38,8 @@ pub struct ToMeasure {
     pub containers: Vec<usize>,
     /// Volumes.
     pub volumes: Vec<usize>,
+    /// How many of its containers have ended before.
+    pub mark: u32,
 }
 
 /// What a pod was found to keep.
@@ -62,6 +49,8 @@ pub struct StorageUse {
     pub containers: Vec<(usize, Measured)>,
     /// Its `emptyDir`s, by their place in the pod.
     pub volumes: Vec<(usize, Measured)>,
+    /// That of [`ToMeasure`].
+    pub mark: u32,
 }
 
 impl StorageUse {
@@ -75,7 +64,7 @@ impl StorageUse {
 
     /// Everything was counted.
     pub fn is_whole(&self) -> bool {
-        self.all().all(|measured| measured.whole)
+        self.all().all(|measured| measured.counted == Counted::Whole)
     }
 
     /// How long it took to find out.
@@ -106,8 +95,13 @@ pub(super) fn limits(spec: &PodSpec) -> Option<Box<StorageLimits>> {
 }
 
 impl StorageLimits {
-    /// What must be measured of a pod in which these containers run.
-    pub fn to_measure(&self, pod: &Pod, running: impl Iterator<Item = usize>) -> ToMeasure {
+    /// What must be measured of a pod in which these containers run, where there is anything.
+    pub fn to_measure(
+        &self,
+        pod: &Pod,
+        running: impl Iterator<Item = usize>,
+        mark: u32,
+    ) -> Option<ToMeasure> {
         let has = |list: &[(usize, u64)], place| list.iter().any(|(at, _)| *at == place);
         let on_disk = |place: &usize| {
             let source = pod.volumes.get(*place).map(|volume| &volume.source);
@@ -115,10 +109,11 @@ impl StorageLimits {
         };
         let all = self.pod.is_some();
         let volumes = (0..pod.volumes.len()).filter(on_disk);
-        ToMeasure {
-            containers: running.filter(|place| all || has(&self.containers, *place)).collect(),
-            volumes: volumes.filter(|place| all || has(&self.volumes, *place)).collect(),
-        }
+        let volumes: Vec<_> = volumes.filter(|place| all || has(&self.volumes, *place)).collect();
+        let containers = running.filter(|place| all || has(&self.containers, *place));
+        let containers: Vec<_> = containers.collect();
+        let any = !containers.is_empty() || !volumes.is_empty();
+        any.then_some(ToMeasure { containers, volumes, mark })
     }
 
     /// Why a pod that keeps so much is evicted, where it is.
@@ -140,10 +135,33 @@ impl StorageLimits {
                 "Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
             ));
         }
-        let (place, limit) = beyond(&self.containers, &kept.containers)?;
-        let (name, limit) = (&pod.containers.get(place)?.name, format_units(limit));
-        Some(format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". "))
+        if let Some((place, limit)) = beyond(&self.containers, &kept.containers) {
+            let (name, limit) = (&pod.containers.get(place)?.name, format_units(limit));
+            return Some(format!(
+                "Container {name} exceeded its local ephemeral storage limit \"{limit}\". "
+            ));
+        }
+        endless(pod, kept)
     }
+}
+
+/// Why a pod is evicted whose files nobody counts to their end: else that would be the way around
+/// every limit. Only what has a limit is looked at.
+fn endless(pod: &Pod, kept: &StorageUse) -> Option<String> {
+    let first = |kept: &[(usize, Measured)]| {
+        let endless = kept.iter().find(|(_, measured)| measured.counted == Counted::Endless);
+        endless.map(|(place, _)| *place)
+    };
+    let volume = first(&kept.volumes).and_then(|place| pod.volumes.get(place));
+    let container = || first(&kept.containers).and_then(|place| pod.containers.get(place));
+    let whose = match volume {
+        Some(volume) => format!("EmptyDir volume \"{}\"", volume.name),
+        None => format!("container {}", container()?.name),
+    };
+    Some(format!(
+        "Files of {whose} cannot be counted: they have more than {MOST_NAMES} names, or are in more \
+         than {DEEPEST} directories below each other. "
+    ))
 }
 
 #[cfg(test)]

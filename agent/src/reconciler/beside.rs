@@ -26,6 +26,8 @@ pub(super) struct Measuring {
     pub(super) containers: Vec<(usize, ContainerId)>,
     /// Places of volumes.
     pub(super) volumes: Vec<usize>,
+    /// That of what was wanted.
+    pub(super) mark: u32,
 }
 
 impl Measuring {
@@ -36,7 +38,7 @@ impl Measuring {
             Some((place, plan::container_id(machine, place, attempt)?))
         };
         let containers = wanted.containers.into_iter().filter_map(attempt).collect();
-        Self { containers, volumes: wanted.volumes }
+        Self { containers, volumes: wanted.volumes, mark: wanted.mark }
     }
 }
 

@@ -182,8 +182,8 @@ async fn source<W: World>(
     let VolumeSource::Image { reference, .. } = &volume.source else {
         return Ok(MountSource::Path(edges.volumes.path(&pod.name.uid, volume)));
     };
-    // It was found before the sandbox was made, and nobody removes it while the pod is there: all
-    // containers of a pod have the same.
+    // It was found before the sandbox was made: all containers of a pod have the same. Nobody removes
+    // it while the pod is there, but damage does, and then it is fetched anew.
     let of_images = |volume: &&Volume| matches!(volume.source, VolumeSource::Image { .. });
     let mut with_images = pod.volumes.iter().filter(of_images);
     let nth = with_images.position(|other| other.name == volume.name);

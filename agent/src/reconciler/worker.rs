@@ -3,6 +3,7 @@
 //! A worker knows nothing of why. It is dropped only while it pulls or waits for a hook: everything else ends soon,
 //! and a runtime call that is cut short would leave the kernel in a state nobody asked for.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use tokio::time::timeout;
 use super::contents::{self, Which};
 use super::plan::Action;
 use super::{Beside, Measuring, Surroundings};
+use crate::device::Device;
 use crate::handler::{Handlers, HookDone, HookError, Target};
 use crate::image::{ImageId, ImageRequest, Images};
 use crate::pod::machine::{Event, Hook, StartFailure};
 use crate::pod::process::{Parts, start_request, stop_signal};
 use crate::pod::storage::StorageUse;
 use crate::pod::{Moment, Pod};
-use crate::runtime::{ContainerId, Runtime, RuntimeError};
+use crate::runtime::{ContainerId, Runtime, RuntimeError, StartRequest};
 use crate::volume::Volumes;
 use crate::world::{Edges, World};
 
@@ -94,7 +96,7 @@ async fn create_sandbox<W: World>(edges: &Edges<W>, pod: &Pod, node: &Surroundin
 }
 
 async fn measure<W: World>(edges: &Edges<W>, pod: &Pod, wanted: &Measuring) -> StorageUse {
-    let mut kept = StorageUse::default();
+    let mut kept = StorageUse { mark: wanted.mark, ..StorageUse::default() };
     for (place, id) in &wanted.containers {
         kept.containers.push((*place, edges.runtime.written(id).await));
     }
@@ -162,22 +164,41 @@ async fn start<W: World>(
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
     let (variables, mounts) =
         contents::of_container(edges, pod, node, place, &beside.images).await?;
-    let devices = contents::devices(container, &node.devices, &beside.taken);
-    let devices = devices.map_err(StartFailure::Config)?;
-    let given: Vec<_> =
-        devices.iter().map(|(name, device)| (name.clone(), device.number)).collect();
-    let devices = devices.into_iter().map(|(_, device)| device.path).collect();
-    let parts = Parts { image, variables, mounts, devices };
+    // Who lacks one fails before anything is removed: what is left of the last attempt tells an agent
+    // that comes how it ended.
+    let look = || contents::devices(container, &node.devices, &beside.taken);
+    let look = || look().map_err(StartFailure::Config);
+    let parts = Parts { image, variables, mounts, devices: paths(&look()?) };
     let request = start_request(pod, container, attempt, parts, node.memory_bytes)
         .map_err(StartFailure::Config)?;
-    if let Some(before) = attempt.checked_sub(1).and_then(|before| id(pod, place, before)) {
+    let before = attempt.checked_sub(1).and_then(|before| id(pod, place, before));
+    let given = |devices| tell(Event::DevicesGiven { place, devices });
+    start_after(&edges.runtime, before, request, look, given).await
+}
+
+fn paths(devices: &[(String, Device)]) -> Vec<PathBuf> {
+    devices.iter().map(|(_, device)| device.path.clone()).collect()
+}
+
+/// Starts an attempt when the one before is removed, which takes seconds. It gets the devices that
+/// are there by then, and they are told before anybody can tell what becomes of them.
+async fn start_after<R: Runtime>(
+    runtime: &R,
+    before: Option<ContainerId>,
+    mut request: StartRequest,
+    look: impl Fn() -> Result<Vec<(String, Device)>, StartFailure>,
+    given: impl FnOnce(Vec<(String, u64)>),
+) -> Result<Moment, StartFailure> {
+    if let Some(before) = before {
         // What stays of it is removed with its pod.
-        let _ = edges.runtime.remove_container(&before).await;
+        let _ = runtime.remove_container(&before).await;
     }
-    if !given.is_empty() {
-        tell(Event::DevicesGiven { place, devices: given });
+    let devices = look()?;
+    request.devices = paths(&devices);
+    if !devices.is_empty() {
+        given(devices.into_iter().map(|(name, device)| (name, device.number)).collect());
     }
-    let since = edges.runtime.start(&request).await.map_err(StartFailure::Runtime)?;
+    let since = runtime.start(&request).await.map_err(StartFailure::Runtime)?;
     Ok(Moment::from(since))
 }
 
@@ -219,3 +240,6 @@ async fn ask<W: World>(
     // A container that cannot be asked is killed when its grace is over.
     let _ = edges.runtime.signal(&id, stop_signal(container, named)).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{Retry, RuntimeError};
 pub use rights::{AppArmor, Rights, Seccomp};
 
-use crate::pod::storage::Measured;
+use crate::tree::Measured;
 
 /// One run of one container of one pod: a restart is another attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::walk::{Bounds, DIRECTORY, NAMES, WITHIN};
+use super::walk::{DIRECTORY, NAMES, WITHIN};
+
+/// Directories that are open below each other: each takes some stack of a thread that has little.
+const DEPTH: usize = 64;
 
 /// Removes a tree with its root; one that is not there is no error. Links are not followed, and what
 /// is mounted inside is not touched, nor is then what it is mounted on.
@@ -19,17 +22,17 @@ use super::walk::{Bounds, DIRECTORY, NAMES, WITHIN};
 /// `std::fs::remove_dir_all` enters directories by calling itself: a few thousand below each other
 /// end the thread, and with it the process.
 pub fn remove(root: &Path) -> io::Result<()> {
-    remove_within(root, &Bounds::default())
+    remove_within(root, DEPTH)
 }
 
-pub(super) fn remove_within(root: &Path, bounds: &Bounds) -> io::Result<()> {
+pub(super) fn remove_within(root: &Path, depth: usize) -> io::Result<()> {
     let directory = match rustix::fs::open(root, DIRECTORY, Mode::empty()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),
         Err(Errno::NOTDIR | Errno::LOOP) => return Ok(gone(unlink(root))?),
         Err(error) => return Err(error.into()),
     };
-    let mut removal = Removal { root: directory.as_fd(), depth: bounds.depth, moved: 0 };
+    let mut removal = Removal { root: directory.as_fd(), depth, moved: 0 };
     // What was too deep lies here now.
     while removal.clear(directory.as_fd(), 1)? > 0 {}
     Ok(gone(rmdir(root))?)
@@ -43,8 +46,10 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Removes what is in a directory, and counts it. Some file systems pass over names while others
-    /// are removed: it is empty when there is nothing left to count.
+    /// Removes what is in a directory, and counts what is not there any more. Some file systems pass
+    /// over names while others are removed: it is empty when that changed nothing. Damaged ones list
+    /// names that they do not find, and would for ever: whether something is left is then told by
+    /// `rmdir`.
     fn clear(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<u64, Errno> {
         let mut names = Box::new([const { MaybeUninit::<u8>::uninit() }; NAMES]);
         rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
@@ -56,44 +61,56 @@ impl Removal<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            count += 1;
             if entry.file_type() != FileType::Directory {
-                match gone(unlinkat(directory, name, AtFlags::empty())) {
+                match unlinkat(directory, name, AtFlags::empty()) {
                     // One after all, on a file system that tells no kinds.
                     Err(Errno::ISDIR) => {}
                     done => {
-                        done?;
+                        count += changed(done)?;
                         continue;
                     }
                 }
             }
-            self.directory(directory, name, depth)?;
+            count += self.directory(directory, name, depth)?;
         }
         Ok(count)
     }
 
-    fn directory(&mut self, outer: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
+    fn directory(
+        &mut self,
+        outer: BorrowedFd<'_>,
+        name: &CStr,
+        depth: usize,
+    ) -> Result<u64, Errno> {
         if depth >= self.depth {
             return self.move_up(outer, name);
         }
         let inner: OwnedFd = match openat2(outer, name, DIRECTORY, Mode::empty(), WITHIN) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(0),
             inner => inner?,
         };
         while self.clear(inner.as_fd(), depth + 1)? > 0 {}
-        gone(unlinkat(outer, name, AtFlags::REMOVEDIR))
+        changed(unlinkat(outer, name, AtFlags::REMOVEDIR))
     }
 
     /// Moves what is too deep to the root, where its turn comes.
-    fn move_up(&mut self, outer: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    fn move_up(&mut self, outer: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
         loop {
             let free = format!("..{}", self.moved);
             self.moved += 1;
             match renameat_with(outer, name, self.root, free, RenameFlags::NOREPLACE) {
                 Err(Errno::EXIST) => {}
-                done => return gone(done),
+                done => return changed(done),
             }
         }
+    }
+}
+
+/// How many names fewer there are.
+fn changed(result: Result<(), Errno>) -> Result<u64, Errno> {
+    match result {
+        Err(Errno::NOENT) => Ok(0),
+        result => result.map(|()| 1),
     }
 }
 

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use super::walk::{Bounds, walk};
 use super::*;
-use crate::pod::storage::Measured;
+
+mod fuse;
 
 fn measure(root: &Path) -> Measured {
     walk(&[root.to_owned()], &Bounds::default(), &|| true)
@@ -81,14 +82,11 @@ proptest! {
     #[test]
     fn as_much_is_counted_as_du_counts(
         things in proptest::collection::vec((any::<usize>(), thing()), 0..40),
-        depth in 1..8_usize,
     ) {
         let root = tempfile::tempdir().unwrap();
         make(root.path(), &things);
-        // However few directories are open at a time.
-        let bounds = Bounds { depth, ..Bounds::default() };
-        let found = walk(&[root.path().to_owned()], &bounds, &|| true);
-        prop_assert!(found.whole);
+        let found = measure(root.path());
+        prop_assert_eq!(found.counted, Counted::Whole);
         prop_assert_eq!(found.bytes, du(root.path()));
     }
 }
@@ -116,7 +114,7 @@ fn what_is_not_there_takes_nothing_and_several_trees_are_counted_together() {
     let mut paths: Vec<_> = roots.iter().map(|root| root.path().to_owned()).collect();
     paths.push(roots[0].path().join("none"));
     let all = walk(&paths, &Bounds::default(), &|| true);
-    assert_eq!((all.bytes, all.whole), (each, true));
+    assert_eq!((all.bytes, all.counted), (each, Counted::Whole));
     let link = roots[0].path().join("link");
     symlink("/usr", &link).unwrap();
     assert_eq!(measure(&link).bytes, 0, "nor is a root that is a link followed");
@@ -155,7 +153,7 @@ fn what_is_mounted_inside_is_no_part_of_it() {
     mount_bind(other.path().join("much"), &file).unwrap();
     let _file = Unmount(&file);
     let found = measure(root.path());
-    assert_eq!((found.bytes, found.whole), (before - of_mount_points, true));
+    assert_eq!((found.bytes, found.counted), (before - of_mount_points, Counted::Whole));
 }
 
 /// A chain of directories, deeper than any path is long.
@@ -173,18 +171,53 @@ fn chain(root: &Path, depth: usize) -> u64 {
 }
 
 #[tokio::test]
-async fn a_chain_of_directories_is_walked_to_its_end() {
+async fn a_chain_of_directories_is_walked_as_far_as_anybody_has_files() {
     let root = tempfile::tempdir().unwrap();
-    let bytes = chain(root.path(), 3000);
+    let bytes = chain(root.path(), walk::DEEPEST - 1);
     let found = usage(vec![root.path().to_owned()]).await;
-    assert_eq!((found.bytes, found.whole), (bytes, true));
+    assert_eq!((found.bytes, found.counted), (bytes, Counted::Whole));
+    let root = tempfile::tempdir().unwrap();
+    chain(root.path(), 3000);
+    let found = usage(vec![root.path().to_owned()]).await;
+    assert_eq!(found.counted, Counted::Endless);
     remove(root.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_walk_is_waited_for_from_when_its_turn_comes() {
+    let root = tempfile::tempdir().unwrap();
+    let before = usage::WALKS.acquire().await.unwrap();
+    let mut waiting = Box::pin(usage(vec![root.path().to_owned()]));
+    tokio::time::pause();
+    assert!(tokio::time::timeout(usage::PATIENCE * 2, &mut waiting).await.is_err());
+    tokio::time::resume();
+    drop(before);
+    assert_eq!(waiting.await.counted, Counted::Whole);
+}
+
+/// More directories side by side than any list has room for, as deep as one likes: none is passed
+/// over.
+#[test]
+fn what_is_behind_many_others_is_counted() {
+    for depth in [1, 62, 63, 64, 65, 130] {
+        let root = tempfile::tempdir().unwrap();
+        chain(root.path(), depth - 1);
+        let innermost = root.path().join("d/".repeat(depth - 1));
+        for name in 0..193 {
+            fs::create_dir(innermost.join(name.to_string())).unwrap();
+        }
+        // Those that a walk comes to last, in whatever order it takes them.
+        for entry in fs::read_dir(&innermost).unwrap().skip(64) {
+            fs::write(entry.unwrap().path().join("file"), vec![1; 8192]).unwrap();
+        }
+        let found = measure(root.path());
+        assert_eq!((found.bytes, found.counted), (du(root.path()), Counted::Whole), "{depth}");
+    }
 }
 
 #[test]
 fn a_tree_is_removed_whatever_its_shape() {
-    let small = Bounds { depth: 3, ..Bounds::default() };
-    for bounds in [Bounds::default(), small] {
+    for depth in [64, 3] {
         let root = tempfile::tempdir().unwrap();
         let tree = root.path().join("tree");
         fs::create_dir(&tree).unwrap();
@@ -198,7 +231,7 @@ fn a_tree_is_removed_whatever_its_shape() {
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), "x").unwrap();
         symlink(&kept, tree.join("0/link")).unwrap();
-        removal::remove_within(&tree, &bounds).unwrap();
+        removal::remove_within(&tree, depth).unwrap();
         assert!(!tree.exists());
         assert!(kept.join("file").exists(), "links are not followed");
     }
@@ -250,18 +283,19 @@ fn what_is_too_much_is_not_counted_and_that_is_said() {
     let root = tempfile::tempdir().unwrap();
     bush(root.path(), 3, 4);
     let whole = measure(root.path());
-    assert!(whole.whole);
+    assert_eq!(whole.counted, Counted::Whole);
     let with = |bounds: Bounds| walk(&[root.path().to_owned()], &bounds, &|| true);
     let usual = Bounds::default();
     for (what, bounds) in [
-        ("deep and wide", Bounds { depth: 2, later: 4, ..usual }),
+        ("too deep", Bounds { depth: 4, ..usual }),
         ("too many names", Bounds { entries: 100, ..usual }),
     ] {
         let found = with(bounds);
-        assert!(!found.whole && found.bytes < whole.bytes, "{what}");
-        assert!(found.bytes > 0, "{what}: what was counted is told");
+        assert_eq!(found.counted, Counted::Endless, "{what}");
+        assert!(found.bytes > 0 && found.bytes < whole.bytes, "{what}: what was counted is told");
     }
-    assert!(with(Bounds { depth: 2, later: 17, ..usual }).whole, "as many as there are");
+    let just = Bounds { depth: 5, entries: 3 + 9 + 27 + 81, ..usual };
+    assert_eq!(with(just).counted, Counted::Whole, "as many as there are");
 }
 
 #[test]
@@ -271,15 +305,15 @@ fn a_walk_ends_where_time_is_up_or_nobody_wants_to_know() {
         fs::write(root.path().join(name.to_string()), "").unwrap();
     }
     let roots = [root.path().to_owned()];
-    assert!(measure(root.path()).whole);
+    assert_eq!(measure(root.path()).counted, Counted::Whole);
     let late = walk(&roots, &Bounds { time: Duration::ZERO, ..Bounds::default() }, &|| true);
-    assert!(!late.whole);
+    assert_eq!(late.counted, Counted::Part);
     let asked = AtomicU64::new(0);
     let gone = walk(&roots, &Bounds::default(), &|| {
         asked.fetch_add(1, Ordering::Relaxed);
         false
     });
-    assert!(!gone.whole);
+    assert_eq!(gone.counted, Counted::Part);
     assert_eq!(asked.into_inner(), 1);
 }
 
@@ -299,7 +333,7 @@ fn what_goes_while_it_is_counted_is_no_error() {
             }
         });
         for _ in 0..500 {
-            assert!(measure(root.path()).whole);
+            assert_eq!(measure(root.path()).counted, Counted::Whole);
         }
         stop.store(true, Ordering::Relaxed);
     });

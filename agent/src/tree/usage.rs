@@ -13,42 +13,53 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::walk::{Bounds, walk};
-use crate::pod::storage::Measured;
-use crate::ports::in_turn;
+use super::{Counted, Measured};
 use crate::sys::priority;
 
 /// Trees walked at a time: a small board has one card, and that has one head.
-static WALKS: Semaphore = Semaphore::const_new(1);
+pub(super) static WALKS: Semaphore = Semaphore::const_new(1);
 
-/// Stack of the thread that walks: directories are not entered deeper than [`Bounds::depth`].
+/// Stack of the thread that walks: what it is in it keeps elsewhere.
 const STACK: usize = 256 * 1024;
 
-/// How long is waited for a turn and the walk together. Longer than any walk: then one hangs, in a
-/// file system that somebody mounted there.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// How long is waited for a walk that has begun. Longer than any takes: then one hangs, in a file
+/// system that somebody mounted there. It keeps its turn until it ends: the next would hang as well,
+/// and the one after it.
+pub(super) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Measures directories, together. One that is not there takes nothing.
 pub async fn usage(directories: Vec<PathBuf>) -> Measured {
     let wanted = Wanted(Arc::new(AtomicBool::new(true)));
-    let goes_on = Arc::clone(&wanted.0);
-    let walked = in_turn(&WALKS, async move { in_a_thread(directories, goes_on).await });
+    // Others may be before it, and take what they are given.
+    let Ok(turn) = WALKS.acquire().await else {
+        return Measured { counted: Counted::Part, ..Measured::default() };
+    };
+    let began = Instant::now();
+    let walked = in_a_thread(directories, Arc::clone(&wanted.0), turn);
     // What cannot be measured takes what it took so far: nothing that is known.
-    match timeout(PATIENCE, walked).await {
-        Ok(Ok(Some(measured))) => measured,
-        Ok(Ok(None) | Err(_)) | Err(_) => Measured { whole: false, ..Measured::default() },
-    }
+    timeout(PATIENCE, walked).await.ok().flatten().unwrap_or_else(|| Measured {
+        counted: Counted::Part,
+        took: began.elapsed(),
+        ..Measured::default()
+    })
 }
 
-async fn in_a_thread(directories: Vec<PathBuf>, goes_on: Arc<AtomicBool>) -> Option<Measured> {
+async fn in_a_thread(
+    directories: Vec<PathBuf>,
+    goes_on: Arc<AtomicBool>,
+    turn: SemaphorePermit<'static>,
+) -> Option<Measured> {
     let (answer, answered) = oneshot::channel();
     let work = move || {
         be_last();
         let wanted = || goes_on.load(Ordering::Relaxed);
-        let _ = answer.send(walk(&directories, &Bounds::default(), &wanted));
+        let measured = walk(&directories, &Bounds::default(), &wanted);
+        drop(turn);
+        let _ = answer.send(measured);
     };
     let spawned: io::Result<_> =
         thread::Builder::new().name("disk-usage".into()).stack_size(STACK).spawn(work);

@@ -1,9 +1,9 @@
 //! Walks trees that others write to meanwhile, and perhaps mean harm.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -11,9 +11,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::pod::storage::Measured;
+use super::{Counted, Measured};
 
-/// Room for names, for each directory that is open: the longest takes 280 bytes.
+/// Room for the names that are read at once: the longest takes 280 bytes.
 pub(super) const NAMES: usize = 4096;
 
 /// How a directory is opened: to read what is in it, without a trace.
@@ -37,13 +37,19 @@ const BLOCK: u64 = 512;
 /// Parts of a byte that are counted: so much of a file is each of its names.
 const PARTS: u32 = 24;
 
+/// Directories below each other, the root among them. A path of 4096 bytes, the longest that the
+/// kernel takes, has so many parts of fifteen letters: nobody's files are deeper.
+pub const DEEPEST: usize = 256;
+
+/// Names of one tree. They are no measure of what it takes, since a file may have 65,000 of them and
+/// a name needs no inode, but looking at each takes microseconds.
+pub const MOST_NAMES: u64 = 1_000_000;
+
 /// How far a walk goes. What is beyond is not counted, and it is said that it was not.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Directories that are open below each other; those below are entered later.
+    /// Directories that are open below each other.
     pub depth: usize,
-    /// Directories that are left for later at the same time. One long chain needs one.
-    pub later: usize,
     /// Names looked at.
     pub entries: u64,
     /// How long it may take.
@@ -51,15 +57,18 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// A quarter of a MiB and some hundred descriptors at most; a million names is what a
-    /// card of 32 GB has inodes for.
+    /// A descriptor for each level, and two MiB for names where all levels are wide.
     fn default() -> Self {
-        Self { depth: 64, later: 64, entries: 1_000_000, time: Duration::from_secs(30) }
+        Self { depth: DEEPEST, entries: MOST_NAMES, time: Duration::from_secs(30) }
     }
 }
 
-/// Why a walk has ended before it was over.
-struct Over;
+/// A directory that the walk is in.
+struct Level {
+    directory: OwnedFd,
+    /// Those in it that were found and not entered yet: as many as were read at once.
+    within: Vec<CString>,
+}
 
 struct Walk<'a> {
     bounds: &'a Bounds,
@@ -69,10 +78,8 @@ struct Walk<'a> {
     bytes: u64,
     /// Parts of bytes: shares of files with several names.
     parts: u128,
-    /// Everything was counted so far.
-    whole: bool,
-    /// Directories too deep to be entered from above.
-    later: Vec<OwnedFd>,
+    /// How much was counted so far.
+    counted: Counted,
 }
 
 /// Counts what is allocated for these trees and for their roots: blocks, not lengths, since files
@@ -88,74 +95,85 @@ pub fn walk(roots: &[PathBuf], bounds: &Bounds, wanted: &dyn Fn() -> bool) -> Me
         entries: 0,
         bytes: 0,
         parts: 0,
-        whole: true,
-        later: Vec::new(),
+        counted: Counted::Whole,
     };
-    if roots.iter().any(|root| walk.root(root).is_err()) {
-        walk.whole = false;
+    // Where it ends before it is over, that counts for more than what could not be looked at.
+    if let Err(why) = roots.iter().try_for_each(|root| walk.root(root)) {
+        walk.counted = why;
     }
     let shares = u64::try_from((walk.parts + (1 << (PARTS - 1))) >> PARTS).unwrap_or(u64::MAX);
     Measured {
         bytes: walk.bytes.saturating_add(shares),
-        whole: walk.whole,
+        counted: walk.counted,
         took: walk.began.elapsed(),
     }
 }
 
+/// Opens a root from the directory that it is in: a file system that is mounted on it may not
+/// answer, and is none of it.
+fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
+    let (Some(outer), Some(name)) = (root.parent(), root.file_name()) else {
+        return open(root, DIRECTORY, Mode::empty());
+    };
+    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(open(outer, path, Mode::empty())?, name, DIRECTORY, Mode::empty(), WITHIN)
+}
+
 impl Walk<'_> {
-    fn root(&mut self, root: &PathBuf) -> Result<(), Over> {
-        let Some(directory) = self.opened(open(root, DIRECTORY, Mode::empty())) else {
-            return Ok(());
-        };
+    /// Counts a tree, unless it must end before: the error says how much that was.
+    fn root(&mut self, root: &Path) -> Result<(), Counted> {
+        let Some(directory) = self.opened(open_root(root)) else { return Ok(()) };
         let mount = self.directory(directory.as_fd()).map(|found| found.stx_mnt_id);
         let Some(mount) = mount else { return Ok(()) };
-        self.enter(&directory, mount, 1)?;
-        // The deepest first: what is left for later then stays little.
-        while let Some(directory) = self.later.pop() {
-            self.enter(&directory, mount, 1)?;
+        let mut names = Box::new([const { MaybeUninit::<u8>::uninit() }; NAMES]);
+        let mut levels = vec![Level { directory, within: Vec::new() }];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.within.pop() else {
+                if !self.read(level, mount, &mut names[..])? {
+                    levels.pop();
+                }
+                continue;
+            };
+            let Some(directory) = self.inner(level.directory.as_fd(), &name) else { continue };
+            if levels.len() >= self.bounds.depth {
+                return Err(Counted::Endless);
+            }
+            levels.push(Level { directory, within: Vec::new() });
         }
         Ok(())
     }
 
-    /// Counts what is in a directory that is counted itself.
-    fn enter(&mut self, directory: &OwnedFd, mount: u64, depth: usize) -> Result<(), Over> {
-        let mut names = Box::new([const { MaybeUninit::<u8>::uninit() }; NAMES]);
-        let mut entries = RawDir::new(directory.as_fd(), &mut names[..]);
+    /// Counts the next names in a directory that is counted itself, as many as there is room for, and
+    /// keeps those of directories. Says whether there may be more.
+    fn read(
+        &mut self,
+        level: &mut Level,
+        mount: u64,
+        names: &mut [MaybeUninit<u8>],
+    ) -> Result<bool, Counted> {
+        let directory = level.directory.as_fd();
+        let mut entries = RawDir::new(directory, names);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
                     self.failed(error);
-                    return Ok(());
+                    return Ok(false);
                 }
             };
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                self.look_up()?;
+                let kind = entry.file_type();
+                if kind == FileType::Directory || self.file(directory, name, kind, mount) {
+                    level.within.push(name.to_owned());
+                }
             }
-            self.look_up()?;
-            let directory = directory.as_fd();
-            let inner = match entry.file_type() {
-                FileType::Directory => self.inner(directory, name),
-                kind => self.file(directory, name, kind, mount),
-            };
-            if let Some(inner) = inner {
-                self.go_down(inner, mount, depth)?;
+            if entries.is_buffer_empty() {
+                return Ok(true);
             }
         }
-        Ok(())
-    }
-
-    fn go_down(&mut self, inner: OwnedFd, mount: u64, depth: usize) -> Result<(), Over> {
-        if depth < self.bounds.depth {
-            return self.enter(&inner, mount, depth + 1);
-        }
-        if self.later.len() < self.bounds.later {
-            self.later.push(inner);
-        } else {
-            self.whole = false;
-        }
-        Ok(())
+        Ok(false)
     }
 
     /// Opens and counts a directory. That nothing is mounted on it is found before the file system
@@ -172,32 +190,28 @@ impl Walk<'_> {
         Some(found)
     }
 
-    /// Counts what is no directory; gives back what is one after all, on file systems that tell no
-    /// kinds.
-    fn file(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        name: &CStr,
-        kind: FileType,
-        mount: u64,
-    ) -> Option<OwnedFd> {
-        let found = self.look_at(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    /// Counts what is no directory; says what is one after all, on file systems that tell no kinds.
+    fn file(&mut self, at: BorrowedFd<'_>, name: &CStr, kind: FileType, mount: u64) -> bool {
+        let Some(found) = self.look_at(at, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
         if kind == FileType::Unknown
             && FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory
         {
-            return self.inner(directory, name);
+            return true;
         }
         if found.stx_mnt_id == mount {
             let bytes = found.stx_blocks.saturating_mul(BLOCK);
             let names = u128::from(found.stx_nlink.max(1));
             self.parts = self.parts.saturating_add((u128::from(bytes) << PARTS) / names);
         }
-        None
+        false
     }
 
+    /// A file system that is mounted on a file is not asked: it may not answer. For those on disk
+    /// the kernel knows all that there is to know.
     fn look_at(&mut self, at: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Option<Statx> {
         let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-        match statx(at, name, flags | AtFlags::NO_AUTOMOUNT, asked) {
+        let flags = flags | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        match statx(at, name, flags, asked) {
             Ok(found) => Some(found),
             Err(error) => {
                 self.failed(error);
@@ -217,16 +231,18 @@ impl Walk<'_> {
             error,
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::STALE
         );
-        self.whole &= is_none_of_it;
+        if !is_none_of_it {
+            self.counted = Counted::Part;
+        }
     }
 
-    fn look_up(&mut self) -> Result<(), Over> {
+    fn look_up(&mut self) -> Result<(), Counted> {
         self.entries += 1;
         let often = self.entries.is_multiple_of(LOOK_EVERY);
         let late = || self.began.elapsed() > self.bounds.time || !(self.wanted)();
-        if self.entries > self.bounds.entries || often && late() {
-            return Err(Over);
+        if self.entries > self.bounds.entries {
+            return Err(Counted::Endless);
         }
-        Ok(())
+        if often && late() { Err(Counted::Part) } else { Ok(()) }
     }
 }

@@ -18,7 +18,7 @@ use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;
 
 use crate::pod::contents::projection::Wanted;
-use crate::pod::storage::Measured;
+use crate::tree::Measured;
 
 mod files;
 mod host_path;

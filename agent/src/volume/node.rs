@@ -14,10 +14,9 @@ use tokio::sync::Semaphore;
 
 use super::{VolumeError, Volumes, files, host_path, ownership};
 use crate::pod::contents::projection::{Files, Wanted, is_secret};
-use crate::pod::storage::Measured;
 use crate::ports::in_turn;
 use crate::sys::mountinfo;
-use crate::tree;
+use crate::tree::{self, Measured};
 
 /// How long the host may take to tell what is at a path.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mote_agent::pod::contents::projection::Wanted;
-use mote_agent::pod::storage::Measured;
 use mote_agent::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
     ObservedSandbox, ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent,
     SandboxRequest, StartRequest,
 };
+use mote_agent::tree::Measured;
 use mote_protocol::name::Uid;
 use tokio::sync::mpsc::UnboundedSender;
 

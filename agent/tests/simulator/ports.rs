@@ -9,10 +9,10 @@ use mote_agent::image::{
     Sweep, Swept, Verified,
 };
 use mote_agent::pod::contents::projection::Wanted;
-use mote_agent::pod::storage::Measured;
 use mote_agent::ports::{Clock, Random, WallClock};
 use mote_agent::runtime::BootTime;
 use mote_agent::steward::World;
+use mote_agent::tree::Measured;
 use mote_agent::volume::{VolumeError, Volumes};
 use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;

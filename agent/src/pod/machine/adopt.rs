@@ -50,6 +50,7 @@ impl Machine {
         };
         if machine.sandbox == Sandbox::Ready {
             machine.contents_adopted();
+            machine.wrote();
         }
         for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
             machine.recognize(container, now);

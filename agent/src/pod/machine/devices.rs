@@ -14,8 +14,8 @@ use crate::device::Device;
 pub struct Given {
     /// The name of its resource.
     pub resource: String,
-    /// Its number when the container was given it; unset where an earlier agent gave it and it has not
-    /// been there since.
+    /// Its number when the container was given it. Where an earlier agent gave it, the first that is
+    /// seen since then is taken for it; unset until there is one.
     pub number: Option<u64>,
     /// Whether it can be used.
     pub health: Health,
@@ -34,12 +34,10 @@ pub enum Health {
 
 impl Given {
     /// What it is, now that these devices are there.
-    fn now(&self, there: &BTreeMap<String, Device>) -> Health {
-        match (there.get(&self.resource).map(|device| device.number), self.number) {
-            (None, _) => Health::Gone,
-            (Some(now), Some(given)) if now != given => Health::Replaced,
-            (Some(_), _) => Health::Healthy,
-        }
+    fn now(&mut self, there: &BTreeMap<String, Device>) -> Health {
+        let Some(device) = there.get(&self.resource) else { return Health::Gone };
+        let given = *self.number.get_or_insert(device.number);
+        if device.number == given { Health::Healthy } else { Health::Replaced }
     }
 
     /// What people hear of a change.
@@ -88,11 +86,11 @@ impl Machine {
     pub(super) fn devices_seen(&mut self, there: &BTreeMap<String, Device>, notes: &mut Vec<Note>) {
         let containers = self.pod.containers.iter().zip(&mut self.slots).enumerate();
         for (place, (container, slot)) in containers {
-            // What an earlier agent gave is taken for what is there.
+            // What an earlier agent gave is known by its name.
             if slot.given.is_empty() && slot.is_running() {
                 let given = |resource: &String| Given {
                     resource: resource.clone(),
-                    number: there.get(resource).map(|device| device.number),
+                    number: None,
                     health: Health::Healthy,
                 };
                 slot.given = container.devices.iter().map(given).collect();

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::slot::{CODE_START_ERROR, EndReason, Ended, Renewal, Run, Running};
 use super::volumes::WAITS_FOR_CONTENTS;
 use super::{Event, Hold, Machine, Note, SANDBOX_RETRY, Stage, StartFailure, Stop};
+use crate::image::ImageError;
 use crate::pod::backoff::{CrashBackoff, TroubleBackoff, written};
 use crate::pod::process::Tag;
 use crate::pod::{Moment, Pod};
@@ -15,7 +16,7 @@ impl Machine {
         match event {
             Event::Update(pod) => self.update(pod, now),
             Event::Delete { grace_s } => self.remove(grace_s, now),
-            Event::Saved { mark } => self.saved(mark),
+            Event::Saved { mark } => self.saved(mark, notes),
             Event::SaveFailed => self.save_failed(now),
             Event::Tick => {}
             Event::SandboxBegun => self.sandbox_begun(),
@@ -230,6 +231,9 @@ impl Machine {
         slot.run = before.map_or(Run::Idle, Run::Ended);
         slot.hold = Some(Hold { reason, message, until });
         slot.image = None;
+        if let StartFailure::Image(ImageError::NotPresent { id }) = failure {
+            self.forget_volume_images(|image| image == id);
+        }
     }
 
     fn asked(&mut self, place: usize, attempt: u32) {
@@ -280,6 +284,7 @@ impl Machine {
 
     /// An attempt has ended: whether and when the next one may start.
     pub(super) fn ended(&mut self, place: usize, ended: Ended, notes: &mut Vec<Note>) {
+        self.wrote();
         let (policy, active) = (self.pod.restart_policy, self.stage == Stage::Active);
         let (name, pod) = (self.container_name(place).to_owned(), self.pod.name.describe());
         let Some(slot) = self.slots.get_mut(place) else { return };

@@ -10,7 +10,7 @@ use mote_protocol::status::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::slot::{EndReason, Ended};
-use super::{KILL_RETRY, Machine, Run, Slot, Stage};
+use super::{KILL_RETRY, Machine, Note, Run, Slot, Stage};
 use crate::pod::backoff::CrashBackoff;
 use crate::pod::{Boot, Moment};
 
@@ -145,13 +145,14 @@ impl Machine {
         (self.marks.changed != self.marks.saved && due && !going).then_some(self.marks.changed)
     }
 
-    pub(super) fn saved(&mut self, mark: u32) {
+    pub(super) fn saved(&mut self, mark: u32, notes: &mut Vec<Note>) {
         self.marks.saved = mark;
         self.marks.retry = None;
         if mark == self.marks.changed {
             self.told = self.peak;
             self.unsure = false;
             self.begun_saved = self.begun || self.begins;
+            self.tell_eviction(notes);
         }
     }
 

@@ -78,6 +78,7 @@ impl Machine {
         }
         if self.stage == Stage::Active {
             self.slots.iter_mut().for_each(Slot::forget_init);
+            self.forget_volume_images(|_| true);
         }
     }
 }

@@ -13,6 +13,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// many files must not keep the card busy with being counted.
 const REST: u32 = 20;
 
+/// Most that is rested: a pod that makes itself slow to be counted must not be left alone for hours.
+const MOST_REST: Duration = Duration::from_mins(10);
+
 /// Grace of an evicted pod, the kubelet's `immediateEvictionGracePeriodSeconds`.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -23,8 +26,14 @@ pub(super) struct Storage {
     next: Option<Moment>,
     /// The last look did not count everything.
     partial: bool,
+    /// Counts containers that ended: each may have written until then.
+    ended: u32,
+    /// How far that was when the last look began.
+    looked: u32,
     /// Why it is evicted, once it is.
     pub(super) evicted: Option<String>,
+    /// Nobody has heard of that.
+    untold: bool,
 }
 
 impl Machine {
@@ -33,13 +42,18 @@ impl Machine {
         let due = self.storage.next.is_none_or(|next| next <= now);
         let limits = self.pod.storage.as_ref().filter(|_| due && self.keeps_on_disk())?;
         let running = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_running());
-        let wanted = limits.to_measure(&self.pod, running.map(|(place, _)| place));
-        (wanted != ToMeasure::default()).then_some(wanted)
+        limits.to_measure(&self.pod, running.map(|(place, _)| place), self.storage.ended)
     }
 
-    /// Something of it may be on disk, and more may come.
+    /// It may keep more than at the last look: somebody writes, or did when that began.
     fn keeps_on_disk(&self) -> bool {
-        self.stage == Stage::Active && self.sandbox == Sandbox::Ready
+        let writes = self.is_live() || self.storage.looked != self.storage.ended;
+        writes && self.stage == Stage::Active && self.sandbox == Sandbox::Ready
+    }
+
+    /// A container ended; also one that an earlier agent may have seen end, and not looked.
+    pub(super) const fn wrote(&mut self) {
+        self.storage.ended = self.storage.ended.wrapping_add(1);
     }
 
     pub(super) fn storage_deadline(&self) -> Option<Moment> {
@@ -49,13 +63,15 @@ impl Machine {
 
     pub(super) fn measured(&mut self, kept: &StorageUse, now: Moment, notes: &mut Vec<Note>) {
         let Some(limits) = &self.pod.storage else { return };
-        self.storage.next = Some(now.after(LOOK.max(kept.took() * REST)));
+        let rest = kept.took().saturating_mul(REST).clamp(LOOK, MOST_REST);
+        self.storage.next = Some(now.after(rest));
+        self.storage.looked = kept.mark;
         let before = std::mem::replace(&mut self.storage.partial, !kept.is_whole());
         if self.stage != Stage::Active {
             return;
         }
         if let Some(why) = limits.exceeded(&self.pod, kept) {
-            notes.push(Note::warning(None, EVICTED, why.clone()));
+            self.storage.untold = true;
             self.evict(why, now);
         } else if self.storage.partial && !before {
             let message = "not all files of this pod could be counted: its limits of \
@@ -64,7 +80,15 @@ impl Machine {
         }
     }
 
-    /// Begins to end it. It must be on flash before it is told.
+    /// Tells that it is evicted, once that is on flash: before, another agent could let it live.
+    pub(super) fn tell_eviction(&mut self, notes: &mut Vec<Note>) {
+        if std::mem::take(&mut self.storage.untold) {
+            let why = self.storage.evicted.clone();
+            notes.extend(why.map(|why| Note::warning(None, EVICTED, why)));
+        }
+    }
+
+    /// Begins to end it.
     pub(super) fn evict(&mut self, why: String, now: Moment) {
         self.stage = Stage::Stopping { deadline: now.after(GRACE) };
         self.storage.evicted = Some(why);

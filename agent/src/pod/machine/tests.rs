@@ -7,15 +7,16 @@ use super::*;
 use mote_protocol::pod::{self as wire, RestartPolicy};
 use mote_registry::digest::Digest;
 
-use crate::device::Device;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::process::{ConfigError, Tag};
-use crate::pod::storage::{Measured, StorageUse};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment, Pod};
 use crate::runtime::{
     BootTime, ContainerId, Exit, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
 };
+
+mod devices;
+mod storage;
 
 fn pod() -> Pod {
     pod_from(&wire_pod(vec![container("a")]))
@@ -206,153 +207,6 @@ fn a_pull_that_failed_says_that_it_backs_off() {
     assert!(notes[2].message.starts_with("Back-off pulling image"), "{notes:?}");
 }
 
-/// A pod with a limit whose container runs, as it is two seconds after its start.
-fn limited() -> (Rc<Pod>, Machine) {
-    let mut asked = wire_pod(vec![container("a")]);
-    asked.spec.containers[0].limits.ephemeral_bytes = Some(1 << 20);
-    let pod = Rc::new(pod_from(&asked));
-    let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
-    step(&mut machine, Event::SandboxBegun, Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
-    start(&mut machine, 0, after(2));
-    (pod, machine)
-}
-
-fn kept(bytes: u64, whole: bool, took: Duration) -> Event {
-    let containers = vec![(0, Measured { bytes, whole, took })];
-    Event::Measured(StorageUse { containers, volumes: Vec::new() })
-}
-
-#[test]
-fn a_pod_with_limits_is_looked_at_every_ten_seconds_and_another_never() {
-    let (_, mut machine) = limited();
-    assert!(machine.to_measure(after(2)).is_some());
-    step(&mut machine, kept(1, true, Duration::from_millis(3)), after(2));
-    assert_eq!(machine.to_measure(after(11)), None);
-    assert_eq!(machine.deadline(after(2)), Some(after(12)));
-    assert!(machine.to_measure(after(12)).is_some());
-    // One that takes long to be counted is left alone for longer.
-    step(&mut machine, kept(1, true, Duration::from_secs(3)), after(12));
-    assert_eq!(machine.deadline(after(12)), Some(after(72)));
-    let mut other = Machine::new(Rc::new(pod()), Moment(0));
-    step(&mut other, Event::SandboxBegun, Moment(0));
-    step(&mut other, Event::SandboxReady, Moment(0));
-    start(&mut other, 0, after(2));
-    assert_eq!((other.to_measure(after(99)), other.deadline(after(2))), (None, None));
-}
-
-#[test]
-fn a_pod_beyond_its_limit_gets_a_second_and_is_failed_when_nothing_runs() {
-    let (_, mut machine) = limited();
-    let mut notes = Vec::new();
-    machine.step(kept(2 << 20, true, Duration::ZERO), after(12), &mut notes);
-    let message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ";
-    assert_eq!(notes[0], Note::warning(None, "Evicted", message.into()));
-    let stop = machine.slots[0].running().and_then(|running| running.stop).expect("a stop");
-    assert_eq!((stop.deadline, stop.kill_at), (after(13), after(14)), "the least that is given");
-    assert!(machine.verdict().is_none() && !machine.phase().is_terminal());
-    step(&mut machine, Event::Exited { place: 0, attempt: 0, exit: exit(0, 13) }, after(13));
-    let verdict = machine.verdict().expect("a verdict");
-    let cause = verdict.cause.as_ref().expect("a cause");
-    assert_eq!((verdict.phase, &*cause.0, &*cause.1), (Phase::Failed, "Evicted", message));
-    assert_eq!(machine.stage(), Stage::Finished);
-}
-
-#[test]
-fn an_agent_that_dies_in_the_middle_does_not_start_it_again() {
-    let (pod, mut machine) = limited();
-    let mark = machine.unsaved(after(2)).expect("an attempt");
-    step(&mut machine, Event::Saved { mark }, after(2));
-    step(&mut machine, kept(2 << 20, true, Duration::ZERO), after(12));
-    assert!(machine.unsaved(after(12)).is_some(), "flash must know");
-    let boot = Boot::default();
-    let died = observed(&pod, ObservedSandbox::Died, true);
-    let remains = Remains { record: Some(machine.record(boot)), observed: Some(&died), boot };
-    let next = Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(20));
-    assert_eq!(next.stage(), Stage::Finished);
-    assert_eq!(next.next_starts(), [0_usize; 0]);
-    let verdict = next.verdict().cloned();
-    assert!(verdict.is_some_and(|v| v.phase == Phase::Failed && v.cause.unwrap().0 == "Evicted"));
-}
-
-#[test]
-fn that_not_everything_was_counted_is_told_once() {
-    let (_, mut machine) = limited();
-    let mut told = |whole| {
-        let mut notes = Vec::new();
-        machine.step(kept(1, whole, Duration::ZERO), after(12), &mut notes);
-        notes.iter().map(|note| note.reason).collect::<Vec<_>>()
-    };
-    assert_eq!(told(false), ["StorageNotMeasured"]);
-    assert_eq!(told(false), [""; 0]);
-    assert_eq!(told(true), [""; 0]);
-    assert_eq!(told(false), ["StorageNotMeasured"]);
-}
-
-/// A pod with a device whose container runs, and what is there.
-fn with_device() -> Machine {
-    let mut asked = wire_pod(vec![container("a")]);
-    asked.spec.containers[0].limits.others.insert("mote.io/ttyUSB0".into(), 1);
-    Machine::new(Rc::new(pod_from(&asked)), Moment(0))
-}
-
-fn seen(number: Option<u64>) -> Event {
-    let device = |number| Device { path: "/dev/ttyUSB0".into(), number, share: 1 };
-    let there = number.map(|number| ("mote.io/ttyUSB0".to_owned(), device(number)));
-    Event::DevicesSeen(Rc::new(there.into_iter().collect()))
-}
-
-#[test]
-fn a_device_that_is_pulled_is_told_and_its_container_runs_on() {
-    let mut machine = with_device();
-    step(&mut machine, Event::SandboxBegun, Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
-    let given = vec![("mote.io/ttyUSB0".to_owned(), 7)];
-    step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
-    step(&mut machine, Event::DevicesGiven { place: 0, devices: given.clone() }, after(1));
-    step(&mut machine, Event::Started { place: 0, attempt: 0, since: after(1) }, after(1));
-    let told = |machine: &mut Machine, number| {
-        let mut notes = Vec::new();
-        machine.step(seen(number), after(2), &mut notes);
-        assert!(machine.slots[0].running().is_some_and(|running| running.stop.is_none()));
-        let health = machine.slots[0].devices()[0].health;
-        (notes.iter().map(|note| note.reason).collect::<Vec<_>>(), health)
-    };
-    assert_eq!(told(&mut machine, Some(7)), (vec![], Health::Healthy));
-    assert_eq!(told(&mut machine, None), (vec!["DeviceUnplugged"], Health::Gone));
-    assert_eq!(told(&mut machine, None), (vec![], Health::Gone));
-    assert_eq!(told(&mut machine, Some(7)), (vec!["DevicePluggedIn"], Health::Healthy));
-    assert_eq!(told(&mut machine, Some(8)), (vec!["DeviceReplaced"], Health::Replaced));
-    // What has ended has no device, and the next attempt is given what is there then.
-    step(&mut machine, Event::Exited { place: 0, attempt: 0, exit: exit(1, 3) }, after(3));
-    assert_eq!(machine.slots[0].devices(), []);
-    step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(4));
-    let given = vec![("mote.io/ttyUSB0".to_owned(), 8)];
-    step(&mut machine, Event::DevicesGiven { place: 0, devices: given }, after(4));
-    step(&mut machine, Event::Started { place: 0, attempt: 1, since: after(4) }, after(4));
-    assert_eq!(told(&mut machine, Some(8)), (vec![], Health::Healthy));
-}
-
-#[test]
-fn devices_of_an_earlier_agent_are_what_is_there() {
-    let adopted = || {
-        let mut machine = with_device();
-        let running = Running::adopted(Some(tag()), Moment(0), None);
-        machine.slots[0].run = Run::Running(running);
-        machine
-    };
-    let mut machine = adopted();
-    step(&mut machine, seen(Some(7)), after(1));
-    step(&mut machine, seen(Some(8)), after(1));
-    assert_eq!(machine.slots[0].devices()[0].health, Health::Replaced);
-    let mut machine = adopted();
-    let mut notes = Vec::new();
-    machine.step(seen(None), after(1), &mut notes);
-    assert_eq!(notes[0].reason, "DeviceUnplugged");
-    step(&mut machine, seen(Some(8)), after(1));
-    assert_eq!(machine.slots[0].devices()[0].health, Health::Healthy, "nobody knows better");
-}
-
 #[test]
 fn what_came_while_a_container_was_started_is_used_at_once() {
     let failed = |come: Option<Event>| {
@@ -369,19 +223,35 @@ fn what_came_while_a_container_was_started_is_used_at_once() {
     assert!(failed(None) > Some(after(2)), "it waits");
     assert_eq!(failed(Some(Event::ContentsChanged)), Some(after(2)));
     assert_eq!(failed(Some(Event::DeviceFreed)), Some(after(2)));
-    assert_eq!(failed(Some(seen(Some(7)))), Some(after(2)));
+    assert_eq!(failed(Some(devices::seen(Some(7)))), Some(after(2)));
+}
+
+/// A pod with two volumes of images, of which one is here.
+fn of_images() -> (Rc<Pod>, Machine) {
+    let mut asked = wire_pod(vec![container("a")]);
+    let volume = |name: &str| {
+        let source =
+            wire::VolumeSource::Image { reference: format!("{name}:1"), pull_policy: None };
+        wire::Volume { name: name.into(), source }
+    };
+    asked.spec.volumes = vec![volume("files"), volume("others")];
+    let pod = Rc::new(pod_from(&asked));
+    let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
+    pulled(&mut machine, 1, image());
+    (pod, machine)
+}
+
+fn pulled(machine: &mut Machine, place: usize, image: ImageId) {
+    let (reference, source) = (String::new(), Source::Present);
+    step(machine, Event::Pulled { place, reference, image, source }, Moment(0));
 }
 
 #[test]
 fn the_next_agent_knows_which_images_are_mounted() {
-    let mut asked = wire_pod(vec![container("a")]);
-    let source = wire::VolumeSource::Image { reference: "files:1".into(), pull_policy: None };
-    asked.spec.volumes = vec![wire::Volume { name: "v".into(), source }];
-    let pod = Rc::new(pod_from(&asked));
-    let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
+    let (pod, mut machine) = of_images();
     let mark = machine.unsaved(Moment(0));
-    let (reference, source) = ("files:1".to_owned(), Source::Present);
-    step(&mut machine, Event::Pulled { place: 1, reference, image: image(), source }, Moment(0));
+    let other = Digest::of(b"other");
+    pulled(&mut machine, 2, other);
     assert_ne!(machine.unsaved(Moment(0)), mark, "flash must know");
     let boot = Boot::default();
     let adopted = |sandbox| {
@@ -390,6 +260,26 @@ fn the_next_agent_knows_which_images_are_mounted() {
             Remains { record: Some(machine.record(boot)), observed: Some(&observed), boot };
         Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1)).volume_image_ids()
     };
-    assert_eq!(adopted(ObservedSandbox::Ready), [Some(image())]);
-    assert_eq!(adopted(ObservedSandbox::Died), [None], "another sandbox has what is there then");
+    assert_eq!(adopted(ObservedSandbox::Ready), [Some(image()), Some(other)]);
+    assert_eq!(adopted(ObservedSandbox::Died), [None; 2], "another sandbox has what is there then");
+}
+
+#[test]
+fn an_image_of_a_volume_that_was_lost_is_fetched_again() {
+    let (_, mut machine) = of_images();
+    let other = Digest::of(b"other");
+    pulled(&mut machine, 2, other);
+    step(&mut machine, Event::SandboxReady, Moment(0));
+    let mut lose = |id| {
+        step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
+        let failure = StartFailure::Image(ImageError::NotPresent { id });
+        step(&mut machine, Event::StartFailed { place: 0, attempt: 0, failure }, after(1));
+        machine.volume_image_ids()
+    };
+    assert_eq!(lose(Digest::of(b"of the container")), [Some(image()), Some(other)]);
+    assert_eq!(lose(image()), [None, Some(other)]);
+    pulled(&mut machine, 1, image());
+    step(&mut machine, Event::SandboxDied, after(2));
+    step(&mut machine, Event::SandboxStopped { for_good: false }, after(2));
+    assert_eq!(machine.volume_image_ids(), [None; 2], "another sandbox has what is there then");
 }

@@ -177,6 +177,14 @@ impl Machine {
         }
     }
 
+    /// Those are looked up by their names again: the store lost one, or the sandbox is another, as at
+    /// [`Machine::adopt`]. Flash need not know: an agent that takes them as they were finds out.
+    pub(super) fn forget_volume_images(&mut self, which: impl Fn(ImageId) -> bool) {
+        for volume in &mut self.volume_images {
+            volume.image = volume.image.filter(|image| !which(*image));
+        }
+    }
+
     /// The image of a volume by that place.
     pub(super) fn volume_image(&mut self, place: usize) -> Option<&mut VolumeImage> {
         self.volume_images.get_mut(place.checked_sub(self.slots.len())?)

@@ -29,6 +29,7 @@ fn kept(containers: &[(usize, u64)], volumes: &[(usize, u64)]) -> StorageUse {
     StorageUse {
         containers: containers.iter().map(measured).collect(),
         volumes: volumes.iter().map(measured).collect(),
+        mark: 0,
     }
 }
 
@@ -55,13 +56,13 @@ fn pods_without_limits_are_not_looked_at() {
 fn only_what_a_limit_is_about_is_measured() {
     let measured = |asked: &object::Pod| {
         let pod = pod_from(asked);
-        let wanted = pod.storage.as_ref().expect("limits").to_measure(&pod, 1..3);
-        (wanted.containers, wanted.volumes)
+        let wanted = pod.storage.as_ref().expect("limits").to_measure(&pod, 1..3, 0);
+        wanted.map(|wanted| (wanted.containers, wanted.volumes))
     };
     let volumes = [(false, None), (false, Some(MI)), (true, Some(MI))];
-    assert_eq!(measured(&pod([None; 3], &volumes)), (vec![], vec![1]));
+    assert_eq!(measured(&pod([None; 3], &volumes)), Some((vec![], vec![1])));
     let one = pod([None, None, Some(MI)], &volumes);
-    assert_eq!(measured(&one), (vec![1, 2], vec![0, 1]), "all count for the pod");
+    assert_eq!(measured(&one), Some((vec![1, 2], vec![0, 1])), "all count for the pod");
 }
 
 #[test]
@@ -115,11 +116,30 @@ fn overhead_is_for_pods_that_have_a_limit() {
 #[test]
 fn what_was_counted_is_enough_to_be_evicted_for() {
     let partial = |bytes| StorageUse {
-        containers: Vec::new(),
-        volumes: vec![(0, Measured { bytes, whole: false, took: Duration::ZERO })],
+        volumes: vec![(0, Measured { bytes, counted: Counted::Part, ..Measured::default() })],
+        ..StorageUse::default()
     };
     let asked = pod([None; 3], &[(false, Some(MI))]);
     assert!(!partial(1).is_whole());
     assert_eq!(verdict(&asked, &partial(MI)), None);
     assert!(verdict(&asked, &partial(MI + 1)).is_some());
+}
+
+#[test]
+fn what_nobody_counts_to_its_end_is_beyond_every_limit() {
+    let endless = Measured { bytes: 1, counted: Counted::Endless, ..Measured::default() };
+    let asked = pod([None, Some(9 * MI), None], &[(false, Some(MI))]);
+    let of = |whose: &str| {
+        Some(format!(
+            "Files of {whose} cannot be counted: they have more than 1000000 names, or are in more \
+             than 256 directories below each other. "
+        ))
+    };
+    let volume = StorageUse { volumes: vec![(0, endless)], ..StorageUse::default() };
+    assert_eq!(verdict(&asked, &volume), of("EmptyDir volume \"v0\""));
+    let container = StorageUse { containers: vec![(2, endless)], ..StorageUse::default() };
+    assert_eq!(verdict(&asked, &container), of("container b"));
+    // A limit that is exceeded says more.
+    let both = StorageUse { containers: vec![(2, endless)], ..kept(&[], &[(0, MI + 1)]) };
+    assert!(verdict(&asked, &both).is_some_and(|why| why.starts_with("Usage of EmptyDir")));
 }

@@ -15,10 +15,11 @@ use crate::image::{ImageError, Source};
 use crate::pod::Boot;
 use crate::pod::handler::{Checks, Handler, Probe};
 use crate::pod::machine::{MountFailure, Remains, StartFailure};
-use crate::pod::storage::{Measured, StorageUse};
+use crate::pod::storage::StorageUse;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::probes::Probed;
 use crate::runtime::{BootTime, Exit, Retry, RuntimeError};
+use crate::tree::Measured;
 
 /// One pod and the world that it meets.
 struct Life {
@@ -201,9 +202,13 @@ impl Life {
     fn measure(&mut self) {
         let wanted = self.machine.to_measure(self.now).expect("it was planned");
         let bytes = if self.full { 2 << 20 } else { 4096 };
-        let measured = |place| (place, Measured { bytes, whole: true, took: LOOK });
+        let measured = |place| (place, Measured { bytes, took: LOOK, ..Measured::default() });
         let containers: Vec<_> = wanted.containers.into_iter().map(measured).collect();
-        self.step(Event::Measured(StorageUse { containers, volumes: Vec::new() }));
+        self.step(Event::Measured(StorageUse {
+            containers,
+            volumes: Vec::new(),
+            mark: wanted.mark,
+        }));
         if self.full {
             assert_ne!(self.machine.stage(), Stage::Active, "it is evicted");
             self.evicted = true;

@@ -28,9 +28,7 @@ use mote_protocol::name::Uid;
 use rustix::fs::StatVfsMountFlags;
 
 use crate::runtime::ContainerId;
-
-/// What an attempt has that its image has not; beside it overlayfs keeps what it is busy with.
-const UPPER: &str = "upper";
+use crate::runtime::op::order::UPPER;
 
 /// The directories everything is below.
 #[derive(Clone, Debug)]

@@ -45,11 +45,11 @@ use self::layout::Layout;
 use self::news::News;
 use self::pod::{Ears, Pod};
 use self::sandbox::{Program, Sandbox, SandboxError};
-use crate::pod::storage::Measured;
 use crate::runtime::{
     BootTime, ContainerId, ExecOutcome, ExecRequest, ObservedPod, Runtime, RuntimeError,
     RuntimeEvent, SandboxRequest, StartRequest,
 };
+use crate::tree::Measured;
 use crate::{sys, tree};
 
 /// Where the runtime keeps things, and how much of them.

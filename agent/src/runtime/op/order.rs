@@ -25,6 +25,10 @@ const MAX_ORDER: u64 = 4 << 20;
 /// The file in an attempt's directory that libcontainer reads: `bundle/config.json`.
 pub const CONFIG: &str = "config.json";
 
+/// In the directory of an attempt's writable layer: what it has that its image has not. Its owner and
+/// mode are those of the container's root; beside it overlayfs keeps what it is busy with.
+pub const UPPER: &str = "upper";
+
 /// The mount point of the container's root, in an attempt's directory.
 pub const ROOT: &str = "rootfs";
 

@@ -14,6 +14,7 @@ use rustix::mount::{
     mount_bind, mount_change, move_mount, unmount,
 };
 
+use super::order::UPPER;
 use crate::runtime::oci::cgroup::{Hierarchies, Hierarchy};
 use crate::sys;
 use crate::sys::mount::{Change, change, clone_of};
@@ -66,9 +67,6 @@ pub(super) fn mount_layers(
     std::env::set_current_dir(before)?;
     Ok(mounted?)
 }
-
-/// The directory, in that of a writable layer, whose owner and mode the root has.
-pub(super) const UPPER: &str = "upper";
 
 /// What is written goes there.
 struct Above {

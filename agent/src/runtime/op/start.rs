@@ -15,9 +15,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
 use super::executor::Confined;
-use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start};
+use super::order::{CONFIG, PROCESS, ROOT, STARTED, STATE, Start, UPPER};
 use super::report::{MAX_CAUSE, Phase};
-use super::rootfs::UPPER;
 use super::seccomp::{Filter, Local};
 use super::tenant::Tenant;
 use super::users::{self, Users};

@@ -36,6 +36,7 @@ pub(super) fn parse(words: &[&str]) -> Result<Option<Order>, String> {
         ["pull", reference] => Ok(Some(Order::Pull((*reference).to_owned()))),
         ["pull", ..] => Err("`images pull` takes one image".to_owned()),
         ["import", path] => Ok(Some(Order::Import(absolute(path)?))),
+        ["export", _, "-"] => Err("`images export` writes to a file only".to_owned()),
         ["export", reference, path] => {
             Ok(Some(Order::Export((*reference).to_owned(), absolute(path)?)))
         }

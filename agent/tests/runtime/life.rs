@@ -15,7 +15,8 @@ async fn a_container_that_ends_well_reports_zero() {
     node.runtime.create_sandbox(&node.sandbox()).await.expect("the same sandbox again");
     let request = node.request("once", &["true"]);
     let since = node.runtime.start(&request).await.expect("start");
-    assert_eq!(node.mounts(), [""; 0], "what a container has mounted is not seen on the host");
+    let [shm] = &node.mounts()[..] else { panic!("what a container has mounted is not seen here") };
+    assert!(shm.contains("/shm rw,nosuid,nodev,noexec"), "{shm}");
     let exit = node.exit(&request.id).await;
     assert_eq!((exit.code, exit.oom_killed), (0, false));
     assert!(exit.at > since);
@@ -186,5 +187,21 @@ async fn a_run_directory_that_forbids_execution_is_no_obstacle() {
     assert!(unmounted.success());
     node.config.run = before;
     node.reborn();
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn shared_memory_is_the_pods_own_to_run_out_of_and_goes_with_its_sandbox() {
+    let mut node = Node::new();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    let fill =
+        "exec 2> /dev/null; dd if=/dev/zero of=/dev/shm/x bs=1M count=80; stat -c %s /dev/shm/x";
+    let (_, log) = node.run(&node.script("main", fill)).await;
+    assert_eq!(log, "67108864\n");
+    assert_eq!(node.mounts().len(), 1);
+    // Also that of an agent that is gone.
+    node.reborn();
+    node.runtime.stop_sandbox(&node.uid).await.expect("stop");
+    assert_eq!(node.mounts(), [""; 0]);
     node.finish().await;
 }

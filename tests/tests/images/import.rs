@@ -1,10 +1,11 @@
 //! Without a registry: layouts, archives, and what people drop.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use mote_agent::image::{Images, PullPolicy, Source};
+use mote_agent::image::{Images, InUse, PullPolicy, Source, Sweep, What};
 use mote_tests::image::{Builder, Image, Layer, sha256};
 use serde_json::json;
 
@@ -39,7 +40,7 @@ fn what_fails_each_time_is_told_once() -> Result<()> {
     fs::write(directory.join("half.tar"), b"on its way")?;
     let refused = || {
         bench.block(async {
-            bench.puller.import_dropped().await;
+            bench.puller.import_dropped(&NAME.parse().expect("a name")).await;
             tokio::select! {
                 biased;
                 news = bench.puller.news() => news.refused.len(),
@@ -50,6 +51,52 @@ fn what_fails_each_time_is_told_once() -> Result<()> {
     assert_eq!((refused(), refused()), (1, 0));
     // It is looked at again nevertheless: a directory does not show what happens below it.
     Image::busybox()?.write_archive(&directory.join("half.tar"), NAME)?;
+    bench.ensure(NAME, PullPolicy::Never)?;
+    Ok(())
+}
+
+#[test]
+fn a_name_with_a_digest_is_that_image_and_no_other() -> Result<()> {
+    let bench = Bench::new()?;
+    let image = Image::busybox()?;
+    let digest = &image.manifest().digest;
+    let archive = |name: &str, reference: &str| -> Result<PathBuf> {
+        let path = bench.path().join(name);
+        image.write_archive(&path, reference)?;
+        Ok(path)
+    };
+    let (own, other) =
+        (format!("example.org/a@{digest}"), format!("example.org/a@{}", sha256(b"x")));
+    bench.block(bench.puller.import(&archive("own.tar", &own)?))?;
+    assert_eq!(bench.ensure(&own, PullPolicy::Never)?.id.to_string(), *digest);
+    let path = archive("other.tar", &other)?;
+    let error = bench.block(bench.puller.import(&path)).err().context("refused")?.message();
+    let told = format!("an image in it is called {other}, and its digest is {digest}");
+    assert_eq!(error, format!("import {}: {told}", path.display()));
+    // What is exported has other digests, and so it does not keep that name.
+    let exported = bench.path().join("exported.tar");
+    bench.block(bench.puller.export(&own, &exported))?;
+    let imported = bench.block(bench.puller.import(&exported))?;
+    assert_eq!(imported.images.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>(), [None]);
+    Ok(())
+}
+
+#[test]
+fn what_was_removed_comes_back_for_who_wants_it_alone() -> Result<()> {
+    let bench = Bench::new()?;
+    let others = "example.org/other:1";
+    Image::busybox()?.write_archive(&bench.import().join("a.tar"), NAME)?;
+    let layer = Layer::default().file("etc/x", 0o644, b"x");
+    Builder::default()
+        .layer(layer)
+        .build()?
+        .write_archive(&bench.import().join("b.tar"), others)?;
+    bench.ensure(NAME, PullPolicy::Never)?;
+    let sweep = Sweep { what: What::All, in_use: InUse::default(), asked: Instant::now() };
+    assert_eq!(bench.block(bench.puller.sweep(sweep))?.images.len(), 2);
+    bench.ensure(others, PullPolicy::Never)?;
+    let listed = bench.block(bench.puller.list())?;
+    assert_eq!(listed.iter().flat_map(|image| &image.names).collect::<Vec<_>>(), [others]);
     bench.ensure(NAME, PullPolicy::Never)?;
     Ok(())
 }

@@ -158,7 +158,7 @@ fn a_registry_that_does_not_answer_is_asked_once_for_many_images() -> Result<()>
     bench.configure(|config| {
         config.registries.timeouts.answer = std::time::Duration::from_millis(300);
     })?;
-    bench.block(bench.puller.import_dropped());
+    bench.block(bench.puller.import_dropped(&name(0).parse()?));
     for place in 0..3 {
         let ensured = bench.ensure(&name(place), PullPolicy::Always)?;
         let Source::FallbackStale { reason } = ensured.source else { panic!("{ensured:?}") };

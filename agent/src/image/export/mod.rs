@@ -1,18 +1,20 @@
 //! An image of the store as an OCI archive, to be carried to another node.
 //!
 //! Layers are written as they lie in the store, not packed: their digests, and with them the
-//! image's identity, are other ones than the registry's; its names and its contents are the same.
+//! image's identity, are other ones than the registry's; its names and its contents are the same. A
+//! name with a digest stays behind: it would be that of another image.
 //! Nothing is kept aside. Each layer is written twice, the first time only to know its digest,
 //! which stands in front of it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
 use mote_registry::digest::{Digest, Hasher};
 use mote_registry::media_type::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use mote_registry::reference::Reference;
 use serde_json::{Value, json};
 
 use super::gc::Stored;
@@ -89,13 +91,19 @@ fn write(store: &Store, image: &Stored, names: &[String], path: &Path) -> Result
     let (name, content) = MARKER;
     export.archive.file(name, content).map_err(failed(path))?;
     let manifest = export.image(store, image)?;
-    let named = names.iter().map(|name| {
+    let remains = |name: &&String| {
+        let reference = name.parse::<Reference>();
+        reference.is_ok_and(|reference| reference.digest().is_none())
+    };
+    let named = names.iter().filter(remains).map(|name| {
         let mut entry = manifest.clone();
         entry["annotations"] = json!({ "io.containerd.image.name": name });
         entry
     });
-    let manifests: Vec<Value> =
-        if names.is_empty() { vec![manifest.clone()] } else { named.collect() };
+    let mut manifests: Vec<Value> = named.collect();
+    if manifests.is_empty() {
+        manifests.push(manifest.clone());
+    }
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
     export.archive.file(INDEX, index.to_string().as_bytes()).map_err(failed(path))?;
     let (file, length) = export.archive.finish().map_err(failed(path))?;
@@ -119,7 +127,12 @@ impl Export<'_> {
         let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
         for record in layers {
             let root = store.directory(&record);
-            let failed = |source| ExportError::Layer { layer: record.diff_id, source };
+            let path = self.path;
+            let failed = |source: io::Error| match source.kind() {
+                // Reading takes no room.
+                ErrorKind::StorageFull => ExportError::Write { path: path.to_owned(), source },
+                _ => ExportError::Layer { layer: record.diff_id, source },
+            };
             let mut first = Counted { inner: Hasher::default(), length: 0 };
             layer::write(&root, record.opaque_root, &mut first).map_err(failed)?;
             let (digest, size) = (first.inner.finish(), first.length);

@@ -51,6 +51,14 @@ pub enum LayoutError {
     /// The document of an image is not the one that the index names.
     #[error("verify a manifest in it")]
     Mismatch(#[from] Mismatch),
+    /// A name that says which digest it stands for, and it is another one.
+    #[error("an image in it is called {name}, and its digest is {digest}")]
+    Name {
+        /// The name.
+        name: Reference,
+        /// What there is.
+        digest: Digest,
+    },
     /// A docker archive whose configuration and layers differ in number.
     #[error("docker archive has {layers} layers, its configuration {diff_ids}")]
     LayerCount {
@@ -81,6 +89,18 @@ pub struct Found {
     pub names: Vec<Reference>,
     /// The document to start from.
     pub top: Top,
+}
+
+impl Found {
+    /// Whether a name with a digest is that of another image: who asks for it wants that one alone.
+    pub fn check_names(&self) -> Result<(), LayoutError> {
+        let digest = self.top.digest;
+        let wrong = |name: &&Reference| name.digest().is_some_and(|asked| asked != digest);
+        match self.names.iter().find(wrong) {
+            Some(name) => Err(LayoutError::Name { name: name.clone(), digest }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Layout {

@@ -221,7 +221,7 @@ impl<W: Write> Worker<'_, W> {
             if several {
                 layout.tell_of(path, &found);
             }
-            match self.import_image(&mut layout, found) {
+            match self.import_image(&mut layout, found, path) {
                 Ok(()) => came = true,
                 // An archive for many boards may hold what this one cannot use.
                 Err(error) => failures.push(error),
@@ -237,7 +237,13 @@ impl<W: Write> Worker<'_, W> {
         Ok(())
     }
 
-    fn import_image(&mut self, layout: &mut Layout, found: Found) -> Result<(), ImageError> {
+    fn import_image(
+        &mut self,
+        layout: &mut Layout,
+        found: Found,
+        path: &Path,
+    ) -> Result<(), ImageError> {
+        found.check_names().map_err(|error| import_error(path, &error))?;
         let mut names = found.names.iter().map(ToString::to_string);
         let mut record = self.assemble(layout, found.top, names.next())?;
         self.imported(&record)?;

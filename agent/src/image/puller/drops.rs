@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use mote_registry::reference::Reference;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -20,79 +21,94 @@ const MAX_DROPPED: usize = 1024;
 /// One version of a dropped file: inode, size, and the time of the last change in its directory entry.
 type Version = (u64, u64, (i64, i64));
 
-/// What became of what was dropped.
+/// What became of the files that were looked into.
 #[derive(Debug, Default)]
-pub(super) struct Drops(Mutex<Seen>);
+pub(super) struct Drops(Mutex<BTreeMap<PathBuf, Seen>>);
 
-/// The files that were looked into, each with the version that was.
-#[derive(Debug, Default)]
+/// A file that was looked into.
+#[derive(Debug)]
 struct Seen {
-    /// Imported, or never to be.
-    done: BTreeMap<PathBuf, Version>,
+    version: Version,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    /// Imported, under these names; without any it never will be.
+    Done(BTreeSet<String>),
+    /// It was, and what has these names may have gone since.
+    Gone(BTreeSet<String>),
     /// Not imported, and perhaps another time.
-    in_vain: BTreeMap<PathBuf, Version>,
+    InVain,
 }
 
 impl Drops {
     /// What was imported may be gone: it is looked at again when it is wanted.
     pub(super) async fn forget(&self) {
-        self.0.lock().await.done.clear();
-    }
-}
-
-impl Seen {
-    /// Forgets what is not there any more as it was.
-    fn keep(&mut self, dropped: &BTreeMap<PathBuf, Version>) {
-        for seen in [&mut self.done, &mut self.in_vain] {
-            seen.retain(|path, version| dropped.get(path) == Some(version));
+        for seen in self.0.lock().await.values_mut() {
+            if let Outcome::Done(names) = &mut seen.outcome
+                && !names.is_empty()
+            {
+                seen.outcome = Outcome::Gone(std::mem::take(names));
+            }
         }
     }
 }
 
 impl Puller {
-    /// Imports everything that was dropped and is not here yet. What is no image is told once, and
-    /// does not keep the rest from being imported.
-    pub async fn import_dropped(&self) {
-        self.import_where(|_| true).await;
+    /// Imports what was dropped and not looked into yet, and what has this name. What is no image is
+    /// told once, and does not keep the rest from being imported.
+    pub async fn import_dropped(&self, wanted: &Reference) {
+        let wanted = wanted.to_string();
+        self.import_where(|_, names| names.is_none_or(|names| names.contains(&wanted))).await;
     }
 
-    async fn import_where(&self, wanted: impl Fn(&Path) -> bool) {
+    /// Imports files that are wanted by their path and, where they were imported once, by the names that
+    /// they have.
+    async fn import_where(&self, wanted: impl Fn(&Path, Option<&BTreeSet<String>>) -> bool) {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
-        let mut seen = self.drops.0.lock().await;
+        let mut all = self.drops.0.lock().await;
         let dropped = dropped(dir);
-        seen.keep(&dropped);
+        // What is not there any more as it was is forgotten.
+        all.retain(|path, seen| dropped.get(path) == Some(&seen.version));
         for (path, version) in dropped {
-            if seen.done.contains_key(&path) || !wanted(&path) {
-                continue;
+            let (names, again) = match all.get(&path).map(|seen| &seen.outcome) {
+                Some(Outcome::Done(_)) => continue,
+                Some(Outcome::Gone(names)) => (Some(names), false),
+                Some(Outcome::InVain) => (None, true),
+                None => (None, false),
+            };
+            if wanted(&path, names) {
+                let outcome = self.import_one(&path, again).await;
+                all.insert(path, Seen { version, outcome });
             }
-            let again = seen.in_vain.contains_key(&path);
-            let is_done = self.import_one(&path, again).await;
-            let Seen { done, in_vain } = &mut *seen;
-            if is_done { done } else { in_vain }.insert(path, version);
         }
     }
 
     /// Imports one file or directory, and tells what came of it; what is tried again fails in
-    /// silence. False where it may be better another time.
-    async fn import_one(&self, path: &Path, again: bool) -> bool {
+    /// silence.
+    async fn import_one(&self, path: &Path, again: bool) -> Outcome {
         let Imported { images, skipped } = match self.pulls().import(path, again).await {
             Ok(imported) => imported,
             Err(error) => Imported { images: Vec::new(), skipped: vec![error] },
         };
+        let names = images.iter().filter_map(|(_, name)| name.clone()).collect();
         for (id, name) in images {
             info!(path = %path.display(), image = %id, name, "image imported");
             self.news.imported((path.to_owned(), id, name));
         }
-        let mut is_done = true;
+        let mut outcome = Outcome::Done(names);
         for error in skipped {
-            is_done &= !may_heal(&error, path);
+            if may_heal(&error, path) {
+                outcome = Outcome::InVain;
+            }
             if !again {
                 warn!(path = %path.display(), error = error.message(), "not imported");
                 self.news.refused(path.to_owned(), error);
             }
         }
-        is_done
+        outcome
     }
 
     /// Imports what people drop as soon as it is complete: closed by its writer, or moved there.
@@ -116,7 +132,7 @@ impl Puller {
                 warn!(path = %dir.display(), "the directory was removed, and is watched again");
             }
             let named = |path: &Path| path.file_name().is_some_and(|name| names.contains(name));
-            self.import_where(|path| gone || lost || named(path)).await;
+            self.import_where(|path, _| gone || lost || named(path)).await;
         }
     }
 }

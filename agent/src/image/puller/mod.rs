@@ -237,7 +237,7 @@ impl Images for Puller {
         let mut damage = None;
         let mut present = self.find_sound(&reference, &mut damage).await?;
         if present.is_none() {
-            self.import_dropped().await;
+            self.import_dropped(&reference).await;
             present = self.find_sound(&reference, &mut damage).await?;
         }
         // What a digest stands for never changes, so there is nothing to ask.

@@ -22,6 +22,7 @@ mod record;
 mod remove;
 pub mod sandbox;
 mod setup;
+mod shm;
 mod socket;
 mod start;
 pub mod users;

@@ -1,7 +1,7 @@
 //! Stops sandboxes, and removes attempts and pods until nothing is left: processes, cgroups, mounts,
 //! files.
 //!
-//! Mounts and namespaces need no step of their own: the container's are gone with its last
+//! Most mounts, and namespaces, need no step of their own: the container's are gone with its last
 //! process, the pod's with `mote-pause`.
 
 use std::fs;
@@ -14,7 +14,7 @@ use mote_protocol::name::Uid;
 
 use super::cgroup::Group;
 use super::wait::until_empty;
-use super::{OciRuntime, cgroup_error, io_error};
+use super::{OciRuntime, cgroup_error, io_error, shm};
 use crate::runtime::{ContainerId, RuntimeError};
 use crate::tree;
 
@@ -68,6 +68,8 @@ impl OciRuntime {
         }
         until_empty(&pause).await?;
         drop(pod);
+        shm::unmount(&self.layout.shm(uid))
+            .map_err(io_error("take away the pod's shared memory"))?;
         empty(&self.tree.pod(uid)).await?;
         remove_tree(self.layout.layers(uid)).await
     }

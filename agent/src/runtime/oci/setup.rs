@@ -1,8 +1,6 @@
 //! Sets a pod's sandbox up: cgroups, directories, `mote-pause`, namespaces.
 
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +12,7 @@ use super::cgroup::{CgroupError, Level};
 use super::pod::{Ears, Pod};
 use super::record::SandboxRecord;
 use super::sandbox::{Sandbox, SandboxError};
+use super::shm;
 use super::users::Users;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
 use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
@@ -79,9 +78,9 @@ impl OciRuntime {
         for directory in [&shm, &self.layout.containers(uid), &self.layout.layers(uid)] {
             make_directory(directory)?;
         }
-        // Everybody in the pod may write there, as into /tmp.
-        fs::set_permissions(&shm, Permissions::from_mode(0o1777))
-            .map_err(io_error("open the pod's shared memory to its containers"))?;
+        if !request.host.ipc {
+            shm::mount(&shm).map_err(io_error("mount the pod's shared memory"))?;
+        }
         // Nobody else looks for users between this and the record.
         let users = request.own_users.then(|| self.users_of(uid)).transpose()?;
         SandboxRecord::of(request, users)

@@ -113,7 +113,12 @@ fn a_registry_of_an_own_authority_is_believed_by_its_file() -> Result<()> {
     };
     let stranger = save(&[])?;
     let error = String::from_utf8_lossy(&stranger.stderr).into_owned();
-    ensure!(!stranger.status.success() && error.contains("registry.test"), "{error}");
+    ensure!(!stranger.status.success(), "{error}");
+    ensure!(
+        error.starts_with("error: reach registry registry.test: check its certificate"),
+        "{error}"
+    );
+    ensure!(error.contains("(--plain-http registry.test)"), "{error}");
     let known = save(&["--ca-file", &authority.certificate().display().to_string()])?;
     ensure!(known.status.success(), "{}", String::from_utf8_lossy(&known.stderr));
     assert_eq!(laptop.names()?, ["a.tar"]);

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 /// Longest profile: twenty times docker's own.
 const MAX_FILE: u64 = 256 * 1024;
@@ -16,7 +17,12 @@ pub(super) fn read(directory: &Path, name: &str) -> io::Result<Vec<u8>> {
     // Nobody waits for the other end of a pipe that somebody put there.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(directory, name, flags, Mode::empty(), beneath)?);
+    let file = match openat2(directory, name, flags, Mode::empty(), beneath) {
+        Err(Errno::XDEV) => {
+            return Err(io::Error::other("it leads out of the directory of profiles"));
+        }
+        file => File::from(file?),
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a file"));
     }

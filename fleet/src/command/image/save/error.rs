@@ -59,6 +59,18 @@ pub(super) enum SaveError {
         #[source]
         source: Box<RegistryError>,
     },
+    /// It speaks no TLS, or none that is believed.
+    #[error(
+        "reach registry {host}: check its certificate and your CA file (--ca-file), and whether it \
+         speaks plain HTTP (--plain-http {host})"
+    )]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What TLS said.
+        #[source]
+        source: Box<RegistryError>,
+    },
     /// The registry could not be asked, or its answer is of no use.
     #[error("fetch {reference}")]
     Fetch {
@@ -181,6 +193,9 @@ impl SaveError {
             RegistryError::Denied { ref host, .. } => {
                 let (host, repository) = (host.clone(), reference.repository().to_owned());
                 Self::Denied { host, repository, source: Box::new(source) }
+            }
+            RegistryError::Tls { ref host, .. } => {
+                Self::Tls { host: host.clone(), source: Box::new(source) }
             }
             source => Self::Fetch { reference: reference.to_string(), source: Box::new(source) },
         }

@@ -181,6 +181,12 @@ impl Registry {
         Ok(Self { runtime, client, route: Route::default(), pace, received: 0, passed_over })
     }
 
+    /// A text without the credentials that were shown to anybody: registries may repeat them anywhere in
+    /// their answers.
+    pub fn hide(&self, text: &str) -> String {
+        self.client.access.hide(text)
+    }
+
     /// Mirrors and files of credentials that were passed over, each with its reason.
     pub fn passed_over(&self) -> &[String] {
         &self.passed_over

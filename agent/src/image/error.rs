@@ -127,6 +127,9 @@ pub enum ImageError {
         #[source]
         cause: Cause,
     },
+    /// Nobody was asked: another download takes long.
+    #[error("another download of this node has its turn")]
+    Busy,
     /// The registry's certificate is not trusted, or the handshake failed.
     #[error(
         "establish TLS with registry {host}: check its certificate, the node's CA file and clock, and \
@@ -268,6 +271,7 @@ impl ImageError {
             | Self::InUse { .. } => Retry::Never,
             Self::UnknownHost { .. }
             | Self::Unreachable { .. }
+            | Self::Busy
             | Self::Tls { .. }
             | Self::NotPresent { .. }
             | Self::Damaged { .. }
@@ -293,7 +297,7 @@ impl ImageError {
     /// answered, or somebody in between did (a proxy, a portal that wants a password).
     pub const fn is_unreachable(&self) -> bool {
         match self {
-            Self::Malformed { .. } | Self::DigestMismatch { .. } => true,
+            Self::Malformed { .. } | Self::DigestMismatch { .. } | Self::Busy => true,
             Self::Registry { status, .. } => *status >= 500 || matches!(*status, 407 | 429),
             _ => self.is_silent(),
         }
@@ -302,6 +306,25 @@ impl ImageError {
     /// Whether nobody answered: who asks again at once waits as long as before.
     pub const fn is_silent(&self) -> bool {
         matches!(self, Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. })
+    }
+
+    /// The same with all its texts changed: what must not be told is taken out of them.
+    #[must_use]
+    pub fn without(self, hide: impl Fn(&str) -> String) -> Self {
+        fn walk(value: &mut serde_json::Value, hide: &impl Fn(&str) -> String) {
+            match value {
+                serde_json::Value::String(text) => *text = hide(text),
+                serde_json::Value::Array(all) => all.iter_mut().for_each(|one| walk(one, hide)),
+                serde_json::Value::Object(all) => all.values_mut().for_each(|one| walk(one, hide)),
+                _ => {}
+            }
+        }
+        let changed = serde_json::to_value(&self).and_then(|mut value| {
+            walk(&mut value, &hide);
+            serde_json::from_value(value)
+        });
+        // A kind, or a digest, that a secret happened to be a part of.
+        changed.unwrap_or_else(|_| Self::Process { cause: Cause::from_text("it failed") })
     }
 
     /// The whole chain as one line, for a status or an event.
@@ -334,6 +357,22 @@ mod tests {
         let text = serde_json::to_string(&error).unwrap();
         assert_eq!(serde_json::from_str::<ImageError>(&text).unwrap(), error);
         assert!(error.is_unreachable());
+    }
+
+    #[test]
+    fn what_must_not_be_told_is_taken_out_of_every_text() {
+        let error = ImageError::Platform {
+            reference: "r.example/a:1".into(),
+            wanted: "linux/arm64".into(),
+            offered: "linux/hunter2".into(),
+        };
+        let hidden = error.without(|text| text.replace("hunter2", "[hidden]"));
+        assert!(hidden.message().ends_with("there is linux/[hidden]"), "{}", hidden.message());
+        assert!(matches!(hidden, ImageError::Platform { .. }));
+        let busy = ImageError::Busy.without(|_| "Busy".into());
+        assert_eq!(busy, ImageError::Busy);
+        let odd = ImageError::Busy.without(|_| "x".into());
+        assert!(matches!(odd, ImageError::Process { .. }));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Without a registry: layouts, archives, and what people drop.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use mote_agent::image::{Images, InUse, PullPolicy, Source, Sweep, What};
 use mote_tests::image::{Builder, Image, Layer, sha256};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 use crate::bench::Bench;
@@ -102,8 +104,35 @@ fn what_was_removed_comes_back_for_who_wants_it_alone() -> Result<()> {
 }
 
 #[test]
+fn what_lay_there_long_takes_no_name_from_what_came_since() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let image = |content: &[u8]| {
+        Builder::default().layer(Layer::default().file("etc/x", 0o644, content)).build()
+    };
+    let reference = bench.registry.push(&image(b"new")?, "app", "1")?;
+    image(b"old")?.write_archive(&bench.import().join("app.tar"), &reference)?;
+    assert_eq!(bench.read(&bench.ensure(&reference, PullPolicy::Never)?, "etc/x")?, b"old");
+    assert_eq!(bench.read(&bench.ensure(&reference, PullPolicy::Always)?, "etc/x")?, b"new");
+    // The next agent looks into everything once for an image that is not here.
+    bench.restart()?;
+    Image::busybox()?.write_archive(&bench.import().join("other.tar"), NAME)?;
+    bench.ensure(NAME, PullPolicy::Never)?;
+    assert_eq!(bench.read(&bench.ensure(&reference, PullPolicy::Never)?, "etc/x")?, b"new");
+    // Who imports it by hand means it.
+    bench.block(bench.puller.import(&bench.import().join("app.tar")))?;
+    assert_eq!(bench.read(&bench.ensure(&reference, PullPolicy::Never)?, "etc/x")?, b"old");
+    Ok(())
+}
+
+#[test]
 fn rubbish_in_the_drop_directory_does_not_hide_images() -> Result<()> {
     let bench = Bench::new()?;
+    // Whoever opened it would wait, and with it everybody else.
+    let pipe = bench.import().join("a-pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    let error = bench.block(bench.puller.import(&pipe)).err().context("refused")?.message();
+    assert!(error.ends_with("it is neither a file nor a directory"), "{error}");
+    symlink("a-pipe", bench.import().join("a-link"))?;
     fs::write(bench.import().join("a-rubbish.tar"), b"no archive at all")?;
     fs::write(bench.import().join("b-empty.tar"), b"")?;
     fs::create_dir(bench.import().join("c-directory"))?;
@@ -152,7 +181,7 @@ fn a_layout_whose_blob_changed_is_refused() -> Result<()> {
     bench.holds_nothing_unfinished()?;
     // A link out of the layout leads nowhere either.
     fs::remove_file(&blob)?;
-    std::os::unix::fs::symlink("/etc/passwd", &blob)?;
+    symlink("/etc/passwd", &blob)?;
     let error = bench.block(bench.puller.import(&layout)).err().context("refused")?.message();
     assert!(error.starts_with("import "), "{error}");
     Ok(())

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{Found, Layout, LayoutError, Place};
 use crate::image::assembly::Top;
 
+/// Most names of one image: each is a file.
+const MAX_NAMES: usize = 64;
+
 /// One entry of `manifest.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -81,7 +84,7 @@ impl Layout {
             .map_err(|source| LayoutError::Json { what: "the manifest made", source })?;
         let tags = entry.repo_tags.unwrap_or_default();
         Ok(Found {
-            names: tags.iter().filter_map(|tag| tag.parse().ok()).collect(),
+            names: tags.iter().filter_map(|tag| tag.parse().ok()).take(MAX_NAMES).collect(),
             top: Top { digest: Digest::of(&bytes), bytes, media_type: OCI_MANIFEST.to_owned() },
         })
     }

@@ -66,13 +66,16 @@ pub(super) enum Entry {
 impl Files {
     pub(super) fn open(path: &Path) -> Result<Self, FilesError> {
         let failed = |source| FilesError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        // Opening a pipe would wait for its other end.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let file = File::from(file);
+        let kind = file.metadata().map_err(failed)?.file_type();
+        if !kind.is_dir() && !kind.is_file() {
+            return Err(failed(io::Error::other("it is neither a file nor a directory")));
+        }
         let path = path.to_owned();
-        if file
-            .metadata()
-            .map_err(|source| FilesError::Read { path: path.clone(), source })?
-            .is_dir()
-        {
+        if kind.is_dir() {
             return Ok(Self::Directory { path, fd: file.into() });
         }
         let entries = list(&file, &path)?;

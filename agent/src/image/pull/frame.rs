@@ -47,7 +47,12 @@ pub enum Job {
         secrets: PullSecrets,
     },
     /// From a layout, an archive, or a directory with several of them.
-    Import(PathBuf),
+    Import {
+        /// Where it is.
+        path: PathBuf,
+        /// Names that are here stay what they are: what lay there long may be older.
+        keeps_names: bool,
+    },
     /// None: one that is here, by name or id, goes to an archive.
     Export {
         /// As people write it.

@@ -79,6 +79,8 @@ struct Worker<'a, W> {
     writer: Writer,
     platform: Platform,
     limits: Limits,
+    /// An import replaces no name.
+    keeps_names: bool,
     reports: &'a mut Reports<W>,
 }
 
@@ -86,9 +88,10 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
     let store = |error| ImageError::Store { cause: Cause::of(&error) };
     let opened = Store::open(&request.store).map_err(store)?;
     let mut worker = Worker {
-        writer: Writer::lock(&opened).map_err(store)?,
+        writer: Writer::lock(&opened).map_err(store)?.keeping_free(request.reserve),
         platform: Platform::host(),
         limits: Limits { reserve: request.reserve, ..Limits::default() },
+        keeps_names: false,
         reports,
     };
     match &request.job {
@@ -102,11 +105,15 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
             let pulled = worker.pull(&mut registry, &parsed);
             for text in registry.passed_over() {
                 // Bounded: it is one message.
-                let _ = worker.reports.send(&Report::PassedOver(text.chars().take(1024).collect()));
+                let text = registry.hide(text).chars().take(1024).collect();
+                let _ = worker.reports.send(&Report::PassedOver(text));
             }
-            pulled
+            pulled.map_err(|error| error.without(|text| registry.hide(text)))
         }
-        Job::Import(path) => worker.import(path),
+        Job::Import { path, keeps_names } => {
+            worker.keeps_names = *keeps_names;
+            worker.import(path)
+        }
         Job::Verify => worker.verify(),
         Job::Export { reference, path } => worker.export(reference, path),
     }
@@ -244,7 +251,11 @@ impl<W: Write> Worker<'_, W> {
         path: &Path,
     ) -> Result<(), ImageError> {
         found.check_names().map_err(|error| import_error(path, &error))?;
-        let mut names = found.names.iter().map(ToString::to_string);
+        let names = self.names_to_write(&found)?;
+        if names.is_empty() && !found.names.is_empty() {
+            return Ok(());
+        }
+        let mut names = names.into_iter();
         let mut record = self.assemble(layout, found.top, names.next())?;
         self.imported(&record)?;
         for name in names {
@@ -254,6 +265,20 @@ impl<W: Write> Worker<'_, W> {
             self.imported(&record)?;
         }
         Ok(())
+    }
+
+    /// The names of an image in an archive that it gets here.
+    fn names_to_write(&self, found: &Found) -> Result<Vec<String>, ImageError> {
+        let mut names = Vec::new();
+        for name in &found.names {
+            let here = self.writer.store().find(name);
+            let here = here.map_err(|error| ImageError::Store { cause: Cause::of(&error) })?;
+            let is_another = here.is_some_and(|here| here.target != found.top.digest);
+            if !(self.keeps_names && is_another) {
+                names.push(name.to_string());
+            }
+        }
+        Ok(names)
     }
 
     fn imported(&mut self, record: &NameRecord) -> Result<(), ImageError> {

@@ -60,12 +60,19 @@ impl Puller {
     /// told once, and does not keep the rest from being imported.
     pub async fn import_dropped(&self, wanted: &Reference) {
         let wanted = wanted.to_string();
-        self.import_where(|_, names| names.is_none_or(|names| names.contains(&wanted))).await;
+        let is_wanted = |_: &Path, names: Option<&BTreeSet<String>>| {
+            names.is_none_or(|names| names.contains(&wanted))
+        };
+        self.import_where(is_wanted, true).await;
     }
 
     /// Imports files that are wanted by their path and, where they were imported once, by the names that
     /// they have.
-    async fn import_where(&self, wanted: impl Fn(&Path, Option<&BTreeSet<String>>) -> bool) {
+    async fn import_where(
+        &self,
+        wanted: impl Fn(&Path, Option<&BTreeSet<String>>) -> bool,
+        keeps_names: bool,
+    ) {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
         let mut all = self.drops.0.lock().await;
@@ -80,7 +87,7 @@ impl Puller {
                 None => (None, false),
             };
             if wanted(&path, names) {
-                let outcome = self.import_one(&path, again).await;
+                let outcome = self.import_one(&path, keeps_names, again).await;
                 all.insert(path, Seen { version, outcome });
             }
         }
@@ -88,8 +95,9 @@ impl Puller {
 
     /// Imports one file or directory, and tells what came of it; what is tried again fails in
     /// silence.
-    async fn import_one(&self, path: &Path, again: bool) -> Outcome {
-        let Imported { images, skipped } = match self.pulls().import(path, again).await {
+    async fn import_one(&self, path: &Path, keeps_names: bool, again: bool) -> Outcome {
+        let Imported { images, skipped } = match self.pulls().import(path, keeps_names, again).await
+        {
             Ok(imported) => imported,
             Err(error) => Imported { images: Vec::new(), skipped: vec![error] },
         };
@@ -132,7 +140,7 @@ impl Puller {
                 warn!(path = %dir.display(), "the directory was removed, and is watched again");
             }
             let named = |path: &Path| path.file_name().is_some_and(|name| names.contains(name));
-            self.import_where(|path, _| gone || lost || named(path)).await;
+            self.import_where(|path, _| gone || lost || named(path), false).await;
         }
     }
 }
@@ -157,6 +165,11 @@ fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
     entries
         .filter_map(Result::ok)
         .filter(|entry| visible(&entry.file_name()))
+        // Nobody waits for the other end of a pipe.
+        .filter(|entry| {
+            let kind = entry.file_type();
+            kind.is_ok_and(|kind| kind.is_file() || kind.is_dir() || kind.is_symlink())
+        })
         .filter_map(|entry| {
             let meta = entry.metadata().ok()?;
             Some((entry.path(), (meta.ino(), meta.size(), (meta.ctime(), meta.ctime_nsec()))))

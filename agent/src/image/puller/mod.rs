@@ -258,6 +258,7 @@ impl Images for Puller {
         let pulled = match self.unreachable.recently(&reference) {
             // Who waits behind others for an answer that does not come would wait long.
             Some(error) if present.is_some() => Err(error),
+            None if present.is_some() && !self.turn.comes().await => Err(ImageError::Busy),
             _ => self.pull(&reference, &request.secrets).await,
         };
         self.unreachable.note(&reference, pulled.as_ref().err());
@@ -301,7 +302,7 @@ impl Images for Puller {
             path: path.display().to_string(),
             cause: Cause::of(&error),
         })?;
-        self.pulls().import(path, false).await
+        self.pulls().import(path, false, false).await
     }
 
     async fn export(&self, reference: &str, path: &Path) -> Result<u64, ImageError> {

@@ -37,11 +37,18 @@ impl Pulls {
 
     /// Imports what lies at `path`. Pulls step aside for it; not where it failed before and is only
     /// tried again.
-    pub(super) async fn import(&self, path: &Path, again: bool) -> Result<Imported, ImageError> {
+    pub(super) async fn import(
+        &self,
+        path: &Path,
+        keeps_names: bool,
+        again: bool,
+    ) -> Result<Imported, ImageError> {
         let _turn =
             if again { self.turn.take().await? } else { self.turn.take_for_import().await? };
         let mut imported = Imported::default();
-        for report in self.once(&self.request(Job::Import(path.to_owned()))).await? {
+        for report in
+            self.once(&self.request(Job::Import { path: path.to_owned(), keeps_names })).await?
+        {
             match report {
                 Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
                 Report::Skipped(error) => imported.skipped.push(error),

@@ -47,8 +47,9 @@ impl Puller {
             return Ok(Swept::default());
         }
         let mut room = room;
-        if !matches!(sweep.what, What::Named(_)) {
-            // Downloads that were cut off go before any image does.
+        if matches!(sweep.what, What::Room | What::All) {
+            // Downloads that were cut off go before any image does; not where the card is just rather
+            // full: then they would begin at nothing each time.
             let store = self.store.clone();
             apart(move || Writer::lock(&store)?.remove_partials()).await?;
             room = self::room(&self.store).map_err(|error| store_error(&error))?;
@@ -151,6 +152,10 @@ impl Judge<'_> {
         let mut plan = Plan::default();
         for text in asked {
             let (image, name) = self.inventory.resolve(text)?;
+            if self.asked_since(image) {
+                let by = "a pod or a command that asked for it meanwhile".to_owned();
+                return Err(ImageError::InUse { reference: text.clone(), by });
+            }
             if let Some(by) = name.as_ref().and_then(|name| self.named_by(name)) {
                 return Err(ImageError::InUse { reference: text.clone(), by });
             }
@@ -183,15 +188,19 @@ impl Judge<'_> {
     }
 
     fn must_stay(&self, image: &Stored) -> bool {
-        // Who asked for it after this was asked was not counted.
-        let since = self.touched.get(&image.id).is_some_and(|at| *at >= self.sweep.asked);
-        since || self.needed_by(image).is_some()
+        self.asked_since(image) || self.needed_by(image).is_some()
     }
 
     /// Who needs an image; none where nobody does.
     fn needed_by(&self, image: &Stored) -> Option<String> {
         let by_id = self.sweep.in_use.images.get(&image.id).cloned();
         by_id.or_else(|| image.names.iter().find_map(|name| self.named_by(name)))
+    }
+
+    /// Whether somebody asked for it after it was found out who needs what: that may be long ago, since
+    /// a download had its turn before.
+    fn asked_since(&self, image: &Stored) -> bool {
+        self.touched.get(&image.id).is_some_and(|at| *at >= self.sweep.asked)
     }
 
     /// Who needs an image by that name.
@@ -286,6 +295,15 @@ mod tests {
         assert!(refused(&["r.example/b:1", "r.example/a:1"]).contains("r.example/a:1"));
         let hex = id(3).hex();
         assert!(refused(&[&hex]).contains("pod default/web"));
+    }
+
+    #[test]
+    fn what_was_asked_for_while_a_removal_waited_for_its_turn_stays() {
+        let mut case = Case::new();
+        case.touched.insert(id(1), Instant::now() + Duration::from_secs(60));
+        let refused = case.plan(named(&["r.example/a:1"])).expect_err("refused").message();
+        assert!(refused.ends_with("asked for it meanwhile"), "{refused}");
+        assert_eq!(case.gone(What::All), [2, 3]);
     }
 
     #[test]

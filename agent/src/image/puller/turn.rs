@@ -16,6 +16,10 @@ use crate::image::error::ImageError;
 /// that it comes to its end whatever is imported meanwhile.
 const UNDISTURBED: Duration = Duration::from_secs(10);
 
+/// How long who has an image waits to be told whether there is a newer one: as long as a registry may
+/// be silent.
+const SOON: Duration = Duration::from_secs(30);
+
 /// The turn to write.
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -43,6 +47,12 @@ impl Turn {
     /// Waits for the turn, which ends with the value.
     pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, ImageError> {
         self.permit.clone().acquire_owned().await.map_err(|error| process_error(&error))
+    }
+
+    /// Whether it is anybody's soon. Who has something to go on with need not wait for a download that
+    /// takes hours.
+    pub(super) async fn comes(&self) -> bool {
+        tokio::time::timeout(SOON, self.take()).await.is_ok()
     }
 
     /// The same for an import: pulls step aside for it.
@@ -133,6 +143,17 @@ mod tests {
             assert_eq!(begun.elapsed().as_secs(), seconds);
         }
         assert!(undisturbed(u32::MAX) > Duration::from_hours(24));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_need_not_have_it_does_not_wait_long() {
+        let turn = Turn::default();
+        assert!(turn.comes().await);
+        let begun = Instant::now();
+        let running = turn.take_for_pull().await.unwrap();
+        assert!(!turn.comes().await && begun.elapsed() >= SOON);
+        drop(running);
+        assert!(turn.comes().await);
     }
 
     #[tokio::test(start_paused = true)]

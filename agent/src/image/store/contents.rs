@@ -91,7 +91,14 @@ pub enum Depth {
 }
 
 /// Writes the list of what is in `root` to `output`, whose caller makes it last.
-pub(super) fn list(root: BorrowedFd<'_>, sums: &Sums, output: File) -> io::Result<()> {
+/// Fails where less than `reserve` bytes of its file system would stay free.
+pub(super) fn list(
+    root: BorrowedFd<'_>,
+    sums: &Sums,
+    output: File,
+    reserve: u64,
+) -> io::Result<()> {
+    let output = Reserved { inner: output, reserve, unchecked: 0 };
     let mut output = Summed { inner: BufWriter::with_capacity(BUFFER, output), crc: Crc::new() };
     output.write_all(MAGIC)?;
     let root = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
@@ -264,8 +271,36 @@ fn sum_of(directory: BorrowedFd<'_>, name: &[u8], tick: &mut dyn FnMut()) -> io:
 }
 
 /// Sums what is written.
+/// A file that takes no room of others'.
+struct Reserved {
+    inner: File,
+    reserve: u64,
+    /// Bytes written since the free space was looked at.
+    unchecked: usize,
+}
+
+impl Write for Reserved {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        const LOOK: usize = 1 << 20;
+        if self.unchecked >= LOOK {
+            self.unchecked = 0;
+            let free = rustix::fs::fstatvfs(&self.inner)?;
+            if free.f_bavail.saturating_mul(free.f_frsize) < self.reserve {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let count = self.inner.write(data)?;
+        self.unchecked += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 struct Summed {
-    inner: BufWriter<File>,
+    inner: BufWriter<Reserved>,
     crc: Crc,
 }
 
@@ -299,7 +334,7 @@ mod tests {
         symlink("passwd", root.join("etc/link")).unwrap();
         let output = File::create(directory.path().join("list")).unwrap();
         let sums = Sums::default();
-        list(File::open(&root).unwrap().as_fd(), &sums, output).unwrap();
+        list(File::open(&root).unwrap().as_fd(), &sums, output, 0).unwrap();
         (directory, root)
     }
 

@@ -17,6 +17,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use mote_registry::digest::Digest;
@@ -63,6 +64,9 @@ impl Store {
             let path = store.root.join(dir);
             fs::create_dir_all(&path).map_err(StoreError::at("create", &path))?;
         }
+        // Images have programs that make root of whoever executes them: in a container.
+        let closed = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&store.root, closed).map_err(StoreError::at("close", &store.root))?;
         if let Some(writer) = Writer::try_lock(&store)? {
             writer.tidy()?;
         }

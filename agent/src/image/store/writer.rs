@@ -22,6 +22,8 @@ pub struct Writer {
     store: Store,
     /// Numbers what is made in `tmp/`.
     next: AtomicU64,
+    /// Bytes of the file system that stay free.
+    reserve: u64,
     _lock: File,
 }
 
@@ -63,7 +65,13 @@ impl Writer {
     }
 
     fn new(store: &Store, lock: File) -> Self {
-        Self { store: store.clone(), next: AtomicU64::new(0), _lock: lock }
+        Self { store: store.clone(), next: AtomicU64::new(0), reserve: 0, _lock: lock }
+    }
+
+    /// The same, that leaves so many bytes of the file system free.
+    #[must_use]
+    pub fn keeping_free(self, reserve: u64) -> Self {
+        Self { reserve, ..self }
     }
 
     /// What is written to.
@@ -176,9 +184,12 @@ impl Writer {
         sums: &Sums,
     ) -> Result<LayerRecord, StoreError> {
         let listed = self.fresh("contents");
-        files::create(&listed)
-            .and_then(|list| contents::list(staging.fd.as_fd(), sums, list))
-            .map_err(StoreError::at("list", &staging.path))?;
+        let written = files::create(&listed)
+            .and_then(|list| contents::list(staging.fd.as_fd(), sums, list, self.reserve));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&listed);
+            return Err(StoreError::at("list", &staging.path)(error));
+        }
         // One call for the whole file system: a layer has thousands of files.
         rustix::fs::syncfs(&staging.fd)
             .map_err(|errno| StoreError::at("sync", &staging.path)(errno.into()))?;

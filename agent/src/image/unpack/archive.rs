@@ -214,6 +214,10 @@ impl<R: Read> Archive<R> {
             header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default()
         });
         let size = match pax.size {
+            // No file is longer, and sums with it stay numbers.
+            Some(size) if i64::try_from(size).is_err() => {
+                return Err(self.fault(ArchiveError::Field("size")));
+            }
             Some(size) => size,
             None => {
                 size_of_content(header).ok_or_else(|| self.fault(ArchiveError::Field("size")))?

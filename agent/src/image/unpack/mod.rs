@@ -105,8 +105,11 @@ impl Layer<'_> {
     /// Puts one entry where it belongs.
     fn take<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), EntryError> {
         self.done.entries += 1;
-        // An inode and its name cost about this much whatever the file holds.
-        self.unchecked += 512;
+        // At most so much an inode and its name cost, whatever the file holds: a block of a directory,
+        // and one for attributes.
+        let attributes: usize =
+            entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.unchecked += 4096 + attributes.next_multiple_of(4096) as u64;
         match EntryPath::parse(&entry.name, &self.limits)?.meaning()? {
             Meaning::Ignored => Ok(()),
             Meaning::Whiteout(path) => self.tree.whiteout(&path),

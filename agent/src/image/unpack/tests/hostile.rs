@@ -103,6 +103,9 @@ fn absurd_layers_are_refused() {
     assert!(within(deep, limits).contains("200 directories deep, more than 128"));
     let big = Tar::default().file("f", "0123456789");
     assert!(within(big, Limits { bytes: 9, ..limits }).contains("10 bytes, more than 9"));
+    let size = u64::MAX.to_string();
+    let huge = Tar::default().pax(&[("size", size.as_bytes())]).file("f", "");
+    assert!(refusal(huge).contains("size"));
     let header = Tar::default().pax(&[("comment", &[b'x'; 2000])]).file("f", "");
     assert!(within(header, Limits { headers: 1000, ..limits }).contains("more than 1000"));
     let target = Tar::default().pax(&[("linkpath", &[b'x'; 5000])]).symlink("f", "");

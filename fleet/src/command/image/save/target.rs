@@ -107,12 +107,25 @@ impl Unfinished {
 fn locked(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    // Nor is a pipe waited for that has this name.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     loop {
         let file = options.open(path)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.nlink() > 1 {
+            let text = format!("{} is not ours, and in the way", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // Some file systems know no locks.
+            // Some file systems know no locks: there nobody writes over what is there already.
+            Err(TryLockError::Error(_)) if found.len() > 0 => {
+                let text = format!(
+                    "{} is there: another may be writing it, else remove it",
+                    path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
             Err(TryLockError::Error(_)) | Ok(()) => {}
         }
         let place = |meta: fs::Metadata| (meta.dev(), meta.ino());
@@ -197,6 +210,12 @@ mod tests {
         let error = Target::open(Some(&directory.path().join("a.tar"))).err().unwrap();
         assert!(matches!(error, SaveError::Write { .. }), "{error}");
         assert_eq!(names(directory.path()), [".a.tar.unfinished"]);
+        let other = directory.path().join("other");
+        fs::write(&other, "precious").unwrap();
+        fs::hard_link(&other, directory.path().join(".b.tar.unfinished")).unwrap();
+        let error = Target::open(Some(&directory.path().join("b.tar"))).err().unwrap();
+        assert!(matches!(error, SaveError::Write { .. }), "{error}");
+        assert_eq!(fs::read(other).unwrap(), b"precious");
         let missing = Target::open(Some(Path::new("/nonexistent/a.tar"))).err().unwrap();
         assert!(matches!(missing, SaveError::Write { .. }), "{missing}");
     }

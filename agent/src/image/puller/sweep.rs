@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_while_a_removal_waited_for_its_turn_stays() {
         let mut case = Case::new();
-        case.touched.insert(id(1), Instant::now() + Duration::from_secs(60));
+        case.touched.insert(id(1), Instant::now() + Duration::from_mins(1));
         let refused = case.plan(named(&["r.example/a:1"])).expect_err("refused").message();
         assert!(refused.ends_with("asked for it meanwhile"), "{refused}");
         assert_eq!(case.gone(What::All), [2, 3]);

@@ -1,6 +1,8 @@
 //! Without a registry: layouts, archives, and what people drop.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,6 +33,10 @@ fn a_dropped_archive_serves_without_a_registry() -> Result<()> {
     second.write_archive(&bench.import().join("second.tar"), "example.org/second:1")?;
     let ensured = bench.ensure("example.org/second:1", PullPolicy::Never)?;
     assert_eq!(bench.read(&ensured, "etc/x")?, b"x");
+    // A stick may have any bytes in names.
+    let odd = bench.import().join(OsStr::from_bytes(b"\xe9t\xe9.tar"));
+    second.write_archive(&odd, "example.org/third:1")?;
+    bench.ensure("example.org/third:1", PullPolicy::Never)?;
     Ok(())
 }
 

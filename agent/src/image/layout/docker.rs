@@ -10,7 +10,7 @@ use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
 use mote_registry::media_type::{OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Layout, LayoutError, Place};
+use super::{Found, Layout, LayoutError, MAX_HELD, Place};
 use crate::image::assembly::Top;
 
 /// Most names of one image: each is a file.
@@ -51,12 +51,21 @@ impl Layout {
     pub(super) fn docker_images(&mut self, bytes: &[u8]) -> Result<Vec<Found>, LayoutError> {
         let entries: Vec<Entry> = serde_json::from_slice(bytes)
             .map_err(|source| LayoutError::Json { what: "manifest.json", source })?;
-        entries.into_iter().take(MAX_IMAGES).map(|entry| self.docker_image(entry)).collect()
+        let (mut held, mut found) = (0, Vec::new());
+        for entry in entries.into_iter().take(MAX_IMAGES) {
+            found.push(self.docker_image(entry, &mut held)?);
+        }
+        Ok(found)
     }
 
-    fn docker_image(&mut self, entry: Entry) -> Result<Found, LayoutError> {
+    /// An image; `held` counts what is held in memory of all.
+    fn docker_image(&mut self, entry: Entry, held: &mut usize) -> Result<Found, LayoutError> {
         let config = self.files.read(&entry.config, MAX_DOCUMENT)?;
         let config = config.ok_or(LayoutError::Missing(entry.config))?;
+        *held += config.len();
+        if *held > MAX_HELD {
+            return Err(LayoutError::TooMuch);
+        }
         let parsed: Configuration = serde_json::from_slice(&config)
             .map_err(|source| LayoutError::Json { what: "the configuration", source })?;
         let diff_ids = parsed.rootfs.diff_ids;

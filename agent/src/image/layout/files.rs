@@ -14,6 +14,9 @@ use crate::image::unpack::error::UnpackError;
 use crate::image::unpack::limits::Limits;
 use crate::image::unpack::path::EntryPath;
 
+/// Longest name that is remembered, in bytes: docker's have some 150.
+const MAX_NAME: usize = 512;
+
 /// Most files of an archive of images: 256 images with 128 layers would have 33,000.
 const MAX_ENTRIES: u64 = 40_000;
 
@@ -170,9 +173,12 @@ fn list(file: &File, path: &Path) -> Result<BTreeMap<Vec<u8>, Entry>, FilesError
     Ok(entries)
 }
 
-/// One spelling for each name; nothing for names that lead out.
+/// One spelling for each name; nothing for names that lead out, and for those that are longer than any
+/// part of an image has.
 fn key(name: &[u8]) -> Option<Vec<u8>> {
-    EntryPath::parse(name, &Limits::default()).ok().map(|path| path.whole())
+    let path =
+        EntryPath::parse(name, &Limits::default()).ok().filter(|_| name.len() <= MAX_NAME)?;
+    Some(path.whole())
 }
 
 /// What a relative link in the directory of `name` points to.

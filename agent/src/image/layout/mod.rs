@@ -24,6 +24,9 @@ pub use files::FilesError;
 
 use files::Files;
 
+/// Most bytes of documents that are held for one layout: 256 images have some five MiB of manifests.
+const MAX_HELD: usize = 8 * 1024 * 1024;
+
 /// Why a path holds no images.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
@@ -45,6 +48,9 @@ pub enum LayoutError {
     /// Nothing in it.
     #[error("it holds no image")]
     Empty,
+    /// More than is held in memory.
+    #[error("the documents of its images have more than {MAX_HELD} bytes")]
+    TooMuch,
     /// A part that something else speaks of.
     #[error("{0:?} is missing in it")]
     Missing(String),
@@ -123,8 +129,14 @@ impl Layout {
         if let Some(bytes) = self.files.read(INDEX, MAX_DOCUMENT)? {
             let index: Index = serde_json::from_slice(&bytes)
                 .map_err(|source| LayoutError::Json { what: INDEX, source })?;
+            let mut held = 0;
             for descriptor in index.manifests.into_iter().take(MAX_IMAGES) {
-                found.push(self.found(&descriptor, path)?);
+                let one = self.found(&descriptor, path)?;
+                held += one.top.bytes.len();
+                if held > MAX_HELD {
+                    return Err(LayoutError::TooMuch);
+                }
+                found.push(one);
             }
         } else if let Some(bytes) = self.files.read("manifest.json", MAX_DOCUMENT)? {
             found = self.docker_images(&bytes)?;
@@ -246,6 +258,27 @@ mod tests {
         assert_eq!(name(None, None), None);
         assert_eq!(name(Some("not a tag"), None), None);
         assert_eq!(name(Some("r.example/../a:1"), None), None);
+    }
+
+    #[test]
+    fn no_layout_takes_more_memory_than_its_images_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = dir.path().join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).unwrap();
+        let mut manifests = Vec::new();
+        for number in 0..20_u8 {
+            let bytes = [vec![b' '; 1_000_000], vec![number]].concat();
+            let digest = Digest::of(&bytes);
+            std::fs::write(blobs.join(digest.hex()), &bytes).unwrap();
+            manifests.push(Descriptor::of(&bytes));
+        }
+        let of = |count: usize| {
+            let index = mote_registry::archive::index(&manifests[..count]).unwrap();
+            std::fs::write(dir.path().join("index.json"), index).unwrap();
+            Layout::open(dir.path()).unwrap().images(dir.path()).map(|found| found.len())
+        };
+        assert_eq!(of(8).unwrap(), 8);
+        assert!(matches!(of(9), Err(LayoutError::TooMuch)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! they read: the pull process spends its life with foreign bytes, and the agent trusts it as far
 //! as that.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -48,8 +49,8 @@ pub enum Job {
     },
     /// From a layout, an archive, or a directory with several of them.
     Import {
-        /// Where it is.
-        path: PathBuf,
+        /// Where it is; names of files may have any bytes.
+        path: OsString,
         /// Names that are here stay what they are: what lay there long may be older.
         keeps_names: bool,
     },

@@ -112,7 +112,7 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
         }
         Job::Import { path, keeps_names } => {
             worker.keeps_names = *keeps_names;
-            worker.import(path)
+            worker.import(Path::new(path))
         }
         Job::Verify => worker.verify(),
         Job::Export { reference, path } => worker.export(reference, path),

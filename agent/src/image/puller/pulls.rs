@@ -47,7 +47,7 @@ impl Pulls {
             if again { self.turn.take().await? } else { self.turn.take_for_import().await? };
         let mut imported = Imported::default();
         for report in
-            self.once(&self.request(Job::Import { path: path.to_owned(), keeps_names })).await?
+            self.once(&self.request(Job::Import { path: path.into(), keeps_names })).await?
         {
             match report {
                 Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),

@@ -103,11 +103,19 @@ impl Footprint {
 
     /// Ends and removes all of it: what a test does when it is over, however it ended.
     pub fn sweep(&self) -> Result<()> {
-        for pid in self.processes()? {
-            match kill_process(pid, Signal::KILL) {
-                Ok(()) => wait_for_exit(pid, Deadline::patient())?,
-                Err(Errno::SRCH) => {}
-                Err(error) => return Err(error).context("kill a leftover process"),
+        let deadline = Deadline::patient();
+        loop {
+            let left = self.processes()?;
+            for pid in &left {
+                match kill_process(*pid, Signal::KILL) {
+                    Ok(()) => wait_for_exit(*pid, deadline)?,
+                    Err(Errno::SRCH) => {}
+                    Err(error) => return Err(error).context("kill a leftover process"),
+                }
+            }
+            // What is left may have started others after it was looked for.
+            if left.is_empty() {
+                break;
             }
         }
         for mount in self.mounts()? {

@@ -17,6 +17,7 @@ use mote_registry::platform::Platform;
 
 use super::error::{Cause, ImageError};
 use super::layer::{self, LayerError};
+use super::room::Room;
 use super::source::{Part, Source};
 use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;
@@ -270,7 +271,7 @@ impl Assembly<'_> {
     fn fits(&self, packed: u64) -> bool {
         let wanted = packed.saturating_add(self.limits.reserve);
         let stat = rustix::fs::statvfs(self.writer.store().root());
-        let free = stat.map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let free = stat.map(|stat| Room::from(stat).available);
         packed == 0 || free.is_ok_and(|free| free >= wanted) || free.is_err()
     }
 

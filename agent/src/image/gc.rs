@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mote_registry::digest::Digest;
 use mote_registry::reference::Reference;
 
+use super::room::Room;
 use super::{ImageError, ImageId, ImageSummary};
 
 /// Free bytes that are always enough not to collect.
@@ -39,15 +40,6 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self { high_percent: 85, low_percent: 80, min_age: Duration::from_mins(2) }
     }
-}
-
-/// The file system of the store, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// All of it.
-    pub capacity: u64,
-    /// What is free for us.
-    pub available: u64,
 }
 
 impl Thresholds {

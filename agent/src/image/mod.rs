@@ -26,6 +26,7 @@ pub mod layer;
 pub mod layout;
 pub mod pull;
 pub mod puller;
+pub mod room;
 pub mod source;
 pub mod store;
 pub mod told;

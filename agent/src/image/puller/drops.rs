@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::Puller;
+use super::pulls::Occasion;
 use crate::image::Imported;
 use crate::image::error::{ImageError, Retry};
 use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
@@ -63,7 +64,7 @@ impl Puller {
         let is_wanted = |_: &Path, names: Option<&BTreeSet<String>>| {
             names.is_none_or(|names| names.contains(&wanted))
         };
-        self.import_where(is_wanted, true).await;
+        self.import_where(is_wanted, Occasion::Missing).await;
     }
 
     /// Imports files that are wanted by their path and, where they were imported once, by the names that
@@ -71,7 +72,7 @@ impl Puller {
     async fn import_where(
         &self,
         wanted: impl Fn(&Path, Option<&BTreeSet<String>>) -> bool,
-        keeps_names: bool,
+        occasion: Occasion,
     ) {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
@@ -80,14 +81,14 @@ impl Puller {
         // What is not there any more as it was is forgotten.
         all.retain(|path, seen| dropped.get(path) == Some(&seen.version));
         for (path, version) in dropped {
-            let (names, again) = match all.get(&path).map(|seen| &seen.outcome) {
+            let (names, occasion) = match all.get(&path).map(|seen| &seen.outcome) {
                 Some(Outcome::Done(_)) => continue,
-                Some(Outcome::Gone(names)) => (Some(names), false),
-                Some(Outcome::InVain) => (None, true),
-                None => (None, false),
+                Some(Outcome::Gone(names)) => (Some(names), occasion),
+                Some(Outcome::InVain) => (None, Occasion::InVain),
+                None => (None, occasion),
             };
             if wanted(&path, names) {
-                let outcome = self.import_one(&path, keeps_names, again).await;
+                let outcome = self.import_one(&path, occasion).await;
                 all.insert(path, Seen { version, outcome });
             }
         }
@@ -95,9 +96,8 @@ impl Puller {
 
     /// Imports one file or directory, and tells what came of it; what is tried again fails in
     /// silence.
-    async fn import_one(&self, path: &Path, keeps_names: bool, again: bool) -> Outcome {
-        let Imported { images, skipped } = match self.pulls().import(path, keeps_names, again).await
-        {
+    async fn import_one(&self, path: &Path, occasion: Occasion) -> Outcome {
+        let Imported { images, skipped } = match self.pulls().import(path, occasion).await {
             Ok(imported) => imported,
             Err(error) => Imported { images: Vec::new(), skipped: vec![error] },
         };
@@ -111,7 +111,7 @@ impl Puller {
             if may_heal(&error, path) {
                 outcome = Outcome::InVain;
             }
-            if !again {
+            if occasion != Occasion::InVain {
                 warn!(path = %path.display(), error = error.message(), "not imported");
                 self.news.refused(path.to_owned(), error);
             }
@@ -140,7 +140,7 @@ impl Puller {
                 warn!(path = %dir.display(), "the directory was removed, and is watched again");
             }
             let named = |path: &Path| path.file_name().is_some_and(|name| names.contains(name));
-            self.import_where(|path, _| gone || lost || named(path), false).await;
+            self.import_where(|path, _| gone || lost || named(path), Occasion::Meant).await;
         }
     }
 }

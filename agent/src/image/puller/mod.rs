@@ -39,7 +39,7 @@ pub use news::News;
 use drops::Drops;
 use health::Examined;
 use news::Untold;
-use pulls::{Pulls, one_image};
+use pulls::{Occasion, Pulls, one_image};
 use sweep::UseOf;
 use turn::Turn;
 use unreachable::Unreachable;
@@ -297,12 +297,14 @@ impl Images for Puller {
     }
 
     async fn import(&self, path: &Path) -> Result<Imported, ImageError> {
-        // A slip of the pen stops no pull.
-        std::fs::metadata(path).map_err(|error| ImageError::Import {
+        // A slip of the pen stops no pull. A server of files may not answer: the agent's loop goes on.
+        let asked = path.to_owned();
+        let found = tokio::task::spawn_blocking(move || std::fs::metadata(asked)).await;
+        found.map_err(std::io::Error::other).flatten().map_err(|error| ImageError::Import {
             path: path.display().to_string(),
             cause: Cause::of(&error),
         })?;
-        self.pulls().import(path, false, false).await
+        self.pulls().import(path, Occasion::Meant).await
     }
 
     async fn export(&self, reference: &str, path: &Path) -> Result<u64, ImageError> {

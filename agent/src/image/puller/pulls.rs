@@ -35,20 +35,20 @@ impl Pulls {
         Ok((self.once(&request).await?, begun.elapsed()))
     }
 
-    /// Imports what lies at `path`. Pulls step aside for it; not where it failed before and is only
-    /// tried again.
+    /// Imports what lies at `path`.
     pub(super) async fn import(
         &self,
         path: &Path,
-        keeps_names: bool,
-        again: bool,
+        occasion: Occasion,
     ) -> Result<Imported, ImageError> {
-        let _turn =
-            if again { self.turn.take().await? } else { self.turn.take_for_import().await? };
+        let _turn = match occasion {
+            Occasion::InVain => self.turn.take().await?,
+            Occasion::Meant | Occasion::Missing => self.turn.take_for_import().await?,
+        };
+        let keeps_names = occasion != Occasion::Meant;
+        let job = Job::Import { path: path.into(), keeps_names };
         let mut imported = Imported::default();
-        for report in
-            self.once(&self.request(Job::Import { path: path.into(), keeps_names })).await?
-        {
+        for report in self.once(&self.request(job)).await? {
             match report {
                 Report::Image(outcome) => imported.images.push((outcome.id, outcome.name)),
                 Report::Skipped(error) => imported.skipped.push(error),
@@ -132,6 +132,17 @@ impl Pulls {
         child.ended().await.map_err(|error| process_error(&error))?;
         Ok(())
     }
+}
+
+/// Why something is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// It has just come, or somebody says so: its names mean it from now on, and pulls step aside.
+    Meant,
+    /// It lies there, and may hold an image that is missing: names that are here stay.
+    Missing,
+    /// The same, and it failed before: no pull steps aside for it.
+    InVain,
 }
 
 /// What one pull process said so far.

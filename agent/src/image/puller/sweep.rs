@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::{Puller, store_error};
 use crate::image::error::{Cause, ImageError};
-use crate::image::gc::{Choice, FOR_A_PULL, Inventory, Room, Stored, Thresholds, choose};
+use crate::image::gc::{Choice, FOR_A_PULL, Inventory, Stored, Thresholds, choose};
+use crate::image::room::Room;
 use crate::image::store::{Store, StoreError, Writer};
 use crate::image::{ImageId, Sweep, Swept, What};
 
@@ -97,8 +98,7 @@ fn swept(plan: Plan, inventory: &Inventory) -> Swept {
 fn room(store: &Store) -> Result<Room, StoreError> {
     let found = rustix::fs::statvfs(store.root());
     let found = found.map_err(|errno| StoreError::at("measure", store.root())(errno.into()))?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Ok(Room { capacity: bytes(found.f_blocks), available: bytes(found.f_bavail) })
+    Ok(found.into())
 }
 
 /// Works on the card beside the agent's own work.

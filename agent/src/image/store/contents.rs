@@ -20,6 +20,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::reserved::Reserved;
 use crate::image::unpack::archive::quote;
 use crate::image::unpack::{Sum, Sums};
 
@@ -98,7 +99,7 @@ pub(super) fn list(
     output: File,
     reserve: u64,
 ) -> io::Result<()> {
-    let output = Reserved { inner: output, reserve, unchecked: 0 };
+    let output = Reserved::new(output, reserve);
     let mut output = Summed { inner: BufWriter::with_capacity(BUFFER, output), crc: Crc::new() };
     output.write_all(MAGIC)?;
     let root = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
@@ -271,34 +272,6 @@ fn sum_of(directory: BorrowedFd<'_>, name: &[u8], tick: &mut dyn FnMut()) -> io:
 }
 
 /// Sums what is written.
-/// A file that takes no room of others'.
-struct Reserved {
-    inner: File,
-    reserve: u64,
-    /// Bytes written since the free space was looked at.
-    unchecked: usize,
-}
-
-impl Write for Reserved {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        const LOOK: usize = 1 << 20;
-        if self.unchecked >= LOOK {
-            self.unchecked = 0;
-            let free = rustix::fs::fstatvfs(&self.inner)?;
-            if free.f_bavail.saturating_mul(free.f_frsize) < self.reserve {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
-        let count = self.inner.write(data)?;
-        self.unchecked += count;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
 struct Summed {
     inner: BufWriter<Reserved>,
     crc: Crc,

@@ -30,6 +30,7 @@ mod contents;
 mod files;
 mod partial;
 mod record;
+mod reserved;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mote_registry::digest::Digest;
 
 use super::{StoreError, Writer, files};
+use crate::image::room::Room;
 
 /// Smaller layers are fetched again as fast as they are found.
 const MIN_SIZE: u64 = 256 * 1024;
@@ -111,7 +112,7 @@ impl Partial {
         if self.unseen >= LOOK {
             self.unseen = 0;
             let stat = rustix::fs::fstatvfs(&self.file);
-            let free = stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+            let free = stat.map_or(0, |stat| Room::from(stat).available);
             if free < self.reserve.saturating_add(MARGIN) {
                 return false;
             }

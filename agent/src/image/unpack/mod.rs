@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use flate2::Crc;
 use rustix::fs::FileType;
 
+use crate::image::room::Room;
+
 use archive::{Archive, Entry, Kind, quote};
 use path::{EntryPath, Meaning};
 use tree::Tree;
@@ -239,9 +241,12 @@ impl Layer<'_> {
         self.unchecked = 0;
         let free =
             rustix::fs::fstatvfs(self.tree.root()).map_err(|e| UnpackError::Root(e.into()))?;
-        let bytes = free.f_bavail.saturating_mul(free.f_frsize);
         let reserve = self.limits.reserve;
-        if bytes < reserve { Err(UnpackError::NoSpace { reserve }) } else { Ok(()) }
+        if Room::from(free).available < reserve {
+            Err(UnpackError::NoSpace { reserve })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -171,13 +171,15 @@ fn find_devices(
     users: Option<&Users>,
     identity: &Identity,
 ) -> Result<Devices, Failure> {
-    let asked = devices::of(&order.devices)
-        .map_err(|error| Failure::of("look at the container's devices", &error))?;
+    let asked = || {
+        devices::of(&order.devices)
+            .map_err(|error| Failure::of("look at the container's devices", &error))
+    };
     let Some(users) = users else {
-        let hosts = if order.rights.privileged { devices::all() } else { asked };
+        let hosts = if order.rights.privileged { devices::all() } else { asked()? };
         return Ok(Devices { hosts, made: Vec::new() });
     };
-    let made = users.devices(&asked, identity, &order.attempt.join(DEVICES));
+    let made = users.devices(&asked()?, identity, &order.attempt.join(DEVICES));
     let made = made.map_err(|error| Failure::of("make the pod's devices", &error))?;
     // Who is root of a pod alone sees all others, and may not open them.
     let mut hosts = if order.rights.privileged { devices::all() } else { Vec::new() };

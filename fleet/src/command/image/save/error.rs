@@ -140,6 +140,9 @@ pub(super) enum SaveError {
     /// Standard output is somebody's screen.
     #[error("an archive is not for a terminal: name a file with -o, or write to a pipe")]
     Terminal,
+    /// Any of these, told without the credentials that the registry repeated.
+    #[error("{0}")]
+    Hidden(String),
     /// There is a directory in the archive's place.
     #[error("{path} is a directory: name a file in it")]
     Directory {

@@ -11,7 +11,7 @@ use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
 use mote_registry::digest::{Digest, Mismatch, Verifying};
 use mote_registry::manifest::Descriptor;
 use mote_registry::reference::Reference;
-use mote_registry::{Fetched, PullSecrets, Registry, RegistryError, Settings};
+use mote_registry::{Fetched, PullSecrets, Registry, RegistryError, Settings, chain};
 
 use super::error::SaveError;
 use super::plan::{Documents, Part, Plan, Wanted};
@@ -58,8 +58,14 @@ pub(super) fn save(order: &Order) -> (Result<Written, SaveError>, Vec<String>) {
     match Registry::new(order.settings.clone(), &PullSecrets::default()) {
         Ok(registry) => {
             let mut source = Source { registry };
-            let result = source.save(order);
-            (result, source.registry.passed_over().to_vec())
+            let result = source.save(order).map_err(|error| {
+                let (text, registry) = (chain(&error), &source.registry);
+                let told = registry.hide(&text);
+                // What people see ends in logs of others.
+                if told == text { error } else { SaveError::Hidden(told) }
+            });
+            let passed_over = source.registry.passed_over().iter();
+            (result, passed_over.map(|text| source.registry.hide(text)).collect())
         }
         Err(error) => (Err(SaveError::System(error)), Vec::new()),
     }

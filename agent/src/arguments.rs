@@ -26,12 +26,14 @@ Commands (root only, no network needed):
   ctl describe pod NAME         everything the node knows of a pod (NAMESPACE/NAME or NAME)
   ctl images                    images of this node
   ctl events                    what happened lately
+  ctl doctor                    what ails this node, and what to do about it
   ctl logs POD                  what its containers print (-f, --tail N, -p; see ctl --help)
   ctl --help                    more about these
 
-`mote-agent runtime` and `mote-agent pull` are how the program starts itself.
+`mote-agent runtime`, `pull` and `examine` are how the program starts itself.
 
-Exit codes: 0 done or asked to stop, 64 command line, 70 internal, 78 configuration.
+Exit codes: 0 done or asked to stop, 1 ctl: not found, no answer or a problem, 64 command line, 70 internal,
+78 configuration.
 MOTE_LOG=error|warn|info|debug|trace sets how much it tells; the example configuration lists the
 other variables.
 ";
@@ -53,6 +55,11 @@ pub enum Command {
     Runtime(Vec<OsString>),
     /// One pull of an image: a process of its own, started by the agent.
     Pull(Vec<OsString>),
+    /// A look at this machine: a process of its own, started by whoever examines it.
+    Examine {
+        /// The configuration of its agent.
+        config: PathBuf,
+    },
     /// A question to the running agent.
     Ctl {
         /// Its configuration.
@@ -98,6 +105,7 @@ impl Command {
                     return match word.to_str() {
                         Some("runtime") => Ok(Self::Runtime(rest)),
                         Some("pull") => Ok(Self::Pull(rest)),
+                        Some("examine") if rest.is_empty() => Ok(Self::Examine { config }),
                         Some("ctl") => Ok(Self::Ctl { config, arguments: rest }),
                         _ => Err(Value(word).unexpected().into()),
                     };
@@ -132,6 +140,8 @@ mod tests {
             parse("--config x ctl pods -o wide"),
             Ok(Command::Ctl { config: "x".into(), arguments })
         );
+        let examine = Command::Examine { config: "x".into() };
+        assert_eq!(parse("--config x examine"), Ok(examine));
         assert_eq!(parse("pull"), Ok(Command::Pull(rest(&[]))));
         assert_eq!(parse("--help"), Ok(Command::Help));
         assert_eq!(parse("--version"), Ok(Command::Version));

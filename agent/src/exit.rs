@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// It did what it was asked to, or was asked to stop.
     Done,
-    /// What was asked for could not be had: no such pod, no running agent (`ctl` only).
+    /// What was asked for could not be had: no such pod, no running agent; or a node has problems
+    /// (`ctl` only).
     Failed,
     /// The command line makes no sense. Starting again cannot help.
     Usage,

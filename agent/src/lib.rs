@@ -1,15 +1,20 @@
 //! The node agent of mote: a kubelet for machines too small for a kubelet.
 //!
 //! Dependencies point one way: `protocol, ports, tree <- pod <- {runtime, image, volume} <- reconciler <-
-//! supervise <- main` and `protocol <- {link, node, store, events} <- supervise`. Modules that
+//! supervise <- main`, `protocol <- {link, node, store, events} <- supervise` and `pod <- rollout <-
+//! {store, steward}`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 
 pub mod arguments;
 pub mod config;
 pub mod ctl;
+pub mod daytime;
 pub mod device;
+pub mod doctor;
 pub mod events;
 pub mod exit;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handler;
 pub mod image;
 pub mod link;
@@ -20,6 +25,7 @@ pub mod pod;
 pub mod ports;
 pub mod probes;
 pub mod reconciler;
+pub mod rollout;
 pub mod runtime;
 pub mod steward;
 pub mod store;

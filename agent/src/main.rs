@@ -1,6 +1,6 @@
 //! The program `mote-agent`: reads its command line and becomes what it was started for.
 //!
-//! The two helpers (`runtime`, `pull`) are dispatched before anything of the agent exists: no
+//! The helpers (`runtime`, `pull`, `examine`) are dispatched before anything of the agent exists: no
 //! asynchronous runtime, no threads, no subscriber.
 
 use std::env;
@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use mote_agent::arguments::{Command, HELP};
-use mote_agent::config::{self, Config};
+use mote_agent::config::Config;
 use mote_agent::ctl::client;
+use mote_agent::doctor;
 use mote_agent::exit::Exit;
 use mote_agent::image::pull;
 use mote_agent::log::{self, Chain};
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
     let exit = match command {
         Command::Runtime(args) => return op::main(&args),
         Command::Pull(args) => return pull::main(args.into_iter()),
-        Command::Ctl { config, arguments } => client::main(&config::run_dir(&config), arguments),
+        Command::Ctl { config, arguments } => client::main(&config, arguments, doctor::examine),
+        Command::Examine { config } => doctor::main(&config),
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Help => print(HELP),
@@ -43,7 +45,7 @@ fn run(path: &Path) -> Exit {
         Ok(config) => config,
         Err(error) => return complain(&error, Exit::Config),
     };
-    match supervise::run(config) {
+    match supervise::run(config, path) {
         Ok(()) => Exit::Done,
         Err(error) => complain(&error, Exit::Internal),
     }

@@ -12,9 +12,12 @@ use crate::handler::Handlers;
 use crate::image::Images;
 use crate::link::Link;
 use crate::pod::Moment;
-use crate::ports::{Clock, Disk, Random, WallClock};
+use crate::ports::{Clock, Disk, Locks, Random, WallClock};
 use crate::runtime::Runtime;
 use crate::volume::Volumes;
+
+#[cfg(test)]
+pub(crate) mod still;
 
 /// One choice of all ports.
 pub trait World: 'static {
@@ -34,6 +37,8 @@ pub trait World: 'static {
     type Clock: Clock + 'static;
     /// The time of day.
     type WallClock: WallClock + 'static;
+    /// Locks that hold changes up.
+    type Locks: Locks + 'static;
     /// Randomness.
     type Random: Random + 'static;
 }
@@ -55,6 +60,8 @@ pub struct Edges<W: World> {
     pub clock: W::Clock,
     /// The time of day.
     pub wall: W::WallClock,
+    /// Locks that hold changes up.
+    pub locks: W::Locks,
     /// Randomness.
     pub random: W::Random,
 }
@@ -74,6 +81,11 @@ impl<W: World> Edges<W> {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
         }
+    }
+
+    /// The same, where somebody keeps the clock right.
+    pub fn kept_unix_ms(&self) -> Option<i64> {
+        self.wall.is_kept().then(|| self.unix_ms())
     }
 
     /// When the machine booted, as Unix time in milliseconds by the clock of now.

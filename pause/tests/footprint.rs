@@ -64,7 +64,13 @@ fn mappings(pause: &Pause) -> String {
 fn it_sleeps_until_something_happens() {
     let pause = busy_pod();
     let call = format!("/proc/{}/syscall", pause.pid());
-    let ppoll = if cfg!(target_arch = "x86_64") { "271" } else { "73" };
+    let ppoll = if cfg!(target_arch = "x86_64") {
+        "271"
+    } else if cfg!(target_arch = "arm") {
+        "414"
+    } else {
+        "73"
+    };
     // What the container has said may still be on its way to the log.
     let waiting = loop {
         let call = fs::read_to_string(&call).expect("it lives");

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::thread;
 
 use mote_pause::log::PREFIX_LEN;
 use mote_pause::wire::{Failure, LogFile, Reply, Request, Role};
@@ -195,6 +196,11 @@ fn nothing_is_lost_at_the_end() {
     let script = "echo last words; exec sleep 1000";
     let stray = pause.agent.container(key("web", 0), script, Some(log(c"0.log"))).pid;
     let said = pause.dir.path().join("0.log");
+    // It has spoken once it is another program.
+    let comm = format!("/proc/{stray}/comm");
+    while fs::read_to_string(&comm).expect("it lives") != "sleep\n" {
+        thread::yield_now();
+    }
     let Reply::Done = pause.agent.ask(&Request::Shutdown, &[]) else { panic!("not ended") };
     assert!(pause.child.wait().expect("it ends").success());
     assert!(records(&said).iter().any(|record| record.2 == "last words"));

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::Finding;
 use crate::event::Event;
 use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
@@ -46,6 +47,8 @@ pub enum Request {
     Logs(LogRequest),
     /// Something about the node's images. The answer comes when it is done.
     Images(ImageRequest),
+    /// What ails the node. The answer comes when it was examined, which takes some seconds.
+    Doctor,
 }
 
 /// Which log, and what of it.
@@ -130,6 +133,8 @@ pub enum Answer {
     Images(Vec<ImageInfo>),
     /// What was done with images.
     ImageWork(ImageWork),
+    /// What was found, the worst first; at most [`limits::MAX_REPLY_ITEMS`].
+    Findings(Vec<Finding>),
 }
 
 impl Body for Reply {

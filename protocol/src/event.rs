@@ -44,9 +44,10 @@ pub enum Involved {
 /// Something that happened, once or often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Which start of the agent it belongs to.
+    /// Which start of the agent told it; what happened under an earlier one may be told later.
     pub start: u32,
-    /// Counts events of this node; a gap shows that some were not received.
+    /// Counts what this start told, from zero; a gap shows how many were lost. In an answer it is the
+    /// number that the event was told under, or will be.
     pub sequence: u32,
     /// When it happened first, in seconds from boot.
     pub first: BootSeconds,

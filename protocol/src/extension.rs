@@ -56,4 +56,30 @@ impl Extensions {
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|extension| extension.name == name).map(|found| found.value.as_slice())
     }
+
+    /// Gives an extension this value, or takes it away. It is an ordinary one: who does not know it
+    /// passes it over.
+    pub fn set(&mut self, name: &str, value: Option<Vec<u8>>) {
+        self.0.retain(|extension| extension.name != name);
+        let extension = |value| Extension { name: name.into(), critical: false, value };
+        self.0.extend(value.map(extension));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_there_once_and_others_stay() {
+        let mut extensions = Extensions::default();
+        extensions.set("a", Some(alloc::vec![1]));
+        extensions.set("b", Some(alloc::vec![2]));
+        extensions.set("a", Some(alloc::vec![3]));
+        assert_eq!((extensions.get("a"), extensions.get("b")), (Some(&[3][..]), Some(&[2][..])));
+        assert_eq!(extensions.0.len(), 2);
+        assert!(extensions.0.iter().all(|extension| !extension.critical));
+        extensions.set("a", None);
+        assert_eq!((extensions.get("a"), extensions.0.len()), (None, 1));
+    }
 }

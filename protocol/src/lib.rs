@@ -11,12 +11,15 @@
 //! | [`frame`] | the four bytes around every body, and [`frame::Body`]: which type belongs to which kind |
 //! | [`object`] | desired objects: revision, hash, intent |
 //! | [`pod`] | a pod's specification |
+//! | [`rollout`] | what annotations ask of a pod's changes |
 //! | [`status`] | a pod's status |
 //! | [`node`] | a node's status, birth, will, heartbeat |
 //! | [`event`] | events |
 //! | [`command`] | one-shot requests and their answers |
+//! | [`doctor`] | what an examination of a node finds |
 //! | [`stream`] | what is too long for an answer: logs |
 //! | [`extension`] | fields of the future |
+//! | [`duration`] | durations as Go writes them |
 //! | [`text`] | bounded strings that truncate visibly |
 //! | [`limits`] | every capacity, with its reason |
 
@@ -28,6 +31,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod command;
+pub mod doctor;
+pub mod duration;
 pub mod event;
 pub mod extension;
 pub mod frame;
@@ -39,6 +44,7 @@ pub mod object;
 pub mod pod;
 pub mod printed;
 pub mod quantity;
+pub mod rollout;
 pub mod status;
 pub mod stream;
 pub mod text;

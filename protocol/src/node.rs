@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::extension::{Extension, Extensions};
+use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
 use crate::limits::{MAX_ADDRESSES, MAX_DEVICES, MAX_LABEL, MAX_NODE_CONDITIONS};
 use crate::name::GroupName;
@@ -62,8 +62,7 @@ impl Birth {
     pub fn set_groups(&mut self, groups: &[GroupName]) {
         let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
         let value = names.join(",").into_bytes();
-        self.extensions.0.retain(|extension| extension.name != GROUPS);
-        self.extensions.0.push(Extension { name: GROUPS.into(), critical: false, value });
+        self.extensions.set(GROUPS, Some(value));
     }
 
     /// The groups of the node; `None` where it does not say.

@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::name::Uid;
 use crate::object::Revision;
+use crate::rollout::DELAYED;
 use crate::text::{Short, Text};
 
 pub use device::UnhealthyDevice;
@@ -39,13 +40,20 @@ pub struct Refusal {
     /// The revision that was refused.
     pub seen: Revision,
     /// Why, as one word: `Stale`, `Conflict`, `Invalid`, `Unsupported`, `Forbidden`,
-    /// `MalformedBody`, `UnknownSchema`, `UnknownExtension`, ...
+    /// `MalformedBody`, `UnknownSchema`, `UnknownExtension`, `RolledBack`, `UpdateDelayed`, ...
     pub reason: Reason,
     /// The field that is to blame, as an operator would write it; empty where it is no field's
     /// fault.
     pub field: Short<MAX_FIELD_PATH>,
     /// What to do about it.
     pub message: Message,
+}
+
+impl Refusal {
+    /// It is accepted all the same, and waits ([`rollout::delay`](crate::rollout::delay)).
+    pub fn is_delay(&self) -> bool {
+        &*self.reason == DELAYED
+    }
 }
 
 /// A pod's place in its life.

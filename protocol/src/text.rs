@@ -13,6 +13,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What stands at the end of a string that was cut.
 pub const CUT: &str = "…";
 
+/// A text without what would move a terminal's cursor: what is shown may come from an image, a node, or
+/// an operator.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Longest prefix of `text` that fits `capacity` bytes together with the mark, on a character
 /// boundary; `None` where nothing needs cutting.
 fn cut(text: &str, capacity: usize) -> Option<&str> {

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
+use mote_protocol::doctor::Finding;
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame::{self, Body};
@@ -633,6 +634,26 @@ fn images_are_asked_for_and_told() {
     frozen("reply-image-removed", &reply(Answer::ImageWork(removed)));
     let verified = ImageWork::Verified { layers: 3, unknown: 1, damaged: vec!["layer".into()] };
     frozen("reply-image-verified", &reply(Answer::ImageWork(verified)));
+}
+
+#[test]
+fn a_node_is_examined() {
+    let asked = Command {
+        boot_id: [0x55; 16],
+        session: SESSION,
+        counter: NOW_MS,
+        expires: 1800,
+        request: Request::Doctor,
+        extensions: Extensions::default(),
+    };
+    frozen("command-doctor", &asked);
+    let findings = vec![
+        Finding::problem("DiskFull", "no room", "remove something"),
+        Finding::hint("ClockNotSynchronized", "nobody keeps it", ""),
+    ];
+    let answer = Answer::Findings(findings);
+    let reply = Reply { part: 0, last: true, answer, extensions: Extensions::default() };
+    frozen("reply-findings", &reply);
 }
 
 #[test]

@@ -209,14 +209,8 @@ proptest! {
 }
 
 /// postcard's notation of a length.
-fn varint(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 0x7f {
-        bytes.push(0x80 | u8::try_from(number & 0x7f).expect("seven bits"));
-        number >>= 7;
-    }
-    bytes.push(u8::try_from(number).expect("seven bits"));
-    bytes
+fn varint(number: usize) -> Vec<u8> {
+    postcard::to_allocvec(&number).expect("a number")
 }
 
 /// A pod's body up to the list at some depth, which then claims `claimed` items and is filled up

@@ -12,14 +12,13 @@ use super::client::{Client, Question};
 use super::credentials::{Credential, Keyring};
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
+use super::hide;
 use super::transport::protocol;
 use super::url::{Url, push_query};
 
-/// What stands in a text where a secret stood.
-const HIDDEN: &str = "[hidden]";
 /// Shorter texts are no secrets worth a mangled message.
 const MIN_SECRET: usize = 3;
-/// Those that are remembered: each credential has four forms, and tokens follow one another.
+/// Those that are remembered: each credential is several, and tokens follow one another.
 const MAX_SECRETS: usize = 64;
 
 /// What opened each repository last, and what else may.
@@ -48,9 +47,9 @@ impl Access {
 
     /// Remembers what is shown to somebody.
     fn shown(&mut self, secrets: impl IntoIterator<Item = String>) {
-        for form in secrets.into_iter().flat_map(forms) {
-            if !self.secrets.contains(&form) {
-                self.secrets.push_back(form);
+        for secret in secrets.into_iter().filter(|secret| is_worth_hiding(secret)) {
+            if !self.secrets.contains(&secret) {
+                self.secrets.push_back(secret);
             }
             if self.secrets.len() > MAX_SECRETS {
                 self.secrets.pop_front();
@@ -61,8 +60,8 @@ impl Access {
     /// A text of somebody else without our secrets.
     pub(super) fn hide(&self, text: &str) -> String {
         let granted = self.granted.values().flat_map(|granted| &granted.secrets);
-        let secrets = self.secrets.iter().chain(granted);
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+        let secrets: Vec<&str> = self.secrets.iter().chain(granted).map(String::as_str).collect();
+        hide::hide(text, &secrets)
     }
 
     fn header(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
@@ -70,13 +69,8 @@ impl Access {
     }
 }
 
-/// A secret as it is, and as it stands in JSON; none where it is too short to be one.
-fn forms(secret: String) -> Vec<String> {
-    if secret.len() < MIN_SECRET {
-        return Vec::new();
-    }
-    let quoted = serde_json::to_string(&secret).unwrap_or_default();
-    vec![quoted.trim_matches('"').to_owned(), secret]
+fn is_worth_hiding(secret: &str) -> bool {
+    secret.len() >= MIN_SECRET
 }
 
 impl Client {
@@ -176,7 +170,7 @@ impl Client {
         if status.is_client_error() && !others.contains(&status) {
             return Err(self.refusal(response, &host, &question.what).await);
         }
-        let secrets = secrets.into_iter().flat_map(forms).collect();
+        let secrets = secrets.into_iter().filter(|secret| is_worth_hiding(secret)).collect();
         self.access.granted.insert(question.endpoint.name.clone(), Granted { header, secrets });
         Ok(response)
     }
@@ -224,7 +218,7 @@ impl Client {
 }
 
 /// Where to fetch a token, and what for.
-fn token_address(
+pub(super) fn token_address(
     realm: &str,
     service: Option<&str>,
     scope: &str,

@@ -5,7 +5,7 @@
 //! counted and nothing else is promised of them; digests are the reader's to check.
 
 use std::io::{self, Read};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
@@ -20,11 +20,17 @@ use crate::digest::Digest;
 use crate::manifest::Descriptor;
 use crate::reference::Reference;
 
-/// Failures in a row after which a download is given up for now. The image will be asked for
-/// again, with longer pauses.
+/// Connections in a row that brought nothing new, after which a download is given up for now.
+///
+/// Whatever else one brings is progress, be it one packet: there are lines that hold no connection
+/// for longer. The image will be asked for again, and goes on with what came.
 const MAX_FAILURES: u32 = 5;
-/// A connection that brought this much was no failure.
-const PROGRESS: u64 = 64 * 1024;
+/// How long bytes are waited for before it is looked at how many came.
+const STRETCH: Duration = Duration::from_mins(1);
+/// Bytes that must have come by then, 256 a second: a quarter of what GPRS brings at its worst. At
+/// less a mebibyte takes more than an hour. Another mirror may be nearer, one that means to hold us up
+/// gets no further than this, and a line that is no better goes on at the next try.
+const MIN_STRETCH: u64 = 256 * 60;
 
 /// Reads one blob.
 pub struct BlobReader<'a> {
@@ -43,10 +49,31 @@ pub struct BlobReader<'a> {
     failures: u32,
     /// Where the current connection began.
     resumed_at: u64,
+    stretch: Stretch,
+}
+
+/// How bytes came lately.
+#[derive(Debug, Default)]
+struct Stretch {
+    /// Time that was spent waiting for them; what the reader does with them does not count.
+    waited: Duration,
+    /// New ones.
+    came: u64,
+}
+
+impl Stretch {
+    /// At the end of a stretch: the bytes that came, if they were too few.
+    fn ends_poor(&mut self) -> Option<u64> {
+        if self.waited < STRETCH {
+            return None;
+        }
+        let Self { came, .. } = std::mem::take(self);
+        (came < MIN_STRETCH).then_some(came)
+    }
 }
 
 impl<'a> BlobReader<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         registry: &'a mut Registry,
         reference: &'a Reference,
         descriptor: &Descriptor,
@@ -64,6 +91,7 @@ impl<'a> BlobReader<'a> {
             chunk: Bytes::new(),
             failures: 0,
             resumed_at: offset,
+            stretch: Stretch::default(),
         }
     }
 
@@ -158,14 +186,17 @@ impl<'a> BlobReader<'a> {
     /// Counts a failure and waits, or gives up.
     fn fail(&mut self, error: RegistryError) -> io::Result<()> {
         self.body = None;
-        if self.offset - self.resumed_at >= PROGRESS {
+        if self.offset > self.resumed_at {
             self.failures = 0;
         }
         self.resumed_at = self.offset;
         self.failures += 1;
-        if self.failures > MAX_FAILURES || !error.is_transient() {
+        let is_slow = matches!(error, RegistryError::Slow { .. });
+        if self.failures > MAX_FAILURES || is_slow || !error.is_transient() {
             // The next one who may have it goes on where this one stopped.
             (self.failures, self.no_ranges) = (0, false);
+            self.stretch = Stretch::default();
+            self.registry.is_mixed = self.offset > 0;
             return self.registry.pass_over(error).map_err(io::Error::other);
         }
         let timeouts = self.registry.client.transport().timeouts();
@@ -173,27 +204,40 @@ impl<'a> BlobReader<'a> {
         self.registry.pause(limit);
         Ok(())
     }
+
+    /// Gets a piece; nothing may be new in it.
+    fn step(&mut self) -> Result<(), RegistryError> {
+        if let Some(chunk) = self.next_chunk()? {
+            return self.accept(chunk);
+        }
+        let (received, size) = (self.offset, self.size);
+        Err(RegistryError::Cut { host: self.host(), received, size })
+    }
+
+    /// Gets the next piece that is new; what fails on the way is tried again, but not for ever.
+    fn advance(&mut self) -> io::Result<()> {
+        while self.chunk.is_empty() {
+            if let Some(received) = self.stretch.ends_poor() {
+                let (host, seconds) = (self.host(), STRETCH.as_secs());
+                self.fail(RegistryError::Slow { host, received, seconds })?;
+            }
+            let begun = Instant::now();
+            if let Err(error) = self.step() {
+                self.fail(error)?;
+            }
+            self.stretch.waited += begun.elapsed();
+            self.stretch.came += self.chunk.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 impl Read for BlobReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            if self.offset == self.size || buffer.is_empty() {
-                return Ok(0);
-            }
-            let result = match self.next_chunk() {
-                Ok(Some(chunk)) => self.accept(chunk),
-                Ok(None) => Err(RegistryError::Cut {
-                    host: self.host(),
-                    received: self.offset,
-                    size: self.size,
-                }),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                self.fail(error)?;
-            }
+        if self.offset == self.size || buffer.is_empty() {
+            return Ok(0);
         }
+        self.advance()?;
         let count = self.chunk.len().min(buffer.len());
         self.chunk.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
         self.offset += count as u64;
@@ -209,6 +253,21 @@ fn range_start(header: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_minute_that_brings_next_to_nothing_ends_a_download_and_begins_anew() {
+        let almost = Duration::from_secs(59);
+        let mut stretch = Stretch { waited: almost, came: 0 };
+        assert_eq!(stretch.ends_poor(), None, "it is not over");
+        stretch = Stretch { waited: STRETCH, came: MIN_STRETCH };
+        assert_eq!(stretch.ends_poor(), None, "enough came");
+        stretch.waited += almost;
+        assert_eq!(stretch.ends_poor(), None, "the next one begins with nothing");
+        stretch.waited += Duration::from_secs(1);
+        stretch.came = 12;
+        assert_eq!(stretch.ends_poor(), Some(12));
+        assert_eq!(stretch.waited, Duration::ZERO);
+    }
 
     #[test]
     fn ranges_are_read() {

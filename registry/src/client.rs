@@ -14,7 +14,7 @@ use super::error::RegistryError;
 use super::transport::{Transport, protocol};
 use super::url::{Origin, Url, push_query};
 use crate::digest::{Digest, Hasher, Mismatch};
-use crate::manifest::MAX_DOCUMENT;
+use crate::manifest::{Document, MAX_DOCUMENT, ManifestError};
 use crate::media_type::ACCEPT as MANIFESTS;
 use crate::reference::Reference;
 
@@ -81,7 +81,8 @@ impl Client {
         if response.status() != StatusCode::OK {
             return Err(self.refusal(response, &host, "manifest").await);
         }
-        let expected = digest.or(reference.digest()).or_else(|| named_digest(&response));
+        let named = digest.or(reference.digest());
+        let expected = named.or_else(|| named_digest(&response));
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
@@ -93,7 +94,16 @@ impl Client {
                 host,
                 source: Mismatch { expected, actual: digest, length: bytes.len() as u64 },
             }),
-            _ => Ok(Fetched { bytes, digest, content_type }),
+            _ => match Document::parse(&bytes, &content_type) {
+                // Found out here, and not where it is used: another endpoint may have a better one.
+                // What we have a digest of is the same everywhere, and may be whatever it is.
+                Err(source @ (ManifestError::Json(_) | ManifestError::MediaType(_)))
+                    if named.is_none() =>
+                {
+                    Err(RegistryError::Malformed { host, source })
+                }
+                _ => Ok(Fetched { bytes, digest, content_type }),
+            },
         }
     }
 

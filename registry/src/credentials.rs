@@ -17,7 +17,7 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::glob;
-use crate::pull_secrets::{PullSecret, PullSecrets};
+use crate::pull_secrets::{MalformedSecret, PullSecret, PullSecrets};
 
 /// Largest file of credentials.
 const MAX_FILE: u64 = 256 * 1024;
@@ -127,21 +127,26 @@ impl Keyring {
         keyring
     }
 
-    /// The same, and before them what a pod's `imagePullSecrets` hold.
-    pub(super) fn after(self, secrets: &PullSecrets) -> Self {
+    /// The same, and before them what a pod's `imagePullSecrets` hold. All of them must be what docker
+    /// writes, also those for other registries.
+    pub(super) fn after(self, secrets: &PullSecrets) -> Result<Self, MalformedSecret> {
         if secrets.0.is_empty() {
-            return self;
+            return Ok(self);
         }
         let mut first = Self::default();
         for PullSecret { name, older, config } in &secrets.0 {
-            let source = format!("imagePullSecret {name}");
-            match parse(config, *older) {
-                Ok(entries) => first.add(&source, entries),
-                Err(problem) => first.passed_over.push(format!("{source}: {problem}")),
+            let malformed = |problem| MalformedSecret { name: name.clone(), problem };
+            let entries = parse(config, *older).map_err(malformed)?;
+            if let Some(key) = entries.iter().find_map(|(key, one)| one.is_broken().then_some(key))
+            {
+                let problem =
+                    format!("`auth` of {key:?} is not base64 of a name, `:` and a password");
+                return Err(malformed(problem));
             }
+            first.add(&format!("imagePullSecret {name}"), entries);
         }
         let passed_over = [first.passed_over.clone(), self.passed_over.clone()].concat();
-        Self { before: Some(Box::new(first)), passed_over, ..self }
+        Ok(Self { before: Some(Box::new(first)), passed_over, ..self })
     }
 
     fn add(&mut self, source: &str, entries: BTreeMap<String, Entry>) {
@@ -193,12 +198,22 @@ impl Entry {
             let (user, password) = (self.username, self.password);
             return (!user.is_empty()).then_some(Credential { key, user, password });
         }
+        let (user, password) = self.decoded()?;
+        Some(Credential { key, user, password })
+    }
+
+    /// Name and password of `auth`.
+    fn decoded(&self) -> Option<(String, String)> {
         let decoded = BASE64.decode(self.auth.trim()).ok()?;
         let text = String::from_utf8(decoded).ok()?;
         let (user, password) = text.split_once(':')?;
         // Docker pads with zeros what it encrypted once.
-        let password = password.trim_end_matches('\0');
-        Some(Credential { key, user: user.to_owned(), password: password.to_owned() })
+        Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
+    }
+
+    /// Its `auth` is there and nobody can read it.
+    fn is_broken(&self) -> bool {
+        !self.auth.is_empty() && self.decoded().is_none()
     }
 }
 
@@ -268,116 +283,4 @@ fn key_matches(key: &str, image: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn keyring(text: &str) -> Keyring {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config.json");
-        std::fs::write(&path, text).unwrap();
-        Keyring::load(&[directory.path().join("absent"), path])
-    }
-
-    fn users(keyring: &Keyring, image: &str) -> Vec<String> {
-        keyring.matching(image).into_iter().map(|one| one.user).collect()
-    }
-
-    #[test]
-    fn keys_match_as_a_kubelet_matches_them() {
-        let cases = [
-            ("r.example", "r.example/a/b", true),
-            ("https://r.example/v2/", "r.example/a", true),
-            ("http://r.example/v1/team", "r.example/team2/x", true),
-            ("r.example/team", "r.example/other", false),
-            ("r.example:5000", "r.example/a", false),
-            ("r.example", "r.example:5000/a", false),
-            ("R.Example:5000", "r.example:5000/a", true),
-            ("*.example", "r.example/a", true),
-            ("*.example", "a.r.example/a", false),
-            ("*.r.example", "r.example/a", false),
-            ("[qr]?.example", "rx.example/a", true),
-            ("[::1]:5000", "[::1]:5000/a", true),
-        ];
-        for (key, image, expected) in cases {
-            assert_eq!(key_matches(&normalise(key), image), expected, "{key} and {image}");
-        }
-    }
-
-    #[test]
-    fn all_that_match_are_tried_the_longest_key_first() {
-        let entry = |user: &str| format!("{{\"username\":\"{user}\",\"password\":\"p\"}}");
-        let keyring = keyring(&format!(
-            "{{\"auths\":{{\"r.example\":{},\"r.example/team\":{},\"*.example\":{}}}}}",
-            entry("host"),
-            entry("team"),
-            entry("any")
-        ));
-        assert_eq!(users(&keyring, "r.example/team/x"), ["team", "host", "any"]);
-        assert_eq!(users(&keyring, "r.example/x"), ["host", "any"]);
-        assert!(users(&keyring, "other.test/x").is_empty());
-    }
-
-    #[test]
-    fn docker_hub_has_a_key_of_its_own() {
-        let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNz"}}}"#;
-        let keyring = keyring(hub);
-        assert_eq!(users(&keyring, "docker.io/library/busybox"), ["user"]);
-        assert!(users(&keyring, "r.example/busybox").is_empty());
-    }
-
-    #[test]
-    fn auth_counts_more_than_a_name_and_may_lack_its_padding() {
-        for auth in ["YTpiOmM=", "YTpiOmM"] {
-            let text =
-                format!("{{\"auths\":{{\"r\":{{\"username\":\"x\",\"auth\":\"{auth}\"}}}}}}");
-            let credential = keyring(&text).matching("r/i").remove(0);
-            assert_eq!((credential.user.as_str(), credential.password.as_str()), ("a", "b:c"));
-            assert_eq!(credential.basic(), "Basic YTpiOmM=");
-            assert!(!format!("{credential:?} {:?}", credential.basic()).contains("b:c"));
-        }
-    }
-
-    #[test]
-    fn the_first_usable_file_counts_and_others_are_told_without_their_contents() {
-        let directory = tempfile::tempdir().unwrap();
-        let broken = directory.path().join("config.json");
-        let older = directory.path().join(".dockercfg");
-        std::fs::write(&broken, r#"{"auths":{"r":{"password":["hunter2"]}}}"#).unwrap();
-        std::fs::write(&older, r#"{"r":{"auth":"YTpi"},"s":{"auth":"?hunter2"}}"#).unwrap();
-        let keyring = Keyring::load(&[broken.clone(), older]);
-        assert_eq!(users(&keyring, "r/i"), ["a"]);
-        let told = keyring.passed_over().join("\n");
-        assert_eq!(keyring.passed_over().len(), 2, "{told}");
-        assert!(told.contains(&broken.display().to_string()) && told.contains("line 1"), "{told}");
-        assert!(told.contains("\"s\"") && !told.contains("hunter2"), "{told}");
-    }
-
-    #[test]
-    fn what_a_pod_brings_is_tried_before_what_the_node_has() {
-        let entry = |user: &str| format!("{{\"r.example\":{{\"username\":\"{user}\"}}}}");
-        let secret = |name: &str, older, config| PullSecret { name: name.into(), older, config };
-        let secrets = PullSecrets(vec![
-            secret("new", false, format!("{{\"auths\":{}}}", entry("pod"))),
-            secret("old", true, entry("older")),
-            secret("bad", false, "hunter2".into()),
-        ]);
-        let node = keyring(&format!("{{\"auths\":{}}}", entry("node")));
-        let keyring = node.after(&secrets);
-        assert_eq!(users(&keyring, "r.example/x"), ["pod", "older", "node"]);
-        assert!(users(&keyring, "other.test/x").is_empty());
-        let told = keyring.passed_over().join("\n");
-        assert!(told.starts_with("imagePullSecret bad: ") && !told.contains("hunter2"), "{told}");
-        assert_eq!(format!("{secrets:?}"), "[\"new\", \"old\", \"bad\"]");
-    }
-
-    proptest! {
-        #[test]
-        fn no_file_makes_it_panic(text in ".{0,200}", key in ".{0,40}", image in ".{0,40}") {
-            let keyring = keyring(&text);
-            let _ = keyring.matching(&image);
-            let _ = key_matches(&normalise(&key), &image);
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,19 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Mismatch;
+use crate::manifest::ManifestError;
+use crate::pull_secrets::MalformedSecret;
+
+/// Why nobody can be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// This machine does not let us.
+    #[error("prepare to ask registries")]
+    System(#[from] io::Error),
+    /// A pod brings what opens nothing.
+    #[error("use imagePullSecret {}", .0.name)]
+    Secret(#[from] MalformedSecret),
+}
 
 /// Why a registry did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +97,16 @@ pub enum RegistryError {
         /// Bytes that should have come.
         size: u64,
     },
+    /// Bytes come, but so few that the blob would take days.
+    #[error("{host} sent {received} bytes in {seconds} s")]
+    Slow {
+        /// Host and port.
+        host: String,
+        /// Bytes that came in that time.
+        received: u64,
+        /// How long they were waited for.
+        seconds: u64,
+    },
     /// A blob of another length than the manifest says.
     #[error("{host} has {actual} bytes where the manifest promises {expected}")]
     Length {
@@ -125,6 +148,15 @@ pub enum RegistryError {
         /// What it did.
         what: String,
     },
+    /// Something else than a manifest: the page of a portal, for example.
+    #[error("read what {host} sent as manifest")]
+    Malformed {
+        /// Host and port.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
     /// A document does not have its digest.
     #[error("verify what {host} sent")]
     Mismatch {
@@ -138,15 +170,29 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// Whether the same request may work a moment later.
-    pub(super) const fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Proxy { .. }
-            | Self::Http { .. }
             | Self::Silent { .. }
+            | Self::Slow { .. }
             | Self::Cut { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429,
+            _ => self.is_broken(),
+        }
+    }
+
+    /// Whether a connection that was there broke.
+    pub(super) fn is_broken(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Http { .. } => true,
+            // Certificates that are not trusted are another kind.
+            Self::Tls { source, .. } => matches!(
+                source.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            ),
             _ => false,
         }
     }

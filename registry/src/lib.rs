@@ -7,6 +7,7 @@
 //! | [`manifest`], [`config`], [`media_type`] | the documents that describe an image |
 //! | [`platform`] | which of an image's variants a machine can run |
 //! | [`archive`] | images in one file, for carrying |
+//! | [`trust`], [`validity`] | certificates of servers, where the clock may be wrong |
 //! | [`Registry`] | asks mirrors and registries, with docker's credentials, through proxies |
 //!
 //! `mote-agent pull` fills a node's store with it, `mote image save` an archive. It knows neither
@@ -18,7 +19,7 @@
 //! their cap, blobs by the size their descriptor gave.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -27,10 +28,14 @@ use serde::{Deserialize, Serialize};
 pub mod archive;
 pub mod config;
 pub mod digest;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+pub mod trust;
+pub mod validity;
 
 mod answer;
 mod auth;
@@ -41,6 +46,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod glob;
+mod hide;
 mod pace;
 mod proxy;
 mod pull_secrets;
@@ -52,18 +58,19 @@ mod url;
 
 pub use answer::Fetched;
 pub use blob::BlobReader;
-pub use error::{RegistryError, chain};
+pub use error::{RegistryError, SetupError, chain};
 pub use proxy::{Exception, ExceptionError, MAX_EXCEPTIONS, Proxies, Proxy, ProxyError};
-pub use pull_secrets::{PullSecret, PullSecrets};
+pub use pull_secrets::{MalformedSecret, PullSecret, PullSecrets};
 
 use client::Client;
 use credentials::Keyring;
-use digest::Digest;
+use digest::{Digest, Mismatch};
 use endpoint::{Endpoint, Route};
 use manifest::Descriptor;
 use pace::Pace;
 use reference::Reference;
 use transport::Transport;
+use trust::Clock;
 use url::Origin;
 
 /// How often a small request is repeated after its connection broke.
@@ -87,6 +94,8 @@ pub struct Settings {
     pub bytes_per_second: Option<NonZeroU64>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// What certificates are judged by.
+    pub clock: Clock,
 }
 
 /// What is special about one registry.
@@ -146,6 +155,16 @@ impl Settings {
         self.hosts.iter().any(|host| is(&host))
     }
 
+    /// All files that may be read on the way to a registry.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let special = self.hosts.iter().flat_map(|host| {
+            let identity = host.identity.iter().flat_map(|own| [&own.cert, &own.key]);
+            host.ca.iter().chain(identity)
+        });
+        let named = self.ca.iter().chain(special).chain(&self.credential_files);
+        named.map(PathBuf::as_path).chain(tls::SYSTEM.iter().map(Path::new))
+    }
+
     /// What was said of an origin, if anything.
     fn host(&self, origin: &Origin) -> Option<&Host> {
         self.hosts.iter().find(|host| origin.is(&host.host))
@@ -163,22 +182,25 @@ pub struct Registry {
     received: u64,
     /// Mirrors that could not help.
     passed_over: Vec<String>,
+    /// The last blob did not come whole from whoever is asked now.
+    is_mixed: bool,
 }
 
 impl Registry {
     /// Prepares a client; nothing is connected yet.
-    pub fn new(settings: Settings, secrets: &PullSecrets) -> std::io::Result<Self> {
+    pub fn new(settings: Settings, secrets: &PullSecrets) -> Result<Self, SetupError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // Only names are resolved on other threads.
             .max_blocking_threads(1)
             .thread_stack_size(256 * 1024)
             .build()?;
-        let keyring = Keyring::load(&settings.credential_files).after(secrets);
+        let keyring = Keyring::load(&settings.credential_files).after(secrets)?;
         let passed_over = keyring.passed_over().to_vec();
         let pace = Pace::new(settings.bytes_per_second);
         let client = Client::new(Transport::new(settings), keyring);
-        Ok(Self { runtime, client, route: Route::default(), pace, received: 0, passed_over })
+        let (route, received, is_mixed) = (Route::default(), 0, false);
+        Ok(Self { runtime, client, route, pace, received, passed_over, is_mixed })
     }
 
     /// A text without the credentials that were shown to anybody: registries may repeat them anywhere in
@@ -226,7 +248,7 @@ impl Registry {
                 Err(error) => error,
                 result => return result,
             };
-            if matches!(error, RegistryError::Http { .. }) && repeats < MAX_REPEATS {
+            if error.is_broken() && repeats < MAX_REPEATS {
                 self.pause(pause);
                 (pause, repeats) = (pause * 2, repeats + 1);
                 continue;
@@ -251,6 +273,18 @@ impl Registry {
         }
     }
 
+    /// What came of the last blob does not have its digest: may another try bring something else?
+    ///
+    /// Whoever sent all of it is passed over. Where several did, or its start was kept from an
+    /// earlier pull, nobody knows whose fault it is: whoever is asked now may send all of it.
+    pub fn tries_another(&mut self, wrong: &Mismatch) -> bool {
+        if std::mem::take(&mut self.is_mixed) {
+            return true;
+        }
+        let host = self.route.endpoint().map(|at| at.origin.to_string()).unwrap_or_default();
+        self.pass_over(RegistryError::Mismatch { host, source: wrong.clone() }).is_ok()
+    }
+
     /// Waits for a random part of `limit`.
     fn pause(&self, limit: Duration) {
         let pause = jitter(limit);
@@ -266,6 +300,7 @@ impl Registry {
         descriptor: &Descriptor,
         offset: u64,
     ) -> BlobReader<'a> {
+        self.is_mixed = offset > 0;
         BlobReader::new(self, reference, descriptor, offset)
     }
 
@@ -282,5 +317,10 @@ fn jitter(limit: Duration) -> Duration {
     if SystemRandom::new().fill(&mut bytes).is_err() {
         return limit;
     }
-    limit.mul_f64(f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX))
+    part(limit, u16::from_be_bytes(bytes))
+}
+
+/// From nothing of `limit` to all of it, in as many steps as there are numbers.
+fn part(limit: Duration, random: u16) -> Duration {
+    limit.mul_f64(f64::from(random) / f64::from(u16::MAX))
 }

@@ -19,6 +19,17 @@ pub struct PullSecret {
     pub config: String,
 }
 
+/// A Secret of a pod that docker could not have written. A pull fails by it, as a kubelet's does: without
+/// it the pod would be refused for a reason that is nobody's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct MalformedSecret {
+    /// The Secret's name.
+    pub name: String,
+    /// What is wrong with it, without what it holds.
+    pub problem: String,
+}
+
 /// Names only.
 impl fmt::Debug for PullSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

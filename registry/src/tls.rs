@@ -10,9 +10,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Identity;
+use super::trust::Clock;
 
 /// Where distributions keep the CAs that they trust, all in one file.
-const SYSTEM: [&str; 5] = [
+pub(super) const SYSTEM: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
@@ -28,6 +29,7 @@ const MAX_CERTIFICATES: usize = 1024;
 pub(super) fn client(
     file: Option<&Path>,
     identity: Option<&Identity>,
+    clock: Clock,
 ) -> Result<Arc<ClientConfig>, (PathBuf, io::Error)> {
     let path = match file {
         Some(file) => file.to_owned(),
@@ -37,15 +39,22 @@ pub(super) fn client(
         })?,
     };
     let roots = roots(&path).map_err(|error| (path.clone(), error))?;
+    let own = identity
+        .map(|Identity { cert, .. }| certificates(cert).map_err(|error| (cert.clone(), error)));
+    let own = own.transpose()?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = clock
+        .since(own.iter().flatten())
+        .verifier(roots, Arc::clone(&provider))
+        .map_err(|error| (path.clone(), io::Error::other(error)))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| (path, io::Error::other(error)))?
-        .with_root_certificates(roots);
-    let mut config = match identity {
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity.zip(own) {
         None => builder.with_no_client_auth(),
-        Some(Identity { cert, key }) => {
-            let chain = certificates(cert).map_err(|error| (cert.clone(), error))?;
+        Some((Identity { cert, key }, chain)) => {
             let secret = private_key(key).map_err(|error| (key.clone(), error))?;
             builder
                 .with_client_auth_cert(chain, secret)
@@ -90,10 +99,11 @@ mod tests {
     #[test]
     fn a_file_without_certificates_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let (path, error) = client(Some(file.path()), None).unwrap_err();
+        let (path, error) = client(Some(file.path()), None, Clock::default()).unwrap_err();
         assert_eq!(path, file.path());
         assert_eq!(error.to_string(), "no usable CA certificate in it");
-        let (path, error) = client(Some(Path::new("/nonexistent/ca.pem")), None).unwrap_err();
+        let missing = Some(Path::new("/nonexistent/ca.pem"));
+        let (path, error) = client(missing, None, Clock::default()).unwrap_err();
         assert_eq!((path, error.kind()), ("/nonexistent/ca.pem".into(), io::ErrorKind::NotFound));
     }
 }

@@ -17,7 +17,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -154,7 +154,11 @@ impl Transport {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connector = TlsConnector::from(self.trust(origin, host)?);
-        let failed = |source| RegistryError::Tls { host: host.to_owned(), source };
+        let clock = self.settings.clock;
+        let failed = |error| RegistryError::Tls {
+            host: host.to_owned(),
+            source: clock.explain(error, UnixTime::now()),
+        };
         let name = ServerName::try_from(origin.host.clone())
             .map_err(|error| failed(io::Error::other(error)))?;
         let limit = self.settings.timeouts.connect;
@@ -227,7 +231,7 @@ impl Transport {
         if let Some(config) = self.tls.get(&files) {
             return Ok(config.clone());
         }
-        let config = tls::client(files.0.as_deref(), files.1.as_ref());
+        let config = tls::client(files.0.as_deref(), files.1.as_ref(), self.settings.clock);
         let config = config.map_err(|(path, source)| RegistryError::Authorities {
             host: host.to_owned(),
             path,

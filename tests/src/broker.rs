@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::certificates::Authority;
 use crate::node::NodeOptions;
@@ -82,6 +82,11 @@ impl Broker {
             identity.certificate.display(),
             identity.key.display()
         ))
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Result<Pid> {
+        Ok(self.process.as_ref().context("the broker does not run")?.pid())
     }
 
     /// Ends it as an operating system does; what is persistent is written.

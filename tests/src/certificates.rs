@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use crate::board;
@@ -50,6 +50,22 @@ impl Authority {
     /// A certificate for a server on this machine, also as a virtual board sees it, or for somebody
     /// called `name`.
     pub fn issue(&self, name: &str) -> Result<Identity> {
+        self.issue_with(name, |_| {})
+    }
+
+    /// The same in its place, but it was valid in 2025 only.
+    pub fn issue_expired(&self, name: &str) -> Result<Identity> {
+        self.issue_with(name, |params| {
+            params.not_before = date_time_ymd(2025, 1, 1);
+            params.not_after = date_time_ymd(2025, 12, 31);
+        })
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Identity> {
         let mut params = CertificateParams::new(vec!["localhost".into(), name.to_owned()])?;
         for address in [Ipv4Addr::LOCALHOST, board::HOST] {
             params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(address)));
@@ -58,6 +74,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let identity = Identity {

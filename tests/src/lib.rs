@@ -6,10 +6,13 @@
 //! | [`verify`] | the runner: groups of tests, their needs, their budgets |
 //! | [`binaries`] | where the built programs are |
 //! | [`artifact`] | the release: static programs for each target |
+//! | [`mended`] | what 32-bit ARM needs otherwise in a dependency |
 //! | [`process`] | a child with its log |
+//! | [`random`] | chance that can be repeated |
 //! | [`wait`] | waiting for an event, never for time |
 //! | [`port`] | TCP ports nobody else takes |
 //! | [`broker`] | a real mosquitto |
+//! | [`card`] | a small card that fills up or becomes read-only |
 //! | [`certificates`] | a certificate authority of its own |
 //! | [`node`] | the agent, with directories and cgroups of its own |
 //! | [`manifest`] | Kubernetes manifests |
@@ -23,6 +26,7 @@
 //! | [`registry`] | a real docker-registry, open or guarded |
 //! | [`token_server`] | who gives tokens for a guarded registry |
 //! | [`link`] | a bad line to a registry |
+//! | [`silent`] | files that nobody serves |
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
 //! | [`board`] | virtual boards: whole machines with a kernel of their own |
 //! | [`elf`] | what an ELF file says of itself |
@@ -36,6 +40,7 @@ pub mod bench;
 pub mod binaries;
 pub mod board;
 pub mod broker;
+pub mod card;
 pub mod certificates;
 pub mod demo;
 pub mod elf;
@@ -44,13 +49,16 @@ pub mod https;
 pub mod image;
 pub mod link;
 pub mod manifest;
+pub mod mended;
 pub mod node;
 pub mod observer;
 pub mod operator;
 pub mod port;
 pub mod process;
+pub mod random;
 pub mod raw;
 pub mod registry;
+pub mod silent;
 pub mod token_server;
 pub mod verify;
 pub mod wait;

@@ -98,6 +98,11 @@ impl Link {
     pub fn fail(&self) {
         self.down.store(true, Ordering::SeqCst);
     }
+
+    /// From now on it is as before.
+    pub fn mend(&self) {
+        self.down.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Link {

@@ -59,6 +59,12 @@ impl Manifest {
         self
     }
 
+    /// Adds an annotation.
+    pub fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.0["metadata"]["annotations"][name] = json!(value);
+        self
+    }
+
     /// Sets a field of the spec.
     pub fn spec(mut self, field: &str, value: Value) -> Self {
         self.0["spec"][field] = value;

@@ -139,13 +139,23 @@ impl Node {
 
     /// Starts the agent and returns once it says that it runs.
     pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.agent()?.wait_for_line("started")?;
+        Ok(())
+    }
+
+    /// Starts the agent and does not wait for it.
+    pub fn launch(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs already", self.name());
+        self.agent = Some(self.another_agent()?);
+        Ok(())
+    }
+
+    /// One more agent with this node's configuration; nobody waits for it.
+    pub fn another_agent(&self) -> Result<Process> {
         let mut start = command(&self.program);
         start.arg("--config").arg(self.config()).env("MOTE_LOG", self.level);
-        let agent = Process::spawn(&format!("agent {}", self.name()), &mut start)?;
-        agent.wait_for_line("started")?;
-        self.agent = Some(agent);
-        Ok(())
+        Process::spawn(&format!("agent {}", self.name()), &mut start)
     }
 
     /// The agent's process.
@@ -163,11 +173,13 @@ impl Node {
         self.agent.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// Ends the agent as power loss would: no goodbye.
-    pub fn kill(&mut self) -> Result<()> {
+    /// Ends the agent as power loss would: no goodbye. Gives its log.
+    pub fn kill(&mut self) -> Result<String> {
         let mut agent = self.agent.take().context("no agent to kill")?;
+        let ran = agent.is_running();
         agent.kill()?;
-        Ok(())
+        ensure!(ran, "the agent had ended before it was killed; its log:\n{}", agent.log());
+        Ok(agent.log())
     }
 
     /// Asks the agent to end; it must end well. Gives its log.

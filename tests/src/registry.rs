@@ -76,6 +76,7 @@ impl Guard<'_> {
 pub struct Registry {
     address: SocketAddr,
     storage: PathBuf,
+    configuration: PathBuf,
     process: Process,
 }
 
@@ -102,10 +103,8 @@ impl Registry {
                 storage.display()
             ),
         )?;
-        let mut serve = command("docker-registry");
-        let process = Process::spawn("docker-registry", serve.arg("serve").arg(&configuration))?;
-        process.wait_for_line("listening on")?;
-        Ok(Self { address, storage, process })
+        let process = run(&configuration)?;
+        Ok(Self { address, storage, configuration, process })
     }
 
     /// `127.0.0.1:PORT`: what an image reference begins with.
@@ -177,6 +176,12 @@ impl Registry {
         self.process.kill().map(drop)
     }
 
+    /// Starts it once more where it was, with what was pushed to it.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process = run(&self.configuration)?;
+        Ok(())
+    }
+
     fn upload(&self, name: &str, digest: &str, bytes: &[u8]) -> Result<()> {
         let start = self.request("POST", &format!("/v2/{name}/blobs/uploads/"), "", &[])?;
         ensure!(start.status == 202, "start upload: {} {}", start.status, start.body);
@@ -200,6 +205,13 @@ impl Registry {
         stream.write_all(body)?;
         Answer::read(stream)
     }
+}
+
+fn run(configuration: &Path) -> Result<Process> {
+    let mut serve = command("docker-registry");
+    let process = Process::spawn("docker-registry", serve.arg("serve").arg(configuration))?;
+    process.wait_for_line("listening on")?;
+    Ok(process)
 }
 
 struct Answer {

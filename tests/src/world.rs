@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use mote_protocol::event::Event;
+use mote_protocol::frame;
 use mote_protocol::node::{NodeCondition, NodeStatus};
+use mote_protocol::object::Object;
 use mote_protocol::status::{ContainerState, ContainerStatus, Phase, PodStatus, Terminated};
 use tempfile::TempDir;
 
@@ -136,6 +138,21 @@ impl World {
     pub fn wait_for_end(&self, node: &Node, pod: &str) -> Result<(Phase, String)> {
         let status = self.wait_for(node, pod, "its end", |status| status.phase.is_terminal())?;
         Ok((status.phase, node.printed(&status.uid.context("a uid")?, "main")?))
+    }
+
+    /// Waits until a pod's status is of what was asked for last and was not refused, and as `wanted` says.
+    pub fn wait_until_accepted(
+        &self,
+        node: &Node,
+        pod: &str,
+        wanted: impl Fn(&PodStatus) -> bool,
+    ) -> Result<PodStatus> {
+        let topic = spec_topic(node, pod);
+        let asked = self.observer.retained()?.get(&topic).cloned().context(topic)?;
+        let asked: Object = frame::decode(&asked)?;
+        self.wait_for(node, pod, "as it was asked for", |status| {
+            status.accepted == asked.revision && status.refusal.is_none() && wanted(status)
+        })
     }
 
     /// Waits until the broker has nothing about a pod any more.

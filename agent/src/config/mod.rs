@@ -35,6 +35,9 @@ pub const DEFAULT_PATH: &str = "/etc/mote/agent.toml";
 /// Where sockets, logs and bundles are unless the configuration says otherwise.
 const DEFAULT_RUN_DIR: &str = "/run/mote";
 
+/// Where what must survive a power cut is unless the configuration says otherwise.
+const DEFAULT_STATE_DIR: &str = "/var/lib/mote";
+
 /// Longest configuration file: hundred times what the example needs.
 const MAX_FILE: u64 = 256 * 1024;
 
@@ -99,13 +102,22 @@ pub struct NodeLimits {
 /// The run directory alone, for questions to an agent that runs: it may well run on an older
 /// configuration than the broken one that is in the file now.
 pub fn run_dir(path: &Path) -> PathBuf {
-    if let Some(variable) = std::env::var_os("MOTE_RUN_DIR") {
+    directory_alone(path, "run_dir", "MOTE_RUN_DIR", DEFAULT_RUN_DIR)
+}
+
+/// The state directory alone, for looks at a node whose configuration is broken.
+pub fn state_dir(path: &Path) -> PathBuf {
+    directory_alone(path, "state_dir", "MOTE_STATE_DIR", DEFAULT_STATE_DIR)
+}
+
+fn directory_alone(path: &Path, key: &str, variable: &str, default: &str) -> PathBuf {
+    if let Some(variable) = std::env::var_os(variable) {
         return variable.into();
     }
     let text = read(path).unwrap_or_default();
     let (table, _) = DeTable::parse_recoverable(&text);
-    let value = table.get_ref().get("run_dir").and_then(|value| value.get_ref().as_str());
-    value.unwrap_or(DEFAULT_RUN_DIR).into()
+    let value = table.get_ref().get(key).and_then(|value| value.get_ref().as_str());
+    value.unwrap_or(default).into()
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -160,7 +172,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let fleet = root.text_or("fleet", "MOTE_FLEET");
     let fleet = root.required::<FleetName>("fleet", fleet);
     let groups = root.list::<GroupName>("groups", MAX_GROUPS);
-    let state_dir = directory(root, "state_dir", "MOTE_STATE_DIR", "/var/lib/mote");
+    let state_dir = directory(root, "state_dir", "MOTE_STATE_DIR", DEFAULT_STATE_DIR);
     let run_dir = directory(root, "run_dir", "MOTE_RUN_DIR", DEFAULT_RUN_DIR);
     check_directories(root, state_dir.as_deref(), run_dir.as_deref());
     let cgroup_root = root.text("cgroup_root");

@@ -1,4 +1,7 @@
+use mote_registry::{PullSecret, PullSecrets};
+
 use super::*;
+use crate::image::pull::frame::{self, Job, Request};
 
 const MINIMAL: &str = "fleet = \"farm\"\nbroker.url = \"mqtt://10.0.0.1\"\n";
 
@@ -246,6 +249,33 @@ mirrors = ["https://m.example"]
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
+}
+
+#[test]
+fn whatever_settings_are_valid_fit_into_the_request_of_a_pull() {
+    // The longest file that is read, full of what takes twice as much in JSON.
+    let exceptions = vec!["a".repeat(100); mote_registry::MAX_EXCEPTIONS];
+    let mut text = format!("{MINIMAL}[images]\nno_proxy = {exceptions:?}\n");
+    let path = "\"".repeat(12_500);
+    let registry =
+        |number| format!("[[images.registry]]\nhost = 'r{number}.lan'\nca = '/{path}'\n");
+    text.extend((0..16).map(registry));
+    assert!(text.len() as u64 <= MAX_FILE, "{}", text.len());
+    let config = parse(&text).expect("valid");
+    let config_of_pod = "\"".repeat(8 * 1024);
+    let secret = PullSecret { name: "registry".into(), older: false, config: config_of_pod };
+    let job = Job::Pull { reference: "a".into(), secrets: PullSecrets(vec![secret]) };
+    let request = Request {
+        parent: 1,
+        store: "/var/lib/mote/images".into(),
+        cgroup: None,
+        reserve: 0,
+        registries: config.images.registries,
+        job,
+    };
+    let message = frame::encode(&request).expect("it fits");
+    assert!(message.len() > 400_000, "{}", message.len());
+    assert_eq!(frame::read::<Request>(&mut message.as_slice()).expect("a request"), request);
 }
 
 #[test]

@@ -1,16 +1,25 @@
 //! The other side: reads the command line, asks the running agent, prints.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, MAX_ANSWER, Question, describe, encode, images, length, logs, pods, socket};
+use mote_protocol::doctor::Finding;
+
+use super::doctor::{self, Form};
+use super::{
+    Answer, MAX_ANSWER, NOT_UNDERSTOOD, Question, describe, encode, images, length, logs, pods,
+    socket,
+};
+use crate::config;
 use crate::exit::Exit;
 use crate::log::Chain;
 use crate::pod::Moment;
 use crate::ports::{Clock, KernelClock};
+use crate::steward::Standing;
 
 /// Shown for `--help`.
 const HELP: &str = "\
@@ -21,6 +30,7 @@ Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl images [ls | pull IMAGE | import PATH |
                                export IMAGE FILE | verify | rm IMAGE... | prune]
        mote-agent ctl events
+       mote-agent ctl doctor [-o json]
        mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
                       [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
                       [--prefix]
@@ -29,12 +39,19 @@ Usage: mote-agent ctl pods [-o wide]
 those that no pod needs and the configuration does not pin. `images rm` takes names and ids.
 `images verify` reads all of them; what is damaged is fetched again when it is needed.
 
+`doctor` tells what ails this node, and what to do about it: kernel, clock, disk, configuration,
+certificates, broker, and what the broker refuses. It works with no agent running, and changes nothing.
+
 Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
-a pod (default: default). Exit codes: 0 answered, 1 no such pod or no answer, 64 command line.
+a pod (default: default). Exit codes: 0 answered, 1 no such pod, no answer or (doctor) a problem, 64
+command line.
 ";
 
 /// Time for an answer. Whole seconds mean that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The same where others wait for what comes of it.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,11 +59,12 @@ enum Wanted {
     Help,
     Ask { question: Question, wide: bool },
     Logs(logs::Wanted),
+    Doctor(Form),
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     #[error("no agent answers on {}", path.display())]
     Connect {
         path: PathBuf,
@@ -61,18 +79,24 @@ pub(super) enum AskError {
     },
 }
 
-/// Runs the command line behind `ctl`.
-pub fn main(run_dir: &Path, arguments: Vec<OsString>) -> Exit {
+/// Runs the command line behind `ctl`; `examine` finds out what ails the node.
+pub fn main<E: Error>(
+    config: &Path,
+    arguments: Vec<OsString>,
+    examine: impl FnOnce(&Path) -> Result<Vec<Finding>, E>,
+) -> Exit {
+    let socket = || socket(&config::run_dir(config));
     let (question, wide) = match parse(arguments) {
         Ok(Wanted::Ask { question, wide }) => (question, wide),
         Ok(Wanted::Help) => return print(HELP),
-        Ok(Wanted::Logs(wanted)) => return logs::run(&socket(run_dir), &wanted),
+        Ok(Wanted::Logs(wanted)) => return logs::run(&socket(), &wanted),
+        Ok(Wanted::Doctor(form)) => return doctor::run(config, form, examine),
         Err(error) => {
             complain(&format!("{error}; see `mote-agent ctl --help`"));
             return Exit::Usage;
         }
     };
-    match ask(&socket(run_dir), &question) {
+    match ask(&socket(), &question) {
         Ok(answer) => show(&answer, &question, wide),
         Err(error) => {
             complain(&Chain(&error).to_string());
@@ -84,13 +108,16 @@ pub fn main(run_dir: &Path, arguments: Vec<OsString>) -> Exit {
 fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut words, mut wide, mut namespace) = (Vec::new(), false, None);
+    let (mut words, mut wide, mut json, mut namespace) = (Vec::new(), false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Wanted::Help),
             Short('o') | Long("output") => match parser.value()?.string()?.as_str() {
                 "wide" => wide = true,
-                other => return Err(format!("output `{other}` is not known: wide is").into()),
+                "json" => json = true,
+                other => {
+                    return Err(format!("output `{other}` is not known: wide and json are").into());
+                }
             },
             Short('n') | Long("namespace") => namespace = Some(parser.value()?.string()?),
             Value(word) if words.is_empty() && word == "logs" => {
@@ -102,6 +129,15 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
         }
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if words == ["doctor"] {
+        if wide {
+            return Err("`doctor` is shown as it is, or as json".into());
+        }
+        return Ok(Wanted::Doctor(if json { Form::Json } else { Form::Text }));
+    }
+    if json {
+        return Err("output `json` is `doctor`'s alone".into());
+    }
     let question = match words[..] {
         ["pods" | "pod" | "po"] => Question::Pods,
         ["images" | "image", ref words @ ..] => match images::parse(words)? {
@@ -138,6 +174,32 @@ pub(super) fn pod_named(text: &str, namespace: Option<String>) -> (String, Strin
     (inner.or(namespace).unwrap_or_else(|| "default".to_owned()), name.to_owned())
 }
 
+/// Why an agent did not say how it stands.
+pub(crate) enum Unanswered {
+    /// There is none.
+    Absent(AskError),
+    /// It says nothing, or nothing that can be understood.
+    Silent(AskError),
+    /// It does not know the question.
+    NotUnderstood,
+}
+
+/// Asks the agent at a run directory how it stands; gives its version first.
+pub(crate) fn standing(run_dir: &Path) -> Result<(String, Standing), Unanswered> {
+    let path = socket(run_dir);
+    let stray = || {
+        let source = io::Error::other("an answer to something else");
+        Unanswered::Silent(AskError::Talk { path: path.clone(), source })
+    };
+    match ask(&path, &Question::Standing) {
+        Ok(Answer::Standing(version, standing)) => Ok((version, standing)),
+        Ok(Answer::Failed(why)) if why == NOT_UNDERSTOOD => Err(Unanswered::NotUnderstood),
+        Ok(_) => Err(stray()),
+        Err(error @ AskError::Connect { .. }) => Err(Unanswered::Absent(error)),
+        Err(error @ AskError::Talk { .. }) => Err(Unanswered::Silent(error)),
+    }
+}
+
 /// Asks, and gives the answer.
 pub(super) fn ask(path: &Path, question: &Question) -> Result<Answer, AskError> {
     begin(path, question).map(|(_, answer)| answer)
@@ -154,7 +216,11 @@ pub(super) fn begin(path: &Path, question: &Question) -> Result<(UnixStream, Ans
 
 fn exchange(mut stream: &UnixStream, question: &Question) -> io::Result<Answer> {
     // A pull may take hours; whoever does not want to wait leaves, and it ends.
-    let patience = (!matches!(question, Question::Order(_))).then_some(PATIENCE);
+    let patience = match question {
+        Question::Order(_) => None,
+        Question::Standing => Some(SHORT_PATIENCE),
+        _ => Some(PATIENCE),
+    };
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(&encode(question).map_err(io::Error::other)?)?;
@@ -182,7 +248,7 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
             if complaint.is_empty() { Exit::Done } else { Exit::Failed }
         }
         // Not to what is asked here.
-        Answer::Log => Exit::Failed,
+        Answer::Log | Answer::Standing(..) => Exit::Failed,
         Answer::Pod(None) => {
             if let Question::Pod { namespace, name } = question {
                 complain(&format!("pod \"{namespace}/{name}\" not found"));
@@ -196,7 +262,7 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
     }
 }
 
-fn print(text: &str) -> Exit {
+pub(super) fn print(text: &str) -> Exit {
     // A reader that left early (`| head`) has what it wanted.
     let _ = io::stdout().write_all(text.as_bytes());
     Exit::Done
@@ -213,7 +279,7 @@ mod tests {
     fn question(line: &str) -> Result<Question, String> {
         match parse(line.split_whitespace().map(OsString::from).collect()) {
             Ok(Wanted::Ask { question, .. }) => Ok(question),
-            Ok(Wanted::Help | Wanted::Logs(_)) => Err("no question".to_owned()),
+            Ok(Wanted::Help | Wanted::Logs(_) | Wanted::Doctor(_)) => Err("no question".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -232,6 +298,12 @@ mod tests {
         assert_eq!(question("describe pod shop/web"), Ok(pod("shop", "web")));
         assert_eq!(question("-n shop describe pod/web"), Ok(pod("shop", "web")));
         assert_eq!(question("describe po/shop/web"), Ok(pod("shop", "web")));
+        let doctor = |line: &str| parse(line.split(' ').map(OsString::from).collect()).ok();
+        assert_eq!(doctor("doctor"), Some(Wanted::Doctor(Form::Text)));
+        assert_eq!(doctor("doctor -o json"), Some(Wanted::Doctor(Form::Json)));
+        for line in ["doctor -o wide", "doctor n1"] {
+            assert_eq!(doctor(line), None, "{line}");
+        }
         for line in ["", "pods x", "describe", "describe pod", "pods -o json", "--loud", "get pods"]
         {
             assert!(question(line).is_err(), "{line}");

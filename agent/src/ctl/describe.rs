@@ -8,10 +8,11 @@ use mote_protocol::object::Pod;
 use mote_protocol::status::{
     ContainerRole, ContainerState, ContainerStatus, PodCondition, PodStatus, Terminated,
 };
+use mote_protocol::text::printable;
 
 use super::age::age;
 use super::pods::{since_start, word};
-use super::table::{Table, hanging, printable};
+use super::table::{Table, hanging};
 use super::{ImageFacts, PodDescription};
 
 /// The text; writing to a String cannot fail, so results of `write!` are of no interest here.
@@ -35,7 +36,12 @@ pub(super) fn pod(description: &PodDescription, now: i64) -> String {
     if let Some(refusal) = &status.refusal {
         let (number, reason) = (refusal.seen.number, &refusal.reason);
         let field = &refusal.field;
-        line("Refused", &format!("revision {number}: {reason} {field}: {}", refusal.message));
+        let message = &refusal.message;
+        if refusal.is_delay() {
+            line("Update", &format!("revision {number} {message}"));
+        } else {
+            line("Refused", &format!("revision {number}: {reason} {field}: {message}"));
+        }
     }
     for address in &status.addresses {
         line("IP", &address.to_string());
@@ -59,6 +65,12 @@ fn conditions(status: &PodStatus) -> String {
         let cause = status.causes.iter().find(|cause| cause.condition == condition.as_str());
         let cause = cause.map(|cause| format!("{} {}", cause.reason, cause.message));
         table.row([condition.as_str().to_owned(), truth.to_owned(), cause.unwrap_or_default()]);
+    }
+    let owned = |name: &str| PodCondition::ALL.iter().any(|known| known.as_str() == name);
+    for cause in status.causes.iter().filter(|cause| !owned(&cause.condition)) {
+        // What else is said of the pod holds, or it would not be said.
+        let why = format!("{} {}", cause.reason, cause.message);
+        table.row([cause.condition.to_string(), "True".to_owned(), why]);
     }
     format!("Conditions:\n{}", table.render("  "))
 }

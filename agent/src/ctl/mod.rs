@@ -15,9 +15,14 @@ use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
 use serde::{Deserialize, Serialize};
 
+use crate::steward::Standing;
+
 mod age;
 pub mod client;
 mod describe;
+mod doctor;
+#[doc(hidden)]
+pub mod fuzz;
 mod images;
 mod logs;
 mod pods;
@@ -26,6 +31,12 @@ mod table;
 
 #[cfg(test)]
 mod tests;
+
+/// That of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What an agent answers to a question that is newer than it.
+const NOT_UNDERSTOOD: &str = "the agent does not understand the question";
 
 /// Longest question: many names of images.
 const MAX_QUESTION: usize = 32 * 1024;
@@ -50,6 +61,7 @@ enum Question {
     Events,
     Order(images::Order),
     Log { namespace: String, pod: String, container: String, selection: LogSelection },
+    Standing,
 }
 
 /// What is answered.
@@ -64,6 +76,8 @@ enum Answer {
     Log,
     /// It could not be found out.
     Failed(String),
+    /// The agent's version, and how it stands with the broker.
+    Standing(String, Standing),
 }
 
 /// A piece of a log.
@@ -96,7 +110,7 @@ struct ImageFacts {
 }
 
 /// A value behind its length.
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
     let mut bytes = postcard::to_extend(value, vec![0; 4])?;
     let len = u32::try_from(bytes.len() - 4).map_err(|_| postcard::Error::SerializeBufferFull)?;
     if let Some(head) = bytes.first_chunk_mut() {
@@ -106,7 +120,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error> {
 }
 
 /// The length that stands in front of a value, if it is below its bound.
-fn length(head: [u8; 4], max: usize) -> io::Result<usize> {
+pub(crate) fn length(head: [u8; 4], max: usize) -> io::Result<usize> {
     let len = usize::try_from(u32::from_le_bytes(head)).unwrap_or(usize::MAX);
     if len <= max {
         return Ok(len);

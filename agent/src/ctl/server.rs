@@ -22,8 +22,8 @@ use tracing::{debug, warn};
 
 use super::images::{Done, Order};
 use super::{
-    Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, Part, PodDescription, PodFacts, Question, encode,
-    length,
+    Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, NOT_UNDERSTOOD, Part, PodDescription, PodFacts,
+    Question, VERSION, encode, length,
 };
 use crate::image::ImageError;
 use crate::image::told;
@@ -148,7 +148,7 @@ async fn serve(
         }
         Ok(Question::Order(order)) => return Ok(Rest::Order(stream, order)),
         Ok(question) => answer(question, requests).await,
-        Err(_) => Answer::Failed("the agent does not understand the question".to_owned()),
+        Err(_) => Answer::Failed(NOT_UNDERSTOOD.to_owned()),
     };
     say(&mut stream, &answer).await?;
     Ok(log.map_or(Rest::Nothing, |log| Rest::Log(stream, Box::new(log))))
@@ -287,6 +287,9 @@ async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalReques
                 Answer::Pod(found.map(|detail| Box::new(PodDescription::from(detail))))
             })
         }
+        Question::Standing => ask(requests, LocalRequest::Standing)
+            .await
+            .map(|standing| Answer::Standing(VERSION.to_owned(), standing)),
         Question::Images => ask(requests, LocalRequest::Images).await.map(|found| match found {
             Ok(images) => Answer::Images(images.into_iter().map(ImageFacts::from).collect()),
             Err(error) => Answer::Failed(Chain(&error).to_string()),

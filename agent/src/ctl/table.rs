@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use mote_protocol::text::printable;
+
 /// Space between columns.
 const GAP: usize = 3;
 
@@ -45,17 +47,4 @@ impl Table {
 pub(super) fn hanging(text: &str, indent: usize) -> String {
     let lines: Vec<_> = text.trim_end().split('\n').map(printable).collect();
     lines.join(&format!("\n{:indent$}", ""))
-}
-
-/// Without control characters: what is shown may come from an image or an operator.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }

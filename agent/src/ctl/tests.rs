@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
-use mote_protocol::status::{ContainerRole, ContainerState, ContainerStatus, Phase, Terminated};
+use mote_protocol::status::{
+    ConditionCause, ContainerRole, ContainerState, ContainerStatus, Phase, Terminated,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -12,7 +14,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::server::Server;
 use super::*;
-use crate::image::{Imported, Swept, Verified};
+use crate::image::{Amount, Imported, Swept, Verified};
 use crate::steward::{ImageOrder, LocalRequest, PodDetail, PodView};
 
 fn container(name: &str, role: ContainerRole, state: ContainerState) -> ContainerStatus {
@@ -65,7 +67,8 @@ fn obey(order: ImageOrder) {
         ImageOrder::Verify { answer } => drop(answer.send(Ok(Verified::default()))),
         ImageOrder::Import { answer, .. } => drop(answer.send(Ok(Imported::default()))),
         ImageOrder::Remove { answer, .. } | ImageOrder::Prune { answer } => {
-            drop(answer.send(Ok(Swept { freed: 7, ..Swept::default() })));
+            let freed = Amount { bytes: 7, inodes: 1 };
+            drop(answer.send(Ok(Swept { freed, ..Swept::default() })));
         }
     }
 }
@@ -82,12 +85,14 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
                 });
                 drop(answer.send(found));
             }
-            LocalRequest::ImageNews(_) | LocalRequest::Devices(_) => {
+            LocalRequest::ImageNews(_) | LocalRequest::Devices(_) | LocalRequest::LocksChanged => {
                 unreachable!("nobody asks for it by the socket")
             }
             LocalRequest::Images(answer) => drop(answer.send(Ok(Vec::new()))),
             LocalRequest::Order(order) => obey(order),
+            LocalRequest::KeepEvents(answer) => drop(answer.send(())),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
+            LocalRequest::Standing(answer) => drop(answer.send(Standing::default())),
             LocalRequest::Log { answer, .. } => {
                 let why = "no such container".to_owned();
                 drop(answer.send(Err(crate::logs::Refused::bad_request(why))));
@@ -136,6 +141,9 @@ fn every_question_has_its_answer() {
         assert_eq!(ask(&path, &asked).await, Some(Answer::Images(Vec::new())));
         let asked = encode(&Question::Events).expect("encodes");
         assert_eq!(ask(&path, &asked).await, Some(Answer::Events(Vec::new())));
+        let asked = encode(&Question::Standing).expect("encodes");
+        let standing = Answer::Standing(VERSION.to_owned(), Standing::default());
+        assert_eq!(ask(&path, &asked).await, Some(standing));
         let log = |container: &str| Question::Log {
             namespace: "default".to_owned(),
             pod: "web".to_owned(),
@@ -286,6 +294,12 @@ fn a_description_has_everything_and_no_control_characters() {
         message: "one\ntwo\n".into(),
     };
     facts.status.containers.iter_mut().for_each(|container| container.last = Some(last.clone()));
+    let cause = |condition: &str| ConditionCause {
+        condition: condition.into(),
+        reason: "Why".into(),
+        message: "as is".into(),
+    };
+    facts.status.causes = [cause("Ready"), cause("ImageMayBeStale")].into_iter().collect();
     let description = PodDescription { facts, pod: None, events };
     let text = describe::pod(&description, 1200);
     for part in [
@@ -293,6 +307,8 @@ fn a_description_has_everything_and_no_control_characters() {
         "UID:         abababab",
         "Status:      CrashLoopBackOff\n",
         "  PodScheduled                False\n",
+        "  Ready                       False    Why as is\n",
+        "  ImageMayBeStale             True     Why as is\n",
         "    State:      Running for 3m15s\n",
         "    State:      Waiting CrashLoopBackOff no \\u{1b}[2J way\n",
         "  10s (x3 over 3m20s)   Normal   Failed   node     bad\\u{7} bell and more\n",

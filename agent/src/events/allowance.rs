@@ -1,22 +1,23 @@
 //! How often something may be done: a bucket of tokens.
 
+use std::time::Duration;
+
 use crate::pod::Moment;
-
-/// Events told at once after a quiet time: one rollout of a few pods goes out whole.
-pub(super) const BURST: u32 = 50;
-
-/// Milliseconds until one more may be told: a storm that lasts costs 12 messages a minute.
-const REFILL_MS: i64 = 5_000;
 
 #[derive(Debug)]
 pub(super) struct Allowance {
-    /// The bucket is full at this instant, and `REFILL_MS` later for each token that is missing.
+    /// Tokens of a full bucket, after the first.
+    more: i64,
+    refill_ms: i64,
+    /// The bucket is full at this instant, and one refill later for each token that is missing.
     full: Moment,
 }
 
 impl Allowance {
-    pub(super) const fn new() -> Self {
-        Self { full: Moment(i64::MIN / 2) }
+    /// As many at once after a quiet time, and then one for each `refill`.
+    pub(super) fn new(burst: u32, refill: Duration) -> Self {
+        let refill_ms = i64::try_from(refill.as_millis()).unwrap_or(i64::MAX);
+        Self { more: i64::from(burst) - 1, refill_ms, full: Moment(i64::MIN / 2) }
     }
 
     /// Takes a token where there is one.
@@ -24,12 +25,12 @@ impl Allowance {
         if self.next() > now {
             return false;
         }
-        self.full = Moment(self.full.0.max(now.0) + REFILL_MS);
+        self.full = Moment(self.full.0.max(now.0).saturating_add(self.refill_ms));
         true
     }
 
     /// When the next token is there; in the past where it already is.
     pub(super) const fn next(&self) -> Moment {
-        Moment(self.full.0 - (BURST as i64 - 1) * REFILL_MS)
+        Moment(self.full.0.saturating_sub(self.more.saturating_mul(self.refill_ms)))
     }
 }

@@ -5,8 +5,8 @@
 
 mod dial;
 mod exec;
-mod grpc;
-mod http;
+pub(crate) mod grpc;
+pub(crate) mod http;
 mod node;
 mod tcp;
 

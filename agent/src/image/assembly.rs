@@ -22,6 +22,10 @@ use super::source::{Part, Source};
 use super::store::{NameRecord, Partial, Resuming, StoreError, Writer};
 use super::unpack::Limits;
 
+/// Bytes that make a pull that failed one that got further. A registry that sends a packet at each
+/// try is not worth asking every ten seconds.
+const PROGRESS: u64 = 4 * 1024;
+
 /// Turns the parts of images into images.
 pub struct Assembly<'a> {
     /// Where they go.
@@ -126,12 +130,17 @@ impl Assembly<'_> {
         if let Some(bytes) = present.map_err(|error| self.store_error(&error))? {
             return Ok(bytes);
         }
-        let bytes = source.document(part)?;
-        let actual = Digest::of(&bytes);
-        if actual == *digest {
-            return Ok(bytes);
-        }
-        let mismatch = Mismatch { expected: *digest, actual, length: bytes.len() as u64 };
+        let mismatch = loop {
+            let bytes = source.document(part)?;
+            let actual = Digest::of(&bytes);
+            if actual == *digest {
+                return Ok(bytes);
+            }
+            let wrong = Mismatch { expected: *digest, actual, length: bytes.len() as u64 };
+            if !source.tries_another(&wrong) {
+                break wrong;
+            }
+        };
         Err(ImageError::DigestMismatch {
             what: format!("{} of {}", part.what, source.label()),
             cause: Cause::of(&mismatch),
@@ -155,14 +164,16 @@ impl Assembly<'_> {
         }
         let sizes = missing.iter().map(|(descriptor, _)| descriptor.size);
         let total = sizes.fold(0, u64::saturating_add);
-        self.check_space(total)?;
+        self.check_space(total, source)?;
         let mut progress = Progress { total, ..Progress::default() };
         (self.progress)(progress);
-        for (descriptor, diff_id) in missing {
+        for (place, (descriptor, diff_id)) in missing.into_iter().enumerate() {
             let beneath = diff_ids.iter().take_while(|other| **other != diff_id);
             let lowers = self.directories(beneath)?;
             let part = Missing { descriptor, diff_id, lowers };
-            self.layer(source, &part, &mut progress)?;
+            let fetched = self.layer(source, &part, &mut progress);
+            // Those before it are here to stay.
+            fetched.map_err(|error| if place > 0 { error.after_progress() } else { error })?;
         }
         Ok(())
     }
@@ -182,6 +193,7 @@ impl Assembly<'_> {
         Ok(found)
     }
 
+    /// Gets a layer, as often as there is reason to hope that another try brings it.
     fn layer(
         &mut self,
         source: &mut dyn Source,
@@ -189,23 +201,29 @@ impl Assembly<'_> {
         progress: &mut Progress,
     ) -> Result<(), ImageError> {
         let Descriptor { digest, size, .. } = part.descriptor;
-        let partial = if source.is_remote() {
-            self.writer.partial(digest, *size, self.limits.reserve)
-        } else {
-            None
-        };
-        let before = progress.bytes;
-        let resumes = partial.as_ref().is_some_and(|partial| partial.kept() > 0);
-        let takes_room = partial.is_some();
-        let Tried { mut result, of_the_source } = self.fetch(source, part, partial, progress)?;
-        let may_be_its_fault =
-            |error: &LayerError| (takes_room && error.is_no_space()) || (resumes && !of_the_source);
-        // A power cut may have spoiled what was kept, and it takes room: once more without it.
-        if result.as_ref().is_err_and(may_be_its_fault) {
-            progress.bytes = before;
-            Tried { result, .. } = self.fetch(source, part, None, progress)?;
+        let (before, mut keeps, mut first) = (progress.bytes, source.is_remote(), true);
+        loop {
+            let partial = keeps.then(|| self.writer.partial(digest, *size, self.limits.reserve));
+            // What was kept is used once: where it cannot be removed, it would spoil every try.
+            let partial = partial.flatten().filter(|partial| first || partial.kept() == 0);
+            let resumes = partial.as_ref().is_some_and(|partial| partial.kept() > 0);
+            let Tried { result, of_the_source, took_room, added } =
+                self.fetch(source, part, partial, progress)?;
+            let Err(error) = result else { return Ok(()) };
+            let again = match &error {
+                // What was kept took room that the layer needs itself.
+                error if error.is_no_space() => std::mem::take(&mut keeps) && took_room,
+                // A power cut may have spoiled what was kept.
+                _ if resumes => !of_the_source,
+                LayerError::Packed(wrong) => source.tries_another(wrong),
+                _ => false,
+            };
+            if !again {
+                let error = self.explain_layer(&error, part.descriptor, source);
+                return Err(if added >= PROGRESS { error.after_progress() } else { error });
+            }
+            (first, progress.bytes) = (false, before);
         }
-        result.map_err(|error| self.explain_layer(&error, part.descriptor, source))
     }
 
     /// One try to get a layer; a partial file stays if it may help the next.
@@ -225,12 +243,13 @@ impl Assembly<'_> {
         let result = layer::fetch(&mut metered, request, self.writer, self.limits);
         let interrupted = |error: &LayerError| is_interruption(error) && !packed.is_unreadable();
         let of_the_source = result.as_ref().is_err_and(interrupted);
+        let (took_room, mut added) = (packed.keeps(), 0);
         if of_the_source {
-            packed.keep();
+            added = packed.keep();
         } else {
             packed.discard();
         }
-        Ok(Tried { result: result.map(drop), of_the_source })
+        Ok(Tried { result: result.map(drop), of_the_source, took_room, added })
     }
 
     fn explain_layer(
@@ -240,7 +259,7 @@ impl Assembly<'_> {
         source: &dyn Source,
     ) -> ImageError {
         if error.is_no_space() {
-            return self.disk_full();
+            return self.disk_full(0);
         }
         // Inflating reports through the same channel; only the source's own errors are its own.
         let foreign = error.stream().filter(|_| !is_content(error));
@@ -258,30 +277,36 @@ impl Assembly<'_> {
     }
 
     /// Refuses early what cannot fit: unpacked layers are never smaller than packed ones.
-    fn check_space(&self, packed: u64) -> Result<(), ImageError> {
-        if self.fits(packed) {
+    fn check_space(&self, packed: u64, source: &dyn Source) -> Result<(), ImageError> {
+        let (reserve, store) = (self.limits.reserve, self.writer.store());
+        // Where free space cannot be told, writing will.
+        let Ok(room) = rustix::fs::statvfs(store.root()).map(Room::from) else { return Ok(()) };
+        if packed == 0 || room.has(packed, reserve) {
             return Ok(());
         }
-        // What earlier pulls kept is the cheapest room to make.
-        self.writer.remove_partials().map_err(|error| self.store_error(&error))?;
-        if self.fits(packed) { Ok(()) } else { Err(self.disk_full()) }
+        if !room.could_have(packed, reserve) {
+            return Err(ImageError::TooLarge {
+                reference: source.label(),
+                bytes: packed,
+                capacity: room.capacity,
+            });
+        }
+        // What earlier pulls kept is the cheapest room to make, where it is enough.
+        let available = room.available.saturating_add(store.partial_bytes());
+        if (Room { available, ..room }).has(packed, reserve) {
+            self.writer.remove_partials().map_err(|error| self.store_error(&error))?;
+            return Ok(());
+        }
+        Err(self.disk_full(packed.saturating_add(reserve)))
     }
 
-    /// Where free space cannot be told, writing will.
-    fn fits(&self, packed: u64) -> bool {
-        let wanted = packed.saturating_add(self.limits.reserve);
-        let stat = rustix::fs::statvfs(self.writer.store().root());
-        let free = stat.map(|stat| Room::from(stat).available);
-        packed == 0 || free.is_ok_and(|free| free >= wanted) || free.is_err()
-    }
-
-    fn disk_full(&self) -> ImageError {
-        ImageError::DiskFull { path: self.writer.store().root().display().to_string() }
+    fn disk_full(&self, needed: u64) -> ImageError {
+        ImageError::DiskFull { path: self.writer.store().root().display().to_string(), needed }
     }
 
     fn store_error(&self, error: &StoreError) -> ImageError {
         if error.is_no_space() {
-            return self.disk_full();
+            return self.disk_full(0);
         }
         ImageError::Store { cause: Cause::of(error) }
     }
@@ -300,6 +325,10 @@ struct Tried {
     result: Result<(), LayerError>,
     /// It failed by where it comes from: what came of it so far is good.
     of_the_source: bool,
+    /// What came was being kept until the end.
+    took_room: bool,
+    /// Bytes that the next pull has and this one had not.
+    added: u64,
 }
 
 /// Whether a layer failed by where it comes from: what came of it so far is good.

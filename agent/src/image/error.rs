@@ -3,46 +3,12 @@
 //! Most of these are found in `mote-agent pull` and cross a pipe to the agent, so they carry their
 //! causes as text. They are told apart by what a person would do about them.
 
-use std::error::Error;
-use std::fmt;
-
 use mote_registry::chain;
 use serde::{Deserialize, Serialize};
 
 use super::ImageId;
 
-/// The causes of an error that crossed a pipe, innermost last, joined by `: `.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Cause(String);
-
-impl Cause {
-    /// Longest text kept. It ends up in a pod's status, where long texts cost airtime.
-    const MAX: usize = 1024;
-
-    /// `error` and everything beneath it, as one line.
-    pub fn of(error: &(dyn Error + 'static)) -> Self {
-        Self::from_text(chain(error))
-    }
-
-    /// A cause that never was more than text.
-    pub fn from_text(text: impl Into<String>) -> Self {
-        let mut text = text.into();
-        if text.len() > Self::MAX {
-            text.truncate(text.floor_char_boundary(Self::MAX));
-            text.push_str("...");
-        }
-        Self(text)
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Cause {}
+pub use super::cause::Cause;
 
 /// Whether asking again may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +127,15 @@ pub enum ImageError {
         #[source]
         cause: Cause,
     },
+    /// What a pod brings to be let in is no docker configuration.
+    #[error("use imagePullSecret {name}")]
+    PullSecret {
+        /// The Secret's name.
+        name: String,
+        /// What is wrong with it, without what it holds.
+        #[source]
+        cause: Cause,
+    },
     /// Any other answer that is not a success.
     #[error("registry {host} answered {status}")]
     Registry {
@@ -212,10 +187,24 @@ pub enum ImageError {
         cause: Cause,
     },
     /// No room for it.
-    #[error("store image: no space left; remove images or data from {path}")]
+    #[error("store image: no space or no inodes left; remove images or data from {path}")]
     DiskFull {
         /// The store.
         path: String,
+        /// Bytes that must be free for it, where it is known.
+        needed: u64,
+    },
+    /// It would not fit if there was nothing else.
+    #[error(
+        "image {reference} has {bytes} bytes packed, too many for the {capacity} of the whole disk"
+    )]
+    TooLarge {
+        /// The full reference.
+        reference: String,
+        /// By its manifest.
+        bytes: u64,
+        /// Bytes of the store's file system.
+        capacity: u64,
     },
     /// The store cannot be read or written.
     #[error("use image store")]
@@ -242,6 +231,9 @@ pub enum ImageError {
         #[source]
         cause: Cause,
     },
+    /// The line broke, but bytes came, and the next pull goes on with them.
+    #[error(transparent)]
+    Interrupted(Box<ImageError>),
     /// `mote-agent pull` could not be started, or ended without saying why.
     #[error("run the pull process")]
     Process {
@@ -262,6 +254,20 @@ impl ImageError {
         }
     }
 
+    /// The same of a pull that brought something, where it was the line that failed.
+    #[must_use]
+    pub fn after_progress(self) -> Self {
+        if self.is_silent() && !self.made_progress() {
+            return Self::Interrupted(Box::new(self));
+        }
+        self
+    }
+
+    /// Whether the next try needs to bring less than this one: it is no failure like the last.
+    pub const fn made_progress(&self) -> bool {
+        matches!(self, Self::Interrupted(_))
+    }
+
     /// Whether asking again may help.
     pub const fn retry(&self) -> Retry {
         match self {
@@ -277,27 +283,33 @@ impl ImageError {
             | Self::Damaged { .. }
             // A proxy or a cable may have changed the bytes; the next try gets others.
             | Self::DigestMismatch { .. }
+            | Self::Interrupted(_)
             | Self::Process { .. } => Retry::Soon,
             Self::Registry { status, .. } if *status >= 500 || *status == 429 => Retry::Soon,
             Self::NeverPull { .. }
             | Self::NotFound { .. }
             | Self::Denied { .. }
+            | Self::PullSecret { .. }
             | Self::Registry { .. }
             | Self::Malformed { .. }
             | Self::Platform { .. }
             | Self::Layer { .. }
             | Self::DiskFull { .. }
+            | Self::TooLarge { .. }
             | Self::Store { .. }
             | Self::Export { .. }
             | Self::Import { .. } => Retry::Later,
         }
     }
 
-    /// Whether the registry could not be asked, so that a copy on disk may stand in: nobody
-    /// answered, or somebody in between did (a proxy, a portal that wants a password).
+    /// Whether the registry could not be asked, so that a copy on disk may stand in: nobody answered,
+    /// somebody in between did (a proxy, a portal), or what it has cannot be kept on this card.
     pub const fn is_unreachable(&self) -> bool {
         match self {
-            Self::Malformed { .. } | Self::DigestMismatch { .. } | Self::Busy => true,
+            Self::Malformed { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Busy
+            | Self::Store { .. } => true,
             Self::Registry { status, .. } => *status >= 500 || matches!(*status, 407 | 429),
             _ => self.is_silent(),
         }
@@ -305,7 +317,13 @@ impl ImageError {
 
     /// Whether nobody answered: who asks again at once waits as long as before.
     pub const fn is_silent(&self) -> bool {
-        matches!(self, Self::UnknownHost { .. } | Self::Unreachable { .. } | Self::Tls { .. })
+        matches!(
+            self,
+            Self::UnknownHost { .. }
+                | Self::Unreachable { .. }
+                | Self::Tls { .. }
+                | Self::Interrupted(_)
+        )
     }
 
     /// The same with all its texts changed: what must not be told is taken out of them.
@@ -334,50 +352,4 @@ impl ImageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn message_names_error_and_cause_once() {
-        let error = ImageError::Unreachable {
-            host: "r.example".into(),
-            cause: Cause::from_text("connection refused"),
-        };
-        assert_eq!(error.message(), "reach registry r.example: connection refused");
-        assert_eq!((error.reason(), error.retry()), ("ErrImagePull", Retry::Soon));
-    }
-
-    #[test]
-    fn errors_survive_the_pipe() {
-        let error = ImageError::Registry {
-            host: "r.example".into(),
-            status: 503,
-            cause: Cause::from_text("maintenance"),
-        };
-        let text = serde_json::to_string(&error).unwrap();
-        assert_eq!(serde_json::from_str::<ImageError>(&text).unwrap(), error);
-        assert!(error.is_unreachable());
-    }
-
-    #[test]
-    fn what_must_not_be_told_is_taken_out_of_every_text() {
-        let error = ImageError::Platform {
-            reference: "r.example/a:1".into(),
-            wanted: "linux/arm64".into(),
-            offered: "linux/hunter2".into(),
-        };
-        let hidden = error.without(|text| text.replace("hunter2", "[hidden]"));
-        assert!(hidden.message().ends_with("there is linux/[hidden]"), "{}", hidden.message());
-        assert!(matches!(hidden, ImageError::Platform { .. }));
-        let busy = ImageError::Busy.without(|_| "Busy".into());
-        assert_eq!(busy, ImageError::Busy);
-        let odd = ImageError::Busy.without(|_| "x".into());
-        assert!(matches!(odd, ImageError::Process { .. }));
-    }
-
-    #[test]
-    fn long_causes_are_cut_at_a_character() {
-        let text = Cause::from_text("ä".repeat(2000)).to_string();
-        assert!(text.len() <= Cause::MAX + 3 && text.ends_with("ä..."));
-    }
-}
+mod tests;

@@ -11,17 +11,21 @@ use std::time::{Duration, Instant};
 use mote_registry::digest::Digest;
 use mote_registry::reference::Reference;
 
-use super::room::Room;
+use super::room::{Amount, Room};
 use super::{ImageError, ImageId, ImageSummary};
 
 /// Free bytes that are always enough not to collect.
 const ENOUGH: u64 = 1024 * 1024 * 1024;
 
-/// Bytes that are freed at least where a pull found no room: an image of ordinary size.
-pub const FOR_A_PULL: u64 = ENOUGH / 4;
+/// What is freed at least where a pull found no room: an image of ordinary size.
+pub const FOR_A_PULL: Amount = Amount { bytes: ENOUGH / 4, inodes: 0 };
 
 /// Free bytes that are always enough to stop collecting.
 const PLENTY: u64 = ENOUGH + ENOUGH / 2;
+
+/// Bytes for each inode of an ordinary file system (`mke2fs -i`): so many inodes are enough, or
+/// plenty, as bytes are.
+const PER_INODE: u64 = 16 * 1024;
 
 /// When to collect, how much, and what not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +47,30 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Whether it is time to collect.
+    /// Whether it is time to collect: bytes or inodes are short.
     pub fn exceeded(&self, room: Room) -> bool {
-        room.available < free(room, self.high_percent).min(ENOUGH)
+        let least = free(room, self.high_percent, ENOUGH);
+        room.available < least.bytes || room.free_inodes < least.inodes
     }
 
-    /// Bytes that are missing until there is room again.
-    pub fn missing(&self, room: Room) -> u64 {
-        free(room, self.low_percent).min(PLENTY).saturating_sub(room.available)
+    /// What is missing until there is room again.
+    pub fn missing(&self, room: Room) -> Amount {
+        let plenty = free(room, self.low_percent, PLENTY);
+        Amount {
+            bytes: plenty.bytes.saturating_sub(room.available),
+            inodes: plenty.inodes.saturating_sub(room.free_inodes),
+        }
     }
 }
 
-/// Bytes that are free where that part is used.
-fn free(room: Room, used_percent: u8) -> u64 {
-    room.capacity / 100 * u64::from(100_u8.saturating_sub(used_percent))
+/// What is free where that part is used; no more than so many bytes, and the inodes that belong to
+/// them. A file system that has no bound of inodes is never short of them.
+fn free(room: Room, used_percent: u8, bound: u64) -> Amount {
+    let part = |all: u64| all / 100 * u64::from(100_u8.saturating_sub(used_percent));
+    Amount {
+        bytes: part(room.capacity).min(bound),
+        inodes: part(room.inodes).min(bound / PER_INODE),
+    }
 }
 
 /// Shortest beginning of an id that names an image.
@@ -78,15 +92,15 @@ pub struct Stored {
 pub struct Inventory {
     /// Complete images, by id.
     pub images: Vec<Stored>,
-    /// Bytes of every finished layer, also of those that no image has.
-    pub layers: BTreeMap<Digest, u64>,
+    /// What every finished layer and its list take, also of those that no image has.
+    pub layers: BTreeMap<Digest, Amount>,
 }
 
 impl Inventory {
     /// An image as it is listed.
     pub fn summary(&self, image: &Stored) -> ImageSummary {
         let (id, names) = (image.id, image.names.clone());
-        ImageSummary { id, names, bytes: self.bytes_of(&image.layers) }
+        ImageSummary { id, names, bytes: self.taken_by(&image.layers).bytes }
     }
 
     /// The image that is meant, and the name, where it was one.
@@ -113,16 +127,17 @@ impl Inventory {
         self.layers.keys().filter(|layer| !used.contains(layer)).copied().collect()
     }
 
-    /// Bytes that would be free without these images.
-    pub fn freed_without(&self, gone: &BTreeSet<ImageId>) -> u64 {
+    /// What would be free without these images.
+    pub fn freed_without(&self, gone: &BTreeSet<ImageId>) -> Amount {
         let kept = self.layers_of(|image| !gone.contains(&image.id));
         let freed = self.layers_of(|image| gone.contains(&image.id));
-        self.bytes_of(freed.difference(&kept))
+        self.taken_by(freed.difference(&kept))
     }
 
-    /// Bytes of these layers.
-    pub fn bytes_of<'a>(&self, layers: impl IntoIterator<Item = &'a Digest>) -> u64 {
-        layers.into_iter().filter_map(|layer| self.layers.get(layer)).sum()
+    /// What these layers take. An image may have one twice.
+    pub fn taken_by<'a>(&self, layers: impl IntoIterator<Item = &'a Digest>) -> Amount {
+        let layers: BTreeSet<_> = layers.into_iter().collect();
+        layers.into_iter().filter_map(|layer| self.layers.get(layer)).copied().sum()
     }
 
     fn layers_of(&self, which: impl Fn(&Stored) -> bool) -> BTreeSet<Digest> {
@@ -138,16 +153,16 @@ pub struct Choice {
     pub images: BTreeSet<ImageId>,
     /// Layers that no image has go, too.
     pub loose: bool,
-    /// Bytes of layers that are free then.
-    pub freed: u64,
+    /// What of layers is free then.
+    pub freed: Amount,
 }
 
-/// Chooses images until `wanted` bytes are free: those that were used longest ago first. One whose
+/// Chooses images until as much as `wanted` is free: those that were used longest ago first. One whose
 /// layers others have, too, frees nothing before those go. `spared` says which must stay, `used` when one was used last, where that
 /// is known; one that was never seen used is the oldest.
 pub fn choose(
     inventory: &Inventory,
-    wanted: u64,
+    wanted: Amount,
     spared: impl Fn(&Stored) -> bool,
     used: impl Fn(&ImageId) -> Option<Instant>,
 ) -> Choice {
@@ -155,16 +170,16 @@ pub fn choose(
     candidates.sort_by_key(|image| (used(&image.id), image.id));
     let mut choice = Choice::default();
     for image in candidates {
-        if choice.freed >= wanted {
+        if choice.freed.covers(wanted) {
             return choice;
         }
         choice.images.insert(image.id);
         choice.freed = inventory.freed_without(&choice.images);
     }
     let loose = inventory.loose();
-    if choice.freed < wanted && !loose.is_empty() {
+    if !choice.freed.covers(wanted) && !loose.is_empty() {
         choice.loose = true;
-        choice.freed += inventory.bytes_of(&loose);
+        choice.freed = choice.freed + inventory.taken_by(&loose);
     }
     choice
 }
@@ -176,12 +191,17 @@ mod tests {
     use super::*;
 
     const GIB: u64 = 1024 * 1024 * 1024;
+    const GIVEN: Duration = Duration::from_secs(9);
 
     fn digest(number: u8) -> Digest {
         Digest::of(&[number])
     }
 
-    /// Images of these layers; every layer has as many bytes as its number.
+    fn bytes(bytes: u64) -> Amount {
+        Amount { bytes, inodes: 0 }
+    }
+
+    /// Images of these layers; every layer has as many bytes as its number, and one inode.
     fn inventory(images: &[&[u8]], loose: &[u8]) -> Inventory {
         let stored = |(number, layers): (usize, &&[u8])| Stored {
             id: digest(200 + u8::try_from(number).expect("few images")),
@@ -191,28 +211,60 @@ mod tests {
         let all = images.iter().flat_map(|layers| layers.iter()).chain(loose);
         Inventory {
             images: images.iter().enumerate().map(stored).collect(),
-            layers: all.map(|layer| (digest(*layer), u64::from(*layer))).collect(),
+            layers: all
+                .map(|layer| (digest(*layer), Amount { bytes: u64::from(*layer), inodes: 1 }))
+                .collect(),
         }
     }
 
     #[test]
     fn a_small_card_has_the_kubelets_thresholds_and_a_large_one_a_bound() {
         let thresholds = Thresholds::default();
-        let room = |capacity, available| Room { capacity, available };
+        let room = |capacity, available| Room { capacity, available, ..Room::default() };
         let small = |available| room(4 * GIB, available);
         assert!(thresholds.exceeded(small(GIB / 2)) && !thresholds.exceeded(small(GIB)));
-        assert_eq!(thresholds.missing(small(GIB / 2)), 4 * GIB / 100 * 20 - GIB / 2);
+        assert_eq!(thresholds.missing(small(GIB / 2)), bytes(4 * GIB / 100 * 20 - GIB / 2));
         let large = |available| room(512 * GIB, available);
         assert!(thresholds.exceeded(large(GIB - 1)) && !thresholds.exceeded(large(GIB)));
-        assert_eq!(thresholds.missing(large(GIB)), GIB / 2);
-        assert_eq!(thresholds.missing(large(50 * GIB)), 0);
+        assert_eq!(thresholds.missing(large(GIB)), bytes(GIB / 2));
+        assert_eq!(thresholds.missing(large(50 * GIB)), bytes(0));
+    }
+
+    #[test]
+    fn inodes_run_out_as_bytes_do() {
+        let thresholds = Thresholds::default();
+        let room = |inodes, free_inodes| Room {
+            capacity: 512 * GIB,
+            available: 400 * GIB,
+            inodes,
+            free_inodes,
+        };
+        let small = |free| room(200_000, free);
+        assert!(thresholds.exceeded(small(29_999)) && !thresholds.exceeded(small(30_000)));
+        let missing = Amount { bytes: 0, inodes: 10_001 };
+        assert_eq!(thresholds.missing(small(29_999)), missing);
+        let large = |free| room(32_000_000, free);
+        assert!(thresholds.exceeded(large(65_535)) && !thresholds.exceeded(large(65_536)));
+        assert!(!thresholds.exceeded(room(0, 0)), "btrfs has no bound");
+        assert_eq!(thresholds.missing(room(0, 0)), bytes(0));
+
+        // Who frees the inodes goes, whatever its bytes are.
+        let all = inventory(&[&[30], &[1, 2, 3]], &[]);
+        let begin = Instant::now();
+        let first = all.images[0].id;
+        let used = |id: &ImageId| Some(if *id == first { begin } else { begin + GIVEN });
+        let choice = choose(&all, Amount { bytes: 30, inodes: 2 }, |_| false, used);
+        assert_eq!((choice.images.len(), choice.freed), (2, Amount { bytes: 36, inodes: 4 }));
+        let choice = choose(&all, Amount { bytes: 30, inodes: 1 }, |_| false, used);
+        assert_eq!(choice.images.len(), 1);
     }
 
     #[test]
     fn a_layer_is_freed_with_the_last_image_that_has_it() {
         let all = inventory(&[&[1, 10], &[1, 20], &[1]], &[]);
         let freed = |numbers: &[usize]| {
-            all.freed_without(&numbers.iter().map(|number| all.images[*number].id).collect())
+            let gone = numbers.iter().map(|number| all.images[*number].id).collect();
+            all.freed_without(&gone).bytes
         };
         assert_eq!((freed(&[0]), freed(&[2]), freed(&[0, 1])), (10, 0, 30));
         assert_eq!(freed(&[0, 1, 2]), 31);
@@ -224,13 +276,13 @@ mod tests {
         let begin = Instant::now();
         let [a, b, c] = [0, 1, 2].map(|number| all.images[number].id);
         let used = |id: &ImageId| match *id {
-            id if id == a => Some(begin + Duration::from_secs(9)),
+            id if id == a => Some(begin + GIVEN),
             id if id == b => Some(begin),
             _ => None,
         };
         let chosen = |wanted, spared: ImageId| {
-            let choice = choose(&all, wanted, |image| image.id == spared, used);
-            (choice.images.into_iter().collect::<Vec<_>>(), choice.loose, choice.freed)
+            let choice = choose(&all, bytes(wanted), |image| image.id == spared, used);
+            (choice.images.into_iter().collect::<Vec<_>>(), choice.loose, choice.freed.bytes)
         };
         let sorted = |mut ids: Vec<ImageId>| {
             ids.sort_unstable();
@@ -250,8 +302,9 @@ mod tests {
         fn no_more_goes_than_is_needed(
             images in prop::collection::vec(prop::collection::vec(0_u8..40, 1..5), 0..12),
             spared in prop::collection::vec(any::<bool>(), 12),
-            wanted in 0_u64..200,
+            wanted in (0_u64..200, 0_u64..20),
         ) {
+            let wanted = Amount { bytes: wanted.0, inodes: wanted.1 };
             let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
             let all = inventory(&images, &[]);
             let place = |id: &ImageId| all.images.iter().position(|image| image.id == *id).unwrap();
@@ -260,11 +313,11 @@ mod tests {
             prop_assert!(choice.images.iter().all(|id| !spared[place(id)]));
             prop_assert_eq!(choice.freed, all.freed_without(&choice.images));
             let candidates = all.images.iter().filter(|image| !stays(image)).count();
-            prop_assert!(choice.freed >= wanted || choice.images.len() == candidates);
+            prop_assert!(choice.freed.covers(wanted) || choice.images.len() == candidates);
             // Without the one that was taken last it would not have been enough.
             if let Some(last) = choice.images.iter().next_back() {
                 let fewer = choice.images.iter().filter(|id| *id != last).copied().collect();
-                prop_assert!(all.freed_without(&fewer) < wanted);
+                prop_assert!(!all.freed_without(&fewer).covers(wanted));
             }
         }
     }

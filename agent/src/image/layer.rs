@@ -11,7 +11,9 @@ use flate2::bufread::MultiGzDecoder;
 use mote_registry::digest::{Digest, Mismatch, Verifying};
 use mote_registry::manifest::Descriptor;
 
+use super::room::Amount;
 use super::store::{LayerRecord, Staging, StoreError, Writer};
+use super::unpack::error::EntryError;
 use super::unpack::{Bounded, Limits, Sums, UnpackError, Unpacked, unpack};
 use super::zstd::Zstd;
 
@@ -98,7 +100,7 @@ pub fn fetch(
     match result {
         Err(error @ (LayerError::Read(_) | LayerError::Store(_))) => return Err(error),
         // The rest need not be fetched to know that it must be fetched again.
-        Err(LayerError::Unpack(error)) if resumed || !error.is_corruption() => {
+        Err(LayerError::Unpack(error)) if resumed || !is_of_the_bytes(&error) => {
             return Err(LayerError::Unpack(error));
         }
         _ => {}
@@ -117,11 +119,22 @@ pub fn fetch(
             diff_id: request.diff_id,
             directory: String::new(),
             bytes: unpacked.bytes,
-            entries: unpacked.entries,
+            entries: unpacked.entries + unpacked.implied,
             opaque_root: unpacked.opaque_root,
+            taken: Amount::default(),
         },
         &sums,
     )?)
+}
+
+/// Whether a layer's bytes are at fault, and not where they come from or where they go to.
+fn is_of_the_bytes(error: &UnpackError) -> bool {
+    match error {
+        UnpackError::Entry { source: EntryError::System { .. }, .. }
+        | UnpackError::Root(_)
+        | UnpackError::NoSpace { .. } => false,
+        _ => error.stream().is_none() || error.is_corruption() || error.is_bomb(),
+    }
 }
 
 fn unpack_verified(
@@ -139,6 +152,14 @@ fn unpack_verified(
     io::copy(&mut plain, &mut io::sink()).map_err(|e| LayerError::Unpack(UnpackError::Read(e)))?;
     plain.verify(diff_id).map_err(LayerError::Content)?;
     Ok(unpacked)
+}
+
+/// Inflates a packed layer and counts what comes out, for whoever tries spoiled ones.
+#[doc(hidden)]
+pub fn inflated(mut packed: &[u8], limits: &Limits) -> Result<u64, LayerError> {
+    let size = packed.len() as u64;
+    let mut plain = Bounded::new(decode(&mut packed)?, limits, size);
+    io::copy(&mut plain, &mut io::sink()).map_err(LayerError::Read)
 }
 
 /// Chooses by the first bytes: media types of layers are wrong too often.
@@ -236,6 +257,23 @@ mod tests {
         let error = outcome(&spoiled, &Descriptor::of(&spoiled), Digest::of(&plain), limits());
         let error = error.unwrap_err();
         assert!(error.contains("deflate stream"), "{error}");
+    }
+
+    #[test]
+    fn whose_layer_it_is_counts_more_than_what_it_asks_for() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.as_mut_bytes()[..4].copy_from_slice(b"../x");
+        header.set_cksum();
+        builder.append(&header, std::io::empty()).unwrap();
+        let hostile = builder.into_inner().unwrap();
+        let error = outcome(&hostile, &Descriptor::of(&hostile), Digest::of(&hostile), limits());
+        assert!(error.unwrap_err().contains("`..`"));
+        // Of another layer than the one that was asked for: then nobody asked for it.
+        let promised = Descriptor { digest: Digest::of(b"other"), ..Descriptor::of(&hostile) };
+        let error = outcome(&hostile, &promised, Digest::of(b"other"), limits());
+        assert!(error.unwrap_err().starts_with("packed layer: expected sha256:"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use mote_registry::config::ImageConfig;
 use mote_registry::digest::Digest;
 
 pub mod assembly;
+pub mod cause;
 pub mod error;
 pub mod export;
 pub mod gc;
@@ -26,6 +27,7 @@ pub mod layer;
 pub mod layout;
 pub mod pull;
 pub mod puller;
+mod reserved;
 pub mod room;
 pub mod source;
 pub mod store;
@@ -35,6 +37,7 @@ mod zstd;
 
 pub use error::{ImageError, Retry};
 pub use puller::{News, Puller, PullerConfig};
+pub use room::Amount;
 
 /// Where container images come from, as the reconciler sees it.
 pub trait Images {
@@ -103,8 +106,12 @@ pub struct Sweep {
 pub enum What {
     /// As many as the thresholds say, where the disk is too full.
     Excess,
-    /// As many as the thresholds say, since something found no room.
-    Room,
+    /// As many as the thresholds say, since something found no room. None where even all of them
+    /// would not be enough for it.
+    Room {
+        /// Bytes that it needs free, where it is known.
+        needed: u64,
+    },
     /// All that nobody needs.
     All,
     /// These, by name or id. Where one cannot go, none does.
@@ -127,10 +134,10 @@ pub struct Swept {
     pub images: Vec<ImageSummary>,
     /// Names whose image has others.
     pub names: Vec<String>,
-    /// Bytes of layers that are free now.
-    pub freed: u64,
-    /// Bytes that were to be freed for the thresholds.
-    pub wanted: u64,
+    /// What of layers is free now.
+    pub freed: Amount,
+    /// What was to be freed.
+    pub wanted: Amount,
 }
 
 /// What a container asks for.
@@ -142,6 +149,9 @@ pub struct ImageRequest {
     pub policy: PullPolicy,
     /// `imagePullSecrets` of whoever wants it.
     pub secrets: PullSecrets,
+    /// Whoever asks waits as long as other downloads take, also where there is a copy: a person, who
+    /// wants to know what the registry has. The start of a container does not wait long.
+    pub waits: bool,
 }
 
 /// When to ask the registry for an image, in the words of Kubernetes' `imagePullPolicy`.

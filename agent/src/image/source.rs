@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::Read;
 
+use mote_registry::digest::Mismatch;
 use mote_registry::manifest::{Descriptor, MAX_DOCUMENT};
 use mote_registry::reference::Reference;
 use mote_registry::{Registry, RegistryError};
@@ -28,6 +29,11 @@ pub trait Source {
 
     /// Whether bytes are dear, so that those of layers are kept where they end too early.
     fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// What it gave last is not what was asked for: whether it may give something else the next time.
+    fn tries_another(&mut self, _wrong: &Mismatch) -> bool {
         false
     }
 
@@ -87,6 +93,10 @@ impl Source for Remote<'_> {
         true
     }
 
+    fn tries_another(&mut self, wrong: &Mismatch) -> bool {
+        self.registry.tries_another(wrong)
+    }
+
     fn failure(&self, error: &std::io::Error) -> ImageError {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RegistryError>());
         match inner {
@@ -121,6 +131,7 @@ pub fn for_image(failure: &RegistryError, reference: &Reference) -> ImageError {
         RegistryError::Http { host, .. }
         | RegistryError::Proxy { host, .. }
         | RegistryError::Silent { host, .. }
+        | RegistryError::Slow { host, .. }
         | RegistryError::Cut { host, .. } => {
             ImageError::Unreachable { host: host.clone(), cause: cause(failure) }
         }
@@ -145,6 +156,11 @@ pub fn for_image(failure: &RegistryError, reference: &Reference) -> ImageError {
             what: format!("the answer of {host}"),
             reference: reference.to_string(),
             cause: cause(failure),
+        },
+        RegistryError::Malformed { .. } => ImageError::Malformed {
+            what: "manifest".to_owned(),
+            reference: reference.to_string(),
+            cause: below(failure),
         },
         RegistryError::Length { .. } => ImageError::DigestMismatch {
             what: format!("a blob of {reference}"),

@@ -38,6 +38,6 @@ impl From<Swept> for ImageWork {
     fn from(swept: Swept) -> Self {
         let images = swept.images.into_iter().take(MAX_REPLY_ITEMS).map(ImageInfo::from);
         let names = swept.names.iter().take(MAX_IMAGE_NAMES).map(|name| ImageName::new(name));
-        Self::Removed { images: images.collect(), names: names.collect(), freed: swept.freed }
+        Self::Removed { images: images.collect(), names: names.collect(), freed: swept.freed.bytes }
     }
 }

@@ -70,6 +70,11 @@ pub enum FromBroker {
         /// Somebody else connected under our client id (reason code 142).
         taken_over: bool,
     },
+    /// A connection did not come about; the link tries again by itself.
+    Failed {
+        /// Why, for a person.
+        reason: String,
+    },
     /// Somebody published.
     Received {
         /// Where.

@@ -11,6 +11,8 @@
 //!                   ^                        | connection lost
 //!                   +------------------------+          denied: kept until the next connection
 //! ```
+//! So are events that the broker denies for what they are (no leave, over its quota), and all
+//! behind them, in their order: what happened is told once somebody mended that.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -61,6 +63,8 @@ pub enum Settled {
     },
     /// The broker will not have it; it is tried again with the next connection.
     Denied {
+        /// Its class.
+        class: Class,
         /// The topic.
         topic: String,
         /// The MQTT 5 reason code.
@@ -68,7 +72,28 @@ pub enum Settled {
         /// It was empty.
         cleared: bool,
     },
+    /// The broker has what was queued.
+    Sent {
+        /// The topic.
+        topic: String,
+        /// What whoever queued it calls it.
+        mark: Option<u32>,
+    },
+    /// The broker will not have what was queued, and it is not tried again.
+    Dropped {
+        /// Its class.
+        class: Class,
+        /// The topic.
+        topic: String,
+        /// The MQTT 5 reason code.
+        code: u8,
+        /// What whoever queued it calls it.
+        mark: Option<u32>,
+    },
 }
+
+/// Reason codes that say nothing of the message itself: not authorized, quota exceeded.
+const FOR_NOW: [u8; 2] = [0x87, 0x97];
 
 /// Publishes on the way at one time. Small boards have small buffers, and rumqttc reserves memory
 /// for each; more would not be faster than the flash of the broker's acknowledgements.
@@ -87,10 +112,19 @@ struct Topic {
     denied: Option<Message>,
 }
 
+/// A message that nothing replaces.
+#[derive(Clone, Debug)]
+struct Queued {
+    class: Class,
+    topic: String,
+    message: Message,
+    mark: Option<u32>,
+}
+
 #[derive(Debug)]
 enum Flight {
     Topic(String),
-    Queued(Class, String, Message),
+    Queued(Queued),
 }
 
 /// What is still owed to the broker.
@@ -99,7 +133,9 @@ pub struct Outbox {
     topics: BTreeMap<String, Topic>,
     /// Topics with something owed, most urgent first.
     order: BTreeMap<(Class, u64), String>,
-    queues: BTreeMap<Class, VecDeque<(String, Message)>>,
+    queues: BTreeMap<Class, VecDeque<Queued>>,
+    /// Events that were denied for now, in their order. No other is sent while there are any.
+    denied: VecDeque<Queued>,
     flights: BTreeMap<Ticket, Flight>,
     connected: bool,
     tickets: u64,
@@ -127,13 +163,13 @@ impl Outbox {
         }
     }
 
-    /// A message that nothing replaces.
-    pub fn queue(&mut self, class: Class, topic: String, message: Message) {
+    /// A message that nothing replaces; `mark` is given back when it is settled.
+    pub fn queue(&mut self, class: Class, topic: String, message: Message, mark: Option<u32>) {
         let queue = self.queues.entry(class).or_default();
         if queue.len() == MAX_QUEUED {
             queue.pop_front();
         }
-        queue.push_back((topic, message));
+        queue.push_back(Queued { class, topic, message, mark });
     }
 
     /// Nobody waits any more for the messages of a class.
@@ -141,15 +177,19 @@ impl Outbox {
         self.queues.remove(&class);
     }
 
-    /// Messages of a class that wait in its queue.
+    /// Messages of a class that wait in its queue, or for another connection.
     pub fn queued(&self, class: Class) -> usize {
-        self.queues.get(&class).map_or(0, VecDeque::len)
+        let denied = if class == Class::Event { self.denied.len() } else { 0 };
+        self.queues.get(&class).map_or(0, VecDeque::len) + denied
     }
 
     /// A connection stands: what was on the way is owed again, what was denied gets another try.
     pub fn connected(&mut self) {
         self.lost();
         self.connected = true;
+        while let Some(denied) = self.denied.pop_back() {
+            self.queue_again(denied);
+        }
         for (topic, entry) in &mut self.topics {
             if let (None, Some(denied)) = (&entry.owed, entry.denied.take()) {
                 entry.owed = Some(denied);
@@ -165,11 +205,13 @@ impl Outbox {
         for (_, flight) in std::mem::take(&mut self.flights).into_iter().rev() {
             match flight {
                 Flight::Topic(topic) => self.owe_again(topic),
-                Flight::Queued(class, topic, message) => {
-                    self.queues.entry(class).or_default().push_front((topic, message));
-                }
+                Flight::Queued(queued) => self.queue_again(queued),
             }
         }
+    }
+
+    fn queue_again(&mut self, queued: Queued) {
+        self.queues.entry(queued.class).or_default().push_front(queued);
     }
 
     fn owe_again(&mut self, topic: String) {
@@ -196,8 +238,9 @@ impl Outbox {
             return None;
         }
         let topic = self.order.first_key_value().map(|((class, _), _)| *class);
-        let queue =
-            self.queues.iter().find(|(_, queue)| !queue.is_empty()).map(|(class, _)| *class);
+        let waits = |class: Class| class == Class::Event && !self.denied.is_empty();
+        let ready = |(class, queue): &(&Class, &VecDeque<_>)| !queue.is_empty() && !waits(**class);
+        let queue = self.queues.iter().find(ready).map(|(class, _)| *class);
         match (topic, queue) {
             (None, None) => None,
             (Some(topic), Some(queue)) if queue < topic => self.next_queued(queue),
@@ -220,9 +263,9 @@ impl Outbox {
     }
 
     fn next_queued(&mut self, class: Class) -> Option<Publication> {
-        let (topic, message) = self.queues.get_mut(&class)?.pop_front()?;
-        let flight = Flight::Queued(class, topic.clone(), message.clone());
-        Some(self.publication(topic, message, flight))
+        let queued = self.queues.get_mut(&class)?.pop_front()?;
+        let (topic, message) = (queued.topic.clone(), queued.message.clone());
+        Some(self.publication(topic, message, Flight::Queued(queued)))
     }
 
     fn publication(&mut self, topic: String, message: Message, flight: Flight) -> Publication {
@@ -239,9 +282,7 @@ impl Outbox {
     pub fn not_sent(&mut self, publication: &Publication) {
         match self.flights.remove(&publication.ticket) {
             Some(Flight::Topic(topic)) => self.owe_again(topic),
-            Some(Flight::Queued(class, topic, message)) => {
-                self.queues.entry(class).or_default().push_front((topic, message));
-            }
+            Some(Flight::Queued(queued)) => self.queue_again(queued),
             // At most once, and not this time: a heartbeat is worth nothing later.
             None => {}
         }
@@ -251,10 +292,20 @@ impl Outbox {
     pub fn settle(&mut self, ticket: Ticket, settlement: Settlement) -> Option<Settled> {
         match self.flights.remove(&ticket)? {
             Flight::Topic(topic) => self.settle_topic(topic, settlement),
-            Flight::Queued(_, topic, _) => Some(match settlement {
-                Settlement::Delivered => Settled::Delivered { topic, cleared: false },
-                Settlement::Denied(code) => Settled::Denied { topic, code, cleared: false },
-            }),
+            Flight::Queued(queued) => Some(self.settle_queued(queued, settlement)),
+        }
+    }
+
+    fn settle_queued(&mut self, queued: Queued, settlement: Settlement) -> Settled {
+        let (class, topic, mark) = (queued.class, queued.topic.clone(), queued.mark);
+        match settlement {
+            Settlement::Delivered => Settled::Sent { topic, mark },
+            // Who waits for a reply does not wait for another connection.
+            Settlement::Denied(code) if class == Class::Event && FOR_NOW.contains(&code) => {
+                self.denied.push_back(queued);
+                Settled::Denied { class, topic, code, cleared: false }
+            }
+            Settlement::Denied(code) => Settled::Dropped { class, topic, code, mark },
         }
     }
 
@@ -269,7 +320,7 @@ impl Outbox {
                 if !newer && !cleared {
                     entry.denied = Some(flown);
                 }
-                Settled::Denied { topic: topic.clone(), code, cleared }
+                Settled::Denied { class: entry.class, topic: topic.clone(), code, cleared }
             }
         };
         if newer {

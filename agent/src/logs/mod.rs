@@ -16,6 +16,8 @@ use std::io;
 
 mod choose;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod lines;
 mod reader;
 mod record;

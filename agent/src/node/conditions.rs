@@ -101,15 +101,13 @@ impl Conditions {
     /// Takes a reading.
     pub fn observe(&mut self, reading: &Reading, now: Moment) -> Vec<Change> {
         let memory = reading.memory_kib.and_then(short_memory);
-        let disk = reading.disk_kib.and_then(|disk| below(disk, 10, "KiB of disk"));
-        let inodes = reading.inodes.and_then(|inodes| below(inodes, 5, "inodes"));
+        let disk = reading.disk_kib.and_then(short_disk);
+        let inodes = reading.inodes.and_then(short_inodes);
         let pids = reading.pids.and_then(|pids| below(pids, 10, "process ids"));
         let mut changes = Vec::new();
         changes.extend(self.pressure(NodeCondition::MemoryPressure, memory, now));
         changes.extend(self.pressure(NodeCondition::DiskPressure, disk.or(inodes), now));
         changes.extend(self.pressure(NodeCondition::PIDPressure, pids, now));
-        let trusted = reading.clock_trusted;
-        changes.extend(self.set(NodeCondition::ClockNotTrusted, !trusted, "", "", now));
         changes
     }
 
@@ -158,6 +156,16 @@ fn short_memory(memory: Amount) -> Option<String> {
         .then(|| format!("{free} KiB of {total} KiB of memory available, less than {threshold}"))
 }
 
+/// What is short of a disk with so many KiB: the kubelet's `nodefs.available<10%`.
+pub(crate) fn short_disk(kib: Amount) -> Option<String> {
+    below(kib, 10, "KiB of disk")
+}
+
+/// What is short of a file system with so many inodes: the kubelet's `nodefs.inodesFree<5%`.
+pub(crate) fn short_inodes(inodes: Amount) -> Option<String> {
+    below(inodes, 5, "inodes")
+}
+
 /// What is short where less than `percent` of it is free.
 fn below(amount: Amount, percent: u64, what: &str) -> Option<String> {
     let Amount { free, total } = amount;
@@ -174,7 +182,7 @@ mod tests {
 
     fn reading(free_mib: u64, total_mib: u64) -> Reading {
         let memory_kib = Some(Amount { free: free_mib * MIB, total: total_mib * MIB });
-        Reading { memory_kib, clock_trusted: true, ..Reading::default() }
+        Reading { memory_kib, ..Reading::default() }
     }
 
     fn at(minutes: i64) -> Moment {
@@ -213,12 +221,11 @@ mod tests {
     #[test]
     fn disk_inodes_and_process_ids_have_thresholds_of_their_own() {
         let amount = |free| Some(Amount { free, total: 1000 });
-        let fine = Reading { clock_trusted: true, ..Reading::default() };
+        let fine = Reading::default();
         let table = [
             (Reading { disk_kib: amount(99), ..fine }, NodeCondition::DiskPressure),
             (Reading { inodes: amount(49), ..fine }, NodeCondition::DiskPressure),
             (Reading { pids: amount(99), ..fine }, NodeCondition::PIDPressure),
-            (Reading { clock_trusted: false, ..fine }, NodeCondition::ClockNotTrusted),
         ];
         for (reading, condition) in table {
             let mut conditions = Conditions::new(at(0));

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::StatVfs;
+use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
-
-use crate::sys::clock;
 
 /// One reading. Amounts that could not be read are unknown, and say nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,12 +20,10 @@ pub struct Reading {
     pub inodes: Option<Amount>,
     /// Process ids.
     pub pids: Option<Amount>,
-    /// Somebody set the clock since the machine started.
-    pub clock_trusted: bool,
 }
 
 /// What is there, and what of it is free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Free for us.
     pub free: u64,
@@ -48,13 +46,7 @@ impl Instruments {
     /// Reads everything that changes.
     pub fn read(&mut self) -> Reading {
         let (disk_kib, inodes) = disk(&self.state_dir);
-        Reading {
-            memory_kib: self.memory(),
-            disk_kib,
-            inodes,
-            pids: pids(),
-            clock_trusted: clock::is_synchronized().unwrap_or(false),
-        }
+        Reading { memory_kib: self.memory(), disk_kib, inodes, pids: pids() }
     }
 
     /// CPUs that are there.
@@ -75,11 +67,17 @@ impl Instruments {
 /// Bytes and inodes, for programs that are not root's: the reserve is not ours to fill.
 fn disk(path: &Path) -> (Option<Amount>, Option<Amount>) {
     let Ok(found) = rustix::fs::statvfs(path) else { return (None, None) };
+    let (kib, inodes) = amounts(&found);
+    (Some(kib), inodes)
+}
+
+/// KiB and inodes of a file system, the latter where it has a fixed number of them.
+pub(crate) fn amounts(found: &StatVfs) -> (Amount, Option<Amount>) {
     let kib = |blocks: u64| blocks.saturating_mul(found.f_frsize) / 1024;
     let bytes = Amount { free: kib(found.f_bavail), total: kib(found.f_blocks) };
     // Some file systems (btrfs) have no fixed number of inodes and say 0.
     let inodes = Amount { free: found.f_favail, total: found.f_files };
-    (Some(bytes), (inodes.total > 0).then_some(inodes))
+    (bytes, (inodes.total > 0).then_some(inodes))
 }
 
 /// Processes and threads against the lower of the two bounds on them.

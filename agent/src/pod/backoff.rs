@@ -61,6 +61,7 @@ impl CrashBackoff {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TroubleBackoff {
     last: Option<LastRestart>,
+    again: bool,
 }
 
 impl TroubleBackoff {
@@ -70,6 +71,7 @@ impl TroubleBackoff {
             Some(last) if now.since(last.at) <= RESET => (last.pause * 2).min(LONGEST),
             _ => FIRST,
         };
+        self.again = self.last.is_some();
         self.last = Some(LastRestart { pause, at: now });
         (now.after(pause), pause)
     }
@@ -79,17 +81,24 @@ impl TroubleBackoff {
         self.last.is_none()
     }
 
-    /// Notes a success.
+    /// Whether it failed more than once: nobody knows whether it ever will succeed.
+    pub const fn failed_again(&self) -> bool {
+        self.again
+    }
+
+    /// Notes a success, or something that comes near one.
     pub fn clear(&mut self) {
-        self.last = None;
+        *self = Self::default();
     }
 }
 
 /// A pause as the kubelet's messages write it: `10s`, `1m20s`, `5m0s`.
 pub fn written(pause: Duration) -> String {
-    match (pause.as_secs() / 60, pause.as_secs() % 60) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    let (hours, minutes) = (pause.as_secs() / 3600, pause.as_secs() / 60 % 60);
+    match (hours, minutes, pause.as_secs() % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
     }
 }
 
@@ -123,6 +132,20 @@ mod tests {
         assert!(backoff.hold(seconds(601)).is_none());
         backoff.restarted(seconds(601), seconds(601));
         assert_eq!(backoff.hold(seconds(602)), Some((seconds(612), FIRST)));
+    }
+
+    #[test]
+    fn trouble_is_lasting_from_its_second_failure_on_and_until_a_success() {
+        let mut trouble = TroubleBackoff::default();
+        let said = |trouble: &TroubleBackoff| (trouble.is_clear(), trouble.failed_again());
+        assert_eq!(said(&trouble), (true, false));
+        trouble.failed(seconds(0));
+        assert_eq!(said(&trouble), (false, false));
+        trouble.failed(seconds(900));
+        assert_eq!(said(&trouble), (false, true), "however long each took");
+        trouble.clear();
+        trouble.failed(seconds(901));
+        assert_eq!(said(&trouble), (false, false));
     }
 
     #[test]

@@ -22,5 +22,5 @@ pub mod storage;
 pub(crate) mod tests;
 pub mod validate;
 
-pub use moment::{Boot, Moment};
+pub use moment::{Boot, Moment, WRITTEN_S};
 pub use spec::{Asked, Container, Pod, PodMeta, PodName};

@@ -41,13 +41,32 @@ pub struct Boot {
     pub epoch_ms: i64,
 }
 
+/// When this was written, in Unix seconds: 2026-11-01. No clock that was set says less.
+pub const WRITTEN_S: i64 = 1_793_491_200;
+
+const LEAST_MS: i64 = 1000 * WRITTEN_S;
+
 impl Boot {
     /// What a moment of this boot is in `other`, as of `now` there. Within one boot, moments are
     /// exact whatever the wall clock did; between boots they are as good as that clock, and never
-    /// in the future.
+    /// in the future. Where one of the clocks was not set, nobody knows how long it was between them:
+    /// then it is now, since who takes it for half a century ends what has a deadline.
     pub fn moment_in(&self, other: &Self, moment: Moment, now: Moment) -> Moment {
-        let offset = if self.id == other.id { 0 } else { self.epoch_ms - other.epoch_ms };
-        Moment(moment.0.saturating_add(offset)).min(now)
+        if self.id == other.id {
+            return moment.min(now);
+        }
+        if self.epoch_ms < LEAST_MS || other.epoch_ms < LEAST_MS {
+            return now;
+        }
+        Moment(moment.0.saturating_add(self.epoch_ms - other.epoch_ms)).min(now)
+    }
+
+    /// What a time of the wall clock is in this boot, by the same rule.
+    pub fn moment_of(&self, unix_ms: i64, now: Moment) -> Moment {
+        if unix_ms < LEAST_MS || self.epoch_ms < LEAST_MS {
+            return now;
+        }
+        Moment(unix_ms.saturating_sub(self.epoch_ms)).min(now)
     }
 }
 
@@ -64,13 +83,24 @@ mod tests {
     #[test]
     fn moments_of_one_boot_do_not_care_for_the_wall_clock() {
         let (now, at) = (Moment(60_000), Moment(50_000));
-        let written = Boot { id: [1; 16], epoch_ms: 1_700_000_000_000 };
+        let written = Boot { id: [1; 16], epoch_ms: 1_800_000_000_000 };
         let stepped = Boot { id: [1; 16], epoch_ms: 0 };
         assert_eq!(written.moment_in(&stepped, at, now), at);
-        let next = Boot { id: [2; 16], epoch_ms: 1_700_000_100_000 };
+        let next = Boot { id: [2; 16], epoch_ms: 1_800_000_100_000 };
         assert_eq!(written.moment_in(&next, at, now), Moment(-50_000));
-        let lost_clock = Boot { id: [2; 16], epoch_ms: 0 };
-        assert_eq!(written.moment_in(&lost_clock, at, now), now);
+        assert_eq!(next.moment_of(1_800_000_050_000, now), Moment(-50_000));
+        assert_eq!(next.moment_of(1_800_000_999_000, now), now, "never in the future");
+    }
+
+    #[test]
+    fn a_clock_that_was_not_set_makes_nothing_half_a_century_old() {
+        let (now, at) = (Moment(60_000), Moment(50_000));
+        let set = Boot { id: [1; 16], epoch_ms: 1_800_000_000_000 };
+        let unset = Boot { id: [2; 16], epoch_ms: 3_000 };
+        assert_eq!(set.moment_in(&unset, at, now), now);
+        assert_eq!(unset.moment_in(&set, at, now), now);
+        assert_eq!(unset.moment_of(1_800_000_000_000, now), now);
+        assert_eq!(set.moment_of(53_000, now), now);
     }
 
     #[test]

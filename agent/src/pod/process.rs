@@ -15,6 +15,10 @@ use crate::runtime::{ContainerId, Mount, StartRequest};
 /// Where programs are looked for when neither image nor spec says so.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Most bytes of a command line once its variables are filled in: with the variables beside it about
+/// what the kernel takes.
+const MAX_COMMAND_LINE: usize = 1024 * 1024;
+
 /// `SIGTERM`.
 pub const SIGTERM: i32 = 15;
 
@@ -101,7 +105,7 @@ pub fn start_request(
     let Parts { image, variables, mounts, devices } = parts;
     check_user(pod, container, &image.config.user)?;
     let tag = Tag::of(pod, container, image.id).to_string();
-    let args = command_line(container, &variables, &image.config);
+    let args = command_line(container, &variables, &image.config)?;
     if args.is_empty() {
         return Err(ConfigError::NoCommand);
     }
@@ -188,15 +192,27 @@ fn check_user(pod: &Pod, container: &Container, image_user: &str) -> Result<(), 
     }
 }
 
-fn command_line(container: &Container, variables: &Variables, image: &ImageConfig) -> Vec<String> {
-    let expanded = |list: &[String]| -> Vec<String> {
-        list.iter().map(|text| expand(text, |name| variables.get(name))).collect()
+fn command_line(
+    container: &Container,
+    variables: &Variables,
+    image: &ImageConfig,
+) -> Result<Vec<String>, ContentsError> {
+    let (of_image, asked) = match (container.command.is_empty(), container.args.is_empty()) {
+        (true, true) => return Ok([image.entrypoint.as_slice(), &image.cmd].concat()),
+        (true, false) => (image.entrypoint.clone(), [&[], container.args.as_slice()]),
+        (false, _) => (Vec::new(), [container.command.as_slice(), &container.args]),
     };
-    match (container.command.is_empty(), container.args.is_empty()) {
-        (true, true) => [image.entrypoint.as_slice(), &image.cmd].concat(),
-        (true, false) => [image.entrypoint.clone(), expanded(&container.args)].concat(),
-        (false, _) => [expanded(&container.command), expanded(&container.args)].concat(),
+    let (mut line, mut room) = (of_image, MAX_COMMAND_LINE);
+    for text in asked.into_iter().flatten() {
+        let text = expand(text, room, |name| variables.get(name));
+        let text = text.map_err(|TooLong| ContentsError::TooMuch {
+            what: "parts of the command line",
+            max: MAX_COMMAND_LINE,
+        })?;
+        room = room.saturating_sub(text.len() + 1);
+        line.push(text);
     }
+    Ok(line)
 }
 
 /// The image's variables, those of every container, and the spec's over them.
@@ -217,11 +233,23 @@ fn environment(pod: &Pod, own: &Variables, image: Vec<String>) -> Vec<String> {
     env
 }
 
-/// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are.
-pub(crate) fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> String {
+/// A text became longer than it may: a short one can name a long value often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Kubernetes' `$(NAME)`: `$$` is `$`, unknown names and anything unfinished stay as they are. Fails
+/// beyond `max` bytes, of which it notices after the value that leads there.
+pub(crate) fn expand<'v>(
+    text: &str,
+    max: usize,
+    value: impl Fn(&str) -> Option<&'v str>,
+) -> Result<String, TooLong> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
+        if out.len() > max {
+            return Err(TooLong);
+        }
         out.push_str(before);
         rest = after;
         if let Some(escaped) = after.strip_prefix('$') {
@@ -240,7 +268,7 @@ pub(crate) fn expand<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) ->
         }
     }
     out.push_str(rest);
-    out
+    if out.len() > max { Err(TooLong) } else { Ok(out) }
 }
 
 /// The signal that asks a container to end.

@@ -14,7 +14,8 @@ const MAX_SHARES: u64 = 262_144;
 /// Smallest quota that the kernel takes, in microseconds.
 const MIN_QUOTA_US: u64 = 1000;
 
-fn shares(milli: u64) -> u64 {
+/// CPU shares of so many thousandths of a CPU, in the kubelet's v1 unit.
+pub fn shares(milli: u64) -> u64 {
     (milli.saturating_mul(1024) / 1000).clamp(MIN_SHARES, MAX_SHARES)
 }
 

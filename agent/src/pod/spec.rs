@@ -15,7 +15,7 @@ use super::handler::Checks;
 use super::qos::QosClass;
 use super::storage::StorageLimits;
 use crate::image::PullPolicy;
-use crate::runtime::{HostNamespaces, Limits, Rights, SandboxRequest, TerminationMessage};
+use crate::runtime::{HostNamespaces, Limits, Origin, Rights, SandboxRequest, TerminationMessage};
 
 /// Which pod: a name, and one life of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +156,11 @@ impl Pod {
     pub fn sandbox(&self) -> SandboxRequest {
         SandboxRequest {
             uid: self.name.uid,
+            origin: Origin {
+                namespace: self.name.namespace.clone(),
+                name: self.name.name.clone(),
+                containers: self.containers.iter().map(|one| one.name.clone()).collect(),
+            },
             hostname: self.hostname.clone(),
             host: self.host,
             share_process_namespace: self.share_process_namespace,

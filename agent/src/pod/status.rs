@@ -17,6 +17,9 @@ use super::machine::{Ended, Health, Machine, PostStart, Run, Running, Slot, Stag
 /// The condition of pods that do without a right that they asked for.
 const UNENFORCED: &str = "Unenforced";
 
+/// The condition of pods with images that no registry could be asked about.
+const MAY_BE_STALE: &str = "ImageMayBeStale";
+
 /// What a status says beside what the machine knows.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
@@ -187,7 +190,18 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
         causes.push(cause(PodCondition::Ready, "ReadinessGatesNotReady", &message));
     }
     causes.extend(unenforced(machine));
+    causes.extend(stale(machine));
     causes
+}
+
+/// Another of our own: what it is made from may be older than what its names mean.
+fn stale(machine: &Machine) -> Option<ConditionCause> {
+    let stale = machine.stale_images();
+    (!stale.is_empty()).then(|| ConditionCause {
+        condition: Short::new(MAY_BE_STALE),
+        reason: Short::new("RegistryNotAsked"),
+        message: Text::new(&stale.join("; ")),
+    })
 }
 
 /// A condition of our own: the pod has more rights than it asked for.

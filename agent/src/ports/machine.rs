@@ -7,6 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Clock, Random, WallClock};
 use crate::runtime::BootTime;
+use crate::sys::clock::is_synchronized;
 
 /// `CLOCK_BOOTTIME`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +29,10 @@ pub struct KernelWallClock;
 impl WallClock for KernelWallClock {
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn is_kept(&self) -> bool {
+        is_synchronized().unwrap_or(false)
     }
 }
 

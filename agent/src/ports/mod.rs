@@ -1,4 +1,4 @@
-//! Everything nondeterministic enters the node here: disk, clocks and randomness.
+//! Everything nondeterministic enters the node here: disk, clocks, locks and randomness.
 //!
 //! Each port has one real implementation (beside its trait) and one that the simulator drives. The
 //! ports with modules of their own are [`crate::runtime::Runtime`], [`crate::image::Images`] and
@@ -8,13 +8,18 @@ use std::future::Future;
 use std::io;
 use std::time::SystemTime;
 
+use mote_protocol::rollout::LockName;
+
 use crate::runtime::BootTime;
 
-mod disk;
+pub mod disk;
+mod locks;
 mod machine;
+mod reserve;
 mod turn;
 
 pub use disk::FlashDisk;
+pub use locks::{LockFiles, LockWatch};
 pub use machine::{KernelClock, KernelRandom, KernelWallClock};
 pub(crate) use turn::in_turn;
 
@@ -32,6 +37,8 @@ pub trait Disk {
     fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
     /// Names of all files below a directory, sorted; none where the directory is missing.
     fn list(&self, directory: &str) -> impl Future<Output = io::Result<Vec<String>>>;
+    /// Whether the card is so full that writes take the room which was reserved for them.
+    fn is_short(&self) -> bool;
 }
 
 /// Time that only goes forward. Waiting is `tokio::time`, so that tests pause it.
@@ -44,6 +51,14 @@ pub trait Clock {
 pub trait WallClock {
     /// Now, as far as this machine knows.
     fn now(&self) -> SystemTime;
+    /// Somebody (NTP, PTP) keeps it right.
+    fn is_kept(&self) -> bool;
+}
+
+/// Locks of this node: while one is held, changes that ask for it wait.
+pub trait Locks {
+    /// Whether somebody holds it now; also where nobody can tell.
+    fn is_held(&self, name: &LockName) -> bool;
 }
 
 /// Randomness for jitter and for names: not for keys.

@@ -3,14 +3,14 @@
 use std::io;
 
 use mote_protocol::name::ObjectKey;
-use mote_protocol::pod::{EnvValue, EnvVar, Volume, VolumeMount, VolumeSource};
+use mote_protocol::pod::{EnvValue, EnvVar, ImagePullPolicy, Volume, VolumeMount, VolumeSource};
 use mote_registry::{PullSecret, PullSecrets};
 
 use super::{Surroundings, Taken};
 use crate::device::{self, Device, Pattern};
 use crate::image::{ImageError, ImageId, ImageRequest, Images, PullPolicy};
 use crate::pod::contents::environment::{self, Variables};
-use crate::pod::contents::{self, Entries, Given, Library, projection};
+use crate::pod::contents::{self, ContentsError, Entries, Given, Library, projection};
 use crate::pod::machine::{MountFailure, StartFailure};
 use crate::pod::process::ConfigError;
 use crate::pod::{Container, Pod};
@@ -28,7 +28,8 @@ pub(super) enum Which {
     Files,
 }
 
-/// Makes the volumes of a pod what they should be, in the order of its spec.
+/// Makes the volumes of a pod what they should be, in the order of its spec. One that cannot be made keeps
+/// a pod from its start, and none of the others from being refreshed.
 pub(super) async fn set_up<W: World>(
     edges: &Edges<W>,
     pod: &Pod,
@@ -43,17 +44,43 @@ pub(super) async fn set_up<W: World>(
     // No file shows an address: those change.
     let facts = node.facts(false);
     let given = Given { pod, node: &facts, library: &library };
-    let mut room = projection::MAX_FILES;
+    let (mut room, mut result) = (projection::MAX_FILES, Ok(()));
     for volume in &pod.volumes {
         if which == Which::Files && !contents::is_files(&volume.source) {
             continue;
         }
-        let wanted = projection::wanted(volume, given, &mut room);
-        let wanted = wanted.map_err(|error| failure(&volume.name, &error, false))?;
-        let made = edges.volumes.set_up(&pod.name.uid, volume, &wanted, pod.fs_group).await;
-        made.map_err(|error: VolumeError| failure(&volume.name, &error, true))?;
+        match (set_up_one(edges, given, volume, &mut room).await, which) {
+            (Ok(()), _) => {}
+            (failed, Which::All) => return failed,
+            (failed, Which::Files) => result = told(result, failed),
+        }
     }
-    Ok(())
+    result
+}
+
+/// Of what became of several volumes that which is told: a failure that passes before one that does
+/// not, or nobody would try again.
+fn told(
+    before: Result<(), MountFailure>,
+    next: Result<(), MountFailure>,
+) -> Result<(), MountFailure> {
+    match (before, next) {
+        (Err(before), Err(next)) if next.passing && !before.passing => Err(next),
+        (before, next) => before.and(next),
+    }
+}
+
+async fn set_up_one<W: World>(
+    edges: &Edges<W>,
+    given: Given<'_>,
+    volume: &Volume,
+    room: &mut usize,
+) -> Result<(), MountFailure> {
+    let pod = given.pod;
+    let wanted = projection::wanted(volume, given, room);
+    let wanted = wanted.map_err(|error| failure(&volume.name, &error, false))?;
+    let made = edges.volumes.set_up(&pod.name.uid, volume, &wanted, pod.fs_group).await;
+    made.map_err(|error: VolumeError| failure(&volume.name, &error, true))
 }
 
 fn failure(volume: &str, error: &dyn std::error::Error, passing: bool) -> MountFailure {
@@ -76,7 +103,7 @@ pub(super) async fn of_container<W: World>(
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
-    let mounts = mounts(edges, pod, container, &variables, images).await?;
+    let mounts = mounts(edges, (pod, node), container, &variables, images).await?;
     Ok((variables, mounts))
 }
 
@@ -109,18 +136,27 @@ fn written_len(secret: &PullSecret) -> usize {
     serde_json::to_vec(secret).map_or(usize::MAX, |bytes| bytes.len())
 }
 
+/// What a Secret holds for registries, by its type, as for a kubelet: keys of another type's mean nothing.
+/// Whether it is what docker writes is found out by who asks with it.
 fn pull_secret(name: &str, entries: &Entries) -> Option<PullSecret> {
-    let keyed = [(".dockerconfigjson", false), (".dockercfg", true)];
-    let (bytes, older) =
-        keyed.into_iter().find_map(|(key, older)| Some((entries.data.get(key)?, older)))?;
-    let config = String::from_utf8(bytes.clone()).ok()?;
+    let (key, older) = match entries.secret_type.as_str() {
+        "kubernetes.io/dockerconfigjson" => (".dockerconfigjson", false),
+        "kubernetes.io/dockercfg" => (".dockercfg", true),
+        _ => return None,
+    };
+    let bytes = entries.data.get(key).filter(|bytes| !bytes.is_empty())?;
+    let config = String::from_utf8_lossy(bytes).into_owned();
     Some(PullSecret { name: name.to_owned(), older, config })
 }
 
 async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library> {
-    let mut library = Library::default();
+    let (mut library, mut room) = (Library::default(), projection::MAX_FILES);
     for key in keys {
         if let Some(entries) = data.read(&key).await? {
+            room = room.checked_sub(entries.bytes()).ok_or_else(|| {
+                let (what, max) = ("ConfigMaps and Secrets of a pod", projection::MAX_FILES);
+                io::Error::other(ContentsError::TooMuch { what, max })
+            })?;
             library.insert(key, entries);
         }
     }
@@ -129,7 +165,7 @@ async fn library(data: &DataReader, keys: Vec<ObjectKey>) -> io::Result<Library>
 
 async fn mounts<W: World>(
     edges: &Edges<W>,
-    pod: &Pod,
+    (pod, node): (&Pod, &Surroundings),
     container: &Container,
     variables: &Variables,
     images: &[Option<ImageId>],
@@ -140,7 +176,8 @@ async fn mounts<W: World>(
         let Some(volume) = pod.volumes.iter().find(|volume| volume.name == asked.name) else {
             continue;
         };
-        let source = source(edges, pod, volume, images).await.map_err(StartFailure::Image)?;
+        let source = source(edges, (pod, node), volume, images).await;
+        let source = source.map_err(StartFailure::Image)?;
         mounts.push(Mount {
             name: asked.name.clone(),
             source,
@@ -175,11 +212,11 @@ const fn is_read_only(source: &VolumeSource) -> bool {
 
 async fn source<W: World>(
     edges: &Edges<W>,
-    pod: &Pod,
+    (pod, node): (&Pod, &Surroundings),
     volume: &Volume,
     images: &[Option<ImageId>],
 ) -> Result<MountSource, ImageError> {
-    let VolumeSource::Image { reference, .. } = &volume.source else {
+    let VolumeSource::Image { reference, pull_policy } = &volume.source else {
         return Ok(MountSource::Path(edges.volumes.path(&pod.name.uid, volume)));
     };
     // It was found before the sandbox was made: all containers of a pod have the same. Nobody removes
@@ -190,10 +227,25 @@ async fn source<W: World>(
     if let Some(id) = nth.and_then(|nth| images.get(nth).copied().flatten()) {
         return Ok(MountSource::Layers(edges.images.resolve(&id).await?.layers));
     }
-    let (reference, policy) = (reference.clone(), PullPolicy::IfNotPresent);
-    let request = ImageRequest { reference, policy, secrets: PullSecrets::default() };
-    let here = edges.images.ensure(&request).await?;
-    Ok(MountSource::Layers(edges.images.resolve(&here.id).await?.layers))
+    let found = find_again(&edges.images, (pod, node), reference, *pull_policy).await?;
+    Ok(MountSource::Layers(edges.images.resolve(&found).await?.layers))
+}
+
+/// The image of a volume that the store lost, let in as the pod is. What its name means by now is not
+/// asked where it is here: other containers may have it mounted.
+async fn find_again<I: Images>(
+    images: &I,
+    (pod, node): (&Pod, &Surroundings),
+    reference: &str,
+    policy: Option<ImagePullPolicy>,
+) -> Result<ImageId, ImageError> {
+    let policy = match policy {
+        Some(ImagePullPolicy::Never) => PullPolicy::Never,
+        _ => PullPolicy::IfNotPresent,
+    };
+    let (secrets, _) = pull_secrets(pod, node).await;
+    let request = ImageRequest { reference: reference.to_owned(), policy, secrets, waits: false };
+    Ok(images.ensure(&request).await?.id)
 }
 
 /// The devices that a container gets, unless others have them.
@@ -242,3 +294,6 @@ const fn is_in_memory(volume: &Volume) -> bool {
     contents::is_files(&volume.source)
         || matches!(volume.source, VolumeSource::EmptyDir { memory: true, .. })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
 use crate::pod::{Container, Moment, Pod};
 use crate::runtime::{
-    ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
+    Observed, ObservedContainer, ObservedPod, ObservedState, Runtime, RuntimeError, RuntimeEvent,
 };
 use crate::world::{SharedEdges, World};
 
@@ -51,13 +51,20 @@ pub enum Report {
         /// What was known when it was looked at: newer knowledge is better.
         since: u64,
         /// What exists.
-        result: Result<Vec<ObservedPod>, RuntimeError>,
+        result: Result<Observed, RuntimeError>,
     },
     /// Images were removed to make room.
     Swept(Result<Swept, ImageError>),
     /// Images were imported, by these full references.
     ImagesCame(BTreeSet<String>),
-    /// Something that an operator asked for is done.
+    /// The node was examined.
+    Examined {
+        /// The command's id.
+        id: RequestId,
+        /// What is answered.
+        replies: Vec<Reply>,
+    },
+    /// Something that was asked about images is done.
     Answered {
         /// The command's id.
         id: RequestId,
@@ -205,10 +212,12 @@ impl<W: World> Reconciler<W> {
     }
 
     /// What each machine missed of what was observed. A pod for which something is under way, or
-    /// of which something was learned meanwhile, is left alone: that is newer.
-    pub fn missed(&self, since: u64, observed: &[ObservedPod]) -> Vec<(Uid, Event)> {
-        let by_uid: BTreeMap<_, _> = observed.iter().map(|pod| (pod.uid, pod)).collect();
-        let idle = self.entries.iter().filter(|(_, entry)| entry.is_idle(since));
+    /// of which something was learned meanwhile, is left alone: that is newer. So is one that gave no
+    /// answer.
+    pub fn missed(&self, since: u64, observed: &Observed) -> Vec<(Uid, Event)> {
+        let by_uid: BTreeMap<_, _> = observed.pods.iter().map(|pod| (pod.uid, pod)).collect();
+        let heard = self.entries.iter().filter(|(uid, _)| !observed.silent.contains_key(uid));
+        let idle = heard.filter(|(_, entry)| entry.is_idle(since));
         idle.flat_map(|(uid, entry)| {
             let events = plan::heal(&entry.machine, by_uid.get(uid).copied());
             events.into_iter().map(|event| (*uid, event))

@@ -127,6 +127,8 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         (Stage::Removing { .. }, _) if !machine.is_live() => Some(Action::RemoveSandbox),
         // Whoever lost its sandbox has lost its parent: nobody would see it end.
         (Stage::Removing { .. }, Sandbox::Lost) => Some(Action::RemoveSandbox),
+        // Only what lies in it tells of attempts that flash has not heard of.
+        (_, Sandbox::Lost) if !machine.is_recorded() => return Vec::new(),
         (_, Sandbox::Lost) => Some(Action::StopSandbox { for_good: over }),
         // How it ended is on flash: nothing that the kernel keeps of it is needed any more.
         // As well where there was none, or power took it.
@@ -237,7 +239,7 @@ fn volume_pulls(machine: &Machine, now: Moment) -> impl Iterator<Item = Action> 
             policy => policy,
         };
         let (reference, secrets) = (volume.reference.clone(), PullSecrets::default());
-        Action::Pull { place, request: ImageRequest { reference, policy, secrets } }
+        Action::Pull { place, request: ImageRequest { reference, policy, secrets, waits: false } }
     })
 }
 
@@ -250,7 +252,7 @@ fn pull(machine: &Machine, place: usize, now: Moment) -> Option<Action> {
     let Container { image, pull_policy, .. } = machine.pod().containers.get(place)?;
     // What opens the registry is found when it is asked.
     let (policy, secrets) = (*pull_policy, PullSecrets::default());
-    let request = ImageRequest { reference: image.clone(), policy, secrets };
+    let request = ImageRequest { reference: image.clone(), policy, secrets, waits: false };
     Some(Action::Pull { place, request })
 }
 

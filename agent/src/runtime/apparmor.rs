@@ -5,7 +5,7 @@
 //! may have none at `/sys/kernel/security`.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -75,11 +75,19 @@ fn is_loaded(name: &str) -> io::Result<bool> {
     let root = fsmount(&context, flags, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let list = File::from(openat(root, "apparmor/profiles", flags, Mode::empty())?);
-    // A line is a name and, in brackets, what is done with those who break the rules.
-    for line in BufReader::new(list.take(MAX_LIST)).lines() {
-        if line?.rsplit_once(" (").is_some_and(|(known, _)| known == name) {
+    lists(BufReader::new(list.take(MAX_LIST)), name)
+}
+
+/// Whether a list has a profile. A line is a name and, in brackets, what is done with those who break
+/// the rules. Other profiles may have any bytes in their names.
+pub fn lists(mut list: impl BufRead, name: &str) -> io::Result<bool> {
+    let mut line = Vec::new();
+    while list.read_until(b'\n', &mut line)? > 0 {
+        let behind = line.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b" ("));
+        if behind.is_some_and(|mode| !mode.windows(2).any(|two| two == b" (")) {
             return Ok(true);
         }
+        line.clear();
     }
     Ok(false)
 }
@@ -100,6 +108,21 @@ mod tests {
         let rights = Rights { app_armor: asked, ..Rights::default() };
         let choice = choose(&rights, enabled, |name| Ok(loaded.contains(&name)));
         choice.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_profile_is_found_among_any_others() {
+        let list = b"caf\xe9 (enforce)\na (b) (complain)\nmote-default (enforce)\nlast (kill)";
+        for (name, there) in [
+            ("mote-default", true),
+            ("last", true),
+            ("a (b)", true),
+            ("a", false),
+            ("mote", false),
+            ("", false),
+        ] {
+            assert_eq!(lists(&list[..], name).unwrap(), there, "{name}");
+        }
     }
 
     #[test]

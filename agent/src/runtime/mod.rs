@@ -6,6 +6,7 @@
 
 pub mod apparmor;
 mod error;
+mod observed;
 pub mod oci;
 pub mod op;
 mod rights;
@@ -21,6 +22,9 @@ use mote_protocol::pod::MountPropagation;
 use serde::{Deserialize, Serialize};
 
 pub use error::{Retry, RuntimeError};
+pub use observed::{
+    Observed, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState, Origin, Silence,
+};
 pub use rights::{AppArmor, Rights, Seccomp};
 
 use crate::tree::Measured;
@@ -69,64 +73,6 @@ pub struct Exit {
     pub message: String,
 }
 
-/// What one attempt of a container is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ObservedState {
-    /// Prepared, its entrypoint not started.
-    Created,
-    /// Its first process lives.
-    Running {
-        /// Its first process.
-        process: ProcessId,
-        /// When its entrypoint was started.
-        since: BootTime,
-    },
-    /// Its first process ended; what it left (cgroup, mounts, log) is still there.
-    Exited {
-        /// When its entrypoint was started, where that is still known.
-        since: Option<BootTime>,
-        /// How it ended.
-        exit: Exit,
-    },
-    /// It existed, does not run, and nobody saw it end.
-    Unknown,
-}
-
-/// One attempt that the kernel or the pod's directory knows of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedContainer {
-    /// Which one.
-    pub id: ContainerId,
-    /// [`StartRequest::tag`] of its start, as it was given.
-    pub tag: String,
-    /// What it is doing.
-    pub state: ObservedState,
-}
-
-/// What is there of a pod's sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObservedSandbox {
-    /// Its `mote-pause` lives and answers.
-    Ready,
-    /// It was set up, in part or whole, and does not answer: what is left must be stopped.
-    Died,
-    /// It was stopped, or never begun; only the logs of its containers may be there.
-    Stopped,
-}
-
-/// One pod that has a sandbox, or remains of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedPod {
-    /// Which pod.
-    pub uid: Uid,
-    /// Its sandbox.
-    pub sandbox: ObservedSandbox,
-    /// Some attempt of it was begun since the machine was booted, in this sandbox or another.
-    pub begun: bool,
-    /// Its containers, every attempt that was not removed, oldest first.
-    pub containers: Vec<ObservedContainer>,
-}
-
 /// Namespaces a pod shares with the host instead of having its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -152,6 +98,10 @@ pub struct Limits {
     pub pids: Option<u64>,
 }
 
+/// Greatest user or group id, as in Kubernetes. The kernel takes the greatest number of all for "leave it
+/// as it is", which is root.
+pub const MAX_ID: u32 = i32::MAX.unsigned_abs();
+
 /// Users, and groups, of a pod that has its own: as many as the kubelet gives.
 pub const OWN_USERS: u32 = 1 << 16;
 
@@ -160,6 +110,8 @@ pub const OWN_USERS: u32 = 1 << 16;
 pub struct SandboxRequest {
     /// The pod.
     pub uid: Uid,
+    /// What it is.
+    pub origin: Origin,
     /// The hostname its containers see (already cut to 63 characters).
     pub hostname: String,
     /// What it shares with the host.
@@ -300,8 +252,8 @@ pub enum RuntimeEvent {
 /// [`RuntimeEvent::Missed`] follows as soon as it has: then [`Runtime::list`] tells the rest.
 pub trait Runtime {
     /// Everything of ours that exists now: from the kernel and each pod's directory, never from a
-    /// cache of ours.
-    fn list(&self) -> impl Future<Output = Result<Vec<ObservedPod>, RuntimeError>>;
+    /// cache of ours. One pod that gives no answer hides no other.
+    fn list(&self) -> impl Future<Output = Result<Observed, RuntimeError>>;
 
     /// Sets up a pod's cgroup, `mote-pause` and namespaces. A live sandbox is left as it is.
     fn create_sandbox(
@@ -352,7 +304,7 @@ pub trait Runtime {
 
 /// One runtime for those that run pods and those that run handlers in them.
 impl<R: Runtime> Runtime for Rc<R> {
-    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+    async fn list(&self) -> Result<Observed, RuntimeError> {
         R::list(self).await
     }
 

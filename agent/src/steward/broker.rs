@@ -1,19 +1,12 @@
 //! What the broker says: sorted by topic, handed to whom it is for.
 
-use mote_protocol::event::EventType;
 use mote_protocol::frame::Body;
-use mote_protocol::name::ObjectKey;
 use mote_protocol::topic::{Address, Direction, Scope, Topic, TopicError};
 
 use super::{FromPresence, Steward, ToPresence, World};
-use crate::events::{About, Report as EventReport};
 use crate::link::outbox::{Class, Message, Settled};
 use crate::link::{FromBroker, Link, Receipt};
-use crate::pod::Moment;
 use crate::store::{Arrival, Order};
-
-/// Events handed to the outbox at one time: the ring keeps the rest, in order and without copies.
-const EVENTS_QUEUED: usize = 4;
 
 impl<W: World> Steward<W> {
     pub(super) fn heard(&mut self, heard: FromBroker) {
@@ -21,13 +14,16 @@ impl<W: World> Steward<W> {
             FromBroker::Connected { session, denied } => {
                 self.books.session = Some(session);
                 self.books.outbox.connected();
+                self.books.memory.connected(&denied);
                 self.tell_presence(ToPresence::Connected { session });
                 for (filter, code) in denied {
                     let message = format!("the broker refuses to send {filter} (reason {code})");
                     self.node_event("SubscriptionDenied", message);
                 }
             }
-            FromBroker::Lost { reason: _, taken_over } => {
+            FromBroker::Failed { reason } => self.books.memory.failed(reason),
+            FromBroker::Lost { reason, taken_over } => {
+                self.books.memory.failed(reason);
                 self.books.session = None;
                 self.books.receipts.clear();
                 self.books.outbox.lost();
@@ -109,14 +105,24 @@ impl<W: World> Steward<W> {
         }
     }
 
-    fn settled(&mut self, settled: Settled) {
+    pub(super) fn settled(&mut self, settled: Settled) {
         let (topic, cleared) = match settled {
-            Settled::Delivered { topic, cleared } => (topic, cleared),
-            Settled::Denied { topic, code, cleared } => {
-                let message = format!("the broker refuses {topic} (reason {code})");
-                self.node_event("PublishDenied", message);
+            Settled::Delivered { topic, cleared } => {
+                self.books.memory.delivered(&topic);
+                (topic, cleared)
+            }
+            Settled::Denied { class, topic, code, cleared } => {
+                self.publish_denied(class, &topic, code);
                 // Nobody hears of the end then; waiting for it would keep a file for ever.
                 (topic, cleared)
+            }
+            Settled::Sent { topic, mark } => {
+                self.books.memory.delivered(&topic);
+                return self.queued_settled(mark);
+            }
+            Settled::Dropped { class, topic, code, mark } => {
+                self.publish_denied(class, &topic, code);
+                return self.queued_settled(mark);
             }
         };
         if !cleared {
@@ -124,6 +130,22 @@ impl<W: World> Steward<W> {
         }
         if let Ok(Address { topic: Topic::Status(key), .. }) = Address::parse(&topic) {
             self.status_cleared(&key);
+        }
+    }
+
+    fn publish_denied(&mut self, class: Class, topic: &str, code: u8) {
+        self.books.memory.denied(topic, code);
+        // An event that tells of a denied event would be denied as well, and told of, for ever.
+        if class != Class::Event {
+            self.node_event("PublishDenied", format!("the broker refuses {topic} (reason {code})"));
+        }
+    }
+
+    /// Only events have a mark: their number.
+    fn queued_settled(&mut self, mark: Option<u32>) {
+        if let Some(number) = mark {
+            let now = self.now();
+            self.books.events.settled(number, now);
         }
     }
 
@@ -135,10 +157,7 @@ impl<W: World> Steward<W> {
                 self.books.outbox.owe(Class::Presence, topic, message);
             }
             FromPresence::BrokerForgot => self.say_everything_again(),
-            FromPresence::Report(report) => {
-                let now = self.now();
-                self.books.events.record(report, now);
-            }
+            FromPresence::Report(report) => self.record(report),
         }
     }
 
@@ -158,38 +177,19 @@ impl<W: World> Steward<W> {
         Address { fleet, scope, topic }.to_string()
     }
 
-    /// Hands untold events to the outbox, as far as their rate allows.
-    pub(super) fn queue_events(&mut self, now: Moment) {
-        while self.books.session.is_some() && self.books.outbox.queued(Class::Event) < EVENTS_QUEUED
-        {
-            let Some(event) = self.books.events.next_untold(now) else { return };
-            self.queue(Class::Event, Topic::Event, &event);
-        }
-    }
-
     /// Queues a message that nothing replaces.
-    pub(super) fn queue<B: Body>(&mut self, class: Class, topic: Topic, body: &B) {
+    pub(super) fn queue<B: Body>(
+        &mut self,
+        class: Class,
+        topic: Topic,
+        body: &B,
+        mark: Option<u32>,
+    ) {
         // Bounded fields make bodies that fit; one that does not is told to nobody.
         if let Ok(payload) = mote_protocol::frame::encode(body) {
             let message = Message { retain: false, ..Message::retained(payload) };
             let topic = self.topic(topic);
-            self.books.outbox.queue(class, topic, message);
+            self.books.outbox.queue(class, topic, message, mark);
         }
-    }
-
-    /// Records an event about an object.
-    pub(super) fn object_event(
-        &mut self,
-        key: &ObjectKey,
-        event_type: EventType,
-        reason: String,
-        message: String,
-    ) {
-        let uid = self.books.desired.get(key).map(|desired| desired.life.pod.name.uid);
-        let name = (key.namespace.to_string(), key.name.to_string());
-        let about = About::Object { kind: key.kind, name: name.into(), uid, field: "".into() };
-        let now = self.now();
-        let report = EventReport { event_type, about, reason: reason.into(), message };
-        self.books.events.record(report, now);
     }
 }

@@ -37,9 +37,9 @@ impl<W: World> Steward<W> {
         self.reply(id, answers);
     }
 
-    fn reply(&mut self, id: &RequestId, answers: Vec<Reply>) {
+    pub(super) fn reply(&mut self, id: &RequestId, answers: Vec<Reply>) {
         for answer in answers {
-            self.queue(Class::Reply, Topic::Reply(id.clone()), &answer);
+            self.queue(Class::Reply, Topic::Reply(id.clone()), &answer, None);
         }
     }
 
@@ -95,6 +95,22 @@ impl<W: World> Steward<W> {
         });
     }
 
+    /// Has the node examined, and answers when it was. It takes seconds, elsewhere.
+    fn examine(&self, id: &RequestId) {
+        let (answer, found) = oneshot::channel();
+        // Where nobody examines, the answer is dropped.
+        let _ = self.channels.doctor.send(answer);
+        let (id, reports) = (id.clone(), self.books.reports.clone());
+        spawn_local(async move {
+            let replies = match found.await {
+                Ok(Ok(found)) => parts(found, MAX_REPLY_ITEMS, Answer::Findings),
+                Ok(Err(why)) => refused("Failed", &why),
+                Err(_) => refused("Failed", "nobody examines this node"),
+            };
+            let _ = reports.send(Report::Examined { id, replies });
+        });
+    }
+
     /// Something that was asked about images is done.
     pub(super) fn answered(&mut self, id: &RequestId, replies: Vec<Reply>) {
         self.books.image_commands = self.books.image_commands.saturating_sub(1);
@@ -118,13 +134,17 @@ impl<W: World> Steward<W> {
         }
         match command.request {
             Request::Events { about } => {
-                let events = self.books.events.about(about);
+                let events = self.events_about(about);
                 parts(events, MAX_REPLY_ITEMS, Answer::Events)
             }
             Request::Images(asked) => match self.image_command(id, asked) {
                 Ok(()) => Vec::new(),
                 Err(why) => refused("Busy", why),
             },
+            Request::Doctor => {
+                self.examine(id);
+                Vec::new()
+            }
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),

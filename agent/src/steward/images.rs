@@ -83,7 +83,7 @@ impl<W: World> Steward<W> {
                 let reports = self.books.reports.clone();
                 spawn_local(async move {
                     let (policy, secrets) = (PullPolicy::Always, PullSecrets::default());
-                    let request = ImageRequest { reference, policy, secrets };
+                    let request = ImageRequest { reference, policy, secrets, waits: true };
                     tokio::select! {
                         () = answer.closed() => {}
                         result = edges.images.ensure(&request) => {
@@ -133,7 +133,7 @@ impl<W: World> Steward<W> {
     /// Removes images that nobody needs where the disk is too full. Not before it is known what
     /// runs here, nor while an object is lost that may need one.
     pub(super) fn make_room(&mut self, what: What) {
-        let known = self.books.looked && self.books.kept.keys.is_empty();
+        let known = self.books.looked && self.knows_all();
         if !known || std::mem::replace(&mut self.books.sweeping, true) {
             return;
         }
@@ -153,11 +153,16 @@ impl<W: World> Steward<W> {
                     let names = image.names.join(", ");
                     tracing::info!(id = %image.id, names, "image removed to make room");
                 }
-                if swept.freed < swept.wanted {
+                let (freed, wanted) = (swept.freed, swept.wanted);
+                if !freed.covers(wanted) {
+                    let (what, wanted, freed) = if freed.bytes < wanted.bytes {
+                        ("bytes", wanted.bytes, freed.bytes)
+                    } else {
+                        ("inodes", wanted.inodes, freed.inodes)
+                    };
                     let message = format!(
                         "Failed to garbage collect required amount of images. Attempted to free \
-                         {} bytes, but only found {} bytes eligible to free.",
-                        swept.wanted, swept.freed
+                         {wanted} {what}, but only found {freed} {what} eligible to free."
                     );
                     self.node_event("FreeDiskSpaceFailed", message);
                 }
@@ -168,14 +173,13 @@ impl<W: World> Steward<W> {
 
     /// A pull that found no room is the reason to make some.
     pub(super) fn look_for_no_room(&mut self, event: &Event) {
-        if matches!(event, Event::PullFailed { error: ImageError::DiskFull { .. }, .. }) {
-            self.make_room(What::Room);
+        if let Event::PullFailed { error: ImageError::DiskFull { needed, .. }, .. } = event {
+            self.make_room(What::Room { needed: *needed });
         }
     }
 
     /// Says what became of dropped files, and starts what waits for them.
     pub(super) fn image_news(&mut self, news: News) {
-        let now = self.now();
         for what in news.damaged {
             let message = format!("{what}; it is fetched again when it is needed");
             self.node_event("ImageDamaged", message);
@@ -187,7 +191,7 @@ impl<W: World> Steward<W> {
         for (path, id, name) in news.imported {
             let shown = name.clone().unwrap_or_else(|| id.to_string());
             let message = format!("Imported image {shown} from {}", path.display());
-            self.books.events.record(EventReport::node_normal("ImageImported", message), now);
+            self.record(EventReport::node_normal("ImageImported", message));
             names.extend(name);
         }
         self.images_came(names);
@@ -212,7 +216,7 @@ impl<W: World> Steward<W> {
         Sweep { what, in_use: self.images_in_use(), asked: Instant::now() }
     }
 
-    /// What pods ask for, run, ran last, and ran before their image was changed.
+    /// What pods ask for, run, ran last, ran before their image was changed, and may go back to.
     fn images_in_use(&self) -> InUse {
         let mut in_use = InUse::default();
         for (_, machine) in self.books.reconciler.machines() {
@@ -222,6 +226,8 @@ impl<W: World> Steward<W> {
         for life in desired.flat_map(|d| std::iter::once(&d.life).chain(&d.previous)) {
             of_spec(&life.pod, &mut in_use);
         }
+        let trials = self.books.desired.values().filter_map(|desired| desired.trial.as_ref());
+        trials.for_each(|tried| of_spec(&tried.on.before, &mut in_use));
         for (uid, pod) in &self.books.found {
             let tags = pod.containers.iter().filter_map(|container| Tag::parse(&container.tag));
             tags.for_each(|tag| by_uid(*uid, tag.image.as_bytes(), &mut in_use));

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::streams::Reader;
-use super::{ImageOrder, Steward, World};
+use super::{ImageOrder, Standing, Steward, World};
 use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
@@ -40,6 +40,8 @@ pub enum LocalRequest {
     ImageNews(News),
     /// These devices are there, and no others.
     Devices(BTreeMap<String, Device>),
+    /// A lock may have been taken or freed.
+    LocksChanged,
     /// Events, oldest first.
     Events {
         /// Only those about this object.
@@ -47,6 +49,11 @@ pub enum LocalRequest {
         /// The answer.
         answer: oneshot::Sender<Vec<Event>>,
     },
+    /// The agent is about to end: what flash lacks of the events is to be written. Answered when
+    /// that was tried.
+    KeepEvents(oneshot::Sender<()>),
+    /// How the node stands with the broker.
+    Standing(oneshot::Sender<Standing>),
     /// The log of a container.
     Log {
         /// Its pod's namespace.
@@ -100,8 +107,13 @@ impl<W: World> Steward<W> {
             LocalRequest::Order(order) => self.order_images(order),
             LocalRequest::ImageNews(news) => self.image_news(news),
             LocalRequest::Devices(there) => self.devices_seen(there),
+            LocalRequest::LocksChanged => self.look_at_delays(),
             LocalRequest::Events { about, answer } => {
-                let _ = answer.send(self.books.events.about(about));
+                let _ = answer.send(self.events_about(about));
+            }
+            LocalRequest::KeepEvents(answer) => self.keep_events_at_last(answer),
+            LocalRequest::Standing(answer) => {
+                let _ = answer.send(self.standing());
             }
             LocalRequest::Log { namespace, name, container, selection, answer } => {
                 let key = ObjectKey { kind: Kind::Pod, namespace, name };
@@ -126,7 +138,7 @@ impl<W: World> Steward<W> {
             let _ = answer.send(None);
             return;
         };
-        let events = status.uid.map(|uid| self.books.events.about(Some(uid))).unwrap_or_default();
+        let events = status.uid.map(|uid| self.events_about(Some(uid))).unwrap_or_default();
         let (read, pod) = oneshot::channel();
         self.order(Order::Read { key: key.clone(), answer: read });
         spawn_local(async move {

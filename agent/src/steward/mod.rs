@@ -27,12 +27,12 @@ use mote_protocol::node::Session;
 use mote_protocol::object::Revision;
 use mote_protocol::pod::Amounts;
 use mote_protocol::status::Refusal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use crate::device::{Device, Pattern};
-use crate::events::{Events, Report as EventReport};
+use crate::events::Events;
 use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
@@ -41,23 +41,36 @@ use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
-use crate::store::{self, DataReader, Kept, Life, Opened, Order, Told};
+use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
 
 mod broker;
+mod channels;
 mod commands;
 mod data;
+mod delays;
+mod happened;
 mod images;
 mod local;
+mod looks;
 mod objects;
 mod orphans;
 mod presence;
+mod rollout;
+mod standing;
 mod statuses;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use crate::world::{Edges, SharedEdges, World};
+pub use channels::{Asked, Channels};
+use delays::Waiting;
 pub use images::ImageOrder;
 pub use local::{LocalRequest, PodDetail, PodView};
+use looks::Silent;
 pub use presence::{FromPresence, ToPresence};
+use rollout::Tried;
+pub use standing::{Denied, Standing};
 use streams::Streams;
 
 /// How often the node is looked at without a reason: what was missed heals itself. Rare, since
@@ -66,12 +79,6 @@ const TICK: Duration = Duration::from_mins(5);
 
 /// Pause before looking at the node again, where the first look failed.
 const FIRST_LOOK_RETRY: Duration = Duration::from_secs(2);
-
-/// Pause before looking at the node again, where events were missed and a pod was busy meanwhile.
-const MISSED_RETRY: Duration = Duration::from_secs(2);
-
-/// Pause before a pod that belongs to nobody is looked for again, where it could not be removed.
-const ORPHAN_RETRY: Duration = Duration::from_secs(10);
 
 /// Who this node is, for as long as the agent runs.
 #[derive(Clone, Debug)]
@@ -96,17 +103,18 @@ pub struct Identity {
     pub devices: Vec<Pattern>,
 }
 
-/// How others talk with the steward. A channel whose other end is gone just stays silent.
-#[derive(Debug)]
-pub struct Channels {
-    /// What the runtime tells by itself.
-    pub runtime: mpsc::UnboundedReceiver<RuntimeEvent>,
-    /// What presence tells.
-    pub from_presence: mpsc::UnboundedReceiver<FromPresence>,
-    /// What presence is told.
-    pub to_presence: mpsc::UnboundedSender<ToPresence>,
-    /// What people at the machine ask.
-    pub local: mpsc::UnboundedReceiver<LocalRequest>,
+impl Identity {
+    /// What pods are told of this node.
+    fn surroundings(&self, data: DataReader) -> Surroundings {
+        Surroundings {
+            node: self.node.clone(),
+            memory_bytes: self.memory_bytes,
+            allocatable: self.allocatable.clone(),
+            addresses: self.addresses,
+            data,
+            devices: self.devices.clone().into(),
+        }
+    }
 }
 
 /// An object that is wanted, or is on its way out.
@@ -116,7 +124,19 @@ struct Desired {
     life: Life,
     /// The life that ends before this one may start.
     previous: Option<Life>,
+    /// It is on trial.
+    trial: Option<Tried>,
+    /// A later revision that is put off.
+    waiting: Option<Waiting>,
     gone: Gone,
+}
+
+impl From<Loaded> for Desired {
+    fn from(loaded: Loaded) -> Self {
+        let Loaded { revision, current: life, previous, .. } = loaded;
+        let (trial, waiting) = (loaded.trial.map(Tried::new), loaded.put_off.map(Waiting::new));
+        Self { revision, life, previous, trial, waiting, gone: Gone::No }
+    }
 }
 
 /// How far a deleted object is on its way out.
@@ -165,6 +185,7 @@ struct Books<W: World> {
     heirs: BTreeMap<Uid, ObjectKey>,
     /// The node was looked at: what runs is known.
     looked: bool,
+    silent: Silent,
     /// The runtime had more to tell than had room, and not all pods were looked at since.
     missed: bool,
     /// Devices that are there, once somebody said so.
@@ -181,6 +202,12 @@ struct Books<W: World> {
     /// What of the current connection is not acknowledged yet.
     receipts: BTreeSet<Receipt>,
     storage_failing: bool,
+    /// Who waits for the write of the events that is under way, and for what it lacks.
+    at_last: Option<oneshot::Sender<()>>,
+    /// The disk is full, and its reserve is being used.
+    storage_short: bool,
+    /// What the broker refuses, and why there is no connection.
+    memory: standing::Memory,
     /// Ids of the last commands: the broker may say one twice.
     commands: VecDeque<RequestId>,
     next_look: Moment,
@@ -204,25 +231,19 @@ impl<W: World> Steward<W> {
         let (outbox, told) = mpsc::unbounded_channel();
         spawn_local(store::serve(opened.store, inbox, outbox));
         let (reporter, reports) = mpsc::unbounded_channel();
-        let own = reporter.clone();
-        let surroundings = Surroundings {
-            node: identity.node.clone(),
-            memory_bytes: identity.memory_bytes,
-            allocatable: identity.allocatable.clone(),
-            addresses: identity.addresses,
-            data: DataReader::new(orders.clone()),
-            devices: identity.devices.clone().into(),
-        };
-        let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter);
+        let surroundings = identity.surroundings(DataReader::new(orders.clone()));
+        let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter.clone());
         let (streams, frames) = Streams::new();
-        let mut events = Events::new(opened.start);
+        let boot = Boot { id: identity.boot_id, epoch_ms: edges.epoch_ms() };
+        let mut events = Events::new(opened.start, opened.events, &boot);
         for report in opened.reports {
-            events.record(report, now);
+            events.record(report, &boot, now);
         }
-        let desired = opened.objects.into_iter().map(|loaded| {
-            let (revision, life, previous) = (loaded.revision, loaded.current, loaded.previous);
-            (loaded.key, Desired { revision, life, previous, gone: Gone::No })
+        let rejected = opened.objects.iter().filter_map(|loaded| {
+            Some((loaded.key.clone(), rollout::refusal(loaded.rejected.as_ref()?)))
         });
+        let refusals = rejected.collect();
+        let desired = opened.objects.into_iter().map(|loaded| (loaded.key.clone(), loaded.into()));
         let books = Books {
             reconciler,
             outbox: Outbox::new(),
@@ -230,22 +251,26 @@ impl<W: World> Steward<W> {
             events,
             desired: desired.collect(),
             data: opened.data,
-            refusals: BTreeMap::new(),
+            refusals,
             statuses: BTreeMap::new(),
             records: opened.records,
             found: BTreeMap::new(),
             kept: opened.kept,
             heirs: BTreeMap::new(),
             looked: false,
+            silent: Silent::default(),
             missed: false,
             devices: None,
             sweeping: false,
             image_commands: 0,
-            reports: own,
+            reports: reporter,
             saving: BTreeSet::new(),
             session: None,
             receipts: BTreeSet::new(),
-            storage_failing: false,
+            storage_failing: opened.failing,
+            at_last: None,
+            storage_short: false,
+            memory: standing::Memory::default(),
             commands: VecDeque::new(),
             next_look: now.after(TICK),
             clock: now,
@@ -259,6 +284,10 @@ impl<W: World> Steward<W> {
     pub async fn run(mut self) {
         self.books.reconciler.list();
         self.objects_changed();
+        self.look_at_delays();
+        if self.books.storage_failing {
+            self.tell_presence(ToPresence::Storage { failing: true });
+        }
         loop {
             let (wake, room) = (self.wake(), self.has_stream_room());
             tokio::select! {
@@ -293,7 +322,10 @@ impl<W: World> Steward<W> {
         let connected = books.session.is_some();
         let event = books.events.next_allowed().filter(|at| connected && *at > now);
         let pods = books.reconciler.deadline(books.clock);
-        let next = [Some(books.next_look), event, pods].into_iter().flatten().min();
+        let write = books.events.next_write();
+        let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
+        let next = [Some(books.next_look), event, write, pods, changes];
+        let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
         Instant::now() + pause.min(TICK)
@@ -305,16 +337,15 @@ impl<W: World> Steward<W> {
             self.step(uid, Event::Tick, now);
         }
         self.books.clock = now;
+        self.look_at_trials(now);
+        self.look_at_delays();
+        self.keep_events(now);
         if self.books.next_look <= now {
             self.look_again(now, TICK);
             self.forget_again();
+            self.look_at_reserve();
             self.make_room(What::Excess);
         }
-    }
-
-    fn look_again(&mut self, now: Moment, pause: Duration) {
-        self.books.next_look = now.after(pause);
-        self.books.reconciler.list();
     }
 
     fn reported(&mut self, report: Report) {
@@ -323,6 +354,7 @@ impl<W: World> Steward<W> {
             Report::Swept(result) => self.room_made(result),
             Report::ImagesCame(names) => self.images_came(names),
             Report::Answered { id, replies } => self.answered(&id, replies),
+            Report::Examined { id, replies } => self.reply(&id, replies),
             Report::Pod { uid, freed, event } => {
                 self.look_for_no_room(&event);
                 let outcome = self.books.reconciler.report(uid, freed, event, now);
@@ -337,33 +369,6 @@ impl<W: World> Steward<W> {
                 if !self.books.looked || self.books.missed {
                     self.books.next_look = now.after(FIRST_LOOK_RETRY);
                 }
-            }
-        }
-    }
-
-    fn looked(&mut self, since: u64, observed: Vec<ObservedPod>, now: Moment) {
-        let unseen = self.books.reconciler.leaves_some(since);
-        for (uid, event) in self.books.reconciler.missed(since, &observed) {
-            self.step(uid, event, now);
-        }
-        if self.books.missed && unseen {
-            self.books.next_look = self.books.next_look.min(now.after(MISSED_RETRY));
-        }
-        self.books.missed &= unseen;
-        let first = !std::mem::replace(&mut self.books.looked, true);
-        let wanted = self.wanted_uids();
-        let machine = |uid: &Uid| self.books.reconciler.machine(uid).is_some();
-        let found = observed.into_iter().filter(|pod| !machine(&pod.uid));
-        // Later, what is wanted and was not there at first is none of ours to adopt.
-        let found = found.filter(|pod| first || !wanted.contains(&pod.uid));
-        let found: Vec<_> = found.map(|pod| (pod.uid, pod)).collect();
-        self.books.found.extend(found);
-        self.remove_orphans(&wanted);
-        if first {
-            self.drop_records();
-            let keys: Vec<_> = self.books.desired.keys().cloned().collect();
-            for key in keys {
-                self.pursue(&key);
             }
         }
     }
@@ -388,10 +393,5 @@ impl<W: World> Steward<W> {
                 break;
             }
         }
-    }
-
-    fn node_event(&mut self, reason: &'static str, message: String) {
-        let now = self.now();
-        self.books.events.record(EventReport::node_warning(reason, message), now);
     }
 }

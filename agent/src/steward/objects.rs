@@ -6,15 +6,15 @@ use std::rc::Rc;
 
 use mote_protocol::event::EventType;
 use mote_protocol::name::{Kind, ObjectKey, Uid};
-use mote_protocol::node::ObjectDigest;
 use mote_protocol::object::Revision;
 
-use super::{Desired, Gone, Steward, ToPresence, World};
+use super::{Desired, Gone, Steward, ToPresence, Tried, Waiting, World};
 use crate::events::{About, Report as EventReport};
 use crate::pod::machine::{Event, Machine, Note, Remains};
 use crate::pod::{Container, Moment};
 use crate::reconciler::Outcome;
-use crate::store::{Admission, Change, Life, Order, Told};
+use crate::runtime::ObservedPod;
+use crate::store::{Admission, Change, Life, OnTrial, Order, Told};
 use crate::volume::Volumes as _;
 
 /// Names whose refusal is remembered, beside those of objects that the node has. A flood of bad
@@ -24,9 +24,14 @@ const MAX_REFUSALS: usize = 256;
 impl<W: World> Steward<W> {
     pub(super) fn store_told(&mut self, told: Told) {
         let now = self.now();
+        self.look_at_reserve();
         match told {
             Told::Received { key, receipt, admission, .. } => {
-                self.storage(false);
+                // The others wrote nothing.
+                if !matches!(admission, Admission::Same | Admission::Empty | Admission::Refused(_))
+                {
+                    self.storage(false);
+                }
                 self.admitted(&key, admission);
                 self.acknowledge(receipt);
             }
@@ -43,6 +48,17 @@ impl<W: World> Steward<W> {
                 };
                 self.step(uid, event, now);
             }
+            Told::EventsKept { result } => self.events_kept(result),
+            Told::Sentenced { key, tried, result } => self.sentenced(&key, tried, result),
+            Told::Patience { key, revision, over, result } => {
+                self.patience_told(&key, revision, over, result);
+            }
+            Told::LedgerKept { result } => {
+                self.storage(result.is_err());
+                if let Err(error) = result {
+                    self.node_event("StorageErrors", format!("write the ledger: {error}"));
+                }
+            }
             Told::Forgot { key, uid, result } => self.forgot(&key, uid, result),
             Told::Failed { key, error } => {
                 self.storage(true);
@@ -51,13 +67,13 @@ impl<W: World> Steward<W> {
         }
     }
 
-    fn storage(&mut self, failing: bool) {
+    pub(super) fn storage(&mut self, failing: bool) {
         if std::mem::replace(&mut self.books.storage_failing, failing) != failing {
             self.tell_presence(ToPresence::Storage { failing });
         }
     }
 
-    fn admitted(&mut self, key: &ObjectKey, admission: Admission) {
+    pub(super) fn admitted(&mut self, key: &ObjectKey, admission: Admission) {
         match admission {
             Admission::Same => {}
             Admission::Empty => self.emptied(key),
@@ -70,19 +86,24 @@ impl<W: World> Steward<W> {
                 if room || self.is_here(key) {
                     self.books.refusals.insert(key.clone(), *refusal);
                 }
+                if let Some(desired) = self.books.desired.get_mut(key) {
+                    // It waits all the same, and the next look says so again.
+                    desired.waiting = desired.waiting.take().map(Waiting::told_again);
+                }
                 self.refresh(key);
             }
-            Admission::Accepted { revision, life, change, ignored } => {
+            Admission::Accepted { revision, life, change, trial, ignored } => {
                 let unenforced = life.pod.unenforced.clone();
-                self.accepted(key, revision, life, change);
+                self.accepted(key, revision, life, change, trial);
                 for text in unenforced {
                     let message = format!("not enforced, as this node allows: {text}");
                     self.object_event(key, EventType::Warning, "Unenforced".into(), message);
                 }
-                for field in ignored {
-                    let message = format!("{field} is ignored by this version of the agent");
-                    self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
-                }
+                self.fields_ignored(key, ignored);
+            }
+            Admission::Delayed { put_off, ignored } => {
+                self.put_off(key, put_off);
+                self.fields_ignored(key, ignored);
             }
             Admission::Kept { revision, ignored } => self.kept(key, revision, ignored),
             Admission::Dropped => self.dropped(key),
@@ -91,6 +112,7 @@ impl<W: World> Steward<W> {
                 if let Some(desired) = self.books.desired.get_mut(key) {
                     desired.revision = revision;
                     desired.life.grace_s = Some(grace_s);
+                    (desired.trial, desired.waiting) = (None, None);
                 }
                 self.pursue(key);
                 self.refresh(key);
@@ -104,6 +126,13 @@ impl<W: World> Steward<W> {
                 self.heard_again(key);
                 self.clear_status(key);
             }
+        }
+    }
+
+    fn fields_ignored(&mut self, key: &ObjectKey, fields: Vec<String>) {
+        for field in fields {
+            let message = format!("{field} is ignored by this version of the agent");
+            self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
         }
     }
 
@@ -123,21 +152,36 @@ impl<W: World> Steward<W> {
         self.books.desired.contains_key(key) || self.books.data.contains_key(key)
     }
 
-    fn accepted(&mut self, key: &ObjectKey, revision: Revision, life: Life, change: Change) {
+    pub(super) fn accepted(
+        &mut self,
+        key: &ObjectKey,
+        revision: Revision,
+        life: Life,
+        change: Change,
+        trial: Option<Box<OnTrial>>,
+    ) {
         self.books.refusals.remove(key);
         let before = self.books.desired.remove(key);
         let previous = match (change, before) {
             // The one that runs is the one to end; one in between never started.
-            (Change::Replace, Some(before)) => before.previous.or_else(|| {
+            (Change::Replace, Some(before)) => {
                 let mut life = before.life;
+                let ended = before.gone != Gone::No;
+                if ended {
+                    // Flash was told that this one waits for its end.
+                    let uid = life.pod.name.uid;
+                    self.order(Order::PreviousEnded { key: key.clone(), uid });
+                }
                 life.grace_s.get_or_insert(life.pod.grace_s);
-                (before.gone == Gone::No).then_some(life)
-            }),
+                before.previous.or_else(|| (!ended).then_some(life))
+            }
             (Change::Update, Some(before)) => before.previous,
             (Change::New, _) | (_, None) => None,
         };
         let uid = life.pod.name.uid;
-        let desired = Desired { revision, life, previous, gone: Gone::No };
+        let trial = trial.map(Tried::new);
+        let waiting = None;
+        let desired = Desired { revision, life, previous, trial, waiting, gone: Gone::No };
         self.books.desired.insert(key.clone(), desired);
         // The life that lost its object goes on as this one, or ends before it.
         let names = &self.books.kept.names;
@@ -161,6 +205,12 @@ impl<W: World> Steward<W> {
             return;
         }
         let Some(desired) = self.books.desired.get(key) else { return };
+        let lives = std::iter::once(&desired.life).chain(&desired.previous);
+        let own: Vec<_> = lives.map(|life| life.pod.name.uid).collect();
+        if self.books.silent.may_be(key, &own) {
+            // No two of a name run at a time.
+            return;
+        }
         if let Some(previous) = desired.previous.clone() {
             if self.wants(&previous, now) {
                 return;
@@ -178,6 +228,16 @@ impl<W: World> Steward<W> {
     /// left.
     fn wants(&mut self, life: &Life, now: Moment) -> bool {
         let uid = life.pod.name.uid;
+        let known = self.books.reconciler.machine(&uid).is_some();
+        if !known && self.books.silent.pods.contains_key(&uid) {
+            if life.grace_s.is_none() || !self.books.silent.is_for_good() {
+                // It may run, and answer when it is asked again.
+                return true;
+            }
+            // It is to end, whatever it would say.
+            self.books.silent.pods.remove(&uid);
+            self.books.found.insert(uid, ObservedPod::died(uid));
+        }
         if let Some(machine) = self.books.reconciler.machine(&uid) {
             if !Rc::ptr_eq(machine.pod(), &life.pod) {
                 self.step(uid, Event::Update(Rc::clone(&life.pod)), now);
@@ -191,7 +251,7 @@ impl<W: World> Steward<W> {
                 return false;
             }
             let boot = self.boot();
-            let accepted = Moment(life.accepted_unix_ms.saturating_sub(boot.epoch_ms)).min(now);
+            let accepted = boot.moment_of(life.accepted_unix_ms, now);
             let remains = Remains { record, observed: found.as_ref(), boot };
             let pod = Rc::clone(&life.pod);
             let asks_for_devices = pod.containers.iter().any(|one| !one.devices.is_empty());
@@ -226,7 +286,7 @@ impl<W: World> Steward<W> {
             self.order(Order::SaveRecord { uid, mark, record });
         }
         for note in outcome.notes {
-            self.pod_event(uid, note, now);
+            self.pod_event(uid, note);
         }
         if outcome.device_freed {
             self.device_freed(now);
@@ -234,11 +294,12 @@ impl<W: World> Steward<W> {
         if outcome.gone {
             self.life_gone(uid);
         } else if let Some(key) = key {
+            self.look_at_trial(&key, now);
             self.refresh(&key);
         }
     }
 
-    fn pod_event(&mut self, uid: Uid, note: Note, now: Moment) {
+    fn pod_event(&mut self, uid: Uid, note: Note) {
         let lives = |desired: &Desired| {
             let lives = std::iter::once(&desired.life).chain(&desired.previous);
             lives.clone().find(|life| life.pod.name.uid == uid).map(|life| life.pod.clone())
@@ -252,8 +313,7 @@ impl<W: World> Steward<W> {
             field: container.map(Container::field_path).unwrap_or_default().into(),
         };
         let Note { event_type, reason, message, .. } = note;
-        let report = EventReport { event_type, about, reason: reason.into(), message };
-        self.books.events.record(report, now);
+        self.record(EventReport { event_type, about, reason: reason.into(), message });
     }
 
     /// Nothing is left of a life.
@@ -264,12 +324,14 @@ impl<W: World> Steward<W> {
             mine.then(|| key.clone())
         };
         let Some(key) = self.books.desired.iter().find_map(of) else { return };
-        if self.books.desired.get(&key).is_some_and(|desired| is(&desired.life)) {
-            self.gone(&key);
-        } else {
+        let desired = self.books.desired.get(&key);
+        // It may be wanted again under the same uid, once it has ended.
+        if desired.and_then(|desired| desired.previous.as_ref()).is_some_and(is) {
             self.previous_ended(&key, uid);
             self.pursue(&key);
             self.refresh(&key);
+        } else {
+            self.gone(&key);
         }
     }
 
@@ -319,20 +381,5 @@ impl<W: World> Steward<W> {
             self.books.statuses.remove(key);
             self.objects_changed();
         }
-    }
-
-    /// Count and digest of what this node holds, for presence.
-    pub(super) fn objects_changed(&self) {
-        let held = self.books.desired.values().filter(|desired| desired.gone == Gone::No);
-        let revisions =
-            held.map(|desired| desired.revision).chain(self.books.data.values().copied());
-        let mut digest = ObjectDigest::default();
-        for revision in revisions {
-            digest.count += 1;
-            if let Some(first) = revision.hash.0.first_chunk::<4>() {
-                digest.digest = digest.digest.wrapping_add(u32::from_le_bytes(*first));
-            }
-        }
-        self.tell_presence(ToPresence::Objects(digest));
     }
 }

@@ -6,6 +6,7 @@
 use mote_protocol::node::{Devices, ObjectDigest, Session};
 use mote_protocol::topic::Topic;
 
+use super::{Gone, Steward, World};
 use crate::events::Report;
 use crate::link::Delivery;
 
@@ -31,6 +32,8 @@ pub enum ToPresence {
         /// The broker had kept it: it was not published just now.
         retained: bool,
     },
+    /// Somebody set the clock.
+    ClockSet,
     /// Devices came or went.
     Devices(Box<Devices>),
     /// The desired objects of this node changed.
@@ -62,4 +65,21 @@ pub enum FromPresence {
     BrokerForgot,
     /// Something that people should know.
     Report(Report),
+}
+
+impl<W: World> Steward<W> {
+    /// Count and digest of what this node holds, for presence.
+    pub(super) fn objects_changed(&self) {
+        let held = self.books.desired.values().filter(|desired| desired.gone == Gone::No);
+        let revisions =
+            held.map(|desired| desired.revision).chain(self.books.data.values().copied());
+        let mut digest = ObjectDigest::default();
+        for revision in revisions {
+            digest.count += 1;
+            if let Some(first) = revision.hash.0.first_chunk::<4>() {
+                digest.digest = digest.digest.wrapping_add(u32::from_le_bytes(*first));
+            }
+        }
+        self.tell_presence(ToPresence::Objects(digest));
+    }
 }

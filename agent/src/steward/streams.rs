@@ -177,7 +177,7 @@ impl<W: World> Steward<W> {
         if matches!(frame.part, StreamPart::End { .. }) {
             self.books.streams.open.remove(&id);
         }
-        self.queue(Class::Stream, Topic::Stream(id, Direction::Out), &frame);
+        self.queue(Class::Stream, Topic::Stream(id, Direction::Out), &frame, None);
     }
 
     /// Tells those who follow an attempt that it no longer runs.

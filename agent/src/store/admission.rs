@@ -2,19 +2,21 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mote_protocol::frame::{self, FrameError};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{self, BodyError, ContentHash, Intent, Object, Revision};
+use mote_protocol::rollout;
 use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
 use mote_protocol::topic::Scope;
 
-use super::judgement::{Held, Judgement, Objection, judge};
-use super::seal::{seal, short_hash};
+use super::judgement::{Judgement, Objection, behind_lost, judge};
+use super::seal::short_hash;
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
-use super::{Admission, Change, DAMAGED, Entry, Life, Store, spec_file};
+use super::{Admission, Change, Life, OnTrial, Store, spec_file};
 use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
 use crate::pod::{PodName, resources};
 use crate::ports::Disk;
@@ -60,21 +62,38 @@ fn read(payload: &[u8]) -> Read {
     Read::Object(object)
 }
 
+/// What was said of a pod, and to whom.
+pub(super) struct Said<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) key: &'a ObjectKey,
+    pub(super) object: &'a Object,
+    /// The object, as it came.
+    pub(super) payload: &'a [u8],
+    /// Nothing puts it off.
+    pub(super) now: bool,
+}
+
 /// A body that can be used, and what of it is ignored.
-struct Body {
+pub(super) struct Body {
     asked: object::Pod,
-    checked: Checked,
+    pub(super) checked: Checked,
+    rollback_after: Option<Duration>,
+    /// Something may hold it up.
+    pub(super) delays: bool,
 }
 
 impl<W: World> Store<W> {
     /// Takes in what was published for `key`. An error means that flash did not take it: nothing
-    /// has changed, and it must not be acknowledged.
+    /// has changed, and it must not be acknowledged. Nor must it as long as [`Self::owes`].
     pub async fn admit(
         &mut self,
         scope: &Scope,
         key: &ObjectKey,
         payload: &[u8],
     ) -> io::Result<Admission> {
+        if self.ledger_owed {
+            self.write_ledger(self.ledger.clone()).await?;
+        }
         let object = match read(payload) {
             Read::Object(object) => object,
             Read::Answer(answer) => return Ok(answer),
@@ -82,20 +101,27 @@ impl<W: World> Store<W> {
         let held = self.entries.get(key).map(|entry| &entry.held);
         let seen = object.revision;
         let ends = matches!(object.intent, Intent::Delete { .. });
-        match judge(held, self.ledger.get(scope, key), scope, &object) {
+        let mut judgement = judge(held, self.ledger.get(scope, key), scope, &object);
+        if let Some(lost) = self.lost.get(key).and_then(|lost| lost.scope.as_ref()) {
+            judgement = behind_lost(judgement, scope, lost);
+        }
+        let said = Said { scope, key, object: &object, payload, now: false };
+        match judgement {
             // Its end is known; whoever says it again may have lost that. What is lost to damage may be
             // later than this, and of another scope.
             Judgement::Same if ends && held.is_none() && !self.damaged.contains(key) => {
                 self.delete_unknown(scope, key, seen).await
             }
-            Judgement::Same => Ok(Admission::Same),
-            Judgement::Refused(no) => {
-                // What it ended must not come once the nearer object is gone.
-                if let (Objection::Shadowed { .. }, true) = (&no, ends) {
-                    self.remember(scope, key, seen).await?;
-                }
-                Ok(refuse(seen, no.reason(), "", &no.to_string()))
+            // The ledger was written first: flash may have refused what follows.
+            Judgement::Same if ends && held.is_some_and(|held| held.scope != *scope) => {
+                let admission = self.make_way(scope, key, &object).await?;
+                Ok(admission.unwrap_or(Admission::Same))
             }
+            Judgement::Same => Ok(Admission::Same),
+            Judgement::Refused(no @ Objection::Shadowed { .. }) => {
+                self.shadowed(scope, key, &object, &no).await
+            }
+            Judgement::Refused(no) => Ok(refuse(seen, no.reason(), "", &no.to_string())),
             Judgement::New(_) | Judgement::Replace(_) | Judgement::Update
                 if key.kind != Kind::Pod =>
             {
@@ -103,16 +129,33 @@ impl<W: World> Store<W> {
             }
             Judgement::Delete if key.kind != Kind::Pod => self.drop_data(scope, key, &object).await,
             Judgement::New(uid) => {
-                let uid = uid.or_else(|| self.lost.get(key).copied());
-                self.begin(scope, key, &object, uid, payload, Change::New).await
+                let uid = uid.or_else(|| self.lost_life(key, &object));
+                self.begin(&said, uid).await
             }
-            Judgement::Replace(uid) => {
-                self.begin(scope, key, &object, uid, payload, Change::Replace).await
-            }
-            Judgement::Update => self.change(scope, key, &object, payload).await,
+            Judgement::Replace(uid) => self.replace(&said, uid).await,
+            Judgement::Update => self.change(&said).await,
             Judgement::Delete => self.delete(scope, key, &object).await,
             Judgement::DeleteUnknown => self.delete_unknown(scope, key, seen).await,
         }
+    }
+
+    /// What a nearer scope stands before.
+    async fn shadowed(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        object: &Object,
+        no: &Objection,
+    ) -> io::Result<Admission> {
+        let seen = object.revision;
+        let admission = if matches!(object.intent, Intent::Delete { .. }) {
+            // What it ended must not come once the nearer object is gone.
+            self.remember(scope, key, seen).await?;
+            self.make_way(scope, key, object).await?
+        } else {
+            self.runs_meanwhile(scope, key, seen).await?.then_some(Admission::Same)
+        };
+        Ok(admission.unwrap_or_else(|| refuse(seen, no.reason(), "", &no.to_string())))
     }
 
     /// The end of what this node does not have, or has lost.
@@ -122,7 +165,7 @@ impl<W: World> Store<W> {
         key: &ObjectKey,
         seen: Revision,
     ) -> io::Result<Admission> {
-        let lost = self.lost.get(key).copied();
+        let lost = self.lost.get(key).map(|lost| lost.uid);
         self.remember(scope, key, seen).await?;
         if self.damaged.contains(key) {
             // Also one that could not be set aside, or that a newer agent wrote.
@@ -132,80 +175,120 @@ impl<W: World> Store<W> {
         Ok(Admission::DeletedUnknown { lost })
     }
 
-    /// A new life, of a new name or of one that is taken.
-    async fn begin(
-        &mut self,
-        scope: &Scope,
-        key: &ObjectKey,
-        object: &Object,
-        uid: Option<Uid>,
-        payload: &[u8],
-        change: Change,
-    ) -> io::Result<Admission> {
+    /// The life of a new name.
+    async fn begin(&mut self, said: &Said<'_>, uid: Option<Uid>) -> io::Result<Admission> {
         let uid = uid.unwrap_or_else(|| self.edges.new_uid());
-        let body = match self.check(key, object, uid) {
+        let body = match self.check_new(said, uid) {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let storage = resources::storage_request(&body.asked.spec);
-        if let Some(message) = self.lacks_storage(key, storage) {
-            return Ok(refuse(object.revision, "OutOfephemeral-storage", "", &message));
-        }
-        let before = match change {
-            Change::Replace => Some(self.read(key).await?),
-            Change::New | Change::Update => None,
+        let stored = Stored::new(self.first(said, uid), None);
+        self.live(said, body, Change::New, None, stored).await
+    }
+
+    /// A new life of a name that is taken.
+    pub(super) async fn replace(
+        &mut self,
+        said: &Said<'_>,
+        uid: Option<Uid>,
+    ) -> io::Result<Admission> {
+        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
+        let body = match self.check_new(said, uid) {
+            Ok(body) => body,
+            Err(refusal) => return Ok(refusal),
         };
-        let previous = before.clone().and_then(|stored| self.outgoing(key, stored, object));
-        let current = StoredLife {
+        let before = self.read(said.key).await?;
+        if Self::may_wait(said, &body, &before) {
+            return self.put_off(said, body, before).await;
+        }
+        let can_go_back = before.current.ending.is_none() && body.rollback_after.is_some();
+        let trial = can_go_back.then(|| before.trial_of_next(true));
+        let previous = outgoing(before.clone(), said.object.revision);
+        let mut stored = Stored::new(self.first(said, uid), previous);
+        stored.set_trial(trial.as_ref());
+        self.live(said, body, Change::Replace, Some(before), stored).await
+    }
+
+    fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
+        let body = self.check(said.key, said.object, uid)?;
+        let storage = resources::storage_request(&body.asked.spec);
+        match self.lacks_storage(said.key, storage) {
+            None => Ok(body),
+            Some(message) => {
+                Err(refuse(said.object.revision, "OutOfephemeral-storage", "", &message))
+            }
+        }
+    }
+
+    fn first(&self, said: &Said<'_>, uid: Uid) -> StoredLife {
+        StoredLife {
             uid,
             accepted_unix_ms: self.edges.unix_ms(),
-            scope: scope.to_string(),
-            frame: payload.to_vec(),
+            scope: said.scope.to_string(),
+            frame: said.payload.to_vec(),
             ending: None,
-        };
-        let accepted_unix_ms = current.accepted_unix_ms;
-        let stored = Stored { current, previous };
-        self.write(scope, key, object.revision, before, stored).await?;
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.storage = storage;
         }
-        Ok(accepted(object.revision, body, accepted_unix_ms, change))
+    }
+
+    /// Writes a life that begins.
+    async fn live(
+        &mut self,
+        said: &Said<'_>,
+        body: Body,
+        change: Change,
+        before: Option<Stored>,
+        stored: Stored,
+    ) -> io::Result<Admission> {
+        let accepted_unix_ms = stored.current.accepted_unix_ms;
+        let trial = stored.on_trial(said.key, &self.policy);
+        self.write(said.scope, said.key, said.object.revision, before, stored).await?;
+        if let Some(entry) = self.entries.get_mut(said.key) {
+            entry.storage = resources::storage_request(&body.asked.spec);
+        }
+        Ok(accepted(said.object.revision, body, accepted_unix_ms, change, trial))
     }
 
     /// The same life, changed where it may change.
-    async fn change(
-        &mut self,
-        scope: &Scope,
-        key: &ObjectKey,
-        object: &Object,
-        payload: &[u8],
-    ) -> io::Result<Admission> {
+    pub(super) async fn change(&mut self, said: &Said<'_>) -> io::Result<Admission> {
+        let Said { scope, key, object, .. } = *said;
         let mut stored = self.read(key).await?;
         let body = match self.check(key, object, stored.current.uid) {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let before = stored.clone();
         let asked_before = stored.current.pod().map_err(io::Error::other)?;
         if let Some(field) = forbidden_change(&asked_before, &body.asked) {
             // Two scopes mean two pods where they do not say otherwise. Were it refused, the order of
             // arrival would decide which of them a node runs.
             if object.uid.is_none() && stored.current.scope != scope.to_string() {
-                return self.begin(scope, key, object, None, payload, Change::Replace).await;
+                return self.replace(said, None).await;
             }
             let message = "may not change while the pod lives: delete it first, or replace it \
                            under a new uid (`apply --force`)";
             return Ok(refuse(object.revision, "Forbidden", &field, message));
         }
+        if Self::may_wait(said, &body, &stored) {
+            return self.put_off(said, body, stored).await;
+        }
+        let before = stored.clone();
+        let trial = body.rollback_after.map(|_| stored.trial_of_next(false));
+        stored.set_trial(trial.as_ref());
+        stored.set_rejected(None);
+        stored.set_delay(None);
         stored.current.scope = scope.to_string();
-        stored.current.frame = payload.to_vec();
-        stored.previous = stored.previous.filter(|_| self.has_previous(key));
+        stored.current.frame = said.payload.to_vec();
         let accepted_unix_ms = stored.current.accepted_unix_ms;
+        let trial = stored.on_trial(key, &self.policy);
+        let (uid, moved) = (stored.current.uid, stored.current.scope != before.current.scope);
         self.write(scope, key, object.revision, Some(before), stored).await?;
-        Ok(accepted(object.revision, body, accepted_unix_ms, Change::Update))
+        if moved {
+            // Where it fails, the next record of the pod says it.
+            let _ = self.record_scope(uid, scope).await;
+        }
+        Ok(accepted(object.revision, body, accepted_unix_ms, Change::Update, trial))
     }
 
-    async fn delete(
+    pub(super) async fn delete(
         &mut self,
         scope: &Scope,
         key: &ObjectKey,
@@ -221,28 +304,16 @@ impl<W: World> Store<W> {
         let uid = stored.current.uid;
         stored.current.scope = scope.to_string();
         stored.current.ending = Some(Ending { revision: object.revision, grace_s });
-        stored.previous = stored.previous.filter(|_| self.has_previous(key));
+        stored.set_trial(None);
+        stored.set_rejected(None);
+        stored.set_delay(None);
         self.write(scope, key, object.revision, Some(before), stored).await?;
-        // Should its file be damaged, nothing older brings it back. Insisted on where the name is
-        // forgotten.
-        let _ = self.remember(scope, key, object.revision).await;
-        Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
-    }
-
-    /// The life that ends before another may start: the one that runs, which may not be the one
-    /// that was wanted last.
-    fn outgoing(&self, key: &ObjectKey, stored: Stored, next: &Object) -> Option<StoredLife> {
-        if self.has_previous(key) {
-            return stored.previous;
+        // Should its file be damaged, nothing older brings it back.
+        if let Err(error) = self.remember(scope, key, object.revision).await {
+            self.ledger.remember(scope, key, object.revision);
+            (self.ledger_owed, self.ledger_error) = (true, Some(error));
         }
-        let mut life = stored.current;
-        let grace_s = grace_of(&life);
-        life.ending.get_or_insert(Ending { revision: next.revision, grace_s });
-        Some(life)
-    }
-
-    fn has_previous(&self, key: &ObjectKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.previous)
+        Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
     }
 
     fn check(&self, key: &ObjectKey, object: &Object, uid: Uid) -> Result<Body, Admission> {
@@ -254,11 +325,19 @@ impl<W: World> Store<W> {
         let asked = object::Pod::decode(*schema, body).map_err(|error| malformed(&error))?;
         let (namespace, name) = (key.namespace.clone(), key.name.clone());
         let checked = validate(PodName { namespace, name, uid }, &asked, &self.policy);
-        let checked = checked.map_err(|error| {
+        let mut checked = checked.map_err(|error| {
             let fault = &error.first;
             refuse(seen, fault.reason, &fault.field, &error.to_string())
         })?;
-        Ok(Body { asked, checked })
+        // Not where the node comes back: what was accepted once stays accepted.
+        let annotations = &asked.meta.annotations;
+        let fault = |fault: rollout::Fault| {
+            refuse(seen, "Invalid", &fault.field(), &fault.error.to_string())
+        };
+        let rollback_after = rollout::rollback_after(annotations).map_err(fault)?;
+        let delays = rollout::delay(annotations).map_err(fault)?.is_some();
+        checked.ignored.extend(rollout::unknown(annotations).map(rollout::field));
+        Ok(Body { asked, checked, rollback_after, delays })
     }
 
     /// Why a pod that asks for so much of the disk is not taken, where it is not. What others of the
@@ -275,68 +354,30 @@ impl<W: World> Store<W> {
             )
         })
     }
-
-    /// Makes it durable, then makes it what the next object is judged by. Where that fails, what
-    /// was before still counts, whatever the card holds now.
-    pub(super) async fn write(
-        &mut self,
-        scope: &Scope,
-        key: &ObjectKey,
-        revision: Revision,
-        before: Option<Stored>,
-        stored: Stored,
-    ) -> io::Result<()> {
-        let result = self.make_durable(scope, key, &stored).await;
-        if let (Err(_), Some(before)) = (&result, before) {
-            self.unsure.entry(key.clone()).or_insert(before);
-        }
-        result?;
-        self.unsure.remove(key);
-        let held = Held {
-            uid: stored.current.uid,
-            revision,
-            scope: scope.clone(),
-            deleting: stored.current.ending.is_some(),
-        };
-        let previous = stored.previous.is_some();
-        let storage = self.entries.get(key).map_or(0, |entry| entry.storage);
-        self.entries.insert(key.clone(), Entry { held, previous, storage });
-        self.repaired(key).await;
-        Ok(())
-    }
-
-    async fn make_durable(
-        &mut self,
-        scope: &Scope,
-        key: &ObjectKey,
-        stored: &Stored,
-    ) -> io::Result<()> {
-        let before =
-            self.entries.get(key).map(|entry| (entry.held.scope.clone(), entry.held.revision));
-        if let Some((farther, said)) = before.filter(|(before, _)| before != scope) {
-            self.remember(&farther, key, said).await?;
-        }
-        let file = seal(stored).map_err(io::Error::other)?;
-        self.edges.disk.write(&spec_file(key), &file).await
-    }
-
-    /// Somebody said again what a damaged file said.
-    pub(super) async fn repaired(&mut self, key: &ObjectKey) {
-        self.lost.remove(key);
-        if self.damaged.contains(key) {
-            let file = format!("{DAMAGED}/{}", spec_file(key));
-            // One that stays is tried again with the next object of that name.
-            if self.edges.disk.remove(&file).await.is_ok() {
-                self.damaged.remove(key);
-            }
-        }
-    }
 }
 
-fn accepted(revision: Revision, body: Body, accepted_unix_ms: i64, change: Change) -> Admission {
+fn accepted(
+    revision: Revision,
+    body: Body,
+    accepted_unix_ms: i64,
+    change: Change,
+    trial: Option<Box<OnTrial>>,
+) -> Admission {
     let Checked { pod, ignored } = body.checked;
     let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None };
-    Admission::Accepted { revision, life, change, ignored }
+    Admission::Accepted { revision, life, change, trial, ignored }
+}
+
+/// The life that ends before another may start: the one that runs, which may not be the one that was
+/// wanted last.
+pub(super) fn outgoing(stored: Stored, next: Revision) -> Option<StoredLife> {
+    if stored.previous.is_some() {
+        return stored.previous;
+    }
+    let mut life = stored.current;
+    let grace_s = grace_of(&life);
+    life.ending.get_or_insert(Ending { revision: next, grace_s });
+    Some(life)
 }
 
 /// The grace period that a life's spec gives it.

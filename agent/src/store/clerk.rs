@@ -9,15 +9,17 @@ use std::io;
 use std::time::Duration;
 
 use mote_protocol::name::{ObjectKey, Uid};
-use mote_protocol::object::Pod;
+use mote_protocol::object::{Pod, Revision};
 use mote_protocol::topic::Scope;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Admission, Store};
+use super::{Admission, Patience, Sentence, Sentenced, Store};
+use crate::events::EventLog;
 use crate::link::Receipt;
 use crate::pod::contents::Entries;
 use crate::pod::machine::Record;
+use crate::runtime::Origin;
 use crate::world::World;
 
 /// Pause before an object that flash did not take is tried again.
@@ -52,6 +54,13 @@ pub enum Order {
         /// The record.
         record: Record,
     },
+    /// Write what happened.
+    KeepEvents {
+        /// All of it.
+        log: EventLog,
+        /// Who wants to know that it was tried.
+        answer: Option<oneshot::Sender<()>>,
+    },
     /// Forget a name whose object is gone.
     Forget {
         /// The name.
@@ -66,10 +75,37 @@ pub enum Order {
         /// That life.
         uid: Uid,
     },
+    /// Write what becomes of a change on trial.
+    Sentence {
+        /// The name.
+        key: ObjectKey,
+        /// The life that was changed.
+        uid: Uid,
+        /// The revision that is on trial.
+        tried: Revision,
+        /// What becomes of it.
+        sentence: Sentence,
+    },
+    /// Write what becomes of a change that is put off.
+    Patience {
+        /// The name.
+        key: ObjectKey,
+        /// The revision that waits.
+        revision: Revision,
+        /// What becomes of it.
+        patience: Patience,
+    },
     /// Drop the record of a pod that belonged to nobody.
     DropRecord {
         /// Which.
         uid: Uid,
+    },
+    /// A pod runs whose object is lost.
+    Lost {
+        /// Which it is.
+        uid: Uid,
+        /// What it was made from.
+        origin: Origin,
     },
     /// Read what was asked for a pod.
     Read {
@@ -129,6 +165,11 @@ pub enum Told {
         /// Whether it is on flash.
         result: io::Result<()>,
     },
+    /// The events were written, or not.
+    EventsKept {
+        /// Whether they are on flash.
+        result: io::Result<()>,
+    },
     /// A name was forgotten, or not.
     Forgot {
         /// The name.
@@ -136,6 +177,32 @@ pub enum Told {
         /// Its last life.
         uid: Uid,
         /// Whether flash took it.
+        result: io::Result<()>,
+    },
+    /// What becomes of a change on trial is on flash, or not.
+    Sentenced {
+        /// The name.
+        key: ObjectKey,
+        /// The revision that was on trial.
+        tried: Revision,
+        /// What flash has now.
+        result: io::Result<Sentenced>,
+    },
+    /// What becomes of a change that is put off is on flash, or not.
+    Patience {
+        /// The name.
+        key: ObjectKey,
+        /// The revision that waited.
+        revision: Revision,
+        /// It was to be made.
+        over: bool,
+        /// What became of it, where it was to be made and nothing else came meanwhile.
+        result: io::Result<Option<Admission>>,
+    },
+    /// The ledger did not take the end that was told of last, which is on flash all the same; or it
+    /// took what it had refused.
+    LedgerKept {
+        /// Whether flash has it.
         result: io::Result<()>,
     },
     /// Flash did not take an object; it is tried again.
@@ -164,16 +231,28 @@ pub async fn serve<W: World>(
             }
         };
         let Some(order) = order else { return };
-        if let Order::LinkLost = order {
-            waiting.clear();
-            continue;
-        }
+        let order = match order {
+            Order::LinkLost => {
+                waiting.clear();
+                continue;
+            }
+            // What was said of a name later is not heard earlier.
+            Order::Receive(arrival) if !again && waits(&waiting, &arrival.key) => {
+                waiting.push_back(arrival);
+                continue;
+            }
+            order => order,
+        };
         if let Some(arrival) = carry_out(&mut store, order, &told).await {
             retry = Instant::now() + RETRY;
             // In the order in which they came.
             if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
         }
     }
+}
+
+fn waits(waiting: &VecDeque<Arrival>, key: &ObjectKey) -> bool {
+    waiting.iter().any(|arrival| arrival.key == *key)
 }
 
 /// Carries out one order; gives back what flash did not take. Whoever ordered may be gone.
@@ -189,6 +268,11 @@ async fn carry_out<W: World>(
             let result = store.save_record(uid, &record).await;
             let _ = told.send(Told::RecordSaved { uid, mark, result });
         }
+        Order::KeepEvents { log, answer } => {
+            let result = store.keep_events(&log).await;
+            let _ = told.send(Told::EventsKept { result });
+            answer.map(|answer| answer.send(()));
+        }
         Order::Forget { key, uid } => {
             let result = store.forget(&key, uid).await;
             let _ = told.send(Told::Forgot { key, uid, result });
@@ -196,7 +280,17 @@ async fn carry_out<W: World>(
         Order::PreviousEnded { key, uid } => {
             store.previous_ended(&key, uid).await;
         }
+        Order::Sentence { key, uid, tried, sentence } => {
+            let result = store.sentence(&key, uid, tried, sentence).await;
+            let _ = told.send(Told::Sentenced { key, tried, result });
+        }
+        Order::Patience { key, revision, patience } => {
+            let result = Box::pin(store.patience(&key, revision, patience)).await;
+            let over = patience == Patience::Over;
+            let _ = told.send(Told::Patience { key, revision, over, result });
+        }
         Order::DropRecord { uid } => store.drop_record(uid).await,
+        Order::Lost { uid, origin } => store.lost(uid, origin),
         Order::Read { key, answer } => {
             let _ = answer.send(store.read_pod(&key).await);
         }
@@ -212,11 +306,21 @@ async fn receive<W: World>(
     arrival: Arrival,
     told: &mpsc::UnboundedSender<Told>,
 ) -> Option<Arrival> {
-    match store.admit(&arrival.scope, &arrival.key, &arrival.payload).await {
+    let owed = store.owes();
+    // Objects come rarely, and what admits them is large: it is not a part of what waits for orders.
+    match Box::pin(store.admit(&arrival.scope, &arrival.key, &arrival.payload)).await {
         Ok(admission) => {
-            let Arrival { scope, key, receipt, .. } = arrival;
+            let waits = store.owes();
+            let (scope, key) = (arrival.scope.clone(), arrival.key.clone());
+            let receipt = arrival.receipt.filter(|_| !waits);
             let _ = told.send(Told::Received { scope, key, receipt, admission });
-            None
+            // Behind what says that something was written: what the card did last counts.
+            if let Some(error) = store.ledger_refused() {
+                let _ = told.send(Told::LedgerKept { result: Err(error) });
+            } else if owed && !waits {
+                let _ = told.send(Told::LedgerKept { result: Ok(()) });
+            }
+            waits.then_some(arrival)
         }
         Err(error) => {
             let _ = told.send(Told::Failed { key: arrival.key.clone(), error });

@@ -66,7 +66,7 @@ impl<W: World> Store<W> {
         let frame = self.hide(key, payload).await?;
         let scope_text = scope.to_string();
         let current = StoredLife { uid, accepted_unix_ms, scope: scope_text, frame, ending: None };
-        let stored = Stored { current, previous: None };
+        let stored = Stored::new(current, None);
         self.write(scope, key, seen, before, stored).await?;
         Ok(Admission::Kept { revision: seen, ignored: checked.ignored })
     }
@@ -185,7 +185,7 @@ pub(super) fn object(
     frame::decode(payload).map_err(|error| error.to_string())
 }
 
-fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
+pub(super) fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
     let nothing = || Fault::invalid("", "the object asks for nothing");
     let Intent::Apply { schema, body } = intent else { return Err(nothing()) };
     let malformed = |error: BodyError| Fault {
@@ -198,11 +198,13 @@ fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
             let map = ConfigMap::decode(*schema, body).map_err(malformed)?;
             let bytes = |(key, text): (String, String)| (key, text.into_bytes());
             let data = map.data.into_iter().map(bytes).collect();
-            (Entries { data, binary: map.binary_data }, map.immutable, map.extensions)
+            let entries = Entries { data, binary: map.binary_data, ..Entries::default() };
+            (entries, map.immutable, map.extensions)
         }
         Kind::Secret => {
             let secret = Secret::decode(*schema, body).map_err(malformed)?;
-            let entries = Entries { data: secret.data, ..Entries::default() };
+            let (data, secret_type) = (secret.data, secret.secret_type);
+            let entries = Entries { data, secret_type, ..Entries::default() };
             (entries, secret.immutable, secret.extensions)
         }
         Kind::Pod => return Err(nothing()),
@@ -235,7 +237,7 @@ fn check_entries(entries: &Entries) -> Result<(), Fault> {
         let rule = format!("must have at most {MAX_DATA_KEYS} keys");
         return Err(Fault::invalid("data", rule));
     }
-    if values().map(Vec::len).sum::<usize>() > MAX_DATA {
+    if entries.bytes() > MAX_DATA {
         let rule = format!("may not be more than {MAX_DATA} bytes");
         return Err(Fault::invalid("data", rule));
     }

@@ -97,6 +97,16 @@ const fn distance(scope: &Scope) -> u8 {
     }
 }
 
+/// What an object means that is said to `scope` where one was lost that was said to `lost`: nothing, where
+/// that was nearer. It may be said again later, and what runs is its.
+pub(super) fn behind_lost(judgement: Judgement, scope: &Scope, lost: &Scope) -> Judgement {
+    let decides = matches!(judgement, Judgement::New(_) | Judgement::DeleteUnknown);
+    if decides && distance(lost) < distance(scope) {
+        return Judgement::Refused(Objection::Shadowed { by: lost.to_string() });
+    }
+    judgement
+}
+
 /// Decides what `object`, said to `scope`, means; `forgotten` is the ledger's word on its name.
 pub fn judge(
     held: Option<&Held>,
@@ -241,6 +251,20 @@ mod tests {
         assert_eq!(of(&group, "@red", 8), Judgement::Update);
         assert_eq!(of(&group, "@red", 6), shadowed("@blue"));
         assert_eq!(of(&held(7, "n1", true), "@blue", 3), Judgement::Replace(None));
+    }
+
+    #[test]
+    fn a_lost_object_stands_before_farther_ones() {
+        let behind = |judgement: Judgement, scope: &str| {
+            let scope = Scope::parse(scope).unwrap();
+            behind_lost(judgement, &scope, &Scope::parse("@blue").unwrap())
+        };
+        let shadowed = Judgement::Refused(Objection::Shadowed { by: "@blue".into() });
+        assert_eq!(behind(Judgement::New(None), "@all"), shadowed);
+        assert_eq!(behind(Judgement::DeleteUnknown, "@all"), shadowed);
+        assert_eq!(behind(Judgement::Same, "@all"), Judgement::Same);
+        assert_eq!(behind(Judgement::New(None), "@red"), Judgement::New(None));
+        assert_eq!(behind(Judgement::DeleteUnknown, "n1"), Judgement::DeleteUnknown);
     }
 
     proptest! {

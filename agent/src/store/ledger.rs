@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use mote_protocol::extension::Extensions;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
 use mote_protocol::topic::Scope;
@@ -21,6 +22,8 @@ pub(super) const CAPACITY: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     revisions: BTreeMap<[u8; 8], Revision>,
+    /// What later agents keep beside it: one that does not know it passes it over.
+    extensions: Extensions,
 }
 
 fn hashed(scope: &Scope, key: &ObjectKey) -> [u8; 8] {
@@ -31,6 +34,10 @@ impl Ledger {
     /// The last revision of a name that was forgotten.
     pub fn get(&self, scope: &Scope, key: &ObjectKey) -> Option<Revision> {
         self.revisions.get(&hashed(scope, key)).copied()
+    }
+
+    pub(super) const fn extensions(&mut self) -> &mut Extensions {
+        &mut self.extensions
     }
 
     /// Takes in what another copy knows.
@@ -78,6 +85,17 @@ mod tests {
         ledger.remember(&Scope::All, &key("web"), revision(3));
         assert_eq!(ledger.get(&Scope::All, &key("web")), Some(revision(5)));
         assert_eq!(ledger.get(&Scope::parse("n1").unwrap(), &key("web")), None);
+    }
+
+    const FROZEN: &[u8] = b"\x01\x06\xbf]\x86n\x17C\x81\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+
+    #[test]
+    fn the_form_on_flash_is_frozen() {
+        let mut ledger = Ledger::default();
+        ledger.remember(&Scope::All, &key("web"), revision(5));
+        let bytes = postcard::to_allocvec(&ledger).unwrap();
+        assert_eq!(bytes, FROZEN);
+        assert_eq!(postcard::from_bytes::<Ledger>(&bytes), Ok(ledger));
     }
 
     #[test]

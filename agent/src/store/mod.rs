@@ -7,11 +7,13 @@
 //!
 //! ```text
 //! session                    how often this agent was started
+//! clock                      when the clock was right last
 //! ledger, ledger-copy        last revisions of forgotten names, twice: nothing else could give
 //!                            them back
 //! spec/KIND/NAMESPACE/NAME   one object; a Secret's is sealed
 //! device-key                 half of what secrets are sealed with; the other half is the board
 //! record/UID                 how far a pod got
+//! events                     what happened
 //! damaged/...                files that were set aside
 //! ```
 
@@ -19,33 +21,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use mote_protocol::name::{ObjectKey, Uid};
-use mote_protocol::object::{self, Revision};
+use mote_protocol::object::{self, Intent, Object, Revision};
 use mote_protocol::status::Refusal;
+use mote_protocol::topic::Scope;
 
-use crate::events::Report;
+use crate::events::{EventLog, Report};
 use crate::pod::Pod;
 use crate::pod::machine::Record;
 use crate::pod::validate::NodePolicy;
+use crate::runtime::Origin;
 use crate::world::{SharedEdges, World};
 
 mod admission;
 mod clerk;
 mod data;
+mod delayed;
 mod device;
+mod durable;
+#[doc(hidden)]
+pub mod fuzz;
 mod judgement;
 mod ledger;
+mod lost;
 mod opening;
+mod rollout;
 mod seal;
+mod seen;
 mod stored;
+#[cfg(test)]
+mod tests;
 pub mod update;
 
 pub use clerk::{Arrival, DataReader, Order, Told, serve};
+pub use delayed::{Patience, PutOff};
 pub use judgement::{Held, Judgement, Objection, judge};
 pub use ledger::Ledger;
 pub use opening::{count_from, open};
+pub use rollout::{OnTrial, Rejected, Sentence, Sentenced, WentBack};
+pub use seen::{keep_time, last_seen};
 
 use crate::ports::Disk;
 use device::Device;
+use lost::LostPod;
 use stored::Stored;
 
 /// One life of a pod, as the rest of the agent needs it.
@@ -70,6 +87,12 @@ pub struct Loaded {
     pub current: Life,
     /// The life that ends before this one may start.
     pub previous: Option<Life>,
+    /// It is on trial.
+    pub trial: Option<Box<OnTrial>>,
+    /// A later revision that was tried and taken back.
+    pub rejected: Option<Rejected>,
+    /// A later revision that waits.
+    pub put_off: Option<Box<PutOff>>,
 }
 
 /// What became of an object that arrived.
@@ -89,6 +112,15 @@ pub enum Admission {
         life: Life,
         /// How it relates to what was wanted before.
         change: Change,
+        /// It is on trial.
+        trial: Option<Box<OnTrial>>,
+        /// Fields that this version ignores.
+        ignored: Vec<String>,
+    },
+    /// It is on flash, and may have to wait.
+    Delayed {
+        /// For what.
+        put_off: Box<PutOff>,
         /// Fields that this version ignores.
         ignored: Vec<String>,
     },
@@ -134,14 +166,20 @@ pub struct Opened<W: World> {
     pub store: Store<W>,
     /// Which start of the agent on this node this is.
     pub start: u32,
+    /// When the clock was right last, in Unix seconds, if it ever was.
+    pub seen_s: Option<i64>,
     /// Every pod that can be used.
     pub objects: Vec<Loaded>,
     /// Every `ConfigMap` and Secret that can be used.
     pub data: BTreeMap<ObjectKey, Revision>,
     /// How far pods got.
     pub records: BTreeMap<Uid, Record>,
+    /// What happened before.
+    pub events: EventLog,
     /// What was found damaged.
     pub reports: Vec<Report>,
+    /// The card did not do what it was told.
+    pub failing: bool,
     /// What runs although its object is lost.
     pub kept: Kept,
 }
@@ -149,8 +187,12 @@ pub struct Opened<W: World> {
 /// Pods whose object was lost to damage: they go on until somebody says again what they should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
+    /// Nobody can say what objects there were: any pod may be one's.
+    pub unknown: bool,
     /// Those known by their record.
     pub uids: BTreeSet<Uid>,
+    /// Those of them that are to end, and that gave no answer when that was said.
+    pub disowned: BTreeSet<Uid>,
     /// Lost objects that have no record: any pod that nobody wants may be theirs.
     pub keys: BTreeSet<ObjectKey>,
     /// The names of pods that no object is for, by their records.
@@ -166,17 +208,24 @@ struct Entry {
     storage: u64,
 }
 
+/// Beside what the record of a pod says: whom its object was said to, in case that is lost.
+const SCOPE: &str = "scope";
+
 /// The files of this node, and what is needed to judge the next object.
 pub struct Store<W: World> {
     edges: SharedEdges<W>,
     policy: NodePolicy,
     entries: BTreeMap<ObjectKey, Entry>,
     ledger: Ledger,
+    /// Flash did not take it as it is.
+    ledger_owed: bool,
+    /// Why, where nobody was told yet.
+    ledger_error: Option<std::io::Error>,
     /// What the files of some names should hold: their last write failed, so that nobody knows
     /// what they do hold.
     unsure: BTreeMap<ObjectKey, Stored>,
-    /// Uids of pods whose object is lost, to be given back to it.
-    lost: BTreeMap<ObjectKey, Uid>,
+    /// Pods whose object is lost, to be given back to it.
+    lost: BTreeMap<ObjectKey, LostPod>,
     /// Names with a file that was set aside.
     damaged: BTreeSet<ObjectKey>,
     device: Device,
@@ -193,6 +242,8 @@ fn record_file(uid: Uid) -> String {
 /// The same content in each: whichever is read last wins nothing, both count.
 const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 const SESSION: &str = "session";
+const CLOCK: &str = "clock";
+const EVENTS: &str = "events";
 const DEVICE_KEY: &str = "device-key";
 const DAMAGED: &str = "damaged";
 
@@ -203,8 +254,37 @@ impl<W: World> Store<W> {
             // What is over keeps nothing of what it asked for.
             self.entries.values_mut().filter(|e| e.held.uid == uid).for_each(|e| e.storage = 0);
         }
-        let file = seal::seal(record).map_err(std::io::Error::other)?;
+        let entry = self.entries.values().find(|entry| entry.held.uid == uid);
+        let scope = entry.map(|entry| entry.held.scope.clone());
+        self.write_record(uid, record.clone(), scope.as_ref()).await
+    }
+
+    /// Has the record of a pod say whom its object is said to from now on: should the object be lost before
+    /// the pod changes, one of a farther scope must not take its place.
+    async fn record_scope(&self, uid: Uid, scope: &Scope) -> std::io::Result<()> {
+        // Where there is none yet, the first one says it.
+        let file = self.edges.disk.read(&record_file(uid)).await?;
+        let record = seal::unseal::<Record>(&file).map_err(std::io::Error::other)?;
+        self.write_record(uid, record, Some(scope)).await
+    }
+
+    async fn write_record(
+        &self,
+        uid: Uid,
+        mut record: Record,
+        scope: Option<&Scope>,
+    ) -> std::io::Result<()> {
+        if let Some(scope) = scope {
+            record.extensions.set(SCOPE, Some(scope.to_string().into_bytes()));
+        }
+        let file = seal::seal(&record).map_err(std::io::Error::other)?;
         self.edges.disk.write(&record_file(uid), &file).await
+    }
+
+    /// Writes what happened.
+    pub async fn keep_events(&self, log: &EventLog) -> std::io::Result<()> {
+        let file = seal::seal(log).map_err(std::io::Error::other)?;
+        self.edges.disk.write(EVENTS, &file).await
     }
 
     /// Forgets a name whose object is gone, but not its revision.
@@ -227,11 +307,41 @@ impl<W: World> Store<W> {
 
     /// Notes that the life before the current one has ended; its record is of no use.
     pub async fn previous_ended(&mut self, key: &ObjectKey, uid: Uid) {
-        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.held.uid != uid) {
-            entry.previous = false;
+        let entry = self.entries.get_mut(key);
+        let noted = entry.is_some_and(|entry| std::mem::take(&mut entry.previous));
+        if noted {
+            // The next agent would take what ended for what runs, and what begins under the same uid for
+            // what ended. Where this fails it is ended once more, after the next start.
+            let _ = self.write_without_previous(key).await;
         }
         // One that stays is dropped at the next start.
         let _ = self.edges.disk.remove(&record_file(uid)).await;
+    }
+
+    async fn write_without_previous(&mut self, key: &ObjectKey) -> std::io::Result<()> {
+        let stored = self.read(key).await?;
+        let file = seal::seal(&stored).map_err(std::io::Error::other)?;
+        self.edges.disk.write(&spec_file(key), &file).await?;
+        self.unsure.remove(key);
+        Ok(())
+    }
+
+    /// What the pod is that runs and that no object is for: said again, it is the same life.
+    pub fn lost(&mut self, uid: Uid, origin: Origin) {
+        let key = origin.key();
+        if !self.entries.contains_key(&key) {
+            self.lost.entry(key).or_insert_with(|| LostPod::running(uid, origin));
+        }
+    }
+
+    /// The life that an object of this name goes on with, where that was lost. One with other containers
+    /// is another: nobody would look after those that run.
+    fn lost_life(&self, key: &ObjectKey, object: &Object) -> Option<Uid> {
+        let LostPod { uid, containers, .. } = self.lost.get(key)?;
+        let Intent::Apply { schema, body } = &object.intent else { return None };
+        let spec = object::Pod::decode(*schema, body).ok()?.spec;
+        let asked = spec.init_containers.iter().chain(&spec.containers);
+        asked.map(|container| &container.name).eq(containers).then_some(*uid)
     }
 
     /// Forgets how far a pod got that belonged to nobody.
@@ -245,29 +355,40 @@ impl<W: World> Store<W> {
         self.read(key).await.ok()?.current.pod().ok()
     }
 
+    /// What the file of a name holds, or should hold; without the life before where that has ended.
     async fn read(&self, key: &ObjectKey) -> std::io::Result<Stored> {
-        if let Some(stored) = self.unsure.get(key) {
-            return Ok(stored.clone());
-        }
-        let file = self.edges.disk.read(&spec_file(key)).await?;
-        seal::unseal(&file).map_err(std::io::Error::other)
+        let mut stored = if let Some(stored) = self.unsure.get(key) {
+            stored.clone()
+        } else {
+            let file = self.edges.disk.read(&spec_file(key)).await?;
+            seal::unseal::<Stored>(&file).map_err(std::io::Error::other)?
+        };
+        let previous = self.entries.get(key).is_some_and(|entry| entry.previous);
+        stored.previous = stored.previous.filter(|_| previous);
+        Ok(stored)
     }
 
     async fn remember(
         &mut self,
-        scope: &mote_protocol::topic::Scope,
+        scope: &Scope,
         key: &ObjectKey,
         revision: Revision,
     ) -> std::io::Result<()> {
         let mut ledger = self.ledger.clone();
         ledger.remember(scope, key, revision);
-        if ledger != self.ledger {
-            let file = seal::seal(&ledger).map_err(std::io::Error::other)?;
-            for name in LEDGERS {
-                self.edges.disk.write(name, &file).await?;
-            }
-            self.ledger = ledger;
+        if ledger != self.ledger || self.ledger_owed {
+            self.write_ledger(ledger).await?;
         }
+        Ok(())
+    }
+
+    async fn write_ledger(&mut self, ledger: Ledger) -> std::io::Result<()> {
+        let file = seal::seal(&ledger).map_err(std::io::Error::other)?;
+        for name in LEDGERS {
+            self.edges.disk.write(name, &file).await?;
+        }
+        self.ledger = ledger;
+        self.ledger_owed = false;
         Ok(())
     }
 }

@@ -8,13 +8,17 @@ use mote_protocol::event::EventType;
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use serde::de::DeserializeOwned;
 
-use super::data;
+use super::delayed::Waits;
 use super::device::{Device, DeviceKey, KEY_LEN};
 use super::judgement::Held;
 use super::ledger::Ledger;
 use super::seal::{SealError, seal, unseal};
+use super::seen::Seen;
 use super::stored::{Stored, StoredLife};
-use super::{DAMAGED, DEVICE_KEY, Entry, Kept, LEDGERS, Life, Loaded, Opened, SESSION, Store};
+use super::{
+    CLOCK, DAMAGED, DEVICE_KEY, EVENTS, Entry, LEDGERS, Life, Loaded, Opened, SESSION, Store,
+};
+use super::{data, lost};
 use crate::events::{About, Report};
 use crate::pod::machine::Record;
 use crate::pod::validate::{NodePolicy, validate};
@@ -31,18 +35,22 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let mut opening = Opening {
         edges,
         reports: Vec::new(),
+        failing: false,
         damaged: BTreeSet::new(),
+        unknown: false,
         device: Device { key: None, board: board.to_vec() },
         tried_key: false,
         data: Vec::new(),
     };
     let start = opening.session().await;
+    let seen_s = opening.file::<Seen>(CLOCK).await.map(|seen| seen.at_s);
     let mut ledger = opening.ledger().await;
     opening.damaged = opening.set_aside_before().await;
     let mut objects = opening.objects(&policy).await;
     opening.drop_ghosts(&mut objects, &ledger).await;
-    opening.keep_ledger(&mut ledger, &objects).await;
+    let ledger_owed = !opening.keep_ledger(&mut ledger, &objects).await;
     let records = opening.records().await;
+    let events = opening.file(EVENTS).await.unwrap_or_default();
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let mut entries: BTreeMap<_, _> = entries.collect();
     for entry in entries.values_mut() {
@@ -56,20 +64,23 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
     // Also those that were damaged just now, and those whose file is left in its place.
     let damaged = std::mem::take(&mut opening.damaged);
-    let mut lacking: BTreeSet<_> = damaged.iter().filter(|key| key.kind == Kind::Pod).collect();
-    lacking.retain(|key| !entries.contains_key(*key));
-    let names = names_of_unwanted(&records, &objects);
-    let lost = names.iter().filter(|(_, key)| lacking.contains(key));
-    let lost: BTreeMap<_, _> = lost.map(|(uid, key)| (key.clone(), *uid)).collect();
-    let kept = Kept {
-        uids: lost.values().copied().collect(),
-        keys: lacking.into_iter().filter(|key| !lost.contains_key(*key)).cloned().collect(),
-        names,
-    };
-    let Opening { edges, reports, device, .. } = opening;
+    let is_here = |key: &ObjectKey| entries.contains_key(key);
+    let (lost, kept) = lost::found(&damaged, opening.unknown, is_here, &objects, &records);
+    let Opening { edges, reports, failing, device, .. } = opening;
     let unsure = BTreeMap::new();
-    let store = Store { edges, policy, entries, ledger, unsure, lost, damaged, device };
-    Opened { store, start, objects, data, records, reports, kept }
+    let store = Store {
+        edges,
+        policy,
+        entries,
+        ledger,
+        ledger_owed,
+        ledger_error: None,
+        unsure,
+        lost,
+        damaged,
+        device,
+    };
+    Opened { store, start, seen_s, objects, data, records, events, reports, failing, kept }
 }
 
 /// Raises the number of this start: the broker keeps a later one, from a flash card that was
@@ -82,8 +93,12 @@ pub async fn count_from<W: World>(edges: &Edges<W>, start: u32) -> io::Result<()
 struct Opening<W: World> {
     edges: SharedEdges<W>,
     reports: Vec<Report>,
+    /// The card did not do what it was told.
+    failing: bool,
     /// Names of objects that are there but cannot be used.
     damaged: BTreeSet<ObjectKey>,
+    /// There may have been others.
+    unknown: bool,
     device: Device,
     /// Its key was looked for.
     tried_key: bool,
@@ -96,7 +111,7 @@ impl<W: World> Opening<W> {
     async fn session(&mut self) -> u32 {
         let start = self.file::<u32>(SESSION).await.unwrap_or(0).wrapping_add(1);
         if let Err(error) = count_from(&self.edges, start).await {
-            self.report("StorageErrors", format!("count this start of the agent: {error}"));
+            self.card_failed(format!("count this start of the agent: {error}"));
         }
         start
     }
@@ -120,23 +135,27 @@ impl<W: World> Opening<W> {
         ledger
     }
 
-    /// Adds what power or the card cut short, and makes both copies whole again.
-    async fn keep_ledger(&mut self, ledger: &mut Ledger, objects: &[(Loaded, Entry)]) {
+    /// Adds what power or the card cut short, and makes both copies whole again; false where the card
+    /// does not take them.
+    async fn keep_ledger(&mut self, ledger: &mut Ledger, objects: &[(Loaded, Entry)]) -> bool {
         for (loaded, entry) in objects.iter().filter(|(_, entry)| entry.held.deleting) {
             ledger.remember(&entry.held.scope, &loaded.key, loaded.revision);
         }
         if *ledger == Ledger::default() {
-            return;
+            return true;
         }
-        let Ok(file) = seal(ledger) else { return };
+        let Ok(file) = seal(ledger) else { return true };
+        let mut kept = true;
         for name in LEDGERS {
             if self.edges.disk.read(name).await.is_ok_and(|bytes| bytes == file) {
                 continue;
             }
             if let Err(error) = self.edges.disk.write(name, &file).await {
-                self.report("StorageErrors", format!("write {name}: {error}"));
+                self.card_failed(format!("write {name}: {error}"));
+                kept = false;
             }
         }
+        kept
     }
 
     /// A file's content; none where there is no such file, or it was set aside.
@@ -145,7 +164,7 @@ impl<W: World> Opening<W> {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                self.report("StorageErrors", format!("read {name}: {error}"));
+                self.card_failed(format!("read {name}: {error}"));
                 return None;
             }
         };
@@ -178,25 +197,31 @@ impl<W: World> Opening<W> {
             disk.remove(name).await
         };
         if let Err(error) = copy.await {
-            self.report("StorageErrors", format!("set {name} aside: {error}"));
+            self.card_failed(format!("set {name} aside: {error}"));
         }
     }
 
     /// Names of objects that were set aside, now or earlier.
     async fn set_aside_before(&mut self) -> BTreeSet<ObjectKey> {
-        let prefix = format!("{DAMAGED}/spec");
-        let names = self.edges.disk.list(&prefix).await.unwrap_or_default();
+        let names = self.list(&format!("{DAMAGED}/spec")).await;
         names.iter().filter_map(|name| key_of(name.strip_prefix("damaged/")?)).collect()
     }
 
-    async fn objects(&mut self, policy: &NodePolicy) -> Vec<(Loaded, Entry)> {
-        let names = match self.edges.disk.list("spec").await {
+    async fn list(&mut self, directory: &str) -> Vec<String> {
+        match self.edges.disk.list(directory).await {
             Ok(names) => names,
             Err(error) => {
-                self.report("StorageErrors", format!("list objects: {error}"));
+                self.card_failed(format!("list {directory}: {error}"));
+                self.unknown = true;
                 Vec::new()
             }
-        };
+        }
+    }
+
+    async fn objects(&mut self, policy: &NodePolicy) -> Vec<(Loaded, Entry)> {
+        let names = self.list("spec").await;
+        // A pod is removed before its file: where there is no file at all, something took them.
+        self.unknown |= names.is_empty();
         let mut objects = Vec::new();
         for name in names {
             let Some(key) = key_of(&name) else {
@@ -261,6 +286,11 @@ impl<W: World> Opening<W> {
         records
     }
 
+    fn card_failed(&mut self, message: String) {
+        self.failing = true;
+        self.report("StorageErrors", message);
+    }
+
     fn report(&mut self, reason: &'static str, message: String) {
         self.reports.push(Report {
             event_type: EventType::Warning,
@@ -269,21 +299,6 @@ impl<W: World> Opening<W> {
             message,
         });
     }
-}
-
-/// Whose records are of no life that an object is for. They are dropped once nothing of it is left.
-fn names_of_unwanted(
-    records: &BTreeMap<Uid, Record>,
-    objects: &[Loaded],
-) -> BTreeMap<Uid, ObjectKey> {
-    let lives = objects.iter().flat_map(|o| std::iter::once(&o.current).chain(&o.previous));
-    let wanted: BTreeSet<Uid> = lives.map(|life| life.pod.name.uid).collect();
-    let unwanted = records.iter().filter(|(uid, _)| !wanted.contains(uid));
-    let name = |(uid, record): (&Uid, &Record)| {
-        let (namespace, name) = (record.namespace.clone(), record.name.clone());
-        (*uid, ObjectKey { kind: Kind::Pod, namespace, name })
-    };
-    unwanted.map(name).collect()
 }
 
 fn key_of(name: &str) -> Option<ObjectKey> {
@@ -295,37 +310,53 @@ fn key_of(name: &str) -> Option<ObjectKey> {
     })
 }
 
-fn load(key: &ObjectKey, stored: &Stored, policy: &NodePolicy) -> Result<(Loaded, Entry), String> {
+pub(super) fn load(
+    key: &ObjectKey,
+    stored: &Stored,
+    policy: &NodePolicy,
+) -> Result<(Loaded, Entry), String> {
     let text = |error: super::stored::StoredError| error.to_string();
+    stored.check().map_err(text)?;
     let revision = stored.current.revision().map_err(text)?;
     let scope = stored.current.scope().map_err(text)?;
     let current = life(key, &stored.current, policy)?;
     // A life that only has to end is ended as an orphan where it cannot be read.
     let previous = stored.previous.as_ref().and_then(|previous| life(key, previous, policy).ok());
-    let held = Held {
-        uid: stored.current.uid,
-        revision,
-        scope,
-        deleting: stored.current.ending.is_some(),
+    let rejected = stored.rejected().filter(|_| stored.current.ending.is_none());
+    let last = stored.last().map_err(text)?;
+    let put_off = stored.waits().map(Waits::put_off);
+    // What waits is not new either.
+    let (scope, last, put_off) = match put_off {
+        Some((scope, put_off)) => (scope, put_off.revision, Some(Box::new(put_off))),
+        None => (scope, last, None),
     };
+    let deleting = stored.current.ending.is_some();
+    let held = Held { uid: stored.current.uid, revision: last, scope, deleting };
     let storage = stored.current.pod().map(|asked| resources::storage_request(&asked.spec));
     let storage = storage.map_err(text)?;
     let entry = Entry { held, previous: stored.previous.is_some(), storage };
-    Ok((Loaded { key: key.clone(), revision, current, previous }, entry))
+    let trial = stored.on_trial(key, policy);
+    let key = key.clone();
+    Ok((Loaded { key, revision, current, previous, trial, rejected, put_off }, entry))
 }
 
-fn load_data(
+pub(super) fn load_data(
     key: &ObjectKey,
     stored: &Stored,
     device: Option<&DeviceKey>,
 ) -> Result<Entry, String> {
+    stored.check().map_err(|error| error.to_string())?;
     let revision = data::object(key, &stored.current, device)?.revision;
     let scope = stored.current.scope().map_err(|error| error.to_string())?;
     let held = Held { uid: stored.current.uid, revision, scope, deleting: false };
     Ok(Entry { held, previous: false, storage: 0 })
 }
 
-fn life(key: &ObjectKey, stored: &StoredLife, policy: &NodePolicy) -> Result<Life, String> {
+pub(super) fn life(
+    key: &ObjectKey,
+    stored: &StoredLife,
+    policy: &NodePolicy,
+) -> Result<Life, String> {
     let asked = stored.pod().map_err(|error| error.to_string())?;
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
     let name = PodName { namespace, name, uid: stored.uid };

@@ -56,15 +56,22 @@ fn shortened(digest: Digest) -> [u8; 8] {
     short
 }
 
+/// Bytes before the content.
+const HEAD: usize = 13;
+
 /// The file that holds `content`.
 pub(super) fn seal<T: Serialize>(content: &T) -> Result<Vec<u8>, SealError> {
     let content = postcard::to_allocvec(content)?;
-    let mut file = Vec::with_capacity(content.len() + 13);
-    file.extend_from_slice(MAGIC);
-    file.push(VERSION);
-    file.extend_from_slice(&checksum(VERSION, &content));
-    file.extend_from_slice(&content);
-    Ok(file)
+    Ok([head(&content).as_slice(), &content].concat())
+}
+
+/// What stands before some content.
+pub(super) fn head(content: &[u8]) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    let sum = checksum(VERSION, content);
+    let parts = MAGIC.iter().chain([&VERSION]).chain(&sum);
+    head.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+    head
 }
 
 /// What a file holds.

@@ -1,5 +1,6 @@
 //! What stands in the file of one object.
 
+use mote_protocol::extension::{Extensions, UnknownCritical};
 use mote_protocol::frame;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{self, Intent, Object, Revision};
@@ -11,6 +12,20 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Stored {
     pub(super) current: StoredLife,
     pub(super) previous: Option<StoredLife>,
+    /// What later agents keep beside it: one that does not know it passes it over, and one that must not
+    /// be passed over keeps the object from being used.
+    pub(super) extensions: Extensions,
+}
+
+impl Stored {
+    pub(super) fn new(current: StoredLife, previous: Option<StoredLife>) -> Self {
+        Self { current, previous, extensions: Extensions::default() }
+    }
+
+    /// Whether this agent knows all that it must know to use it.
+    pub(super) fn check(&self) -> Result<(), StoredError> {
+        Ok(self.extensions.unknown(&[]).map(drop)?)
+    }
 }
 
 /// One life of an object.
@@ -44,6 +59,8 @@ pub(super) enum StoredError {
     Body(#[from] object::BodyError),
     #[error("its frame holds no pod")]
     NoPod,
+    #[error(transparent)]
+    Extension(#[from] UnknownCritical),
     #[error("its scope is none")]
     Scope(#[from] mote_protocol::name::NameError),
 }
@@ -66,5 +83,46 @@ impl StoredLife {
             Intent::Apply { schema, body } => Ok(object::Pod::decode(schema, &body)?),
             Intent::Delete { .. } => Err(StoredError::NoPod),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mote_protocol::extension::Extension;
+
+    fn life(ending: Option<Ending>) -> StoredLife {
+        StoredLife {
+            uid: Uid([3; 16]),
+            accepted_unix_ms: -2,
+            scope: "@all".into(),
+            frame: vec![9, 8],
+            ending,
+        }
+    }
+
+    const FROZEN: &[u8] =
+        b"\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x04@all\
+        \x02\x09\x08\x00\x01\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\x03\
+        \x03\x03\x03\x04@all\x02\x09\x08\x01\x07\x00\x00\x00\x00\x00\x00\x00\x00\x1e\
+        \x00";
+
+    #[test]
+    fn the_form_on_flash_is_frozen() {
+        let revision = Revision { number: 7, ..Revision::default() };
+        let stored = Stored::new(life(None), Some(life(Some(Ending { revision, grace_s: 30 }))));
+        let bytes = postcard::to_allocvec(&stored).unwrap();
+        assert_eq!(bytes, FROZEN);
+        assert_eq!(postcard::from_bytes::<Stored>(&bytes), Ok(stored));
+    }
+
+    #[test]
+    fn what_must_be_known_is_not_passed_over() {
+        let with = |critical| {
+            let extension = Extension { name: "new".into(), critical, value: vec![1] };
+            Stored { extensions: Extensions(vec![extension]), ..Stored::new(life(None), None) }
+        };
+        assert_eq!(with(false).check(), Ok(()));
+        assert!(matches!(with(true).check(), Err(StoredError::Extension(_))));
     }
 }

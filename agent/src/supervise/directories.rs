@@ -1,11 +1,11 @@
 //! The two directories of an agent, and the lock that keeps a second agent out of them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +36,10 @@ pub enum DirectoryError {
     },
 }
 
-/// Proof that no other agent runs on the directories. The kernel releases it with the process.
+/// Proof that no other agent runs on either directory. The kernel releases it with the process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _files: [File; 2],
 }
 
 /// Creates what is missing and locks it.
@@ -49,19 +49,26 @@ pub(super) fn prepare(state: &Path, run: &Path) -> Result<Lock, DirectoryError> 
         let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
         created.map_err(|source| DirectoryError::Create { path: path.to_owned(), source })?;
     }
-    lock(state)
+    Ok(Lock { _files: [lock(state)?, lock(run)?] })
 }
 
-fn lock(directory: &Path) -> Result<Lock, DirectoryError> {
+fn lock(directory: &Path) -> Result<File, DirectoryError> {
     let path = directory.join("lock");
-    let opened =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    // Not for writing: a card on which somebody writes cannot be made read-only.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map(File::from);
+    let opened = opened.map_err(io::Error::from).or_else(|error| match error.kind() {
+        // A card that is worn out, or that a power cut left so: what runs goes on, and somebody must
+        // say so.
+        io::ErrorKind::ReadOnlyFilesystem => File::open(directory),
+        _ => Err(error),
+    });
     let file = match opened {
         Ok(file) => file,
         Err(source) => return Err(DirectoryError::Lock { path, source }),
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             Err(DirectoryError::Taken { path: directory.to_owned() })
         }
@@ -80,8 +87,20 @@ mod tests {
         let first = prepare(&state, &run).expect("free");
         let second = prepare(&state, &run).expect_err("taken");
         assert_eq!(second.to_string(), format!("another agent runs on {}", state.display()));
+        let other = base.path().join("other");
+        let second = prepare(&other, &run).expect_err("its other directory is taken");
+        assert_eq!(second.to_string(), format!("another agent runs on {}", run.display()));
         drop(first);
         prepare(&state, &run).expect("free again");
+    }
+
+    /// The kernel refuses to make a file system read-only where a file is open for writing.
+    #[test]
+    fn a_lock_does_not_keep_a_card_from_becoming_read_only() {
+        let base = tempfile::tempdir().expect("temporary directory");
+        let file = lock(base.path()).expect("free");
+        let flags = rustix::fs::fcntl_getfl(&file).expect("open");
+        assert_eq!(flags & OFlags::ACCMODE, OFlags::RDONLY);
     }
 
     #[test]

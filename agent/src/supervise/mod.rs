@@ -5,6 +5,7 @@
 //! pods go on running and are adopted by the next agent.
 
 use std::io;
+use std::path::Path;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,10 +17,13 @@ use crate::ctl::server::SocketError;
 use crate::image::ImageError;
 use crate::runtime::RuntimeError;
 
+use tasks::Tasks;
+
 mod cgroups;
 mod directories;
 mod real;
 mod tasks;
+mod time;
 
 pub use directories::DirectoryError;
 
@@ -66,13 +70,15 @@ pub enum SuperviseError {
     Panicked(#[source] JoinError),
 }
 
-/// Is the agent until it is asked to stop.
-pub fn run(config: Config) -> Result<(), SuperviseError> {
+/// Is the agent until it is asked to stop. `path` is where its configuration is.
+pub fn run(config: Config, path: &Path) -> Result<(), SuperviseError> {
     end_on_panic();
+    // Others read it from another directory.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let _lock = directories::prepare(&config.state_dir, &config.run_dir)?;
     let runtime = build_runtime().map_err(SuperviseError::Runtime)?;
     let tasks = LocalSet::new();
-    let outcome = tasks.block_on(&runtime, supervise(config));
+    let outcome = tasks.block_on(&runtime, supervise(config, &path));
     // Not dropped: a command that nobody waits for any more is killed, and one that a hook runs shall
     // go on as if the agent had crashed.
     std::mem::forget(tasks);
@@ -100,20 +106,23 @@ fn build_runtime() -> io::Result<Runtime> {
         .build()
 }
 
-async fn supervise(config: Config) -> Result<(), SuperviseError> {
+async fn supervise(config: Config, path: &Path) -> Result<(), SuperviseError> {
     let mut stop = Stop::new().map_err(SuperviseError::Signals)?;
-    let mut tasks = tasks::start(&config).await?;
+    let Tasks { mut running, at_stop } = tasks::start(&config, path).await?;
     info!(node = %config.node, fleet = %config.fleet, broker = %config.broker.url, "started");
     notify(sd_notify::NotifyState::Ready);
     let outcome = tokio::select! {
         () = stop.asked() => Ok(()),
-        Some(ended) = tasks.join_next() => Err(match ended {
+        Some(ended) = running.join_next() => Err(match ended {
             Ok(task) => SuperviseError::Ended { task },
             Err(error) => SuperviseError::Panicked(error),
         }),
     };
     notify(sd_notify::NotifyState::Stopping);
     info!("stopping; pods go on running");
+    if outcome.is_ok() {
+        at_stop.await;
+    }
     outcome
 }
 
@@ -142,5 +151,15 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Where memory runs out the kernel takes a container, and the agent tells of it.
+    #[test]
+    fn the_unit_keeps_the_agent_when_memory_runs_out() {
+        let unit = include_str!("../../../systemd/mote-agent.service");
+        assert!(unit.lines().any(|line| line == "OOMScoreAdjust=-999"), "{unit}");
     }
 }

@@ -8,18 +8,20 @@ use std::rc::Rc;
 use mote_protocol::topic::{Topic, filter};
 use mote_registry::Settings;
 use mote_registry::platform::Platform;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::SuperviseError;
-use crate::config::Config;
+use crate::config::{Config, NodeLimits};
 use crate::handler::NodeHandlers;
 use crate::image::{Puller, PullerConfig};
 use crate::link::session::{LinkOptions, MqttLink, Subscription};
+use crate::node::capacity::Totals;
 use crate::node::machine::{Machine, client_id};
-use crate::ports::{FlashDisk, KernelClock, KernelRandom, KernelWallClock};
-use crate::runtime::RuntimeEvent;
+use crate::pod::resources;
+use crate::ports::{FlashDisk, KernelClock, KernelRandom, KernelWallClock, LockFiles};
 use crate::runtime::oci::{OciConfig, OciRuntime};
+use crate::runtime::{Limits, RuntimeEvent};
 use crate::volume::NodeVolumes;
 use crate::world::{Edges, SharedEdges, World};
 
@@ -41,13 +43,16 @@ impl World for RealWorld {
     type Disk = FlashDisk;
     type Clock = KernelClock;
     type WallClock = KernelWallClock;
+    type Locks = LockFiles;
     type Random = KernelRandom;
 }
 
 /// Opens everything that several tasks use.
 pub(super) fn edges(
     config: &Config,
+    totals: &Totals,
     pull_cgroup: Option<PathBuf>,
+    seen: watch::Receiver<i64>,
 ) -> Result<(SharedEdges<RealWorld>, mpsc::Receiver<RuntimeEvent>), SuperviseError> {
     let (events, heard) = mpsc::channel(RUNTIME_EVENTS);
     let oci = OciConfig {
@@ -55,17 +60,34 @@ pub(super) fn edges(
         state: config.state_dir.clone(),
         cgroup_root: config.cgroup_root.clone(),
         executable: PROGRAM.into(),
+        all_pods: all_pods(totals, &config.limits),
         pod_pids: config.limits.pod_pids,
         seccomp_profiles: config.seccomp_profiles.clone(),
         ..OciConfig::default()
     };
     let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);
     let handlers = NodeHandlers::new(Rc::clone(&runtime));
-    let images = Puller::open(puller(config, pull_cgroup)).map_err(SuperviseError::Images)?;
+    let puller = PullerConfig { seen: Some(seen), ..puller(config, pull_cgroup) };
+    let images = Puller::open(puller).map_err(SuperviseError::Images)?;
     let volumes = NodeVolumes::new(&config.run_dir, &config.state_dir);
     let disk = FlashDisk::open(&config.state_dir).map_err(SuperviseError::Disk)?;
     let (clock, wall, random) = (KernelClock, KernelWallClock, KernelRandom);
-    Ok((Rc::new(Edges { runtime, images, volumes, handlers, disk, clock, wall, random }), heard))
+    let locks = LockFiles::below(&config.run_dir);
+    let edges = Edges { runtime, images, volumes, handlers, disk, clock, wall, locks, random };
+    Ok((Rc::new(edges), heard))
+}
+
+/// What pods may have of the machine all together, as a kubelet bounds them; no memory where nobody knows
+/// how much there is.
+fn all_pods(totals: &Totals, limits: &NodeLimits) -> Limits {
+    let memory_kib =
+        totals.memory_kib.saturating_sub(limits.reserved_memory_mib.saturating_mul(1024));
+    let milli = totals.cpus.saturating_mul(1000).saturating_sub(limits.reserved_cpu_milli);
+    Limits {
+        memory_bytes: Some(memory_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
+        cpu_shares: Some(resources::shares(milli.into())),
+        ..Limits::default()
+    }
 }
 
 fn puller(config: &Config, cgroup: Option<PathBuf>) -> PullerConfig {

@@ -1,20 +1,23 @@
 //! The tasks of an agent, and the channels between them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mote_protocol::pod::Amounts;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::real::{self, RealWorld};
+use super::time::Time;
 use super::{SuperviseError, cgroups, notify};
 use crate::config::Config;
 use crate::ctl::{self, server::Server};
 use crate::device;
+use crate::doctor;
 use crate::link::session::connect;
 use crate::log::Chain;
 use crate::node::capacity::{self, Totals};
@@ -23,10 +26,10 @@ use crate::node::readings::{Instruments, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::NodePolicy;
-use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
-use crate::runtime::apparmor;
+use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
+use crate::runtime::{RuntimeEvent, apparmor};
 use crate::steward::{self, Identity, LocalRequest, Steward};
 use crate::store;
 use crate::sys::memory;
@@ -38,40 +41,69 @@ const STARTED: Duration = Duration::from_secs(5);
 /// When a look at the node is over: told to the broker, the pods gone through, the link kept alive.
 const LOOKED: Duration = Duration::from_secs(1);
 
-/// Builds everything and starts every task. Each returns its name, should it ever end.
-pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, SuperviseError> {
+/// How long an agent that ends waits for its card.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// What runs, and what is left to do when it is asked to stop.
+pub(super) struct Tasks<S> {
+    /// Each returns its name, should it ever end.
+    pub(super) running: JoinSet<&'static str>,
+    /// To be waited for at the stop, while they run.
+    pub(super) at_stop: S,
+}
+
+/// What flash has not yet of what happened, and of the time, is written. Everything else was written when
+/// it had to be.
+async fn at_stop(steward: mpsc::UnboundedSender<LocalRequest>, remember: impl Future<Output = ()>) {
+    let (answer, answered) = oneshot::channel();
+    if steward.send(LocalRequest::KeepEvents(answer)).is_ok()
+        && timeout(LAST_WRITE, answered).await.is_err()
+    {
+        warn!("the card does not answer; the last events are lost");
+    }
+    remember.await;
+}
+
+/// Builds everything and starts every task.
+pub(super) async fn start(
+    config: &Config,
+    path: &Path,
+) -> Result<Tasks<impl Future<Output = ()> + use<>>, SuperviseError> {
     let pull_cgroup = cgroups::arrange();
-    let (edges, mut runtime_events) = real::edges(config, pull_cgroup)?;
+    let mut instruments = Instruments::new(&config.state_dir);
+    let totals = totals(&mut instruments);
+    let time = Time::new();
+    let (edges, runtime_events) = real::edges(config, &totals, pull_cgroup, time.seen.subscribe())?;
     let machine = real::machine(config);
     let labels = real::labels(config, &machine);
     let board = machine.info.serial.as_bytes().to_vec();
-    let mut instruments = Instruments::new(&config.state_dir);
-    let totals = totals(&mut instruments);
     let policy = policy(config, &labels, &totals);
     let opened = store::open(Rc::clone(&edges), policy, &board).await;
     let (start, start_changes) = watch::channel(opened.start);
+    time.remembered(opened.seen_s);
 
     let options = real::link_options(config, &machine);
-    let (link, connector) = connect(options, start.subscribe(), KernelRandom);
+    let (link, connector) = connect(options, start.subscribe(), KernelRandom, time.of_day());
     let (local, questions) = mpsc::unbounded_channel();
-    let (to_presence, presence_inbox) = mpsc::unbounded_channel();
-    let (presence_outbox, from_presence) = mpsc::unbounded_channel();
+    let (to_presence, inbox) = mpsc::unbounded_channel();
+    let (outbox, from_presence) = mpsc::unbounded_channel();
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
     let facts = facts(config, machine, &edges, labels, &totals);
     let identity = identity(config, &facts, &totals);
-    let channels =
-        steward::Channels { runtime: runtime_inbox, from_presence, to_presence, local: questions };
-    let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
-    let channels = reporter::Channels { inbox: presence_inbox, outbox: presence_outbox, start };
-    let settled = Rc::new(Notify::new());
-    let (looked, patterns) = (Rc::clone(&settled), config.devices.clone());
-    let look = move || {
-        let devices = capacity::devices(&device::found(&patterns));
-        let sight = Sight { reading: instruments.read(), addresses: addresses(), devices };
-        looked.notify_one();
-        sight
+    let (doctor, patients) = mpsc::unbounded_channel();
+    let clock = time.watch(to_presence.clone());
+    let channels = steward::Channels {
+        runtime: runtime_inbox,
+        from_presence,
+        to_presence,
+        doctor,
+        local: questions,
     };
+    let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
+    let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone() };
+    let settled = Rc::new(Notify::new());
+    let look = look(instruments, config.devices.clone(), Rc::clone(&settled));
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
     let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
 
@@ -80,22 +112,43 @@ pub(super) async fn start(config: &Config) -> Result<JoinSet<&'static str>, Supe
     tasks.spawn_local(named("link", connector.run()));
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
-    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(&edges))));
-    tasks.spawn_local(named("image news", image_news(Rc::clone(&edges), local.clone())));
-    tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));
-    tasks.spawn_local(named("session", keep_start(edges, start_changes)));
-    tasks.spawn_local(named("runtime events", async move {
-        while let Some(event) = runtime_events.recv().await {
-            if runtime.send(event).is_err() {
-                return;
-            }
-        }
-    }));
+    watch_machine(&mut tasks, config, &edges, &local);
+    tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
+    tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
+    tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
+    tasks.spawn_local(named("clock", clock));
+    tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
-        tasks.spawn_local(named("watchdog", watchdog(period / 2, local)));
+        tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
-    Ok(tasks)
+    Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
+}
+
+/// Looks at this machine, and says that somebody did.
+fn look(
+    mut instruments: Instruments,
+    patterns: Vec<device::Pattern>,
+    looked: Rc<Notify>,
+) -> impl FnMut() -> Sight {
+    move || {
+        let devices = capacity::devices(&device::found(&patterns));
+        let sight = Sight { reading: instruments.read(), addresses: addresses(), devices };
+        looked.notify_one();
+        sight
+    }
+}
+
+/// What the runtime has to tell is bounded; what the steward hears is not.
+async fn pass_on(
+    mut events: mpsc::Receiver<RuntimeEvent>,
+    steward: mpsc::UnboundedSender<RuntimeEvent>,
+) {
+    while let Some(event) = events.recv().await {
+        if steward.send(event).is_err() {
+            return;
+        }
+    }
 }
 
 /// Lets go of the code that is not needed at rest: after the start, and each time that what a look at
@@ -197,34 +250,54 @@ async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u3
     }
 }
 
-/// Imports what people drop. Where that cannot be watched, what lies there is still found when an
-/// image is wanted.
-async fn watch_drops(edges: SharedEdges<RealWorld>) {
-    if let Err(error) = edges.images.watch_drops().await {
-        warn!(%error, "watch for dropped images");
+/// Starts what tells of people and things that the node does not hear of through the broker.
+fn watch_machine(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Config,
+    edges: &SharedEdges<RealWorld>,
+    local: &mpsc::UnboundedSender<LocalRequest>,
+) {
+    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(edges))));
+    tasks.spawn_local(named("image news", image_news(Rc::clone(edges), local.clone())));
+    tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));
+    tasks.spawn_local(named("locks", watch_locks(edges.locks.clone(), local.clone())));
+}
+
+/// What watches something for as long as the agent runs: a task that ends would end the agent. Where it
+/// cannot be watched, that is only told.
+async fn watching(what: &'static str, watch: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = watch.await {
+        warn!(%error, what, "watch");
     }
-    // A task that ends ends the agent.
     std::future::pending::<()>().await;
 }
 
-/// Tells of devices that come and go. Where that cannot be watched, the node's capacity shows it
-/// within a minute, and who waits for one tries again.
+/// Imports what people drop. Unwatched, what lies there is still found when an image is wanted.
+async fn watch_drops(edges: SharedEdges<RealWorld>) {
+    watching("dropped images", edges.images.watch_drops()).await;
+}
+
+/// Tells of devices that come and go. Unwatched, the node's capacity shows it within a minute, and who
+/// waits for one tries again.
 async fn watch_devices(patterns: Vec<device::Pattern>, local: mpsc::UnboundedSender<LocalRequest>) {
     let told = async {
         let mut watch = device::Watch::new(patterns)?;
-        loop {
-            let there = watch.next().await?;
-            if local.send(LocalRequest::Devices(there)).is_err() {
-                return Ok(());
-            }
-        }
+        while local.send(LocalRequest::Devices(watch.next().await?)).is_ok() {}
+        Ok(())
     };
-    let result: std::io::Result<()> = told.await;
-    if let Err(error) = result {
-        warn!(%error, "watch for devices");
-    }
-    // A task that ends ends the agent.
-    std::future::pending::<()>().await;
+    watching("devices", told).await;
+}
+
+/// Tells of locks that come and go. Unwatched, the steward's own looks find it.
+async fn watch_locks(locks: LockFiles, local: mpsc::UnboundedSender<LocalRequest>) {
+    let told = async {
+        let mut watch = LockWatch::new(locks)?;
+        while local.send(LocalRequest::LocksChanged).is_ok() {
+            watch.next().await?;
+        }
+        Ok(())
+    };
+    watching("locks", told).await;
 }
 
 /// Carries what happened to images to whoever tells of it.

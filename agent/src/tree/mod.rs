@@ -10,7 +10,7 @@ mod usage;
 pub mod walk;
 
 pub use measured::{Counted, Measured};
-pub use removal::remove;
+pub use removal::{remove, remove_at};
 pub use usage::usage;
 
 #[cfg(test)]

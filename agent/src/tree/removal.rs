@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, RawDir, RenameFlags, openat2, renameat_with, rmdir, unlink, unlinkat,
+    AtFlags, CWD, FileType, Mode, RawDir, RenameFlags, openat, openat2, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::walk::{DIRECTORY, NAMES, WITHIN};
 
@@ -22,20 +23,31 @@ const DEPTH: usize = 64;
 /// `std::fs::remove_dir_all` enters directories by calling itself: a few thousand below each other
 /// end the thread, and with it the process.
 pub fn remove(root: &Path) -> io::Result<()> {
-    remove_within(root, DEPTH)
+    remove_within(CWD, root, DEPTH)
 }
 
-pub(super) fn remove_within(root: &Path, depth: usize) -> io::Result<()> {
-    let directory = match rustix::fs::open(root, DIRECTORY, Mode::empty()) {
+/// The same for a name in a directory that is open.
+pub fn remove_at(outer: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    remove_within(outer, name, DEPTH)
+}
+
+pub(super) fn remove_within(
+    outer: BorrowedFd<'_>,
+    root: impl Arg + Copy,
+    depth: usize,
+) -> io::Result<()> {
+    let directory = match openat(outer, root, DIRECTORY, Mode::empty()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(gone(unlink(root))?),
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            return Ok(gone(unlinkat(outer, root, AtFlags::empty()))?);
+        }
         Err(error) => return Err(error.into()),
     };
     let mut removal = Removal { root: directory.as_fd(), depth, moved: 0 };
     // What was too deep lies here now.
     while removal.clear(directory.as_fd(), 1)? > 0 {}
-    Ok(gone(rmdir(root))?)
+    Ok(gone(unlinkat(outer, root, AtFlags::REMOVEDIR))?)
 }
 
 struct Removal<'a> {

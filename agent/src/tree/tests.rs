@@ -231,7 +231,7 @@ fn a_tree_is_removed_whatever_its_shape() {
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join("file"), "x").unwrap();
         symlink(&kept, tree.join("0/link")).unwrap();
-        removal::remove_within(&tree, depth).unwrap();
+        removal::remove_within(CWD, &tree, depth).unwrap();
         assert!(!tree.exists());
         assert!(kept.join("file").exists(), "links are not followed");
     }

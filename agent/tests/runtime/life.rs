@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+use mote_agent::runtime::oci::cgroup::Controller;
 use mote_agent::runtime::{Limits, ObservedSandbox, ObservedState, Runtime, RuntimeEvent};
 
 use crate::node::Node;
@@ -15,8 +16,11 @@ async fn a_container_that_ends_well_reports_zero() {
     node.runtime.create_sandbox(&node.sandbox()).await.expect("the same sandbox again");
     let request = node.request("once", &["true"]);
     let since = node.runtime.start(&request).await.expect("start");
-    let [shm] = &node.mounts()[..] else { panic!("what a container has mounted is not seen here") };
+    // What a container has mounted is not seen here, what its pod writes in memory is.
+    let mounts = node.mounts();
+    let [shm, messages] = &mounts[..] else { panic!("two: {mounts:?}") };
     assert!(shm.contains("/shm rw,nosuid,nodev,noexec"), "{shm}");
+    assert!(messages.contains("/messages rw,nosuid,nodev,noexec"), "{messages}");
     let exit = node.exit(&request.id).await;
     assert_eq!((exit.code, exit.oom_killed), (0, false));
     assert!(exit.at > since);
@@ -57,6 +61,24 @@ async fn killing_reaches_everything_a_container_forked() {
     node.runtime.remove_container(&request.id).await.expect("remove");
     node.runtime.remove_container(&request.id).await.expect("remove again");
     assert_eq!(group.processes().unwrap(), [0; 0]);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn all_pods_together_have_a_bound() {
+    let mut node = Node::new();
+    let memory_bytes = Some(512 << 20);
+    node.config.all_pods = Limits { memory_bytes, cpu_shares: Some(512), ..Limits::default() };
+    node.reborn();
+    node.runtime.create_sandbox(&node.sandbox()).await.expect("sandbox");
+    if node.runtime.facts().missing_controllers.contains(&Controller::Memory) {
+        return node.finish().await;
+    }
+    let v2 = node.runtime.facts().cgroup_v2;
+    let file = if v2 { "memory.max" } else { "memory.limit_in_bytes" };
+    let root = node.tree().root();
+    let told = root.directories().find_map(|(_, path)| fs::read_to_string(path.join(file)).ok());
+    assert_eq!(told.expect("a memory controller").trim(), (512 << 20).to_string());
     node.finish().await;
 }
 
@@ -198,7 +220,7 @@ async fn shared_memory_is_the_pods_own_to_run_out_of_and_goes_with_its_sandbox()
         "exec 2> /dev/null; dd if=/dev/zero of=/dev/shm/x bs=1M count=80; stat -c %s /dev/shm/x";
     let (_, log) = node.run(&node.script("main", fill)).await;
     assert_eq!(log, "67108864\n");
-    assert_eq!(node.mounts().len(), 1);
+    assert_eq!(node.mounts().len(), 2);
     // Also that of an agent that is gone.
     node.reborn();
     node.runtime.stop_sandbox(&node.uid).await.expect("stop");

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::ErrorKind;
 
 use mote_agent::runtime::{ObservedState, Runtime, StartRequest, TerminationMessage};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::node::Node;
 
@@ -63,7 +62,7 @@ async fn a_hostile_container_gains_nothing_by_its_message() {
     fs::write(&secret, "secret").unwrap();
     let script = format!(
         "m=/dev/termination-log; exec 2>&1; rm -f $m; mv /etc/passwd $m; ln -sf {} $m; \
-         ln $m /dev/other; dd if=/dev/zero bs=65536 count=64 of=$m; printf end >> $m; exit 1",
+         ln $m /dev/other; dd if=/dev/zero bs=65536 count=8 of=$m; printf end >> $m; exit 1",
         secret.display()
     );
     let request = says(node.script("main", &script), "/dev/termination-log", false);
@@ -71,7 +70,7 @@ async fn a_hostile_container_gains_nothing_by_its_message() {
     let exit = node.exit(&request.id).await;
     assert_eq!(exit.message.len(), 4096);
     assert!(exit.message.ends_with("\0end"), "its end: {:?}", exit.message.get(4080..));
-    let kept = fs::metadata(node.pod_dir().join("containers/main.0/message")).expect("a file");
+    let kept = fs::metadata(node.pod_dir().join("messages/main.0")).expect("a file");
     assert_eq!(kept.len(), 4096, "what is never read is not kept in memory");
     node.finish().await;
 }
@@ -79,27 +78,35 @@ async fn a_hostile_container_gains_nothing_by_its_message() {
 #[tokio::test]
 async fn a_message_comes_also_where_no_memory_is_left_for_it() {
     let mut node = node().await;
-    let containers = node.pod_dir().join("containers");
-    fs::create_dir_all(&containers).unwrap();
-    let small = Some(c"size=1m");
-    mount("tmpfs", &containers, "tmpfs", MountFlags::empty(), small).expect("mount");
+    let messages = node.pod_dir().join("messages");
     // Its end is written, its beginning is a hole.
     let script = "(dd if=/dev/zero bs=4096 seek=100 count=1 && printf end) > /why; \
                   while ! test -e /dev/shm/end; do sleep 0.01; done; exit 5";
     let request = says(node.script("main", script), "/why", false);
     node.runtime.start(&request).await.expect("start");
-    let message = containers.join("main.0/message");
+    let message = messages.join("main.0");
     while fs::metadata(&message).unwrap().len() < 101 * 4096 + 3 {
         tokio::task::yield_now().await;
     }
-    let full = fs::write(containers.join("fill"), vec![0; 2 << 20]).unwrap_err();
+    let full = fs::write(messages.join("fill"), vec![0; 2 << 20]).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
     fs::write(node.pod_dir().join("shm/end"), "").unwrap();
     let exit = node.exit(&request.id).await;
     assert_eq!((exit.code, exit.message.len()), (5, 4096));
     assert!(exit.message.ends_with("\0end"), "{:?}", exit.message.get(4080..));
     assert_eq!(fs::metadata(&message).unwrap().len(), 4096);
-    node.runtime.remove_container(&request.id).await.expect("remove");
-    unmount(&containers, UnmountFlags::empty()).expect("unmount");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_container_writes_into_its_message_takes_nothing_from_the_node() {
+    let mut node = node().await;
+    let script = "dd if=/dev/zero bs=65536 count=64 of=/why; exit 6";
+    let (exit, log) = node.run(&says(node.script("main", script), "/why", false)).await;
+    assert_eq!((exit.code, exit.message.len()), (6, 4096));
+    assert!(log.contains("No space left on device"), "{log}");
+    // What is never read is not kept: the next one has its room.
+    let (exit, _) = node.run(&says(node.script("next", "echo well > /why"), "/why", false)).await;
+    assert_eq!(exit.message, "well\n");
     node.finish().await;
 }

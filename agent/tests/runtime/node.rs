@@ -14,10 +14,10 @@ use mote_agent::runtime::oci::cgroup::{Group, Tree};
 use mote_agent::runtime::oci::{OciConfig, OciRuntime};
 use mote_agent::runtime::{
     ContainerId, ExecOutcome, ExecRequest, Exit, HostNamespaces, Limits, ObservedPod,
-    ObservedState, Rights, Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
-    TerminationMessage,
+    ObservedState, Origin, Rights, Runtime, RuntimeError, RuntimeEvent, SandboxRequest,
+    StartRequest, TerminationMessage,
 };
-use mote_protocol::name::Uid;
+use mote_protocol::name::{Namespace, ObjectName, Uid};
 use rustix::fs::inotify;
 use tempfile::TempDir;
 use tokio::io::Interest;
@@ -74,6 +74,11 @@ impl Node {
     pub fn sandbox(&self) -> SandboxRequest {
         SandboxRequest {
             uid: self.uid,
+            origin: Origin {
+                namespace: Namespace::new("default").unwrap(),
+                name: ObjectName::new("pod-name").unwrap(),
+                containers: Vec::new(),
+            },
             hostname: "pod-name".into(),
             host: HostNamespaces::default(),
             share_process_namespace: false,
@@ -188,7 +193,9 @@ impl Node {
     }
 
     pub async fn pods(&self) -> Vec<ObservedPod> {
-        self.runtime.list().await.expect("list")
+        let observed = self.runtime.list().await.expect("list");
+        assert_eq!(observed.silent, [].into(), "all answer");
+        observed.pods
     }
 
     /// The state of the only container.

@@ -1,11 +1,14 @@
 //! The real link against a real mosquitto.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mote_agent::config::{BrokerConfig, Login};
-use mote_agent::link::session::{LinkOptions, MqttLink, Subscription, connect};
+use mote_agent::daytime::Daytime;
+use mote_agent::link::session::{LinkOptions, MqttLink, Subscription, TimeOfDay, connect};
 use mote_agent::link::{Delivery, FromBroker, Link, Publication, Settlement, Ticket};
-use mote_agent::ports::Random;
+use mote_agent::pod::WRITTEN_S;
+use mote_agent::ports::{Random, WallClock};
 use mote_protocol::frame;
 use mote_protocol::node::{Session, Will};
 use tokio::sync::watch;
@@ -13,6 +16,7 @@ use tokio::task::JoinHandle;
 
 mod authority;
 mod broker;
+mod greeting;
 mod journal;
 mod operator;
 mod tls;
@@ -34,6 +38,48 @@ impl Random for Steady {
     }
 }
 
+/// A clock that shows what it is told to: Unix seconds, and whether somebody keeps it.
+#[derive(Clone)]
+struct Hands(Arc<Mutex<(u64, bool)>>);
+
+impl Hands {
+    fn at(seconds: u64, is_kept: bool) -> Self {
+        Self(Arc::new(Mutex::new((seconds, is_kept))))
+    }
+
+    /// As the machine has it.
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        Self::at(since.as_secs(), true)
+    }
+
+    fn set(&self, seconds: u64, is_kept: bool) {
+        *self.0.lock().expect("whole") = (seconds, is_kept);
+    }
+}
+
+impl WallClock for Hands {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0.lock().expect("whole").0)
+    }
+
+    fn is_kept(&self) -> bool {
+        self.0.lock().expect("whole").1
+    }
+}
+
+/// The time as the machine has it.
+fn today() -> Daytime {
+    Daytime::read(&Hands::now(), WRITTEN_S)
+}
+
+/// What a node knows of the time that never was told it.
+fn time(hands: Hands) -> (TimeOfDay<Hands>, watch::Sender<u32>) {
+    let (set, changes) = watch::channel(0);
+    let (_, seen) = watch::channel(WRITTEN_S);
+    (TimeOfDay { wall: hands, seen, set: changes }, set)
+}
+
 /// A node's link and the task behind it.
 struct Node {
     link: MqttLink,
@@ -44,8 +90,16 @@ struct Node {
 impl Node {
     fn connect(options: LinkOptions) -> Self {
         let (start, receiver) = watch::channel(7);
-        let (link, connector) = connect(options, receiver, Steady);
+        let (link, connector) = connect(options, receiver, Steady, time(Hands::now()).0);
         Self { link, start, task: tokio::spawn(connector.run()) }
+    }
+
+    /// With a clock of its own; the sender says that somebody set it.
+    fn connect_at(options: LinkOptions, hands: Hands) -> (Self, watch::Sender<u32>) {
+        let (start, receiver) = watch::channel(7);
+        let (time, set) = time(hands);
+        let (link, connector) = connect(options, receiver, Steady, time);
+        (Self { link, start, task: tokio::spawn(connector.run()) }, set)
     }
 
     async fn next(&mut self) -> FromBroker {
@@ -57,7 +111,7 @@ impl Node {
         loop {
             match self.next().await {
                 FromBroker::Connected { session, denied } => return (session, denied),
-                FromBroker::Lost { .. } => {}
+                FromBroker::Lost { .. } | FromBroker::Failed { .. } => {}
                 other => panic!("before the connection: {other:?}"),
             }
         }

@@ -28,14 +28,16 @@ pub(crate) async fn check(shared: &Shared, agent: Agent) {
         let mut universe = shared.get();
         universe.note(|| "world: calm".into());
         universe.storm = false;
-        universe.card.failing = false;
+        universe.card.failure = None;
         universe.images_failing = false;
+        universe.lock(false);
         universe.broker.network = true;
         universe.broker.rules.allow_everything();
         universe.say_wills(|_| true);
         // What was denied is asked for again with the next connection.
         universe.cut();
     }
+    shared.locks_changed.notify_one();
     shared.stirred.notify_one();
     tokio::time::sleep(CALM).await;
     for _ in 0..SETTLING {
@@ -97,7 +99,8 @@ fn must_have(universe: &Universe, word: &Said) -> bool {
     // broker has lost it too. What another scope had said of it may be lost as well.
     let kept = universe.broker.retained.contains_key(&word.place.spec_topic());
     let lost = universe.judge.is_lost(word.place.key);
-    let excused = lost && (!kept || universe.judge.heard_elsewhere(word.place));
+    let other = universe.judge.heard_elsewhere(word.place) || universe.judge.is_replaced(word);
+    let excused = lost && (!kept || other) || !kept && universe.judge.was_too_early(word);
     !excused && !universe.judge.may_be_ended(word)
 }
 
@@ -157,16 +160,28 @@ fn check_name(
         return if kept { Ok(()) } else { Err("it is deleted and still there".into()) };
     };
     // A word that a nearer scope kept out is not remembered, nor is what damage took.
+    // What is tried may be taken back, and says so; what is older than it is stale then.
+    let may_stay = |word: &&Said| {
+        let back = word.is_doomed() || universe.judge.is_rolled_back(word);
+        !back && !universe.judge.heard_of_later_trial(word)
+    };
     let newer = |word: &&Said| word.revision > accepted && !universe.judge.may_be_ended(word);
-    let newer = last_word(universe, said.place).filter(newer);
+    let newer = last_word(universe, said.place).filter(newer).filter(may_stay);
     if let Some(word) = newer.filter(|_| !universe.judge.is_lost(key)) {
         return Err(format!("{said:?} is older than {word:?}"));
     }
-    if let Some(best) = best.filter(|best| comes_before(best, said)) {
+    if let Some(best) = best.filter(may_stay).filter(|best| comes_before(best, said)) {
         return Err(format!("{best:?} comes before {said:?}"));
     }
     let uid = status.uid.ok_or("its status has no uid")?;
     wanted.insert(uid);
+    let before = universe.judge.first_told(uid).is_some_and(|first| first < accepted);
+    if said.is_doomed() && !status.phase.is_terminal() {
+        // A pod that is new has nothing to go back to.
+        let stays = before && !universe.judge.is_lost(key);
+        let why = || format!("{said:?} is never ready and was not taken back");
+        return if stays { Err(why()) } else { Ok(()) };
+    }
     if universe.judge.is_lost(key) && best.is_none() {
         // What is still told of it may be from before.
         return Ok(());

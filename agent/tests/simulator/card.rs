@@ -1,18 +1,27 @@
 //! The flash card: what was synced, until it rots.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
+use std::rc::Rc;
 
+use mote_agent::events::MAX_BYTES;
 use mote_agent::ports::Disk;
+use mote_agent::ports::disk::Files;
+use mote_agent::store::fuzz;
 
 use crate::chance::Chance;
+use crate::medium::{Failure, FileSystem, SimMedium};
 use crate::universe::{Shared, Universe};
 
 #[derive(Debug, Default)]
 pub(crate) struct Card {
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
-    /// Every write fails.
-    pub(crate) failing: bool,
+    pub(crate) files: FileSystem,
+    /// It takes no change.
+    pub(crate) failure: Option<Failure>,
+    /// Directories cannot be listed.
+    pub(crate) unreadable: bool,
     /// What files were made into, until an agent has said so.
     spoiled: BTreeMap<String, Vec<u8>>,
 }
@@ -23,18 +32,21 @@ const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 impl Card {
     /// Files that can be spoiled. Of two copies only one is at a time: nothing helps against more.
     fn victims(&self) -> Vec<String> {
-        let [one, other] = LEDGERS.map(|name| self.files.get(name));
-        let whole = one.is_some() && one == other;
-        let can = |name: &&String| {
-            !name.starts_with("damaged/") && (whole || !LEDGERS.contains(&name.as_str()))
+        let is_whole = |name: &str| {
+            self.files.get(name).is_some_and(|file| fuzz::of_newer_agent(name, file).is_some())
         };
-        self.files.keys().filter(can).cloned().collect()
+        let whole = LEDGERS.into_iter().all(is_whole);
+        let can = |name: &&String| {
+            let temporary = name.starts_with("damaged/") || name.starts_with('.');
+            !temporary && (whole || !LEDGERS.contains(&name.as_str()))
+        };
+        self.files.names().filter(can).cloned().collect()
     }
 
     fn spoil(&mut self, chance: &mut Chance) -> Option<String> {
         let victims = self.victims();
         let name = chance.pick(&victims)?.clone();
-        let bytes = self.files.get_mut(&name)?;
+        let mut bytes = self.files.get(&name)?.clone();
         let place = usize::try_from(chance.below(bytes.len() as u64)).unwrap_or_default();
         match chance.below(4) {
             0 => bytes.clear(),
@@ -47,7 +59,8 @@ impl Card {
                 }
             }
         }
-        self.spoiled.insert(name.clone(), bytes.clone());
+        self.files.put(&name, bytes.clone());
+        self.spoiled.insert(name.clone(), bytes);
         Some(name)
     }
 
@@ -72,56 +85,87 @@ impl Universe {
     }
 }
 
-/// A card that keeps what was synced: a write that is cut short happened, or did not.
-#[derive(Clone)]
-pub(crate) struct SimDisk(pub(crate) Shared);
-
-impl SimDisk {
-    async fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> io::Result<()> {
-        let early = self.0.get().chance.one_in(2);
-        let mut change = Some(change);
-        let mut apply = |shared: &Shared| {
-            if let Some(change) = change.take() {
-                change(&mut shared.get().card.files);
+impl Universe {
+    /// A newer agent ran for a while, and wrote more into its files than this one knows.
+    pub(crate) fn newer_agent_was_here(&mut self) {
+        let names: Vec<_> = self.card.files.names().cloned().collect();
+        for name in names {
+            let file = self.card.files.get(&name);
+            let file = file.and_then(|file| fuzz::of_newer_agent(&name, file));
+            if let Some(file) = file.filter(|_| self.chance.one_in(2)) {
+                self.note(|| format!("card: a newer agent wrote {name}"));
+                self.card.files.put(&name, file);
             }
-        };
-        if self.0.get().card.failing {
-            self.0.get().judge.card_failed = true;
-            // An error says nothing about what is on the card.
-            if early {
-                apply(&self.0);
-            }
-            self.0.pause(16).await;
-            return Err(io::Error::other("the card does not answer"));
         }
-        if early {
-            apply(&self.0);
-        }
-        self.0.pause(32).await;
-        apply(&self.0);
-        Ok(())
     }
 }
 
+/// Operations that one change of a file takes, and one more.
+const OPERATIONS: u32 = 12;
+
+/// The card as the node's disk thread uses it.
+#[derive(Clone)]
+pub(crate) struct SimDisk {
+    shared: Shared,
+    files: Rc<RefCell<Files<SimMedium>>>,
+}
+
+impl SimDisk {
+    pub(crate) fn new(shared: Shared) -> Self {
+        let files = Files::new(SimMedium::new(shared.clone()));
+        Self { shared, files: Rc::new(RefCell::new(files)) }
+    }
+
+    fn now<T>(&self, limit: u32, what: &impl Fn(&mut SimFiles) -> io::Result<T>) -> io::Result<T> {
+        let mut files = self.files.borrow_mut();
+        files.medium().limit(limit);
+        what(&mut files)
+    }
+
+    /// A change that may be cut short after any operation: by an error, or since the node dies.
+    async fn change(
+        &self,
+        name: &str,
+        what: impl Fn(&mut SimFiles) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let part = self.shared.get().chance.small(OPERATIONS);
+        let errors = self.shared.get().card.failure == Some(Failure::Errors);
+        let cut = self.now(part, &what);
+        self.shared.pause(32).await;
+        let done = if errors { cut } else { self.now(u32::MAX, &what) };
+        let mut universe = self.shared.get();
+        universe.judge.card_failed |= done.is_err();
+        universe.note(|| format!("card: changes {name} {done:?}"));
+        done
+    }
+}
+
+type SimFiles = Files<SimMedium>;
+
 impl Disk for SimDisk {
     async fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.0.pause(1).await;
-        self.0.get().card.files.get(name).cloned().ok_or(io::ErrorKind::NotFound.into())
+        self.shared.pause(1).await;
+        self.now(u32::MAX, &|files| files.read(Path::new(name)))
     }
 
     async fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (name, bytes) = (name.to_owned(), bytes.to_vec());
-        self.change(|files| drop(files.insert(name, bytes))).await
+        if name == "events" && bytes.len() > MAX_BYTES {
+            let violation = format!("{} bytes of events", bytes.len());
+            self.shared.get().judge.violation(violation);
+        }
+        self.change(name, |files| files.write(Path::new(name), bytes)).await
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
-        let name = name.to_owned();
-        self.change(move |files| drop(files.remove(&name))).await
+        self.change(name, |files| files.remove(Path::new(name))).await
+    }
+
+    fn is_short(&self) -> bool {
+        self.shared.get().card.failure == Some(Failure::Full)
     }
 
     async fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let below = format!("{directory}/");
-        let universe = self.0.get();
-        Ok(universe.card.files.keys().filter(|name| name.starts_with(&below)).cloned().collect())
+        self.shared.pause(1).await;
+        self.now(u32::MAX, &|files| files.list(Path::new(directory)))
     }
 }

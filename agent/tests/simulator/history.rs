@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::Instant;
 
 use crate::calm;
+use crate::delays::LOCK;
+use crate::medium::Failure;
 use crate::node::Agent;
 use crate::operator::Operator;
+use crate::ports::START;
 use crate::universe::Shared;
 
 /// What came out.
@@ -56,7 +60,7 @@ async fn storm(shared: &Shared) -> Agent {
         if shared.get().judge.verdict().is_some() {
             break;
         }
-        shared.pause(1 << 17).await;
+        shared.rest(1 << 17).await;
     }
     agent
 }
@@ -64,10 +68,31 @@ async fn storm(shared: &Shared) -> Agent {
 async fn step(shared: &Shared, operator: &mut Operator, agent: Agent) -> Agent {
     let what = shared.get().chance.below(32);
     match what {
-        0..=2 => return restart(shared, agent, false).await,
-        3 => return restart(shared, agent, true).await,
+        0..=2 => {
+            let reboot = what == 2;
+            if shared.get().chance.one_in(2) {
+                operator.act(&mut shared.get());
+                shared.stirred.notify_one();
+                meet_doom(shared).await;
+            }
+            return restart(shared, agent, reboot).await;
+        }
+        3 => {
+            let mut universe = shared.get();
+            universe.broker_restarts();
+            universe.note(|| "broker: restarts".into());
+            drop(universe);
+            shared.stirred.notify_one();
+        }
         4..=6 => flip(shared, "network", |universe| &mut universe.broker.network),
-        7 => flip(shared, "card failing", |universe| &mut universe.card.failing),
+        7 => {
+            let mut universe = shared.get();
+            let fails = universe.card.failure.is_some();
+            let failures = [Failure::Errors, Failure::Errors, Failure::Full, Failure::ReadOnly];
+            let failure = universe.chance.pick(&failures).copied().filter(|_| !fails);
+            universe.card.failure = failure;
+            universe.note(|| format!("world: the card's failure is {failure:?}"));
+        }
         8 => flip(shared, "images failing", |universe| &mut universe.images_failing),
         9 => {
             shared.get().broker_forgets();
@@ -77,9 +102,20 @@ async fn step(shared: &Shared, operator: &mut Operator, agent: Agent) -> Agent {
         11 => {
             let mut universe = shared.get();
             let error = universe.chance.below(1 << 33).cast_signed() - (1 << 32);
-            universe.wall_error_ms = error;
+            // Now and then the clock is as on a board that has no battery.
+            universe.wall_error_ms =
+                if error % 4 == 0 { -1000 * START.cast_signed() } else { error };
+            universe.judge.clock_set = Some(Instant::now());
+            universe.note(|| format!("world: the clock is {error} ms wrong"));
+            shared.clock_set.notify_one();
         }
         12 => shared.get().rules_change(),
+        13 => {
+            let mut universe = shared.get();
+            let held = !universe.locks.contains(LOCK);
+            universe.lock(held);
+            shared.locks_changed.notify_one();
+        }
         _ => {
             operator.act(&mut shared.get());
             shared.stirred.notify_one();
@@ -105,6 +141,20 @@ fn sandbox_dies(shared: &Shared) {
     }
 }
 
+/// Awaits of ports until the node dies, at most.
+const FAR: u32 = 48;
+
+/// Longest time until then: a node that has nothing to do gets nowhere.
+const LONG: Duration = Duration::from_mins(1);
+
+/// Lets the node go on until it waits for one of its ports, at an instant that nothing else chooses.
+async fn meet_doom(shared: &Shared) {
+    let left = shared.get().chance.small(FAR);
+    shared.get().doom = Some(left);
+    let _ = tokio::time::timeout(LONG, shared.doomed.notified()).await;
+    shared.get().doom = None;
+}
+
 async fn restart(shared: &Shared, agent: Agent, reboot: bool) -> Agent {
     agent.crash(shared).await;
     if reboot {
@@ -112,6 +162,9 @@ async fn restart(shared: &Shared, agent: Agent, reboot: bool) -> Agent {
     }
     if shared.get().misfortune(4) {
         shared.get().spoil_a_file();
+    }
+    if shared.get().misfortune(4) {
+        shared.get().newer_agent_was_here();
     }
     let pause = Duration::from_millis(shared.get().chance.below(4000));
     tokio::time::sleep(pause).await;

@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mote_agent::runtime::{BootTime, ContainerId};
+use mote_protocol::event::{Event, Involved};
 use mote_protocol::name::Uid;
 use mote_protocol::object::Revision;
 use mote_protocol::pod::RestartPolicy;
+use mote_protocol::rollout::ROLLED_BACK;
 use mote_protocol::status::{Phase, PodStatus};
 use tokio::time::Instant;
 
+use crate::delays::LIMIT;
 use crate::marker::Marker;
 use crate::scope::Place;
 
@@ -27,6 +30,10 @@ pub(crate) struct Said {
     pub(crate) life: Option<(u64, String)>,
     /// No node may accept it.
     pub(crate) invalid: bool,
+    /// The node may put it off, and must while a lock is held.
+    pub(crate) waits: bool,
+    pub(crate) locked: bool,
+    pub(crate) at: Instant,
 }
 
 /// The pauses between restarts, by the book.
@@ -83,12 +90,31 @@ pub(crate) struct Judge {
     lost: BTreeMap<String, bool>,
     /// Whose status each name shows.
     shown: BTreeMap<String, Uid>,
+    /// The first revision of each life that was told.
+    first_told: BTreeMap<Uid, Revision>,
+    /// Names that a tombstone ends which the node was given, and words that it was given meanwhile.
+    dying: BTreeSet<String>,
+    early: BTreeSet<usize>,
+    /// Names and numbers of revisions that the node says it took back.
+    rolled_back: BTreeSet<(String, u64)>,
+    /// Lives whose change on trial was taken back, and which revision that was last.
+    taken_back: BTreeMap<(String, u64), Revision>,
     /// Lives that are said to be gone, with the last revision of theirs that was heard before.
     over: BTreeMap<Uid, Revision>,
     lives: BTreeMap<Uid, (String, u64)>,
     ran: BTreeSet<(Uid, String)>,
     phases: BTreeMap<Uid, Phase>,
     pauses: BTreeMap<(Uid, String), Pauses>,
+    /// Events that the broker was told: start of the agent, number, reason.
+    pub(crate) events: BTreeMap<(u32, u32), (u32, String)>,
+    /// When each life began.
+    began: BTreeMap<Uid, Instant>,
+    /// Since when the lock is held, where it is.
+    pub(crate) locked_since: Option<Instant>,
+    /// When somebody set the clock last: it may say that a change waited long enough.
+    pub(crate) clock_set: Option<Instant>,
+    /// How often the agent died so far.
+    deaths: u32,
     /// The card refused to write at least once.
     pub(crate) card_failed: bool,
     violation: Option<String>,
@@ -110,12 +136,65 @@ impl Judge {
     }
 
     pub(crate) fn delivered(&mut self, said: usize) {
+        self.note_too_early(said);
         self.heard.insert(said);
         if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
             *since = true;
         }
         if self.greater(&self.delivered, said) {
             self.delivered.insert(self.said[said].place, said);
+        }
+    }
+
+    /// What is said of a name while it ends asks for it anew, once it has ended.
+    fn note_too_early(&mut self, number: usize) {
+        let Some(said) = self.said.get(number) else { return };
+        let key = said.place.key;
+        if said.life.is_some() {
+            if self.dying.contains(key) {
+                self.early.insert(number);
+            }
+            return;
+        }
+        let shown = self.shown.get(key).and_then(|uid| self.lives.get(uid));
+        let Some(place) = shown.and_then(|(key, life)| self.place_of(key, *life)) else { return };
+        let words = self.heard(key).filter(|word| word.place == place && word.life.is_some());
+        let newest = words.max_by_key(|word| word.revision);
+        if newest.is_some_and(|newest| comes_before(said, newest)) {
+            self.dying.insert(key.to_owned());
+        }
+    }
+
+    /// Whether a word came while its life ended: the node does not keep it for later.
+    pub(crate) fn was_too_early(&self, word: &Said) -> bool {
+        let early = self.early.iter().filter_map(|said| self.said.get(*said));
+        early.into_iter().any(|said| said.place == word.place && said.revision == word.revision)
+    }
+
+    /// Whether the node said that it took a word back.
+    pub(crate) fn is_rolled_back(&self, word: &Said) -> bool {
+        self.rolled_back.contains(&(word.place.key.to_owned(), word.revision.number))
+    }
+
+    /// Whether a life was asked for again after it was taken back: it begins anew then.
+    fn is_tried_again(&self, key: &str, life: u64) -> bool {
+        let Some(tried) = self.taken_back.get(&(key.to_owned(), life)) else { return false };
+        let of = |said: &&Said| said.life.as_ref().is_some_and(|(of, _)| *of == life);
+        self.heard(key).filter(of).any(|said| said.revision > *tried)
+    }
+
+    /// The node says that it took a change back.
+    fn note_taken_back(&mut self, key: &str, revision: Revision) {
+        self.rolled_back.insert((key.to_owned(), revision.number));
+        self.note_gone_back(key, revision);
+    }
+
+    fn note_gone_back(&mut self, key: &str, revision: Revision) {
+        let of = |said: &&Said| said.place.key == key && said.revision == revision;
+        let life = self.said.iter().find(of).and_then(|said| said.life.as_ref());
+        if let Some((life, _)) = life {
+            let last = self.taken_back.entry((key.to_owned(), *life)).or_default();
+            *last = revision.max(*last);
         }
     }
 
@@ -150,8 +229,14 @@ impl Judge {
     /// The record of a pod is damaged: how far it got is not known any more.
     pub(crate) fn record_lost(&mut self, uid: Uid) {
         self.phases.remove(&uid);
+        self.first_told.remove(&uid);
         self.ran.retain(|(of, _)| *of != uid);
         self.pauses.retain(|(of, _), _| *of != uid);
+    }
+
+    /// The first revision that was told of a life.
+    pub(crate) fn first_told(&self, uid: Uid) -> Option<Revision> {
+        self.first_told.get(&uid).copied()
     }
 
     /// The name of a pod that was started.
@@ -177,6 +262,12 @@ impl Judge {
         others.any(|said| comes_before(said, word))
     }
 
+    /// Whether the node heard of a later change that it may have taken back, as the last that it tried.
+    pub(crate) fn heard_of_later_trial(&self, word: &Said) -> bool {
+        let later = self.heard(word.place.key).filter(|said| said.place == word.place);
+        later.filter(|said| said.is_on_trial()).any(|said| said.revision > word.revision)
+    }
+
     /// Whether the node ever heard of a name in another scope.
     pub(crate) fn heard_elsewhere(&self, place: Place) -> bool {
         self.heard(place.key).any(|said| said.place.scope != place.scope)
@@ -187,6 +278,13 @@ impl Judge {
     pub(crate) fn heard_of_its_end(&self, word: &Said) -> bool {
         let said = self.heard(word.place.key).filter(|said| said.place == word.place);
         said.filter(|said| said.life.is_none()).any(|said| said.revision > word.revision)
+    }
+
+    /// Whether another life took the place of what a word asks for, as far as the node was told.
+    pub(crate) fn is_replaced(&self, word: &Said) -> bool {
+        let life = |said: &Said| said.life.as_ref().map(|(life, _)| *life);
+        let later = |said: &&Said| said.place == word.place && said.revision > word.revision;
+        self.heard(word.place.key).filter(later).any(|said| life(said) != life(word))
     }
 
     /// Whether scopes that are equally near may take turns: a life whose scope has the last word again
@@ -204,22 +302,34 @@ impl Judge {
 
     pub(crate) fn start(&mut self, id: &ContainerId, marker: &Marker, now: BootTime) {
         self.lives.insert(id.pod, (marker.key.clone(), marker.life));
+        self.began.entry(id.pod).or_insert_with(Instant::now);
         let Some(place) = self.place_of(&marker.key, marker.life) else {
             return self.violation(format!("nobody asked for {marker:?}"));
         };
+        // An older life begins where a newer one was on trial.
+        let tried = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
+        let newer = |said: &&Said| said.life.as_ref().is_some_and(|(of, _)| *of > marker.life);
+        let tried = tried.filter(newer).filter(|said| said.is_on_trial());
+        if let Some(tried) = tried.map(|said| said.revision) {
+            self.note_gone_back(&marker.key, tried);
+        }
         self.check_over(id, place, marker.life);
         let newest = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
-        // A start that was under way when the object arrived is brought to its end.
+        // A start that was under way when the object arrived is brought to its end. What is behind
+        // something that waits is not made before that.
         let since = self.since.get(&place).map_or(Duration::ZERO, Instant::elapsed);
         if let Some(newest) = newest
             && since > UNDER_WAY
             && newest.revision.number > marker.life
             && newest.life.as_ref().is_none_or(|(life, _)| *life != marker.life)
+            && !newest.is_on_trial()
+            && !newest.waits
+            && !self.heard(&marker.key).any(|said| said.waits && said.place != place)
         {
             let text = format!("{id} of {marker:?} starts after {newest:?} was acknowledged");
             self.violation(text);
         }
-        let again = self.comes_and_goes(place);
+        let again = self.comes_and_goes(place) || self.is_tried_again(&marker.key, marker.life);
         if self.phases.get(&id.pod).is_some_and(|phase| phase.is_terminal()) && !again {
             self.violation(format!("{id} starts although its pod is said to be over"));
         }
@@ -275,6 +385,7 @@ impl Judge {
 
     /// What an agent did not write down in time, the next does not know.
     pub(crate) fn agent_died(&mut self) {
+        self.deaths += 1;
         self.pauses.clear();
         // Nor does it know what was told and could not be written down.
         if self.card_failed {
@@ -295,33 +406,115 @@ impl Judge {
         let newest = self.delivered.get(&place).and_then(|said| self.said.get(*said));
         let wanted = newest
             .is_some_and(|newest| newest.life.as_ref().is_some_and(|(wanted, _)| wanted == life));
-        if wanted && sandbox_alive {
+        // One that came by the trial itself goes with it.
+        let on_trial = |of: &Revision| {
+            let is = |said: &Said| said.place.key == place.key && said.revision == *of;
+            self.said.iter().find(|said| is(said)).is_some_and(Said::is_on_trial)
+        };
+        let came =
+            newest.is_some_and(Said::is_on_trial) && self.first_told.get(&uid).is_none_or(on_trial);
+        let taken_back = came || self.is_tried_again(key, *life);
+        if wanted && sandbox_alive && !taken_back {
             self.violation(format!("{uid} of {key}/{life} is removed although it is wanted"));
+        }
+    }
+
+    /// An event is told, or was refused for now. Nothing falls out in a history, so that no number
+    /// of a start is left out.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let Event { start, sequence, reason, .. } = event;
+        let before = self.events.range((*start, 0)..(*start, u32::MAX)).next_back();
+        let expected = before.map_or(0, |((_, last), _)| last + 1);
+        if *sequence > expected {
+            self.violation(format!("event {sequence} of start {start} after {expected} others"));
+        }
+        if let (ROLLED_BACK, Involved::Object { kind, namespace, name, .. }) =
+            (&**reason, &event.involved)
+        {
+            let number =
+                event.message.strip_prefix("revision ").and_then(|text| text.split_once(' '));
+            let number = number.and_then(|(number, _)| number.parse().ok());
+            let key = format!("{kind}/{namespace}/{name}");
+            self.rolled_back.extend(number.map(|number| (key, number)));
+        }
+        // A start that flash did not count gives the next one its number, and its events theirs.
+        let told = self.events.insert((*start, *sequence), (self.deaths, reason.to_string()));
+        if let Some((_, told)) = told.filter(|(of, told)| *of == self.deaths && *told != **reason) {
+            let text = format!("event {sequence} of start {start} is {told} and {reason}");
+            self.violation(text);
+        }
+    }
+
+    /// A change of a life that runs is not made while its lock is held, but after its limit.
+    fn check_patience(&mut self, key: &str, uid: Uid, accepted: Revision) {
+        let of = |said: &&Said| said.place.key == key && said.revision == accepted && said.locked;
+        let Some(said) = self.said.iter().find(of) else { return };
+        let life = self.lives.get(&uid).map(|(_, life)| *life);
+        let changed = said.life.as_ref().map(|(life, _)| *life) == life
+            && self.first_told(uid).is_some_and(|first| first < accepted);
+        // Whose life before has not ended yet disturbs nothing.
+        let ran = self.began.get(&uid).is_some_and(|began| *began < said.at);
+        if !changed || !ran || self.is_lost(key) || self.heard_elsewhere(said.place) {
+            return;
+        }
+        // Whoever takes the place of what waits does not begin anew.
+        let waiting = self.said.iter().filter(|said| said.place.key == key && said.waits);
+        let first = waiting.map(|said| said.at).min();
+        let held = self.locked_since.is_some_and(|since| since <= said.at);
+        let set = self.clock_set.is_some_and(|set| set >= said.at);
+        if held && !set && first.is_some_and(|first| first.elapsed() < LIMIT) {
+            self.violation(format!("{said:?} is made although its lock is held"));
         }
     }
 
     /// The status of a name is cleared: what lived under it is gone.
     pub(crate) fn cleared(&mut self, key: &str) {
+        self.dying.remove(key);
         let Some(uid) = self.shown.remove(key) else { return };
         let Some((_, life)) = self.lives.get(&uid) else { return };
         let Some(place) = self.place_of(key, *life) else { return };
-        let heard = self.heard(key).filter(|said| said.place == place);
+        let early = &self.early;
+        let heard = self.heard.iter().filter(|said| !early.contains(said));
+        let heard = heard.filter_map(|said| self.said.get(*said));
+        let heard = heard.filter(|said| said.place == place && !said.invalid);
         let last = heard.map(|said| said.revision).max().unwrap_or_default();
         self.over.insert(uid, last);
     }
 
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
         let Some(uid) = status.uid else {
+            self.dying.remove(key);
             self.shown.remove(key);
             return;
         };
-        self.shown.insert(key.to_owned(), uid);
+        if let Some(no) = &status.refusal {
+            match &*no.reason {
+                ROLLED_BACK => self.note_taken_back(key, no.seen),
+                "Terminating" => {
+                    let is = |said: &Said| said.place.key == key && said.revision == no.seen;
+                    self.early.extend(self.said.iter().position(is));
+                }
+                _ => {}
+            }
+        }
+        let before = self.shown.insert(key.to_owned(), uid).filter(|before| *before != uid);
+        if let Some(ended) = before.filter(|_| self.is_lost(key)) {
+            // Its object was lost, and another took its name: said again, it begins anew, unless it was
+            // over.
+            if self.phases.get(&ended).is_some_and(|phase| !phase.is_terminal()) {
+                self.phases.remove(&ended);
+            }
+        }
+        self.first_told.entry(uid).or_insert(status.accepted);
+        self.check_patience(key, uid, status.accepted);
         if status.phase.is_terminal() && running {
             self.violation(format!("{uid} is said to be {:?} and runs", status.phase));
         }
         let before = self.phases.insert(uid, status.phase).unwrap_or_default();
-        let place = self.lives.get(&uid).and_then(|(key, life)| self.place_of(key, *life));
-        let again = place.is_some_and(|place| self.comes_and_goes(place));
+        let again = self.lives.get(&uid).is_some_and(|(key, life)| {
+            let place = self.place_of(key, *life);
+            place.is_some_and(|place| self.comes_and_goes(place)) || self.is_tried_again(key, *life)
+        });
         if before > status.phase && !again {
             self.violation(format!("phase of {uid} goes from {before:?} to {:?}", status.phase));
         }

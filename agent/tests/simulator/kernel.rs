@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::runtime::{
-    BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, ObservedContainer, ObservedPod,
-    ObservedSandbox, ObservedState, ProcessId, Retry, Runtime, RuntimeError, RuntimeEvent,
-    SandboxRequest, StartRequest,
+    BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, Observed, ObservedContainer,
+    ObservedPod, ObservedSandbox, ObservedState, Origin, ProcessId, Retry, Runtime, RuntimeError,
+    RuntimeEvent, SandboxRequest, Silence, StartRequest,
 };
 use mote_agent::tree::Measured;
 use mote_protocol::name::Uid;
@@ -31,6 +31,7 @@ pub(crate) struct Container {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SimPod {
+    pub(crate) origin: Option<Origin>,
     pub(crate) alive: bool,
     /// Nothing but logs is left.
     pub(crate) stopped: bool,
@@ -44,6 +45,8 @@ pub(crate) struct Kernel {
     pub(crate) pods: BTreeMap<Uid, SimPod>,
     /// What each volume of each pod is.
     pub(crate) volumes: BTreeMap<(Uid, String), Wanted>,
+    /// No pod gives an answer.
+    pub(crate) silent: bool,
     /// Boots so far: what was scheduled in an earlier one does not happen.
     pub(crate) boot: u32,
     events: Option<UnboundedSender<RuntimeEvent>>,
@@ -80,10 +83,12 @@ impl Universe {
         let Some(container) = self.kernel.container(id) else { return };
         let State::Running { since } = container.state else { return };
         let exit = Exit { code, oom_killed: false, at, message: String::new() };
+        // Whose end is not heard passes for one that runs, and its image for one that is well.
+        let heard = container.tag.ends_with(":broken");
         container.state = State::Exited { since, exit: exit.clone() };
         self.note(|| format!("kernel: {id} exits with {code}"));
         self.judge.exited(id, at);
-        let lost = self.misfortune(16);
+        let lost = self.misfortune(16) && !heard;
         let alive = self.kernel.pods.get(&id.pod).is_some_and(|pod| pod.alive);
         // Its parent tells of it, where there is one; and messages get lost.
         if let (Some(events), true, false) = (&self.kernel.events, alive, lost) {
@@ -104,13 +109,31 @@ impl Universe {
         }
     }
 
+    /// What can be seen of all pods: sometimes one does not answer.
+    fn look(&mut self) -> Observed {
+        let uids: Vec<_> = self.kernel.pods.keys().copied().collect();
+        let mut seen = Observed::default();
+        for uid in uids {
+            let silent = self.kernel.silent || self.misfortune(32);
+            let Some(pod) = self.kernel.pods.get(&uid) else { continue };
+            if silent {
+                let cause = "mote-pause is gone".to_owned();
+                seen.silent.insert(uid, Silence { cause, origin: pod.origin.clone() });
+            } else {
+                seen.pods.push(observed(uid, pod));
+            }
+        }
+        seen
+    }
+
     /// A pod's `mote-pause` dies.
     pub(crate) fn kill_sandbox(&mut self, uid: Uid) {
         let Some(pod) = self.kernel.pods.get_mut(&uid) else { return };
         pod.alive = false;
+        let heard = pod.containers.values().any(|c| c.tag.ends_with(":broken"));
         self.note(|| format!("kernel: sandbox {uid} dies"));
         self.judge.sandbox_lost(uid);
-        if let (Some(events), false) = (&self.kernel.events, self.chance.one_in(4)) {
+        if let (Some(events), false) = (&self.kernel.events, self.chance.one_in(4) && !heard) {
             let _ = events.send(RuntimeEvent::SandboxDied { uid });
         }
     }
@@ -118,6 +141,7 @@ impl Universe {
     /// Everything that runs is gone, and `/run` with it.
     pub(crate) fn reboot(&mut self) {
         self.note(|| "kernel: reboot".into());
+        self.card.files.power_cut(&mut self.chance);
         let uids: Vec<_> = self.kernel.pods.keys().copied().collect();
         for uid in uids {
             self.judge.sandbox_lost(uid);
@@ -143,18 +167,18 @@ impl SimRuntime {
 }
 
 impl Runtime for SimRuntime {
-    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+    async fn list(&self) -> Result<Observed, RuntimeError> {
         self.0.pause(8).await;
-        let pods = {
+        let observed = {
             let mut universe = self.0.get();
             if universe.misfortune(16) {
                 let source = std::io::Error::other("too many open files");
                 return Err(RuntimeError::Io { doing: "list pods".into(), source });
             }
-            universe.kernel.pods.iter().map(|(uid, pod)| observed(*uid, pod)).collect()
+            universe.look()
         };
         self.0.pause(8).await;
-        Ok(pods)
+        Ok(observed)
     }
 
     async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
@@ -168,6 +192,7 @@ impl Runtime for SimRuntime {
             universe.note(|| format!("runtime: sandbox {}", request.uid));
             let pod = universe.kernel.pods.entry(request.uid).or_default();
             (pod.alive, pod.stopped) = (true, false);
+            pod.origin = Some(request.origin.clone());
         }
         self.0.pause(64).await;
         Ok(())
@@ -190,7 +215,9 @@ impl Runtime for SimRuntime {
             return Err(RuntimeError::Start { id, cause: "exec: no such file".into() });
         }
         let since = self.0.get().start(request, &marker);
-        if let Some((code, after)) = marker.ends() {
+        if request.tag.ends_with(":broken") {
+            self.end_later(id, 3, Duration::from_millis(200));
+        } else if let Some((code, after)) = marker.ends() {
             self.end_later(id, code, after);
         }
         self.0.pause(64).await;
@@ -352,5 +379,5 @@ fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
         (false, true) => ObservedSandbox::Stopped,
         (false, false) => ObservedSandbox::Died,
     };
-    ObservedPod { uid, sandbox, begun: pod.begun, containers }
+    ObservedPod { uid, origin: pod.origin.clone(), sandbox, begun: pod.begun, containers }
 }

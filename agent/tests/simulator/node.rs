@@ -7,9 +7,10 @@ use std::time::Duration;
 use mote_agent::node::machine::Machine;
 use mote_agent::node::presence::Board;
 use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
+use mote_agent::pod::WRITTEN_S;
 use mote_agent::pod::validate::NodePolicy;
 use mote_agent::ports::{Clock, WallClock};
-use mote_agent::steward::{self, Edges, Identity, SharedEdges, Steward};
+use mote_agent::steward::{self, Edges, Identity, LocalRequest, SharedEdges, Steward, ToPresence};
 use mote_agent::store;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::{NodeInfo, Resources};
@@ -21,7 +22,7 @@ use crate::broker::SimLink;
 use crate::card::SimDisk;
 use crate::handlers::SimHandlers;
 use crate::kernel::SimRuntime;
-use crate::ports::{SimClock, SimImages, SimVolumes, SimWorld};
+use crate::ports::{SimClock, SimImages, SimLocks, SimVolumes, SimWorld};
 use crate::universe::Shared;
 
 /// What tells this board from others.
@@ -75,9 +76,10 @@ async fn agent(shared: Shared) {
         images: SimImages(shared.clone()),
         volumes: SimVolumes(shared.clone()),
         handlers: SimHandlers(shared.clone()),
-        disk: SimDisk(shared.clone()),
+        disk: SimDisk::new(shared.clone()),
         clock: clock(),
         wall: clock(),
+        locks: SimLocks(shared.clone()),
         random: clock(),
     });
     let spoiled = shared.get().card.found_spoiled();
@@ -93,14 +95,20 @@ async fn agent(shared: Shared) {
     let (to_presence, inbox) = mpsc::unbounded_channel();
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (start, changes) = watch::channel(opened.start);
+    let seen = watch::Sender::new(opened.seen_s.unwrap_or(WRITTEN_S));
+    spawn_local(keep_time(Rc::clone(&edges), seen.subscribe()));
+    spawn_local(watch_clock(shared.clone(), to_presence.clone()));
     let link = SimLink::new(shared.clone(), start.subscribe());
     let machine = machine(&shared);
     let identity = identity(&machine);
-    let channels = reporter::Channels { inbox, outbox, start };
+    let channels = reporter::Channels { inbox, outbox, start, seen };
     spawn_presence(machine, clock, channels);
     spawn_local(keep_start(Rc::clone(&edges), changes));
-    let (_ask, local) = mpsc::unbounded_channel();
-    let channels = steward::Channels { runtime, from_presence, to_presence, local };
+    let (ask, local) = mpsc::unbounded_channel();
+    spawn_local(watch_locks(shared.clone(), ask));
+    // Nobody looks at a simulated node.
+    let (doctor, _) = mpsc::unbounded_channel();
+    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, local };
     Steward::new(identity, edges, link, opened, channels).run().await;
 }
 
@@ -134,6 +142,32 @@ where
     };
     let reporter = Reporter::new(facts, clock(), clock(), Sight::default, channels);
     spawn_local(reporter.run());
+}
+
+/// As the real agent does.
+async fn keep_time(edges: SharedEdges<SimWorld>, mut seen: watch::Receiver<i64>) {
+    while seen.changed().await.is_ok() {
+        let at = *seen.borrow_and_update();
+        // What is not written is said again in a day.
+        let _ = store::keep_time(&edges, at).await;
+    }
+}
+
+/// As the kernel tells who asks.
+async fn watch_clock(shared: Shared, presence: mpsc::UnboundedSender<ToPresence>) {
+    loop {
+        shared.clock_set.notified().await;
+        if presence.send(ToPresence::ClockSet).is_err() {
+            return;
+        }
+    }
+}
+
+/// As the kernel tells who watches their directory.
+async fn watch_locks(shared: Shared, steward: mpsc::UnboundedSender<LocalRequest>) {
+    while steward.send(LocalRequest::LocksChanged).is_ok() {
+        shared.locks_changed.notified().await;
+    }
 }
 
 /// As the real agent does where the broker keeps a greater session.

@@ -7,10 +7,13 @@ use mote_protocol::frame;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{ContentHash, Intent, Meta, Object, Pod, Revision};
 use mote_protocol::pod::{Container, Handler, PodSpec, Probe, RestartPolicy};
+use tokio::time::Instant;
 
 use crate::chance::Chance;
+use crate::delays::{self, put_off};
 use crate::judge::Said;
 use crate::marker::{Behaviour, Marker};
+use crate::rollout::{IMAGES, on_trial};
 use crate::scope::{Place, SCOPES};
 use crate::universe::Universe;
 
@@ -72,7 +75,7 @@ impl Operator {
     }
 
     /// A new pod, or a change of one.
-    fn apply(&mut self, universe: &mut Universe, place: Place) {
+    pub(crate) fn apply(&mut self, universe: &mut Universe, place: Place) {
         if self.last.contains_key(&place) {
             return self.update(universe, place);
         }
@@ -87,7 +90,8 @@ impl Operator {
 
     fn begin(&mut self, universe: &mut Universe, place: Place, with_uid: bool) {
         let number = self.next(place);
-        let pod = random_pod(universe, place.key, number);
+        let mut pod = random_pod(universe, place.key, number);
+        put_off(&mut pod, universe.chance.below(8));
         let uid = with_uid.then(|| {
             let mut bits = [0; 16];
             bits[..8].copy_from_slice(&universe.chance.bits().to_le_bytes());
@@ -105,30 +109,42 @@ impl Operator {
         *revision
     }
 
-    fn update(&mut self, universe: &mut Universe, place: Place) {
+    pub(crate) fn update(&mut self, universe: &mut Universe, place: Place) {
         let Some(mut life) = self.last.get(&place).cloned() else { return };
-        life.set_image(&format!("img:{}", universe.chance.below(3)));
+        let change = universe.chance.below(6);
+        // Where nearer words come and go nobody can say what a change goes back to.
+        let tried = usize::try_from(change).ok().and_then(|change| IMAGES.get(change));
+        let tried = tried.filter(|_| !self.wide);
+        let plain = format!("img:{}", change % 3);
+        life.set_image(tried.map_or(plain.as_str(), |image| image));
+        on_trial(&mut life.pod, tried.is_some());
+        put_off(&mut life.pod, universe.chance.below(8));
         let number = self.next(place);
         self.last.insert(place, life.clone());
         self.say(universe, place, number, &life, false);
     }
 
-    fn replace(&mut self, universe: &mut Universe, place: Place) {
+    pub(crate) fn replace(&mut self, universe: &mut Universe, place: Place) {
         self.begin(universe, place, true);
     }
 
-    fn delete(&mut self, universe: &mut Universe, place: Place) {
+    pub(crate) fn delete(&mut self, universe: &mut Universe, place: Place) {
         let number = self.next(place);
         self.last.remove(&place);
         let grace_s = universe.chance.one_in(2).then(|| universe.chance.small(8));
         let object = object(number, None, Intent::Delete { grace_s });
-        self.publish(universe, place, &object, None, false);
+        let revision = object.revision;
+        let (at, invalid) = (Instant::now(), false);
+        let said = Said { place, revision, life: None, invalid, waits: false, locked: false, at };
+        self.publish(universe, &object, said);
     }
 
     /// Two people at the same time: one of them loses.
     fn conflict(&mut self, universe: &mut Universe, place: Place) {
         let Some(mut life) = self.last.get(&place).cloned() else { return };
         let number = self.next(place);
+        on_trial(&mut life.pod, false);
+        put_off(&mut life.pod, 0);
         for image in ["img:0", "img:2"] {
             life.set_image(image);
             self.say(universe, place, number, &life, false);
@@ -164,23 +180,27 @@ impl Operator {
     ) {
         let object = object(number, life.uid, life.pod.to_intent().expect("encodes"));
         let image = life.pod.spec.containers[0].image.clone();
-        self.publish(universe, place, &object, Some((life.number, image)), invalid);
+        let said = Said {
+            place,
+            revision: object.revision,
+            life: Some((life.number, image)),
+            invalid,
+            waits: delays::waits(&life.pod),
+            locked: delays::is_locked(&life.pod),
+            at: Instant::now(),
+        };
+        self.publish(universe, &object, said);
     }
 
-    fn publish(
-        &mut self,
-        universe: &mut Universe,
-        place: Place,
-        object: &Object,
-        life: Option<(u64, String)>,
-        invalid: bool,
-    ) {
+    fn publish(&mut self, universe: &mut Universe, object: &Object, word: Said) {
         let frame = frame::encode(object).expect("encodes");
         let said = universe.judge.said.len();
-        let revision = object.revision;
-        universe
-            .note(|| format!("operator: said {said} is {place:?} {revision:?} {life:?} {invalid}"));
-        universe.judge.said.push(Said { place, revision, life, invalid });
+        universe.note(|| {
+            let Said { place, revision, life, invalid, waits, .. } = &word;
+            format!("operator: said {said} is {place:?} {revision:?} {life:?} {invalid} {waits}")
+        });
+        let place = word.place;
+        universe.judge.said.push(word);
         self.frames.push((place, frame.clone(), said));
         universe.publish(&place.spec_topic(), frame, Some(said));
     }
@@ -211,7 +231,7 @@ pub(crate) fn tombstone(number: u64) -> Vec<u8> {
     frame::encode(&object(number, None, Intent::Delete { grace_s: None })).expect("encodes")
 }
 
-fn object(number: u64, uid: Option<Uid>, intent: Intent) -> Object {
+pub(crate) fn object(number: u64, uid: Option<Uid>, intent: Intent) -> Object {
     let bytes = intent.to_hashed_bytes().expect("encodes");
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
     let mut hash = [0; 8];

@@ -1,7 +1,7 @@
 //! Everything outside the node: what survives it, and what is checked about it.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,15 +23,21 @@ pub(crate) struct Universe {
     /// Everything may fail now and then.
     pub(crate) storm: bool,
     pub(crate) images_failing: bool,
+    /// Locks that people hold.
+    pub(crate) locks: BTreeSet<String>,
     /// When the machine booted last.
     pub(crate) booted: Instant,
     /// The wall clock's error in milliseconds.
     pub(crate) wall_error_ms: i64,
     pub(crate) started: Instant,
+    /// The node still gets so far: it dies where it waits for one of its ports the next time.
+    pub(crate) doom: Option<u32>,
     /// What happens later, whatever becomes of the agent.
     later: BTreeMap<(Instant, u64), Deed>,
     deeds: u64,
     trace: Option<Vec<String>>,
+    /// A promise was broken, and the trace says so.
+    over: bool,
 }
 
 type Deed = Box<dyn FnOnce(&mut Universe)>;
@@ -42,6 +48,12 @@ pub(crate) struct Shared {
     universe: Rc<RefCell<Universe>>,
     /// Something happened at the broker.
     pub(crate) stirred: Rc<Notify>,
+    /// The instant was reached at which the node is to die.
+    pub(crate) doomed: Rc<Notify>,
+    /// Somebody set the clock.
+    pub(crate) clock_set: Rc<Notify>,
+    /// Somebody took a lock, or freed one.
+    pub(crate) locks_changed: Rc<Notify>,
     planned: Rc<Notify>,
 }
 
@@ -56,16 +68,22 @@ impl Shared {
             judge: Judge::default(),
             storm: true,
             images_failing: false,
+            locks: BTreeSet::new(),
             booted: now,
             wall_error_ms: 0,
             started: now,
+            doom: None,
             later: BTreeMap::new(),
             deeds: 0,
             trace: trace.then(Vec::new),
+            over: false,
         };
         Self {
             universe: Rc::new(RefCell::new(universe)),
             stirred: Rc::default(),
+            doomed: Rc::default(),
+            clock_set: Rc::default(),
+            locks_changed: Rc::default(),
             planned: Rc::default(),
         }
     }
@@ -105,8 +123,17 @@ impl Shared {
         }
     }
 
-    /// An operation takes a while, and may be where the node dies.
+    /// An operation of a port takes a while, and may be where the node dies.
     pub(crate) async fn pause(&self, longest_ms: u64) {
+        if self.get().is_doomed() {
+            self.doomed.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.rest(longest_ms).await;
+    }
+
+    /// Time passes.
+    pub(crate) async fn rest(&self, longest_ms: u64) {
         let pause = self.get().chance.pause_ms(longest_ms);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
@@ -119,16 +146,28 @@ impl Universe {
         Instant::now() - self.booted
     }
 
+    fn is_doomed(&mut self) -> bool {
+        let Some(left) = &mut self.doom else { return false };
+        let reached = *left == 0;
+        *left = left.saturating_sub(1);
+        reached
+    }
+
     /// Something goes wrong once in so many times, in a storm.
     pub(crate) fn misfortune(&mut self, times: u64) -> bool {
         self.storm && self.chance.one_in(times)
     }
 
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
-        let at = Instant::now() - self.started;
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>12.3} {}", at.as_secs_f64(), text()));
+        let at = (Instant::now() - self.started).as_secs_f64();
+        let Some(trace) = self.trace.as_mut().filter(|_| !self.over) else { return };
+        // What follows a broken promise explains nothing.
+        if let Some(violation) = self.judge.verdict() {
+            trace.push(format!("{at:>12.3} judge: {violation}"));
+            self.over = true;
+            return;
         }
+        trace.push(format!("{at:>12.3} {}", text()));
     }
 
     pub(crate) fn trace(&self) -> Vec<String> {

@@ -12,28 +12,7 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationError)?;
-        let (number, behind) = rest.split_at(digits);
-        let number: u32 = number.parse().map_err(|_| DurationError)?;
-        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(end);
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_mins(1),
-            "h" => Duration::from_hours(1),
-            _ => return Err(DurationError),
-        };
-        total = unit
-            .checked_mul(number)
-            .and_then(|part| total.checked_add(part))
-            .ok_or(DurationError)?;
-        rest = behind;
-    }
-    if text.is_empty() { Err(DurationError) } else { Ok(total) }
+    mote_protocol::duration::parse(text).ok_or(DurationError)
 }
 
 #[cfg(test)]

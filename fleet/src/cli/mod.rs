@@ -37,6 +37,7 @@ Troubleshooting Commands:
   describe    Show details of nodes, pods, configmaps or secrets
   logs        Print the logs of a container in a pod
   events      List and watch events
+  doctor      Tell what ails a node, and what to do about it
   wait        Wait for a condition of nodes or objects
 
 Node Commands:
@@ -114,6 +115,8 @@ pub enum Command {
     Describe(DescribeArgs),
     /// List and watch events
     Events(EventsArgs),
+    /// Tell what ails a node, and what to do about it
+    Doctor(DoctorArgs),
     /// Print the logs of a container in a pod
     Logs(LogsArgs),
     /// See and change which images nodes have, and save images for carrying
@@ -322,6 +325,25 @@ pub struct EventsArgs {
     /// Go on to show what happens
     #[arg(short, long)]
     pub watch: bool,
+}
+
+/// `mote doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The node looks at its kernel, clock, disk, configuration, certificates and broker, and says what the \
+broker refuses it; that takes some seconds. A node that cannot be reached is examined at the machine, \
+with mote-agent ctl doctor. The exit code is 1 where there is a problem; hints are none.
+
+Examples:
+  mote doctor pi-7
+  mote doctor pi-7 -o json")]
+pub struct DoctorArgs {
+    /// Which
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
+    /// json, yaml, jsonpath=TEMPLATE or jsonpath-file=FILE
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<OutputFormat>,
 }
 
 /// `mote wait`.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod doctor;
 pub mod events;
 pub mod get;
 pub mod image;
@@ -136,6 +137,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         },
         Command::Delete(args) => delete::run(&args, &invocation, console).await,
         Command::Describe(args) => describe::run(&args, &invocation, console).await,
+        Command::Doctor(args) => doctor::run(&args, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,
         Command::Logs(args) => logs::run(&args, &invocation, console).await,
         Command::Image(command) => image::run(&command, &invocation, console).await,

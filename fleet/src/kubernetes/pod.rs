@@ -80,6 +80,7 @@ groups { "os" { "name" => os } }
 // The target is read with the manifest; the rest is an API server's or a scheduler's business.
 skip ["nodeName", "serviceAccount", "schedulerName", "automountServiceAccountToken", "preemptionPolicy"]
 unsupported [
-    "affinity", "ephemeralContainers", "hostnameOverride", "resourceClaims", "resources",
-    "runtimeClassName", "schedulingGates", "topologySpreadConstraints", "workloadRef",
-]);
+    "affinity", "ephemeralContainers", "hostnameOverride", "resources", "schedulingGates",
+    "topologySpreadConstraints", "workloadRef",
+]
+refused ["resourceClaims", "runtimeClassName"]);

@@ -20,7 +20,7 @@ object!(PodSecurityContext {
 }
 // Nodes add the groups that the image has for the user, and a pod that rules them out would have more
 // rights than it asked for.
-only { "supplementalGroupsPolicy": "Merge" }
+only { "supplementalGroupsPolicy": ["Merge"] }
 unsupported ["seLinuxOptions", "seLinuxChangePolicy", "windowsOptions"]);
 
 object!(SecurityContext {

@@ -182,8 +182,12 @@ fn conditions(view: &PodView<'_>, status: &PodStatus, lost: bool) -> Value {
         }));
     }
     if let Some(refusal) = &status.refusal {
+        // What waits was accepted.
+        let delay = refusal.is_delay();
+        let (name, truth) =
+            if delay { ("UpdatePending", "True") } else { ("SpecAccepted", "False") };
         list.push(json!({
-            "type": "SpecAccepted", "status": "False",
+            "type": name, "status": truth,
             "reason": &*refusal.reason, "message": problem(refusal),
         }));
     }

@@ -37,7 +37,7 @@ object!(VolumeMount {
     "subPathExpr" => sub_path_expr,
     "readOnly" => read_only,
     "mountPropagation" => propagation,
-} unsupported ["recursiveReadOnly"]);
+} only { "recursiveReadOnly": ["Disabled", "IfPossible"] });
 
 object!(KeyToPath { "key" => key, "path" => path, "mode" => mode });
 

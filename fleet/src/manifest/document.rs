@@ -48,6 +48,9 @@ pub enum DocumentError {
     },
 }
 
+/// Values of anchors (`&a`, `*a`) that are kept and repeated: ten lines of them may mean a billion.
+const MAX_REPEATED: usize = 20_000;
+
 /// Splits a file into objects; a `v1 List` counts as what it holds, empty documents not at all.
 pub fn split(source: &Source) -> Result<Vec<Document>, DocumentError> {
     let values = parse(source)?;
@@ -73,7 +76,12 @@ fn parse(source: &Source) -> Result<Vec<Value>, DocumentError> {
         return values.map_err(|source| DocumentError::Json { name: name(), source });
     }
     // `0644` is octal to everybody who writes a mode, and to kubectl (YAML 1.1).
-    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
+        budget: serde_saphyr::budget! { max_recorded_anchor_events: MAX_REPEATED },
+    };
     let values = serde_saphyr::from_multiple_with_options(&source.text, options);
     values.map_err(|source| DocumentError::Yaml { name: name(), source: Box::new(source) })
 }
@@ -140,6 +148,17 @@ mod tests {
         assert_eq!(value["value"], json!(1e3));
         assert_eq!(value["quoted"], json!("yes"));
         assert_eq!(value["truth"], json!(true));
+    }
+
+    #[test]
+    fn anchors_are_repeated_and_not_without_end() {
+        let text = "kind: &a A\nlist: [*a, *a]\nmap: &m {x: 1}\nmore:\n  <<: *m\n  y: 2\n";
+        let value = &split_text(text).expect("yaml")[0].value;
+        assert_eq!(value["list"], json!(["A", "A"]));
+        assert_eq!(value["more"], json!({"x": 1, "y": 2}));
+        let level = |n: usize| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(10));
+        let text = format!("a0: &a0 [x]\n{}", (1..10).map(level).collect::<String>());
+        assert!(matches!(split_text(&text), Err(DocumentError::Yaml { .. })));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use mote_protocol::text::printable;
+
 /// Space between two columns.
 const PADDING: usize = 3;
 
@@ -30,14 +32,15 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let widest = cells.map(|cell: &String| shown(cell).chars().count()).max().unwrap_or(0);
+            let widest =
+                cells.map(|cell: &String| printable(cell).chars().count()).max().unwrap_or(0);
             (widest + PADDING).max(MIN_WIDTH)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
         for row in &self.rows {
             for (place, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let cell = shown(cell);
+                let cell = printable(cell);
                 // The last column is as wide as it is.
                 let width = if place + 1 == row.len() { 0 } else { *width };
                 let _ = write!(text, "{cell:<width$}");
@@ -45,17 +48,6 @@ impl Table {
             text.push('\n');
         }
         text
-    }
-}
-
-/// A cell without what could move the cursor: what nodes send is not trusted with a terminal.
-fn shown(cell: &str) -> String {
-    if cell.chars().any(char::is_control) {
-        cell.chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-            .collect()
-    } else {
-        cell.into()
     }
 }
 

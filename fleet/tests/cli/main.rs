@@ -6,6 +6,7 @@ mod create;
 mod data;
 mod delete;
 mod describe;
+mod doctor;
 mod errors;
 mod events;
 mod fleet;

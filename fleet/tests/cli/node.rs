@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mote_protocol::command::{Answer, Command, Reply, Request};
+use mote_protocol::doctor::Finding;
 use mote_protocol::event::Event;
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::{FleetName, GroupName, Kind, NodeName, ObjectKey, RequestId, Uid};
@@ -31,6 +32,8 @@ pub(crate) enum Behaviour {
     Refuses,
     /// It does not answer.
     Ignores,
+    /// It does not know the newest commands.
+    IsOld,
     /// It says that it has something else, as after a write by somebody faster.
     Prefers,
 }
@@ -314,7 +317,9 @@ impl Life {
             self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
             return self.stream(id);
         }
-        let parts = if self.behaviour == Behaviour::Refuses || command.session != SESSION {
+        let parts = if command.request == Request::Doctor {
+            self.examined().into_iter().map(|answer| part(0, true, answer)).collect()
+        } else if self.behaviour == Behaviour::Refuses || command.session != SESSION {
             let (reason, message) = ("Forbidden".into(), "not today".into());
             vec![part(0, true, Answer::Refused { reason, message })]
         } else {
@@ -326,6 +331,23 @@ impl Life {
             let topic = self.topic(Topic::Reply(id.clone()));
             self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
         }
+    }
+
+    /// What ails it.
+    fn examined(&self) -> Option<Answer> {
+        let refused = |reason: &str, message: &str| Answer::Refused {
+            reason: reason.into(),
+            message: message.into(),
+        };
+        Some(match self.behaviour {
+            Behaviour::Ignores => return None,
+            Behaviour::IsOld => refused("MalformedBody", "body cannot be decoded"),
+            Behaviour::Refuses => {
+                let remedy = "remove something";
+                Answer::Findings(vec![Finding::problem("DiskFull", "no room", remedy)])
+            }
+            _ => Answer::Findings(vec![Finding::hint("ClockNotSynchronized", "nobody", "")]),
+        })
     }
 
     fn stream(&mut self, id: &RequestId) {

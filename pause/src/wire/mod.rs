@@ -13,7 +13,11 @@
 //!
 //! A pod outlives the agent that started it, so an old pause meets a new agent. That is what the
 //! version byte is for: it comes first in every version there will ever be, and a pause answers a
-//! version it does not know with [`Failure::Version`], in its own. The agent then speaks older.
+//! version it does not know with [`Failure::Version`], in its own. The agent then speaks older, or, where
+//! it is itself the older one, leaves the pod alone.
+//!
+//! Within one version operations and kinds of replies are added, and nothing that is there changes: who
+//! does not know an operation says [`Failure::Operation`], and who does not know a reply passes it over.
 
 mod cursor;
 mod names;

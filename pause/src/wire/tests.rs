@@ -46,6 +46,62 @@ fn version_one_is_frozen() {
     expected.extend_from_slice(&[0, 0, 4, 0, 2, 1, 2, 0, 3, 0, 2, 23, 0]);
     expected.extend_from_slice(b"mote-agent\0runtime\0A=b\0");
     assert_eq!(encoded(&Request::Run(run())).expect("run"), expected);
+    let watch = Request::Watch { key: key("web", 2), role: Role::Container, pid: 0x0102 };
+    let expected = [&[1, 4, 7, 0][..], &WEB_2, &[2, 2, 1, 0, 0]].concat();
+    assert_eq!(encoded(&watch).expect("watch"), expected);
+    assert_eq!(encoded(&Request::List).expect("list"), [1, 5, 7, 0]);
+    assert_eq!(encoded(&Request::Shutdown).expect("shutdown"), [1, 6, 7, 0]);
+}
+
+/// The second attempt of `web`.
+const WEB_2: [u8; Key::SIZE] = {
+    let mut bytes = [0; Key::SIZE];
+    (bytes[0], bytes[1], bytes[2], bytes[3]) = (3, b'w', b'e', b'b');
+    bytes[1 + Name::MAX] = 2;
+    bytes
+};
+
+/// What a pause of version 1 says, recorded. An agent reads it as long as such pods may run, and finds
+/// the last of them in the file of exits.
+#[test]
+fn what_version_one_says_is_frozen() {
+    let namespaces = Namespaces::NONE.with(Namespace::Net).with(Namespace::Pid);
+    let exit = Exit {
+        key: Some(key("web", 2)),
+        role: Role::Container,
+        pid: 0x0102,
+        status: 0x0300,
+        boot_ns: 0x0405,
+        real_ns: 0x0607,
+    };
+    let ended = LogEnd { key: key("web", 2), boot_ns: 0x0405, lost: 8 };
+    let exited = [&WEB_2[..], &[2, 2, 1, 0, 0, 0, 3, 0, 0]].concat();
+    let time = |low: u8, high: u8| [low, high, 0, 0, 0, 0, 0, 0];
+    let table = [
+        (
+            Reply::Hello(Hello { pid: 0x0102, namespaces, init: 3 }),
+            vec![1, 1, 7, 0, 2, 1, 0, 0, 0b1_0010, 3, 0, 0, 0],
+        ),
+        (Reply::Done, vec![1, 2, 7, 0]),
+        (Reply::Started { pid: 0x0102 }, vec![1, 3, 7, 0, 2, 1, 0, 0]),
+        (Reply::Failed { failure: Failure::Version, errno: 9 }, vec![1, 4, 7, 0, 1, 9, 0]),
+        (
+            Reply::Alive { key: key("web", 2), role: Role::Exec, pid: 4 },
+            [&[1, 5, 7, 0][..], &WEB_2, &[3, 4, 0, 0, 0]].concat(),
+        ),
+        (Reply::Exited(exit), [&[1, 6, 7, 0][..], &exited, &time(5, 4), &time(7, 6)].concat()),
+        (Reply::LogEnded(ended), [&[1, 7, 7, 0][..], &WEB_2, &time(5, 4), &time(8, 0)].concat()),
+    ];
+    for (reply, recorded) in table {
+        let mut out = [0; Reply::MAX_SIZE];
+        let len = reply.encode(7, &mut out).expect("it fits");
+        assert_eq!(out[..len], recorded, "{reply:?}");
+        assert_eq!(Reply::decode(&recorded), Ok((7, reply)));
+    }
+    let kept = [&[1, 6, 0, 0][..], &exited, &time(5, 4), &time(7, 6)].concat();
+    assert_eq!(Exit::read(&kept), Some(exit));
+    let newer = [&[2][..], &kept[1..]].concat();
+    assert_eq!(Exit::read(&newer), None);
 }
 
 #[test]

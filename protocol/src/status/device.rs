@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::PodStatus;
-use crate::extension::Extension;
 use crate::limits::{MAX_LABEL, MAX_RESOURCE, MAX_UNHEALTHY};
 use crate::text::Short;
 
@@ -28,14 +27,10 @@ pub struct UnhealthyDevice {
 impl PodStatus {
     /// Lists devices that are not well, as many as there is room for.
     pub fn set_unhealthy_devices(&mut self, devices: impl IntoIterator<Item = UnhealthyDevice>) {
-        self.extensions.0.retain(|extension| extension.name != DEVICES);
         let devices: Vec<_> = devices.into_iter().take(MAX_UNHEALTHY).collect();
-        if devices.is_empty() {
-            return;
-        }
         // Neither strings nor flags can fail to encode.
-        let value = postcard::to_allocvec(&devices).unwrap_or_default();
-        self.extensions.0.push(Extension { name: DEVICES.into(), critical: false, value });
+        let value = || postcard::to_allocvec(&devices).unwrap_or_default();
+        self.extensions.set(DEVICES, (!devices.is_empty()).then(value));
     }
 
     /// Devices that are not well. What cannot be read, or is more than any node says, is none.
@@ -50,6 +45,7 @@ impl PodStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extension::Extension;
 
     fn device(number: usize) -> UnhealthyDevice {
         let resource = Short::new(&alloc::format!("mote.io/ttyUSB{number}"));

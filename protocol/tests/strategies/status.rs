@@ -1,6 +1,7 @@
 //! Anything that a node says, and what it is asked at once.
 
 use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
+use mote_protocol::doctor::{Finding, Severity};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::image::{ImageInfo, ImageName, ImageRequest, ImageWork};
 use mote_protocol::name::{ContainerName, Namespace, ObjectName};
@@ -340,11 +341,19 @@ fn image_work() -> impl Strategy<Value = ImageWork> {
     ]
 }
 
+fn finding() -> impl Strategy<Value = Finding> {
+    let severity = prop_oneof![Just(Severity::Problem), Just(Severity::Hint)];
+    (severity, reason(), message(), message()).prop_map(|(severity, reason, message, remedy)| {
+        Finding { severity, reason, message, remedy }
+    })
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     let request = prop_oneof![
         option::of(uid()).prop_map(|about| Request::Events { about }),
         log_request().prop_map(Request::Logs),
         image_request().prop_map(Request::Images),
+        Just(Request::Doctor),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -366,6 +375,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         Just(Answer::Streaming),
         vec(image(), 0..3).prop_map(Answer::Images),
         image_work().prop_map(Answer::ImageWork),
+        vec(finding(), 0..3).prop_map(Answer::Findings),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

@@ -27,7 +27,7 @@ const GOOD: &str = "Basic Z29vZDpzZWNyZXQ=";
 #[test]
 fn each_matching_name_is_tried_until_one_opens_and_is_kept() {
     let server = Server::new(|request| match request.header("authorization") {
-        Some(GOOD) => answer("200 OK", &[], b"{}"),
+        Some(GOOD) => answer("200 OK", &[], MANIFEST),
         _ => answer("401 Unauthorized", &[BASIC], b""),
     });
     let host = server.host();
@@ -55,7 +55,7 @@ fn a_token_server_is_shown_the_name_and_nobody_hears_the_password_back() {
     let realm = tokens.host();
     let registry = Server::new(move |request| {
         if request.header("authorization") == Some("Bearer t0ken") {
-            return answer("200 OK", &[], b"{}");
+            return answer("200 OK", &[], MANIFEST);
         }
         let challenge = format!("www-authenticate: Bearer realm=\"http://{realm}/token\"");
         answer("401 Unauthorized", &[&challenge], b"")
@@ -89,7 +89,7 @@ fn what_opened_one_repository_is_kept_while_others_are_asked_for() {
         Some(token) if request.line.contains("/secret/") => {
             answer("403 Forbidden", &[], format!("{token} and t0ken-1").as_bytes())
         }
-        Some(_) => answer("200 OK", &[], b"{}"),
+        Some(_) => answer("200 OK", &[], MANIFEST),
         None => {
             let challenge = format!("www-authenticate: Bearer realm=\"http://{realm}/token\"");
             answer("401 Unauthorized", &[&challenge], b"")
@@ -125,7 +125,7 @@ fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
                 Some(_) => answer("410 Gone", &[], b""),
             };
         }
-        answer("200 OK", &[], b"{}")
+        answer("200 OK", &[], MANIFEST)
     });
     let empty = Server::new(|_| answer("404 Not Found", &[], b""));
     let whole = data.clone();
@@ -162,6 +162,72 @@ fn mirrors_are_asked_in_order_and_a_download_goes_on_at_the_next() {
 }
 
 #[test]
+fn a_mirror_that_sends_something_else_is_passed_over() {
+    const PORTAL: &[u8] = b"<html>Please sign in</html>";
+    let good = vec![7; 50_000];
+    let blobs = |content: Vec<u8>| {
+        move |request: &Request| {
+            let is_blob = request.line.contains("/blobs/");
+            answer("200 OK", &[], if is_blob { &content } else { MANIFEST })
+        }
+    };
+    let portal = Server::new(|_| answer("200 OK", &["content-type: text/html"], PORTAL));
+    let empty = Server::new(|_| answer("200 OK", &[], b"{}"));
+    let liar = Server::new(blobs(vec![8; 50_000]));
+    let registry = Server::new(blobs(good.clone()));
+    let mut settings = settings_of(&[&registry, &portal, &empty, &liar]);
+    settings.hosts[0].mirrors = vec![portal.host(), empty.host(), liar.host()];
+    let mut client = Registry::new(settings, &PullSecrets::default()).unwrap();
+    let reference = reference(&registry);
+    assert_eq!(client.manifest(&reference, None).unwrap().bytes, MANIFEST);
+    assert!(registry.seen().is_empty(), "the third mirror has one");
+    let descriptor = Descriptor::of(&good);
+    let mut fetch = |offset| {
+        let mut read = Vec::new();
+        client.blob(&reference, &descriptor, offset).read_to_end(&mut read).unwrap();
+        let actual = Digest::of(&read);
+        let wrong = Mismatch { expected: descriptor.digest, actual, length: 50_000 };
+        (read == good, client.tries_another(&wrong))
+    };
+    // Its start was kept: that may be what is wrong, so the mirror gets a chance alone.
+    assert_eq!(fetch(40_000), (false, true));
+    assert_eq!(fetch(0), (false, true));
+    assert_eq!(liar.seen().len(), 3);
+    assert_eq!(fetch(0), (true, false), "and after the registry there is nobody");
+    let told = client.passed_over().join("\n");
+    for (server, why) in
+        [(&portal, "parse JSON"), (&empty, "media type"), (&liar, "expected sha256")]
+    {
+        let mirror = format!("mirror {}: ", server.host());
+        let line = told.lines().find(|line| line.starts_with(&mirror)).unwrap_or_default();
+        assert!(line.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn bytes_of_two_mirrors_are_not_held_against_the_second() {
+    let good = vec![7; 50_000];
+    // Chunked, so that nobody sees how long it is: a page, and then nothing more.
+    let portal = Server::new(|_| {
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n<html\r\n0\r\n\r\n".to_vec()
+    });
+    let content = good.clone();
+    let registry = Server::new(move |_| answer("200 OK", &[], &content));
+    let mut settings = settings_of(&[&registry, &portal]);
+    settings.hosts[0].mirrors = vec![portal.host()];
+    let mut client = Registry::new(settings, &PullSecrets::default()).unwrap();
+    let (reference, descriptor) = (reference(&registry), Descriptor::of(&good));
+    let mut read = Vec::new();
+    client.blob(&reference, &descriptor, 0).read_to_end(&mut read).unwrap();
+    assert!(read.starts_with(b"<html\x07") && read.len() == 50_000);
+    let wrong = Mismatch { expected: descriptor.digest, actual: Digest::of(&read), length: 50_000 };
+    assert!(client.tries_another(&wrong), "the registry sent the rest only");
+    read.clear();
+    client.blob(&reference, &descriptor, 0).read_to_end(&mut read).unwrap();
+    assert!(read == good);
+}
+
+#[test]
 fn the_registrys_own_answer_counts_where_mirrors_fail() {
     let mirror = Server::new(|_| answer("503 Service Unavailable", &[], b""));
     let registry = Server::new(|_| answer("404 Not Found", &[], b""));
@@ -184,7 +250,7 @@ fn a_proxy_is_asked_for_plain_requests_and_for_tunnels() {
         if request.line.starts_with("CONNECT ") {
             return answer("403 Forbidden", &[], b"");
         }
-        answer("200 OK", &[], b"{}")
+        answer("200 OK", &[], MANIFEST)
     });
     // No name server knows it: the proxy does.
     let plain = Host { host: "r.invalid:5000".into(), plain_http: true, ..Host::default() };
@@ -233,7 +299,7 @@ fn nobody_to_whom_a_registry_redirects_is_shown_its_password() {
 #[test]
 fn a_name_that_may_not_see_an_image_is_not_the_last_to_be_tried() {
     let server = Server::new(|request| match request.header("authorization") {
-        Some(GOOD) => answer("200 OK", &[], b"{}"),
+        Some(GOOD) => answer("200 OK", &[], MANIFEST),
         Some(_) => answer("404 Not Found", &[], b""),
         None => answer("401 Unauthorized", &["www-authenticate: Negotiate", BASIC], b""),
     });
@@ -260,6 +326,19 @@ fn secrets_are_hidden_before_texts_are_cut_and_in_the_words_of_json() {
     let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
     let text = chain(&refused(settings, &reference(&server)));
     assert!(!text.contains("hunter2") && !text.contains("dop_v1"), "{text}");
+}
+
+#[test]
+fn secrets_in_the_words_of_urls_and_pages_are_hidden() {
+    let echo = b"<a href=\"/login?p=p%40ss%2fw%C3%B6rd\">p@ss&#x2f;w&#246;rd</a>";
+    let server = Server::new(move |request| match request.header("authorization") {
+        None => answer("401 Unauthorized", &[BASIC], b""),
+        Some(_) => answer("403 Forbidden", &[], echo),
+    });
+    let (_directory, file) = docker_config(&[(&server.host(), "somebody", "p@ss/w\u{f6}rd")]);
+    let settings = Settings { credential_files: vec![file], ..settings_of(&[&server]) };
+    let text = chain(&refused(settings, &reference(&server)));
+    assert!(text.contains("<a href=\"/login?p=[hidden]\">[hidden]</a>"), "{text}");
 }
 
 #[test]

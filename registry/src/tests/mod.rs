@@ -82,6 +82,10 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
     Some(Request { headers: headers.collect(), line })
 }
 
+/// A manifest, as far as anybody looks.
+const MANIFEST: &[u8] = br#"{"schemaVersion":2,"layers":[],
+    "config":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}}"#;
+
 fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
     for header in headers {
@@ -123,6 +127,21 @@ fn refused(settings: Settings, reference: &Reference) -> RegistryError {
 }
 
 #[test]
+fn a_pause_is_any_part_of_its_bound_and_never_more() {
+    let limit = Duration::from_secs(8);
+    assert_eq!((part(limit, 0), part(limit, u16::MAX)), (Duration::ZERO, limit));
+    assert_eq!(jitter(Duration::ZERO), Duration::ZERO);
+    // Of a thousand nodes there are some in each eighth; that one stays empty has 56 zeros.
+    let mut eighths = [0; 8];
+    for _ in 0..1000 {
+        let pause = jitter(limit);
+        assert!(pause <= limit, "{pause:?}");
+        eighths[usize::try_from(pause.as_secs()).unwrap().min(7)] += 1;
+    }
+    assert!(eighths.iter().all(|nodes| *nodes > 0), "{eighths:?}");
+}
+
+#[test]
 fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
     let storage = Server::new(|_| answer("200 OK", &[], b"blob"));
     let tokens = Server::new(|_| answer("200 OK", &[], br#"{"token":"secret"}"#));
@@ -137,14 +156,14 @@ fn a_token_is_fetched_once_and_shown_to_the_registry_alone() {
             let location = format!("location: http://{cdn}/signed?x=1");
             return answer("307 Temporary Redirect", &[&location], b"");
         }
-        answer("200 OK", &["content-type: application/json; charset=x"], b"{}")
+        answer("200 OK", &["content-type: application/json; charset=x"], MANIFEST)
     });
     let mut client = client(&[&registry, &tokens, &storage]);
     let reference = reference(&registry);
     let fetched = client.manifest(&reference, None).unwrap();
     assert_eq!(
         (fetched.bytes.as_slice(), fetched.content_type.as_str()),
-        (&b"{}"[..], "application/json")
+        (MANIFEST, "application/json")
     );
     let mut blob = Vec::new();
     client.blob(&reference, &Descriptor::of(b"blob"), 0).read_to_end(&mut blob).unwrap();
@@ -266,6 +285,21 @@ fn a_download_goes_on_where_the_connection_broke() {
             assert_eq!(client.received(), 700_000, "bytes were fetched twice");
             assert_eq!(server.seen()[1].header("range"), Some("bytes=100000-"));
         }
+    }
+}
+
+#[test]
+fn a_line_that_holds_no_connection_for_long_brings_everything_in_the_end() {
+    let data: Vec<u8> = (0..255_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    for (length, piece) in [(255_000, 8_000), (150, 1)] {
+        let data = &data[..length];
+        let server = cutting(data.to_vec(), piece, true);
+        let mut client = client(&[&server]);
+        let mut read = Vec::new();
+        client.blob(&reference(&server), &Descriptor::of(data), 0).read_to_end(&mut read).unwrap();
+        assert!(read == data, "content differs");
+        assert_eq!(server.seen().len(), length.div_ceil(piece));
+        assert_eq!(client.received(), length as u64, "bytes were fetched twice");
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -15,6 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::machine::Machine;
 
@@ -49,8 +52,31 @@ pub struct Media<'a> {
     pub kernel: &'a Path,
     /// The archive that the kernel unpacks.
     pub file_system: &'a Path,
-    /// The file that is the board's disk.
-    pub flash: &'a Path,
+    /// The board's disk.
+    pub flash: Flash<'a>,
+}
+
+/// Where a board's disk is.
+#[derive(Clone, Copy, Debug)]
+pub enum Flash<'a> {
+    /// In this file. What was written stays, flushed or not: this machine does not lose its power.
+    File(&'a Path),
+    /// With the [card](super::card) that is served at this socket.
+    Card(&'a Path),
+}
+
+/// The plug of a running board, to be pulled while somebody else gives it orders.
+#[derive(Debug)]
+pub struct Plug(OwnedFd);
+
+impl Plug {
+    /// The board's power fails. Nothing happens where it has ended before.
+    pub fn pull(&self) -> Result<()> {
+        match pidfd_send_signal(&self.0, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).context("kill the emulator"),
+        }
+    }
 }
 
 impl Guest {
@@ -121,6 +147,19 @@ impl Guest {
         }
     }
 
+    /// Its plug.
+    pub fn plug(&self) -> Result<Plug> {
+        let pid = i32::try_from(self.emulator.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("a process has a number")?;
+        Ok(Plug(pidfd_open(pid, PidfdFlags::empty()).context("hold on to the emulator")?))
+    }
+
+    /// The board's power fails now, unless it did before.
+    pub fn cut_power(mut self) -> Result<()> {
+        self.plug()?.pull()?;
+        self.emulator.wait().context("wait for the emulator").map(drop)
+    }
+
     /// The emulator's largest memory so far, in KiB.
     pub fn peak_memory_kib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.emulator.id()))?;
@@ -179,11 +218,20 @@ fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Pa
     command.args(["-device", "virtserialport,chardev=host,name=host"]);
     command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
     command.args(["-device", "virtio-rng-pci"]);
-    // The build machine does not lose its power during a test: no need to wait for its disk.
-    let flash = format!("file={},id=flash,if=none,format=raw,cache=unsafe", media.flash.display());
-    command.args(["-drive", &flash, "-device", "virtio-blk-pci,drive=flash"]);
+    let flash = match media.flash {
+        // The build machine does not lose its power during a test: no need to wait for its disk.
+        Flash::File(file) => format!("file={},cache=unsafe", file.display()),
+        // Whatever the board flushes is flushed, and nothing else.
+        Flash::Card(socket) => format!(
+            "file.driver=nbd,file.server.type=unix,file.server.path={},cache=writeback",
+            socket.display()
+        ),
+    };
+    command.args(["-drive", &format!("{flash},id=flash,if=none,format=raw")]);
+    command.args(["-device", "virtio-blk-pci,drive=flash"]);
     command.arg("-kernel").arg(media.kernel).arg("-initrd").arg(media.file_system);
-    command.arg("-append").arg(format!("console={} {KERNEL_OPTIONS}", machine.console()));
+    let (console, options) = (machine.console(), machine.kernel_options());
+    command.arg("-append").arg(format!("console={console} {KERNEL_OPTIONS} {options}"));
 }
 
 fn read_line(output: &mut impl BufRead) -> Option<String> {

@@ -12,14 +12,18 @@
 //! | [`qemu`] | the emulator |
 //! | [`kernel`] | a kernel and its modules |
 //! | [`cpio`], [`initramfs`] | the board's file system |
+//! | [`card`] | a flash card that loses what was not flushed |
+//! | [`nbd`] | that card as the emulator has it |
 //! | [`guest`] | the running board, and how it is given orders |
 
+pub mod card;
 pub mod cpio;
 pub mod debian;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;
+pub mod nbd;
 pub mod qemu;
 
 use std::fs::{self, File};
@@ -33,7 +37,7 @@ use anyhow::{Context, Result, ensure};
 use crate::binaries;
 
 use debian::Archive;
-use guest::{Guest, Media};
+use guest::{Flash, Guest, Media};
 use initramfs::GuestFile;
 use kernel::Kernel;
 use machine::Machine;
@@ -79,18 +83,33 @@ impl Board {
     /// Boots one with these files. What is its own lies in `directory`: the console's log, and its
     /// flash, which a second boot finds as the first left it. It is given `time` for all it does.
     pub fn boot(&self, files: &[GuestFile], directory: &Path, time: Duration) -> Result<Guest> {
-        let file_system = directory.join("initramfs.cpio");
-        initramfs::write(&file_system, &self.kernel, self.busybox()?, files)?;
+        self.pack(files, directory)?;
         let flash = directory.join("flash.ext4");
         if !flash.exists() {
             format(&flash)?;
         }
-        let media = Media { kernel: self.kernel.image(), file_system: &file_system, flash: &flash };
+        self.start(directory, Flash::File(&flash), time)
+    }
+
+    /// Writes what boots from now on begin with to `directory`.
+    pub fn pack(&self, files: &[GuestFile], directory: &Path) -> Result<()> {
+        initramfs::write(&file_system(directory), &self.kernel, self.busybox()?, files)
+    }
+
+    /// Boots one with what was packed, and with this flash.
+    pub fn start(&self, directory: &Path, flash: Flash<'_>, time: Duration) -> Result<Guest> {
+        let file_system = file_system(directory);
+        let media = Media { kernel: self.kernel.image(), file_system: &file_system, flash };
         Guest::boot(self.qemu.command(self.machine), self.machine, &media, directory, time)
     }
 }
 
-fn format(flash: &Path) -> Result<()> {
+fn file_system(directory: &Path) -> PathBuf {
+    directory.join("initramfs.cpio")
+}
+
+/// Makes the flash of a board that was never switched on.
+pub fn format(flash: &Path) -> Result<()> {
     let output = Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(flash).arg(FLASH).output();
     let output = output.context("start mke2fs (package e2fsprogs)")?;
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -1,8 +1,8 @@
 //! One layer: entries of a tar archive, also such as no honest tool would write.
 
 use std::fs;
-use std::io::Write;
-use std::process::Command;
+use std::io::{Seek, Write};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use flate2::{Compression, GzBuilder};
@@ -21,6 +21,8 @@ pub struct Layer {
     entries: Vec<Entry>,
     /// The whole archive, where another tool has written it.
     archive: Option<Vec<u8>>,
+    /// It is packed as tightly as zstd does without being asked for more memory.
+    zstd: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +137,19 @@ impl Layer {
         self
     }
 
+    /// The same, packed by `zstd -19`: whoever unpacks it must hold a window of 8 MiB.
+    pub fn zstd(self) -> Self {
+        Self { zstd: true, ..self }
+    }
+
+    /// The media type of what it is packed into, and the bytes.
+    pub(super) fn pack(&self, tar: &[u8]) -> Result<(&'static str, Vec<u8>)> {
+        if self.zstd {
+            return Ok(("application/vnd.oci.image.layer.v1.tar+zstd", zstd(tar)?));
+        }
+        Ok(("application/vnd.oci.image.layer.v1.tar+gzip", gzip(tar)?))
+    }
+
     /// The archive.
     pub fn to_tar(&self) -> Result<Vec<u8>> {
         if let Some(archive) = &self.archive {
@@ -221,8 +236,20 @@ fn put(field: &mut [u8], text: &str) {
     }
 }
 
+/// Compresses by the program of that name.
+fn zstd(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut file = tempfile::tempfile().context("make a file")?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    let mut zstd = Command::new("zstd");
+    zstd.args(["-19", "--quiet", "--stdout"]).stdin(Stdio::from(file));
+    let output = zstd.output().context("run zstd (package zstd)")?;
+    ensure!(output.status.success(), "zstd fails: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
+
 /// Compresses, without a time stamp.
-pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
     encoder.finish().context("compress layer")

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The media type of a manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// Bytes with their digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +66,16 @@ impl Image {
     /// The manifest.
     pub fn manifest(&self) -> &Blob {
         &self.manifest
+    }
+
+    /// The same with a manifest that says another size of each layer.
+    pub fn claiming(mut self, size: u64) -> Result<Self> {
+        let mut manifest: Value = serde_json::from_slice(&self.manifest.bytes)?;
+        for layer in manifest["layers"].as_array_mut().into_iter().flatten() {
+            layer["size"] = json!(size);
+        }
+        self.manifest = Blob::new(MANIFEST, serde_json::to_vec(&manifest)?);
+        Ok(self)
     }
 
     /// The digest of one layer, counted from the lowest; empty where there is none.
@@ -132,7 +141,8 @@ impl Builder {
         for layer in &self.layers {
             let tar = layer.to_tar()?;
             diff_ids.push(sha256(&tar));
-            layers.push(Blob::new(LAYER, layer::gzip(&tar)?));
+            let (media_type, packed) = layer.pack(&tar)?;
+            layers.push(Blob::new(media_type, packed));
         }
         let config = json!({
             "architecture": self.architecture.as_deref().unwrap_or_else(|| go_architecture()),

@@ -13,13 +13,14 @@ pub(super) struct Part {
 }
 
 /// Building everything from a clean checkout.
-pub(super) const BUILD_BUDGET: Duration = minutes(15);
+pub(super) const BUILD_BUDGET: Duration = minutes(12);
 
 const QUICK: Part = Part { name: "unit and property tests", budget: minutes(5) };
-const SIMULATOR: Part = Part { name: "simulator", budget: minutes(3) };
-const END_TO_END: Part = Part { name: "end to end", budget: minutes(15) };
-const FUZZ: Part = Part { name: "fuzz", budget: minutes(3) };
+const SIMULATOR: Part = Part { name: "simulator", budget: minutes(8) };
+const END_TO_END: Part = Part { name: "end to end", budget: minutes(10) };
+const FUZZ: Part = Part { name: "fuzz", budget: minutes(1) };
 const BOARDS: Part = Part { name: "virtual boards", budget: minutes(10) };
+const CUTS: Part = Part { name: "power cuts", budget: minutes(5) };
 const COUNTED: Part = Part { name: "counted work", budget: minutes(5) };
 const SPEED: Part = Part { name: "speed", budget: minutes(4) };
 
@@ -119,6 +120,18 @@ pub(super) const GROUPS: &[Group] = &[
         owns: |program| program.target == "simulator",
     },
     Group {
+        name: "mutants",
+        about: "the node broken on purpose, in one way after the other: the simulator notices each",
+        part: SIMULATOR,
+        root: false,
+        needs: &[],
+        checks: &[],
+        threads: None,
+        // It builds the agent once more.
+        ignored: true,
+        owns: |program| program.package == "tests" && program.target == "mutants",
+    },
+    Group {
         name: "foundation",
         about: "one pod from an MQTT message to a process to a status, on real parts",
         needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::BUSYBOX],
@@ -141,6 +154,12 @@ pub(super) const GROUPS: &[Group] = &[
         ..WHOLE_NODES
     },
     Group {
+        name: "faults",
+        about: "agents that are killed, cards that fail, directories that are wiped: what runs goes on",
+        owns: |program| program.package == "tests" && program.target == "faults",
+        ..WHOLE_NODES
+    },
+    Group {
         name: "escape",
         about: "hostile containers that try to get out",
         owns: |program| program.package == "tests" && program.target == "escape",
@@ -159,6 +178,7 @@ pub(super) const GROUPS: &[Group] = &[
             Need::STRACE,
             Need::SKOPEO,
             Need::UMOCI,
+            Need::ZSTD,
             Need::DEBOOTSTRAP,
         ],
         checks: &[],
@@ -198,6 +218,17 @@ pub(super) const GROUPS: &[Group] = &[
         owns: |program| program.target == "boards",
     },
     Group {
+        name: "cuts",
+        about: "a board whose power is cut, on a card that loses what was not flushed",
+        part: CUTS,
+        root: true,
+        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::MUSL_X86, Need::MUSL_GCC],
+        checks: &[],
+        threads: None,
+        ignored: true,
+        owns: |program| program.target == "cuts",
+    },
+    Group {
         name: "counted",
         about: "system calls, instructions, allocations, bytes, wakeups, sizes",
         part: COUNTED,
@@ -228,6 +259,7 @@ pub(super) const GROUPS: &[Group] = &[
             Need::BUSYBOX,
             Need::SKOPEO,
             Need::UMOCI,
+            Need::ZSTD,
             Need::PODMAN,
             Need::TIME,
             Need::MUSL,
@@ -269,10 +301,12 @@ mod tests {
             ("tests", "foundation"),
             ("tests", "lifecycle"),
             ("tests", "contents"),
+            ("tests", "faults"),
             ("tests", "escape"),
             ("tests", "images"),
             ("tests", "fuzz"),
             ("tests", "boards"),
+            ("tests", "cuts"),
             ("tests", "counted"),
             ("tests", "speed"),
         ] {

@@ -28,7 +28,7 @@ use crate::process::{Process, command};
 use crate::wait::Deadline;
 
 /// Histories of the simulator under `--long`.
-const LONG_SEEDS: &str = "100000";
+const LONG_SEEDS: &str = "1000000";
 
 /// Runs the project's tests.
 #[derive(Debug, Parser)]

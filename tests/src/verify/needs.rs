@@ -24,6 +24,7 @@ impl Need {
     pub(super) const BUSYBOX: Self = Self::Program("busybox", "busybox-static");
     pub(super) const SKOPEO: Self = Self::Program("skopeo", "skopeo");
     pub(super) const UMOCI: Self = Self::Program("umoci", "umoci");
+    pub(super) const ZSTD: Self = Self::Program("zstd", "zstd");
     pub(super) const PODMAN: Self = Self::Program("podman", "podman");
     pub(super) const DEBOOTSTRAP: Self = Self::Program("debootstrap", "debootstrap");
     pub(super) const TIME: Self = Self::Program("time", "time");

@@ -46,8 +46,8 @@ fn variables_come_from_everywhere() -> Result<()> {
         "LOGIN_PASSWORD=hunter2",
         "PLACE=attic",
         "WORD=hunter2",
-        // Only what `env` set before can be named.
-        "ALL=red in attic, $(LEVEL), $(COLOUR)",
+        // What was set before can be named, also by `envFrom`.
+        "ALL=red in attic, info, $(COLOUR)",
         "HOSTNAME=web",
     ] {
         has(line);

@@ -1,10 +1,10 @@
 //! Secrets that open registries, and images as volumes.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use mote_protocol::event::Event;
-use mote_protocol::status::Phase;
+use mote_protocol::status::{Phase, PodStatus};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::{pod, secret};
 use mote_tests::registry::{Guard, LOGIN};
@@ -73,6 +73,66 @@ fn an_image_is_a_volume_that_nobody_writes_to() -> Result<()> {
     world.operator.delete("web", &node)?;
     world.operator.run(&["image", "rm", "test.local/files:1", "--node", "n1"])?.succeeded()?;
     Ok(())
+}
+
+#[test]
+fn an_image_that_no_registry_confirmed_is_told_until_one_does() -> Result<()> {
+    let world = World::new()?;
+    let mut registry = world.registry()?;
+    let main = registry.push(&Image::busybox()?, "web", "latest")?;
+    let files = Builder::default().layer(Layer::default().file("a", 0o644, b"a\n")).build()?;
+    let files = registry.push(&files, "files", "latest")?;
+    let mut options = world.options("n1");
+    options.registries.push(registry.host());
+    let mut node = world.node_with(options)?;
+    for image in [&main, &files] {
+        node.ctl(&["images", "pull", image])?;
+    }
+    registry.stop()?;
+    let manifest = pod("web").container("main", &main, &["sleep", "1001"]).volume(
+        "files",
+        json!({"image": {"reference": files}}),
+        "/v",
+    );
+    world.operator.apply(&manifest, &node)?;
+    let event = world.wait_for_event(&node, "ImageMayBeStale")?;
+    let part = "present on machine and used as it is, since the registry could not be asked: reach";
+    ensure!(event.contains(part), "{event}");
+    let runs = |status: &PodStatus, restarts| {
+        container(status, "main").is_ok_and(|main| main.restarts == restarts && main.ready())
+    };
+    world.wait_for(&node, "web", "both images told", |status| {
+        let told = stale(status).unwrap_or_default();
+        runs(status, 0) && told.contains("of container main") && told.contains("of a volume")
+    })?;
+    let page = world.operator.run(&["describe", "pod", "web", "--node", "n1"])?.succeeded()?;
+    ensure!(page.contains("ImageMayBeStale") && page.contains("of container main"), "{page}");
+    let page = node.ctl(&["describe", "pod", "web"])?;
+    ensure!(page.contains("ImageMayBeStale") && page.contains("of a volume"), "{page}");
+
+    // What is mounted is what it was, also for the next agent; who starts again asks again.
+    registry.resume()?;
+    node.kill()?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    rustix::process::kill_process(node.process("sleep 1001")?, rustix::process::Signal::KILL)?;
+    world.wait_for(&node, "web", "one image confirmed", |status| {
+        let told = stale(status).unwrap_or_default();
+        runs(status, 1) && told.contains("of a volume") && !told.contains("of container")
+    })?;
+    world.operator.delete("web", &node)?;
+    world.wait_until_gone(&node, "web")?;
+    world.operator.apply(&manifest, &node)?;
+    let status = world.wait_for_phase(&node, "web", Phase::Running)?;
+    assert_eq!(stale(&status), None);
+    Ok(())
+}
+
+/// What a pod tells of images that may be stale.
+fn stale(status: &PodStatus) -> Option<String> {
+    let mut causes = status.causes.iter();
+    let found = causes.find(|cause| cause.condition == *"ImageMayBeStale");
+    found.map(|cause| cause.message.to_string())
 }
 
 #[test]

@@ -131,3 +131,28 @@ fn a_change_that_cannot_be_made_leaves_what_was() -> Result<()> {
     seconds_printed(&world, &node, "web")?;
     Ok(())
 }
+
+#[test]
+fn a_volume_that_cannot_be_made_keeps_no_other_from_changing() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("n1")?;
+    for name in ["a", "c"] {
+        world.operator.apply(&config_map(name, json!({"a": "old"})), &node)?;
+    }
+    let labels = json!([{"path": "a", "fieldRef": {"fieldPath": "metadata.labels['state']"}}]);
+    // In the order of the spec, the one that cannot be made comes first.
+    let web = pod("web").once().label("state", "old");
+    let script = format!("{UNTIL_NEW}; until grep -q new /d/a; do sleep 0.02; done");
+    let web = web
+        .container("main", BUSYBOX, &["sh", "-c", &script])
+        .volume("a", json!({"configMap": {"name": "a"}}), "/a")
+        .volume("c", json!({"configMap": {"name": "c"}}), "/c")
+        .volume("d", json!({"downwardAPI": {"items": labels}}), "/d");
+    world.operator.apply(&web, &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    world.operator.run(&["delete", "configmap", "a", "--node", "n1"])?.succeeded()?;
+    world.operator.apply(&config_map("c", json!({"a": "new"})), &node)?;
+    world.operator.apply(&web.label("state", "new"), &node)?;
+    seconds_printed(&world, &node, "web")?;
+    Ok(())
+}

@@ -31,12 +31,11 @@ fn root_of_a_pod_is_nobody_on_the_host_and_its_volumes_are_its_own() -> Result<(
                   echo $(cat /s/password) $(cat /c/word); \
                   for place in /data /memory /host /part; do echo x > $place/new; stat -c '%u %g' $place/new; done; \
                   exec sleep 1001";
+    // Not before the script has come to its end.
+    let ready = r"test $(tr '\0' - </proc/1/cmdline) = sleep-1001- && touch /ready";
     let manifest = own("web", script)
         .spec("securityContext", json!({"fsGroup": 2000}))
-        .with(
-            "readinessProbe",
-            json!({"exec": {"command": ["sh", "-c", "test -f /part/new && touch /ready"]}}),
-        )
+        .with("readinessProbe", json!({"exec": {"command": ["sh", "-c", ready]}}))
         .volume("s", json!({"secret": {"secretName": "login", "defaultMode": 0o400}}), "/s")
         .volume("c", json!({"configMap": {"name": "c"}}), "/c")
         .volume("data", json!({"emptyDir": {}}), "/data")

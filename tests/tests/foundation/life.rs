@@ -1,15 +1,18 @@
 //! From `mote apply` to a process, to a status, to nothing.
 
 use anyhow::{Context, Result, ensure};
+use mote_protocol::event::Event;
 use mote_protocol::status::{Phase, PodCondition, PodStatus};
 use mote_tests::broker::BrokerOptions;
 use mote_tests::host::{Remains, namespace, open_files};
-use mote_tests::image::{Builder, Image};
+use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::link::{Link, Manner};
 use mote_tests::manifest::pod;
 use mote_tests::node::NodeOptions;
 use mote_tests::process::wait_for_exit;
+use mote_tests::random::Random;
 use mote_tests::wait::Deadline;
-use mote_tests::world::{BUSYBOX, World, container, spec_topic, terminated};
+use mote_tests::world::{BUSYBOX, World, container, spec_topic, terminated, topic};
 
 #[test]
 fn an_applied_pod_runs_and_mote_shows_it() -> Result<()> {
@@ -103,6 +106,37 @@ fn a_new_image_replaces_the_container_and_keeps_the_pod() -> Result<()> {
     assert_eq!(after.uid, before.uid);
     assert_eq!(node.process("sleep 1001")?, kept, "the other container was left alone");
     assert_eq!(container(&after, "old")?.restarts, 0);
+    Ok(())
+}
+
+#[test]
+fn a_new_image_on_a_slow_line_is_here_before_the_old_process_is_asked_to_end() -> Result<()> {
+    const BYTES: u64 = 600_000;
+    let world = World::new()?;
+    let registry = world.registry()?;
+    let noise = Random::new(1).bytes(usize::try_from(BYTES)?);
+    let layer = Layer::default().file("noise", 0o644, &noise);
+    registry.push(&Builder::busybox()?.layer(layer).build()?, "tools/busybox", "2")?;
+    let link = Link::to(&registry.host(), Manner::Slow(BYTES / 3))?;
+    let mut options = world.options("n1");
+    options.registries.push(link.host());
+    let node = world.node_with(options)?;
+    let web = |image: &str| pod("web").container("main", image, &["sleep", "1001"]);
+    world.operator.apply(&web(BUSYBOX), &node)?;
+    let before = world.wait_for_phase(&node, "web", Phase::Running)?;
+    let (old, image) = (node.process("sleep 1001")?, container(&before, "main")?.image);
+
+    world.operator.apply(&web(&format!("{}/tools/busybox:2", link.host())), &node)?;
+    link.wait_for(BYTES / 2)?;
+    assert_eq!(node.process("sleep 1001")?, old, "half of the image is here");
+    let events = || world.observer.look(|view| view.bodies::<Event>(&topic(&node, "event")));
+    ensure!(!events().iter().any(|event| event.reason == *"Killing"), "it was asked too early");
+    world.wait_for(&node, "web", "the new image", |status| {
+        container(status, "main").is_ok_and(|main| main.ready() && main.image != image)
+    })?;
+    wait_for_exit(old, Deadline::patient())?;
+    let place = |reason: &str| events().iter().position(|event| event.reason == *reason);
+    ensure!(link.brought() >= BYTES && place("Killing").is_some(), "{:#?}", events());
     Ok(())
 }
 

@@ -1,28 +1,6 @@
 //! Spoils bytes: small changes of what is nearly right, from one seed.
 
-/// A sequence of numbers that one seed determines (xorshift64*).
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        // Zero would stay zero for ever.
-        Self(seed | 1)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// Below `bound`; zero where there is nothing below it.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        let wide = u64::try_from(bound.max(1)).expect("64 bits hold a usize");
-        usize::try_from(self.next() % wide).expect("below a usize")
-    }
-}
+use mote_tests::random::Random;
 
 /// Bytes at which decoders turn: ends of ranges, continuation bits of varints, separators.
 const EDGES: &[u8] = &[0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, b'/', b'.', b'"', b'{', b'=', b'@'];
@@ -46,6 +24,14 @@ const WORDS: &[&[u8]] = &[
     b"{}",
     b"\"\"",
     b"-1",
+    b"{\"a\":",
+    b"[[[[[[[[",
+    b"\\u0000",
+    b"path=",
+    b"SCHILY.xattr.user.",
+    b" (enforce)\n",
+    b"0::/",
+    b" - ",
     b"1e999",
     b"9999999999999999999999",
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",

@@ -1,5 +1,7 @@
 //! What operators feed `mote`: manifests somebody else wrote.
 
+use std::fmt::Write as _;
+
 use mote_fleet::content::Content;
 use mote_fleet::manifest::document::split;
 use mote_fleet::manifest::read;
@@ -21,21 +23,42 @@ fn manifests_of_operators() {
         {name: s}\ntype: kubernetes.io/tls\ndata: {tls.crt: YQ==}\nstringData: {tls.key: b}\n";
     let target = Target {
         name: "manifests_of_operators",
-        seeds: vec![yaml.into(), json.into(), data.into()],
-        inputs: 15_000,
+        made: vec![
+            ("yaml", yaml.into()),
+            ("json", json.into()),
+            ("data", data.into()),
+            ("anchors", b"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]\n".to_vec()),
+            ("deep", "[".repeat(1000).into()),
+        ],
+        large: vec![("anchors", anchors().into()), ("deep", "{a: ".repeat(50_000).into())],
+        inputs: 8_000,
         longest: 4_000,
         // A person's machine reads them, and YAML can mean more than it says (anchors).
-        factor: 1024,
-        free: 1024 * 1024,
+        factor: 512,
+        free: 6 * 1024 * 1024,
+        ..Target::default()
     };
     target.run(|bytes| {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let Ok(documents) = split(&Source { name: "fuzz".into(), text }) else { return };
+        let Ok(documents) = split(&Source { name: "fuzz".into(), text }) else { return false };
+        let mut any = false;
         for document in &documents {
             let Ok(manifest) = read(document) else { continue };
             let intent = manifest.content.to_intent().expect("what was read can be sent");
             let read_back = Content::of(manifest.content.kind(), &intent);
             assert_eq!(read_back, Some(Ok(manifest.content)));
+            any = true;
         }
+        any
     });
+}
+
+/// Few lines that mean a billion.
+fn anchors() -> String {
+    let mut text = String::from("a0: &a0 [x]\n");
+    for level in 1..10 {
+        let names = format!("*a{},", level - 1).repeat(10);
+        let _ = writeln!(text, "a{level}: &a{level} [{names}]");
+    }
+    text
 }

@@ -1,20 +1,22 @@
 //! Registries that ask who we are, mirrors, and a proxy on the way.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use mote_agent::image::{ImageError, PullPolicy, Retry, Source};
-use mote_registry::{Host, Identity, Proxies};
+use mote_agent::image::{ImageError, ImageRequest, Images, PullPolicy, Retry, Source};
+use mote_registry::{Host, Identity, Proxies, PullSecret, PullSecrets};
 use mote_tests::certificates::Authority;
 use mote_tests::image::Image;
 use mote_tests::link::{Link, Manner};
 use mote_tests::registry::{Guard, LOGIN, Registry};
 use mote_tests::token_server::TokenServer;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, request};
 
 /// Writes a docker configuration for `key` and lets the node find it.
 fn log_in(bench: &mut Bench, key: &str, password: &str) -> Result<()> {
@@ -72,6 +74,29 @@ fn a_registry_with_passwords_opens_to_what_dockers_file_holds() -> Result<()> {
     let more = format!("{{\"auths\":{{\"{}/team\":{{\"auth\":\"{wrong}\"}},", registry.host());
     fs::write(&path, text.replace("{\"auths\":{", &more))?;
     pulls(&bench, &reference)
+}
+
+#[test]
+fn a_pod_may_bring_dockers_older_form_and_hears_what_is_wrong_with_it() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (registry, reference) = guarded(&mut bench, &Guard::Password)?;
+    bench.allow_plain(registry.host())?;
+    let ask = |config: &str| {
+        let (name, config) = ("registry".to_owned(), config.to_owned());
+        let secrets = PullSecrets(vec![PullSecret { name, older: true, config }]);
+        let request = ImageRequest { secrets, ..request(&reference, PullPolicy::Always) };
+        bench.block(bench.puller.ensure(&request))
+    };
+    let auth = BASE64_STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
+    let config = format!("{{\"{}\":{{\"auth\":\"{auth}\"}}}}", registry.host());
+    let opened = ask(&config)?;
+    ensure!(matches!(opened.source, Source::Pulled { .. }), "{opened:?}");
+    // Nor is it passed over for what is here already: nobody would learn of it.
+    let error = ask(config.trim_end_matches('}')).err().context("half of it")?;
+    let told = "use imagePullSecret registry: it is not what docker writes (line 1, column ";
+    ensure!(error.message().starts_with(told), "{}", error.message());
+    assert_eq!((error.reason(), error.retry()), ("ErrImagePull", Retry::Later));
+    Ok(())
 }
 
 #[test]
@@ -171,4 +196,33 @@ fn mirrors_serve_what_the_registry_itself_cannot() -> Result<()> {
     let stale = bench.ensure(reference, PullPolicy::Always)?;
     ensure!(matches!(stale.source, Source::FallbackStale { .. }), "{stale:?}");
     Ok(())
+}
+
+#[test]
+fn mirrors_that_send_something_else_block_no_image() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let portal = TcpListener::bind("127.0.0.1:0")?;
+    let page = portal.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        let body = "<html>Please sign in</html>";
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 27\r\n\r\n";
+        for stream in portal.incoming() {
+            let mut stream = stream?;
+            let _ = stream.read(&mut [0; 4096])?;
+            stream.write_all([head, body].concat().as_bytes())?;
+        }
+        std::io::Result::Ok(())
+    });
+    let origin = Registry::start(&bench.path().join("origin"))?;
+    let image = Image::busybox()?;
+    let reference = origin.push(&image, "library/a", "1")?;
+    // The mirror has the image, and a disk that forgets.
+    bench.registry.push(&image, "library/a", "1")?;
+    let good = &image.blobs().next().context("a layer")?.bytes;
+    bench.registry.corrupt(image.layer_digest(0), &vec![0; good.len()])?;
+    bench.allow_plain(page.clone())?;
+    let mirrors = vec![page, bench.registry.host()];
+    let host = Host { host: origin.host(), plain_http: true, mirrors, ..Host::default() };
+    bench.configure(|config| config.registries.hosts.push(host))?;
+    pulls(&bench, &reference)
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
-use mote_agent::image::pull::frame::{Job, Request};
+use mote_agent::image::pull::frame::{self, Job, Request};
 use mote_agent::image::{
     Ensured, Image, ImageError, ImageRequest, Images, PullPolicy, Puller, PullerConfig,
 };
@@ -69,6 +71,32 @@ impl Bench {
             registries: self.config.registries.clone(),
             job: Job::Pull { reference: reference.to_owned(), secrets: PullSecrets::default() },
         }
+    }
+
+    /// Starts a pull of `reference` into `store`, by itself or as the last words of another program's
+    /// command line, which must stay its parent.
+    pub(crate) fn start(&self, store: &Path, reference: &str, before: &[&str]) -> Result<Child> {
+        let agent = binaries::agent()?;
+        let mut command = match before {
+            [] => Command::new(&agent),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&agent);
+                command
+            }
+        };
+        let mut child = command.arg("pull").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut input = child.stdin.take().context("a pipe")?;
+        let mut order = self.order(store, reference);
+        if !before.is_empty() {
+            order.parent = child.id();
+        }
+        match frame::write(&mut input, &order) {
+            // It was killed before it heard us.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+        Ok(child)
     }
 
     /// Lets the node speak plain HTTP to one more host.
@@ -134,5 +162,6 @@ impl Bench {
 }
 
 pub(crate) fn request(reference: &str, policy: PullPolicy) -> ImageRequest {
-    ImageRequest { reference: reference.to_owned(), policy, secrets: PullSecrets::default() }
+    let secrets = PullSecrets::default();
+    ImageRequest { reference: reference.to_owned(), policy, secrets, waits: false }
 }

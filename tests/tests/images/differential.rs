@@ -171,7 +171,7 @@ fn a_layer_that_hides_all_beneath_it_is_the_same() -> Result<()> {
 #[test]
 fn directories_that_no_layer_names_are_the_same() -> Result<()> {
     let layer = Layer::default().file("a/b/x", 0o644, b"x");
-    compare(&Builder::default().layer(layer).build()?, &["a", "a/b"])
+    compare(&Builder::default().layer(layer).build()?, &[ROOT, "a", "a/b"])
 }
 
 #[test]

@@ -36,19 +36,28 @@ fn layers_with_a_wrong_digest_are_refused() -> Result<()> {
 }
 
 #[test]
-fn layers_that_reach_out_are_refused_by_entry() -> Result<()> {
+fn layers_that_reach_out_or_too_deep_are_refused_by_entry() -> Result<()> {
     let bench = Bench::new()?;
     let outside = bench.path().join("outside");
     std::fs::create_dir(&outside)?;
     let target = outside.display().to_string();
     let layer = Layer::default;
+    let long = "a/".repeat(100);
     let cases = [
         (
             "dots",
             layer().file("../../etc/x", 0o644, b"x"),
             "entry \"../../etc/x\": its name has a `..`",
         ),
-        ("absolute", layer().file("/etc/x", 0o644, b"x"), "entry \"/etc/x\": its name is absolute"),
+        (
+            "deep",
+            layer().file(&format!("{long}x"), 0o644, b"x").symlink("l", &long).file(
+                &format!("l/{long}x"),
+                0o644,
+                b"x",
+            ),
+            "it is more than 128 directories deep",
+        ),
         (
             "link",
             layer().symlink("out", &target).file("out/x", 0o644, b"x"),

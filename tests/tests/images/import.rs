@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mote_agent::image::{Images, InUse, PullPolicy, Source, Sweep, What};
 use mote_tests::image::{Builder, Image, Layer, sha256};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -285,6 +285,12 @@ fn what_is_exported_is_the_same_image_on_another_node() -> Result<()> {
         differ.retain(|line| !line.contains(tree::CHANGED));
         assert_eq!(differ, Vec::<String>::new());
     }
+    // One that was killed leaves something, and somebody may know under which name.
+    let unfinished = bench.path().join(".again.tar.unfinished");
+    std::os::unix::fs::symlink("/etc/hostname", &unfinished)?;
+    let hostname = fs::read("/etc/hostname")?;
+    bench.block(bench.puller.export(&reference, &again))?;
+    ensure!(unfinished.symlink_metadata().is_err() && fs::read("/etc/hostname")? == hostname);
     let unknown = bench.block(bench.puller.export("nobody/has:this", &archive));
     assert!(unknown.is_err_and(|error| error.message().contains("no image \"nobody/has:this\"")));
     let nowhere = bench.block(bench.puller.export(&reference, Path::new("/nonexistent/a.tar")));

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use mote_agent::image::pull::frame::{self, Report};
 use mote_agent::image::store::{Depth, Health, Store, Writer};
 use mote_protocol::status::Phase;
-use mote_tests::binaries;
 use mote_tests::image::{Builder, Layer};
 use mote_tests::manifest::pod;
 use mote_tests::wait::let_pass;
 use mote_tests::world::World;
 
 use crate::bench::Bench;
+use crate::injection::kill_at_each;
 use crate::process::noise;
 
 /// Everything by which a pull changes files or makes changes last.
@@ -61,21 +61,8 @@ impl Scene {
         Ok(store)
     }
 
-    /// Starts a pull, by itself or as the last words of another program's command line.
     fn start(&self, store: &Path, before: &[&str]) -> Result<Child> {
-        let agent = binaries::agent()?;
-        let mut command = match before {
-            [] => Command::new(&agent),
-            [program, words @ ..] => {
-                let mut command = Command::new(program);
-                command.args(words).arg(&agent);
-                command
-            }
-        };
-        let mut child = command.arg("pull").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut input = child.stdin.take().context("a pipe")?;
-        frame::write(&mut input, &self.bench.order(store, &self.reference))?;
-        Ok(child)
+        self.bench.start(store, &self.reference, before)
     }
 
     fn pull(&self, store: &Path) -> Result<()> {
@@ -124,54 +111,54 @@ impl Scene {
 #[test]
 fn a_pull_killed_at_any_change_of_a_file_leaves_only_what_is_whole() -> Result<()> {
     let scene = Scene::new()?;
-    let mut whole = 0;
-    for place in 1.. {
+    let (store, mut whole, mut kills) = (scene.fresh()?, 0, 0);
+    let run = |words: &[&str]| {
         let store = scene.fresh()?;
-        let inject = format!("inject={CHANGES}:signal=SIGKILL:when={place}");
-        let trace = format!("trace={CHANGES}");
-        // Detached, so that the pull is our child and sees its parent.
-        let words = ["strace", "-D", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-        let child = scene.start(&store, &words)?;
-        let ended = child.wait_with_output()?.status;
+        Ok(scene.start(&store, words)?.wait_with_output()?.status)
+    };
+    let made = kill_at_each(CHANGES, 24, scene.bench.path(), run, |killed| {
         let complete = scene.check(&store)?;
-        if ended.success() {
-            ensure!(complete, "it did not fail");
-            ensure!(place > 60, "{place} changes are too few to be all");
-            println!("killed at each of {} changes; the image was whole {whole} times", place - 1);
-            return Ok(());
-        }
-        whole += usize::from(complete);
-        if place % 7 == 0 {
+        ensure!(killed || complete, "it did not fail");
+        kills += usize::from(killed);
+        whole += usize::from(complete && killed);
+        if kills % 7 == 1 {
             scene.pull(&store)?;
         }
+        Ok(())
+    })?;
+    println!("{kills} kills among {made:?}; the image was whole {whole} times");
+    for call in ["openat", "write", "rename", "fsync", "syncfs", "linkat", "symlinkat"] {
+        ensure!(made.contains_key(call), "no {call}: what was traced is not all of a pull");
     }
-    unreachable!("it ends when nothing is left to be killed at")
+    Ok(())
 }
 
 #[test]
 fn an_agent_killed_at_any_change_while_it_makes_room_leaves_only_what_is_whole() -> Result<()> {
     let scene = Scene::new()?;
-    let mut whole = 0;
-    for place in 1.. {
-        let store = scene.fresh()?;
-        scene.pull(&store)?;
-        let inject = format!("inject={CHANGES}:signal=SIGKILL:when={place}");
-        let mut strace = Command::new("strace");
-        strace.args(["-D", "-qqq", "-o", "/dev/null", "-e", &format!("trace={CHANGES}")]);
-        strace.args(["-e", &inject, env!("CARGO_BIN_EXE_remove-images")]).arg(&store);
-        let ended = strace.status().context("strace")?;
-        let is_there = scene.check(&store)?;
-        if ended.success() {
-            ensure!(!is_there && Store::open(&store)?.inventory()?.layers.is_empty(), "all goes");
-            ensure!(place > 20, "{place} changes are too few to be all");
-            println!("killed at each of {} changes; the image was there {whole} times", place - 1);
-            return Ok(());
-        }
-        whole += usize::from(is_there);
+    let (store, mut whole, mut kills) = (scene.fresh()?, 0, 0);
+    let run = |words: &[&str]| {
         // What was half removed is no hindrance.
         scene.pull(&store)?;
+        let [strace, words @ ..] = words else { bail!("no words") };
+        let mut command = Command::new(strace);
+        let command = command.args(words).arg(env!("CARGO_BIN_EXE_remove-images")).arg(&store);
+        command.status().context("strace")
+    };
+    let made = kill_at_each(CHANGES, 24, scene.bench.path(), run, |killed| {
+        let is_there = scene.check(&store)?;
+        kills += usize::from(killed);
+        whole += usize::from(is_there);
+        if !killed {
+            ensure!(!is_there && Store::open(&store)?.inventory()?.layers.is_empty(), "all goes");
+        }
+        Ok(())
+    })?;
+    println!("{kills} kills among {made:?}; the image was there {whole} times");
+    for call in ["openat", "unlinkat", "fsync"] {
+        ensure!(made.contains_key(call), "no {call}: what was traced is not all of a removal");
     }
-    unreachable!("it ends when nothing is left to be killed at")
+    Ok(())
 }
 
 /// The real agent with its pull, from the pod to the store.

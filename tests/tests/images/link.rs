@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mote_agent::image::{Images, PullPolicy, Source};
+use mote_agent::image::{ImageError, Images, PullPolicy, Source};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::link::{Link, Manner};
 use rustix::process::{Signal, kill_process};
@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::bench::{Bench, request};
 use crate::process::{noise, pulls};
-use crate::room::Card;
+use mote_tests::card::Card;
 
 /// What is on the line besides blobs: heads, manifests.
 const AROUND: u64 = 64 * 1024;
@@ -73,13 +73,72 @@ fn a_line_that_cuts_connections_costs_little_more_than_the_bytes() -> Result<()>
 }
 
 #[test]
+fn a_line_that_holds_no_connection_brings_layers_of_any_size_at_once() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let manner = Manner::Cuts { below: 40_000, seed: 7 };
+    let (link, reference, size) = scraps(&mut bench, manner)?;
+    check_scraps(&bench, &reference)?;
+    println!("{} bytes in {} connections", link.brought(), link.connections());
+    ensure!(link.connections() > size / 40_000, "{} connections", link.connections());
+    ensure!(link.brought() < size + size / 4, "{} bytes for {size}", link.brought());
+    Ok(())
+}
+
+#[test]
+fn a_pull_that_brought_something_says_so_and_the_next_goes_on() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let manner = Manner::Cuts { below: 40_000, seed: 3 };
+    let (link, reference, size) = scraps(&mut bench, manner)?;
+    let asked = request(&reference, PullPolicy::IfNotPresent);
+    let error = bench.block(async {
+        let saboteur = async {
+            spawn_blocking(link.waiter(size / 2)).await??;
+            link.fail();
+            anyhow::Ok(())
+        };
+        let (result, failed) = tokio::join!(bench.puller.ensure(&asked), saboteur);
+        failed?;
+        result.err().context("it must fail")
+    })?;
+    ensure!(error.made_progress() && error.is_unreachable(), "{error:?}");
+    ensure!(!bench.refusal(&reference)?.made_progress(), "now nothing comes");
+    link.mend();
+    check_scraps(&bench, &reference)?;
+    ensure!(link.brought() < size + size / 4, "{} bytes for {size}", link.brought());
+    Ok(())
+}
+
+/// A line to a registry that has an image with a small and a larger layer.
+fn scraps(bench: &mut Bench, manner: Manner) -> Result<(Link, String, u64)> {
+    let layer = |name, size| Layer::default().file(name, 0o644, &noise(size));
+    let layers = Builder::default().layer(layer("small", 254_000)).layer(layer("large", 2_000_000));
+    let image = layers.build()?;
+    bench.registry.push(&image, "scraps", "1")?;
+    let link = Link::to(&bench.registry.host(), manner)?;
+    bench.allow_plain(link.host())?;
+    bench.configure(|config| config.registries.timeouts.pause = Duration::from_millis(2))?;
+    let reference = format!("{}/scraps:1", link.host());
+    let size = image.blobs().map(|blob| blob.bytes.len() as u64).sum();
+    Ok((link, reference, size))
+}
+
+fn check_scraps(bench: &Bench, reference: &str) -> Result<()> {
+    let ensured = bench.ensure(reference, PullPolicy::IfNotPresent)?;
+    for (name, size) in [("small", 254_000), ("large", 2_000_000)] {
+        ensure!(bench.read(&ensured, name)? == noise(size), "{name} is another");
+    }
+    assert_eq!(bench.stored("partial")?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
 fn a_slow_line_is_slow_and_nothing_else() -> Result<()> {
     let mut bench = Bench::new()?;
     let (link, reference, size) = over(&mut bench, Manner::Slow(4_000_000))?;
     bench.configure(|config| {
-        // Shorter than the download, longer than any pause in it.
-        config.registries.timeouts.idle = Duration::from_millis(500);
-        config.patience = Duration::from_secs(1);
+        // Shorter than the download, longer than any pause in it, also on a machine that is busy.
+        config.registries.timeouts.idle = Duration::from_secs(2);
+        config.patience = Duration::from_secs(4);
     })?;
     check(&bench, &link, &reference, size)
 }
@@ -161,6 +220,30 @@ fn what_was_kept_and_spoiled_is_fetched_again() -> Result<()> {
         std::fs::write(partial, vec![0; 100_000])?;
     }
     compare(&bench, &reference)
+}
+
+#[test]
+fn a_layer_that_finds_no_room_is_fetched_once() -> Result<()> {
+    let mut bench = Bench::new()?;
+    // What was kept of it is given up long before there is no room for the rest.
+    let zeros = vec![0; 20_000_000];
+    let layer = Layer::default().file("noise", 0o644, &noise(14_000_000)).file("z", 0o644, &zeros);
+    let image = Builder::default().layer(layer).build()?;
+    let size = image.blobs().map(|blob| blob.bytes.len() as u64).sum::<u64>();
+    bench.registry.push(&image, "a", "1")?;
+    let link = Link::to(&bench.registry.host(), Manner::Slow(1_000_000_000))?;
+    bench.allow_plain(link.host())?;
+    let path = bench.path().join("card");
+    let _card = Card::new(&path, "24m")?;
+    bench.configure(|config| {
+        config.store = path.join("store");
+        config.reserve = 1024 * 1024;
+    })?;
+    let reference = format!("{}/a:1", link.host());
+    let error = bench.ensure(&reference, PullPolicy::IfNotPresent).err().context("no room")?;
+    ensure!(matches!(error, ImageError::DiskFull { .. }), "{error:?}");
+    ensure!(link.brought() < size + size / 10, "{} bytes for {size}", link.brought());
+    Ok(())
 }
 
 #[test]

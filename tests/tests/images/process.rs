@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::symlink;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mote_agent::image::{Images, PullPolicy, Retry, Source};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::process::{command, wait_for_exit};
+use mote_tests::random::Random;
 use mote_tests::wait::Deadline;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,12 +16,7 @@ use crate::bench::{Bench, request};
 
 /// Bytes that hardly pack.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(length).collect()
+    Random::new(1).bytes(length)
 }
 
 /// The pull processes of this thread.
@@ -122,13 +119,57 @@ fn a_pull_gives_up_rights_and_priority() -> Result<()> {
     Ok(())
 }
 
+/// Whether this kernel has what keeps a pull in its store. That the pull asks for it must be seen.
+fn is_walled(bench: &Bench, reference: &str) -> Result<bool> {
+    let (store, seen) = (bench.path().join("walled"), bench.path().join("walled.strace"));
+    let (seen, calls) =
+        (seen.display().to_string(), "landlock_create_ruleset,landlock_restrict_self");
+    let words = ["strace", "-f", "-q", "-o", &seen, "-e", &format!("trace={calls}")];
+    // The agent has made it by then: a wall without its store would keep out the pull itself.
+    fs::create_dir(&store)?;
+    let ended = bench.start(&store, reference, &words)?.wait_with_output()?.status;
+    ensure!(ended.success(), "the pull ended with {ended}");
+    let seen = fs::read_to_string(seen)?;
+    // The first version lets no name move between directories, which every layer does.
+    if ["ENOSYS", "EOPNOTSUPP", "VERSION) = 1\n"].iter().any(|lacks| seen.contains(lacks)) {
+        println!("this kernel has no landlock that would do: {seen}");
+        return Ok(false);
+    }
+    let walled = |line: &str| line.contains("landlock_restrict_self(") && line.ends_with("= 0");
+    ensure!(seen.lines().any(walled), "no wall was asked for:\n{seen}");
+    Ok(true)
+}
+
 #[test]
-fn pulling_a_large_layer_takes_little_memory() -> Result<()> {
+fn a_pull_reads_and_writes_nothing_outside_of_its_store() -> Result<()> {
     let bench = Bench::new()?;
-    let big = noise(16_000_000);
-    let image = Builder::default().layer(Layer::default().file("big", 0o644, &big)).build()?;
-    drop(big);
-    let reference = bench.registry.push(&image, "big", "1")?;
+    let reference = bench.registry.push(&Image::busybox()?, "a", "1")?;
+    if !is_walled(&bench, &reference)? {
+        return Ok(());
+    }
+    let (store, outside) = (bench.path().join("store"), bench.path().join("outside"));
+    // One of the store's own directories leads out of it, where everybody but the pull may follow.
+    fs::create_dir(&outside)?;
+    fs::remove_dir(store.join("manifests"))?;
+    symlink(&outside, store.join("manifests"))?;
+    let error = bench.ensure(&reference, PullPolicy::IfNotPresent).err().context("a way out")?;
+    ensure!(error.message().contains("Permission denied"), "{}", error.message());
+    ensure!(fs::read_dir(&outside)?.next().is_none(), "something was written there");
+
+    fs::remove_file(store.join("manifests"))?;
+    fs::create_dir(store.join("manifests"))?;
+    bench.ensure(&reference, PullPolicy::IfNotPresent)?;
+    assert_eq!(bench.block(bench.puller.verify())?.layers, 1);
+    fs::rename(store.join("contents"), outside.join("contents"))?;
+    symlink(outside.join("contents"), store.join("contents"))?;
+    let error = bench.block(bench.puller.verify()).err().context("lists out there were read")?;
+    ensure!(error.message().contains("Permission denied"), "{}", error.message());
+    Ok(())
+}
+
+/// What a pull of an image takes at most of anonymous memory, KiB.
+fn peak(bench: &Bench, image: &Image) -> Result<u64> {
+    let reference = bench.registry.push(image, "big", "1")?;
     let asked = request(&reference, PullPolicy::IfNotPresent);
     let mut peak = 0;
     bench.block(async {
@@ -148,7 +189,36 @@ fn pulling_a_large_layer_takes_little_memory() -> Result<()> {
             }
         }
     })?;
+    Ok(peak)
+}
+
+#[test]
+fn pulling_a_large_layer_takes_little_memory() -> Result<()> {
+    let bench = Bench::new()?;
+    let layer = Layer::default().file("big", 0o644, &noise(16_000_000));
+    let peak = peak(&bench, &Builder::default().layer(layer).build()?)?;
     println!("pull of a 16 MB layer: {peak} KiB of anonymous memory at most");
     assert!(peak > 0 && peak < 6 * 1024, "{peak} KiB");
+    Ok(())
+}
+
+#[test]
+fn the_largest_window_of_zstd_takes_itself_and_little_more() -> Result<()> {
+    const WINDOW: u64 = 8 * 1024;
+    // Both what packs and what does not, more than a window of it.
+    let content: Vec<u8> = noise(12_000_000)
+        .chunks(500)
+        .enumerate()
+        .flat_map(|(number, piece)| {
+            let line = format!("{number} is a line of text that packs well\n").into_bytes();
+            line.into_iter().cycle().take(500).chain(piece.iter().copied())
+        })
+        .collect();
+    let layer = || Layer::default().file("big", 0o644, &content);
+    let peak_of = |layer| peak(&Bench::new()?, &Builder::default().layer(layer).build()?);
+    let (usual, tight) = (peak_of(layer())?, peak_of(layer().zstd())?);
+    println!("pull of 24 MB: {usual} KiB of anonymous memory with gzip, {tight} with zstd -19");
+    assert!(tight > WINDOW, "{tight} KiB: that is no window of 8 MiB");
+    assert!(tight < usual + WINDOW + 1536, "{tight} KiB, with gzip {usual}");
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! What goes and what stays: at the machine by command, and by itself where there is no room.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use mote_protocol::status::Phase;
+use mote_tests::card::Card;
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::pod;
 use mote_tests::node::Node;
-use mote_tests::world::{BUSYBOX, World};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use mote_tests::random::Random;
+use mote_tests::world::{BUSYBOX, World, container};
 use serde_json::json;
 
 /// What a command that must fail complains of.
@@ -72,34 +72,55 @@ fn images_come_and_go_by_command_and_what_is_in_use_stays() -> Result<()> {
     Ok(())
 }
 
-/// A small card: a file system of its own, gone with the value.
-pub(crate) struct Card(PathBuf);
-
-impl Card {
-    pub(crate) fn new(path: &Path, size: &str) -> Result<Self> {
-        fs::create_dir_all(path)?;
-        let options = std::ffi::CString::new(format!("size={size}"))?;
-        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))
-            .context("mount a small file system")?;
-        Ok(Self(path.to_owned()))
+#[test]
+fn the_image_that_a_pod_ran_before_stays_until_it_runs_a_third() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    // Not in the directory from which what was removed comes back.
+    let archive = world.directory().join("web.tar");
+    for version in ["1", "2", "3"] {
+        let image = Builder::busybox()?.env("VERSION", version).build()?;
+        image.write_archive(&archive, &format!("test.local/web:{version}"))?;
+        node.ctl(&["images", "import", &archive.display().to_string()])?;
     }
-}
-
-impl Drop for Card {
-    fn drop(&mut self) {
-        // Whatever still holds it, its name is free.
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
-    }
+    let run = |node: &Node, version: &str| -> Result<()> {
+        let image = format!("test.local/web:{version}");
+        let manifest = pod("web").container("main", &image, &["sleep", "1001"]);
+        let before = world.statuses(node, "web").pop();
+        let before = before.and_then(|status| container(&status, "main").ok()?.image);
+        world.operator.apply(&manifest, node)?;
+        world.wait_for(node, "web", &image, |status| {
+            container(status, "main").is_ok_and(|main| main.ready() && main.image != before)
+        })?;
+        Ok(())
+    };
+    let left = |node: &Node| -> Result<Vec<&str>> {
+        node.ctl(&["images", "prune"])?;
+        let images = node.ctl(&["images"])?;
+        let is_here = |version: &&str| images.contains(&format!("test.local/web:{version}"));
+        Ok(["1", "2", "3"].into_iter().filter(is_here).collect())
+    };
+    run(&node, "1")?;
+    run(&node, "2")?;
+    assert_eq!(left(&node)?, ["1", "2"], "who changed it may want to go back");
+    let used = refusal(&node, &["images", "rm", "test.local/web:1"])?;
+    ensure!(used.contains("is used by pod default/web"), "{used}");
+    node.ctl(&["images", "import", &archive.display().to_string()])?;
+    run(&node, "3")?;
+    assert_eq!(left(&node)?, ["2", "3"]);
+    node.kill()?;
+    node.start()?;
+    world.wait_for_birth(&node)?;
+    assert_eq!(left(&node)?, ["2", "3"], "the next agent knows of it as well");
+    world.operator.delete("web", &node)?;
+    world.wait_until_gone(&node, "web")?;
+    assert_eq!(left(&node)?, [""; 0]);
+    Ok(())
 }
 
 /// An image of busybox and so many bytes that do not pack.
 fn large(seed: u64, bytes: usize) -> Result<Image> {
-    let mut state = seed;
-    let noise = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33).to_le_bytes()[0]
-    });
-    let content: Vec<u8> = noise.take(bytes).collect();
+    let content = Random::new(seed).bytes(bytes);
     Builder::busybox()?.layer(Layer::default().file("large", 0o644, &content)).build()
 }
 

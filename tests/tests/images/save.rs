@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::bench::Bench;
 use crate::laptop::{Laptop, blobs, entries};
 use crate::process::noise;
-use crate::room::Card;
+use mote_tests::card::Card;
 
 fn image_of(content: &str) -> Result<Image> {
     let layer = Layer::default().root().file("etc/x", 0o644, content.as_bytes());

@@ -27,15 +27,21 @@ use mote_tests::wait::{Deadline, let_pass};
 use mote_tests::world::World;
 use rustix::process::Pid;
 
-/// How often each is measured; the least counts, since nothing makes a program faster than it is.
-const ROUNDS: usize = 3;
+/// How often each is measured, in turn; the least counts, since nothing makes a program faster than it
+/// is. What else the machine does has to disturb every round of one and spare a round of another to
+/// change the order.
+const ROUNDS: usize = 5;
 
-/// How much longer than another's a time may be and still count as no longer: two cores on which
-/// others build have been seen to differ by more.
-const NOISE: f64 = 1.25;
+/// How much longer than another's the least time may be and still count as no longer: that of one
+/// program differs by some percent from run to run, also on a machine that does nothing else.
+const NOISE: f64 = 1.05;
 
 /// The most that agent and pull may take together, KiB.
 const GOAL: u64 = 12 * 1024;
+
+/// The window that `zstd -19` asks to be held, KiB, and what it takes around that. Such a layer takes it
+/// in addition to what others take: the goal is not that of both.
+const WINDOW: u64 = 8 * 1024 + 1536;
 
 /// Between two looks at a node's memory.
 const LOOK: Duration = Duration::from_millis(5);
@@ -154,6 +160,18 @@ fn image() -> Result<Image> {
     Builder::busybox()?.layer(texts).layer(large).layer(mixed).build()
 }
 
+/// As tight as people pack without being asked for more memory: a window of 8 MiB, several times over.
+fn tight() -> Result<Image> {
+    let state = &mut 1;
+    let layer = Layer::default().directory("tight", 0o755);
+    let layer = (0..40).fold(layer, |layer, number| {
+        let mut content = noise(state, 250_000);
+        content.extend(prose(state, 250_000));
+        layer.file(&format!("tight/{number}"), 0o644, &content)
+    });
+    Builder::busybox()?.layer(layer.zstd()).build()
+}
+
 /// One way to pull the image into a directory.
 type Way = fn(&Bench, &Path) -> Result<Cost>;
 
@@ -235,14 +253,14 @@ impl Bench {
         Cost::read(&report)
     }
 
-    /// What agent and pull take together at most while a node pulls, and the pull of it, KiB.
-    fn peak(&self) -> Result<(u64, u64)> {
-        let mut options = self.world.options("n1");
+    /// What agent and pull take together at most while node `name` pulls, and the pull of it, KiB.
+    fn peak(&self, name: &str, reference: &str) -> Result<(u64, u64)> {
+        let mut options = self.world.options(name);
         options.registries.push(self.registry.host());
         let mut node = self.world.prepare(options)?.with_program(&self.agent).quiet();
         node.start()?;
         self.world.wait_for_birth(&node)?;
-        let sleeps = pod("pulled").container("main", &self.reference, &["sleep", "1001"]);
+        let sleeps = pod("pulled").container("main", reference, &["sleep", "1001"]);
         self.world.operator.apply(&sleeps, &node)?;
         let (mut both, mut alone, deadline) = (0, 0, Deadline::patient());
         while !self.runs(&node)? {
@@ -315,8 +333,11 @@ fn a_pull_is_as_fast_as_others_and_takes_less_memory() -> Result<()> {
     for ((name, _), cost) in ways.iter().zip(&costs) {
         say(&format!("200 MB with {name:16} {cost}"))?;
     }
-    let (both, alone) = bench.peak()?;
+    let (both, alone) = bench.peak("n1", &bench.reference)?;
     say(&format!("200 MB on a node: agent and pull {both} KiB at most, the pull {alone}"))?;
+    let tight = bench.registry.push(&tight()?, "tight", "1")?;
+    let (window, alone) = bench.peak("n2", &tight)?;
+    say(&format!("a window of 8 MiB: agent and pull {window} KiB at most, the pull {alone}"))?;
     let [ours, umoci, podman] = costs.as_slice() else { bail!("three ways were measured") };
     let fastest = umoci.wall.min(podman.wall);
     // The processor does not lie; the clock also shows what else the machine does.
@@ -330,5 +351,6 @@ fn a_pull_is_as_fast_as_others_and_takes_less_memory() -> Result<()> {
     let least = umoci.peak_kib.min(podman.peak_kib);
     ensure!(ours.peak_kib < least, "{} KiB, others {least}", ours.peak_kib);
     ensure!(both > 0 && both <= GOAL, "{both} KiB, the goal is {GOAL}");
+    ensure!(window > 8 * 1024 && window <= both + WINDOW, "{window} KiB, {both} without a window");
     Ok(())
 }

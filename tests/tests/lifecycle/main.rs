@@ -19,6 +19,7 @@
 //! | two containers, one by one and together | `logs::of_two_containers` |
 //! | the same without a broker | `logs::without_a_broker` |
 //! | a reader that does not read costs the agent nothing | `logs::a_reader_that_is_slow_does_not_grow_the_agent` |
+//! | a change that is not ready in time is taken back | `rollout::*` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod documentation;
@@ -29,4 +30,5 @@ mod logs;
 mod probes;
 mod restart;
 mod resume;
+mod rollout;
 mod termination;

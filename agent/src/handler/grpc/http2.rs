@@ -66,6 +66,15 @@ fn put_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]
     out.extend_from_slice(payload);
 }
 
+/// Frames as whoever tests reading writes them: kind, flags, stream, payload.
+pub(super) fn frames(all: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (kind, flags, stream, payload) in all {
+        put_frame(&mut out, *kind, *flags, *stream, payload);
+    }
+    out
+}
+
 /// Everything that a client sends unasked: preface, settings, and the whole request.
 pub(super) fn request(fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut block = Vec::new();

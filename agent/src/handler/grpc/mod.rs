@@ -1,5 +1,7 @@
 //! Probes that ask a gRPC server for its health (`grpc.health.v1`), without TLS.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod hpack;
 mod http2;

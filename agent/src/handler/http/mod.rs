@@ -1,6 +1,8 @@
 //! Probes and hooks that ask an HTTP server: one connection per request, nothing kept.
 
 mod client;
+#[doc(hidden)]
+pub mod fuzz;
 mod headers;
 mod tls;
 mod url;

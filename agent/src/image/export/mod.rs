@@ -6,9 +6,8 @@
 //! Nothing is kept aside. Each layer is written twice, the first time only to know its digest,
 //! which stands in front of it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mote_registry::archive::{Archive, INDEX, MARKER, blob_name};
@@ -18,9 +17,13 @@ use mote_registry::reference::Reference;
 use serde_json::{Value, json};
 
 use super::gc::Stored;
+use super::reserved::Reserved;
 use super::store::{Store, StoreError};
 
 mod layer;
+mod place;
+
+use place::{create, make_last};
 
 /// Bytes that are written at once.
 const BUFFER: usize = 64 * 1024;
@@ -58,17 +61,19 @@ pub enum ExportError {
 }
 
 /// Writes an image under `names` to `path`, in place of what is there, and gives its length.
-/// Until it is whole it is a hidden file beside it.
+/// Until it is whole it is a hidden file beside it. Where that is on the store's file system, `reserve`
+/// bytes of it stay free.
 pub fn export(
     store: &Store,
     image: &Stored,
     names: &[String],
     path: &Path,
+    reserve: u64,
 ) -> Result<u64, ExportError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = path.with_file_name(format!(".{name}.unfinished"));
-    let result = write(store, image, names, &unfinished).and_then(|length| {
-        fs::rename(&unfinished, path).map_err(failed(path))?;
+    let result = write(store, image, names, &unfinished, reserve).and_then(|length| {
+        fs::rename(&unfinished, path).and_then(|()| make_last(path)).map_err(failed(path))?;
         Ok(length)
     });
     if result.is_err() {
@@ -82,10 +87,17 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ExportError {
     move |source| ExportError::Write { path: path.to_owned(), source }
 }
 
-fn write(store: &Store, image: &Stored, names: &[String], path: &Path) -> Result<u64, ExportError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o644);
-    let file = options.open(path).map_err(failed(path))?;
+fn write(
+    store: &Store,
+    image: &Stored,
+    names: &[String],
+    path: &Path,
+    reserve: u64,
+) -> Result<u64, ExportError> {
+    let file = create(path, store.root(), reserve).map_err(failed(path))?;
+    let layers = store.layers(&image.id)?.ok_or(ExportError::Incomplete)?;
+    // What does not fit need not be written to know it.
+    file.fits(layers.iter().map(|layer| layer.bytes).sum()).map_err(failed(path))?;
     let archive = Archive::new(BufWriter::with_capacity(BUFFER, file));
     let mut export = Export { archive, path, written: Vec::new() };
     let (name, content) = MARKER;
@@ -107,13 +119,13 @@ fn write(store: &Store, image: &Stored, names: &[String], path: &Path) -> Result
     let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
     export.archive.file(INDEX, index.to_string().as_bytes()).map_err(failed(path))?;
     let (file, length) = export.archive.finish().map_err(failed(path))?;
-    file.get_ref().sync_all().map_err(failed(path))?;
+    file.get_ref().sync().map_err(failed(path))?;
     Ok(length)
 }
 
 /// An archive that is being written.
 struct Export<'a> {
-    archive: Archive<BufWriter<File>>,
+    archive: Archive<BufWriter<Reserved>>,
     path: &'a Path,
     /// Blobs that it has: layers may be there twice.
     written: Vec<Digest>,

@@ -1,12 +1,12 @@
 //! Files by name, in a directory or in a tar archive.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Take};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::image::unpack::archive::{Archive, Kind};
@@ -69,14 +69,12 @@ pub(super) enum Entry {
 impl Files {
     pub(super) fn open(path: &Path) -> Result<Self, FilesError> {
         let failed = |source| FilesError::Read { path: path.to_owned(), source };
-        // Opening a pipe would wait for its other end.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let file = File::from(file);
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if !kind.is_dir() && !kind.is_file() {
+        let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let found = found.map_err(|e| failed(e.into()))?;
+        let Some((file, meta)) = reopen(&found).map_err(failed)? else {
             return Err(failed(io::Error::other("it is neither a file nor a directory")));
-        }
+        };
+        let kind = meta.file_type();
         let path = path.to_owned();
         if kind.is_dir() {
             return Ok(Self::Directory { path, fd: file.into() });
@@ -106,15 +104,17 @@ impl Files {
     pub(super) fn stream(&self, name: &str) -> Result<Option<Take<File>>, FilesError> {
         match self {
             Self::Directory { fd, .. } => {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
                 // A layout from a stick may hold links; none leads out of it.
                 let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-                let file = match rustix::fs::openat2(fd, name, flags, Mode::empty(), resolve) {
-                    Ok(file) => File::from(file),
+                let found = match rustix::fs::openat2(fd, name, flags, Mode::empty(), resolve) {
+                    Ok(found) => found,
                     Err(Errno::NOENT) => return Ok(None),
                     Err(errno) => return Err(self.failed()(errno.into())),
                 };
-                let meta = file.metadata().map_err(self.failed())?;
+                let Some((file, meta)) = reopen(&found).map_err(self.failed())? else {
+                    return Ok(None);
+                };
                 if !meta.is_file() {
                     return Ok(None);
                 }
@@ -139,6 +139,19 @@ impl Files {
         let path = path.clone();
         move |source| FilesError::Read { path, source }
     }
+}
+
+/// Opens a file or directory that was only looked up so far. `None` for anything else: to open a pipe
+/// waits for its other end, and to open a watchdog starts it.
+fn reopen(found: &OwnedFd) -> io::Result<Option<(File, Metadata)>> {
+    let stat = rustix::fs::fstat(found)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+        return Ok(None);
+    }
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+    let meta = file.metadata()?;
+    Ok(Some((file, meta)))
 }
 
 /// Lists an archive without reading what is in it.
@@ -195,4 +208,30 @@ fn link(name: &[u8], target: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(parts.join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, makedev, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_refused_and_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        // No driver has this number: who opens it gets another error.
+        let device = dir.path().join("index.json");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &device, FileType::CharacterDevice, mode, makedev(4000, 0)).unwrap();
+        assert!(File::open(&device).is_err());
+        let refused = Files::open(&device).err().unwrap();
+        assert!(mote_registry::chain(&refused).contains("neither a file nor a directory"));
+        let layout = Files::open(dir.path()).unwrap();
+        assert!(layout.stream("index.json").unwrap().is_none());
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        assert_eq!(layout.read("link", 10).unwrap().unwrap(), b"x");
+    }
 }

@@ -5,12 +5,13 @@
 //! on this.
 
 use std::fs;
-use std::path::Path;
 
 use rustix::fs::Mode;
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::fence;
+use super::frame::Request;
 use crate::sys::priority;
 
 /// Added to the niceness: pods go first.
@@ -36,8 +37,8 @@ pub(super) fn die_with(parent: u32) -> bool {
 }
 
 /// Lowers priorities and gives up rights.
-pub(super) fn confine(cgroup: Option<&Path>) {
-    if let Some(cgroup) = cgroup {
+pub(super) fn confine(request: &Request) {
+    if let Some(cgroup) = &request.cgroup {
         let _ = fs::write(cgroup.join("cgroup.procs"), "0");
     }
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
@@ -46,6 +47,8 @@ pub(super) fn confine(cgroup: Option<&Path>) {
     // Modes of files are set one by one.
     rustix::process::umask(Mode::empty());
     let _ = drop_rights();
+    // Last: what is done before it needs other files.
+    let _ = fence::enforce(&fence::rules(request), fence::talks(request));
 }
 
 fn drop_rights() -> rustix::io::Result<()> {

@@ -16,8 +16,22 @@ use crate::image::ImageId;
 use crate::image::assembly::Progress;
 use crate::image::error::ImageError;
 
-/// Largest message. A pipe holds this much, so neither side waits for the other to read.
-pub const MAX_MESSAGE: usize = 32 * 1024;
+/// What one side says, and how long it may be.
+pub trait Message: Serialize + DeserializeOwned {
+    /// Most bytes.
+    const MAX: usize;
+}
+
+impl Message for Request {
+    /// The file of settings has 256 KiB at most, variables of the environment half of that, and pods
+    /// bring 16 KiB; in JSON all of it may take twice as much. It is more than a pipe holds.
+    const MAX: usize = 1024 * 1024;
+}
+
+impl Message for Report {
+    /// What meets foreign bytes has less to say.
+    const MAX: usize = 32 * 1024;
+}
 
 /// What a pull process is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,30 +123,36 @@ pub struct Outcome {
     pub unchanged: bool,
 }
 
+/// One message as it goes through the pipe.
+pub fn encode<M: Message>(message: &M) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; size_of::<u32>()];
+    serde_json::to_writer(&mut frame, message)?;
+    let length = frame.len() - size_of::<u32>();
+    let prefix = u32::try_from(length).ok().filter(|_| length <= M::MAX);
+    let prefix = prefix.ok_or_else(|| io::Error::other("message is too long"))?;
+    frame.splice(..size_of::<u32>(), prefix.to_le_bytes());
+    Ok(frame)
+}
+
 /// Writes one message.
-pub fn write(output: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
-    let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_MESSAGE);
-    let length = length.ok_or_else(|| io::Error::other("message is too long"))?;
-    let mut frame = length.to_le_bytes().to_vec();
-    frame.extend_from_slice(&body);
-    output.write_all(&frame)?;
+pub fn write<M: Message>(output: &mut impl Write, message: &M) -> io::Result<()> {
+    output.write_all(&encode(message)?)?;
     output.flush()
 }
 
 /// Reads one message.
-pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
+pub fn read<M: Message>(input: &mut impl Read) -> io::Result<M> {
     let mut length = [0; 4];
     input.read_exact(&mut length)?;
-    let mut body = vec![0; body_length(length)?];
+    let mut body = vec![0; body_length::<M>(length)?];
     input.read_exact(&mut body)?;
     Ok(serde_json::from_slice(&body)?)
 }
 
 /// The length that a message announces, if it is acceptable.
-pub fn body_length(prefix: [u8; 4]) -> io::Result<usize> {
+pub fn body_length<M: Message>(prefix: [u8; 4]) -> io::Result<usize> {
     let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
-    if length > MAX_MESSAGE {
+    if length > M::MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "message is too long"));
     }
     Ok(length)
@@ -146,16 +166,20 @@ mod tests {
         Job::Pull { reference: reference.to_owned(), secrets: PullSecrets::default() }
     }
 
-    #[test]
-    fn messages_survive_the_pipe() {
-        let request = Request {
+    fn request(job: Job) -> Request {
+        Request {
             parent: 1,
             store: "/var/lib/mote/images".into(),
             cgroup: None,
             reserve: 5,
             registries: Settings::default(),
-            job: pull("a"),
-        };
+            job,
+        }
+    }
+
+    #[test]
+    fn messages_survive_the_pipe() {
+        let request = request(pull("a"));
         let mut pipe = Vec::new();
         write(&mut pipe, &request).unwrap();
         write(&mut pipe, &Report::Done).unwrap();
@@ -167,7 +191,9 @@ mod tests {
 
     #[test]
     fn long_messages_are_neither_written_nor_read() {
-        let long = pull(&"x".repeat(MAX_MESSAGE));
+        let long = request(pull(&"x".repeat(Request::MAX)));
+        assert!(write(&mut Vec::new(), &long).is_err());
+        let long = Report::PassedOver("x".repeat(Report::MAX));
         assert!(write(&mut Vec::new(), &long).is_err());
         let mut pipe = 0xffff_ffff_u32.to_le_bytes().to_vec();
         pipe.push(b'{');

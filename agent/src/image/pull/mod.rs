@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mote_registry::Registry;
 use mote_registry::platform::Platform;
 use mote_registry::reference::Reference;
+use mote_registry::{Registry, SetupError};
 
 use super::assembly::{Assembly, Progress, Top};
 use super::error::{Cause, ImageError};
@@ -23,6 +23,7 @@ use super::store::{NameRecord, Store, Writer};
 use super::unpack::Limits;
 
 mod confine;
+mod fence;
 pub mod frame;
 mod verify;
 
@@ -41,7 +42,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     if !confine::die_with(request.parent) {
         return ExitCode::FAILURE;
     }
-    confine::confine(request.cgroup.as_deref());
+    confine::confine(&request);
     let mut reports = Reports { output: io::stdout().lock(), last: None };
     let (last, code) = match run(&request, &mut reports) {
         Ok(()) => (Report::Done, ExitCode::SUCCESS),
@@ -100,8 +101,13 @@ fn run<W: Write>(request: &Request, reports: &mut Reports<W>) -> Result<(), Imag
                 reference: reference.clone(),
                 cause: Cause::of(&error),
             })?;
-            let mut registry = Registry::new(request.registries.clone(), secrets)
-                .map_err(|error| process(&error))?;
+            let registry = Registry::new(request.registries.clone(), secrets);
+            let mut registry = registry.map_err(|error| match error {
+                SetupError::System(error) => process(&error),
+                SetupError::Secret(error) => {
+                    ImageError::PullSecret { name: error.name.clone(), cause: Cause::of(&error) }
+                }
+            })?;
             let pulled = worker.pull(&mut registry, &parsed);
             for text in registry.passed_over() {
                 // Bounded: it is one message.
@@ -183,9 +189,9 @@ impl<W: Write> Worker<'_, W> {
         let inventory = store.inventory().map_err(failed)?;
         let (image, name) = inventory.resolve(reference)?;
         let names = name.map_or_else(|| image.names.clone(), |name| vec![name]);
-        let written = export(store, image, &names, path).map_err(|error| ImageError::Export {
-            reference: reference.to_owned(),
-            cause: Cause::of(&error),
+        let reserve = self.limits.reserve;
+        let written = export(store, image, &names, path, reserve).map_err(|error| {
+            ImageError::Export { reference: reference.to_owned(), cause: Cause::of(&error) }
         })?;
         self.reports.send(&Report::Exported(written)).map_err(|error| process(&error))
     }

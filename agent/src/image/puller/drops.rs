@@ -16,7 +16,7 @@ use crate::image::Imported;
 use crate::image::error::{ImageError, Retry};
 use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
 
-/// Files looked at in the drop directory.
+/// Files looked at in the drop directory: of more, those that came last.
 const MAX_DROPPED: usize = 1024;
 
 /// One version of a dropped file: inode, size, and the time of the last change in its directory entry.
@@ -77,7 +77,7 @@ impl Puller {
         let Some(dir) = &self.config.drop_dir else { return };
         // Held meanwhile, so that whoever comes next finds everything imported.
         let mut all = self.drops.0.lock().await;
-        let dropped = dropped(dir);
+        let dropped = dropped(dir, MAX_DROPPED);
         // What is not there any more as it was is forgotten.
         all.retain(|path, seen| dropped.get(path) == Some(&seen.version));
         for (path, version) in dropped {
@@ -158,11 +158,11 @@ fn watch(dir: &Path) -> io::Result<Directory> {
     Directory::watch(dir, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO)
 }
 
-/// What lies in the drop directory. Hidden files are on their way in.
-fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
+/// What lies in the drop directory, at most so much. Hidden files are on their way in.
+fn dropped(dir: &Path, most: usize) -> BTreeMap<PathBuf, Version> {
     let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
     let visible = |name: &std::ffi::OsStr| !name.as_encoded_bytes().starts_with(b".");
-    entries
+    let found = entries
         .filter_map(Result::ok)
         .filter(|entry| visible(&entry.file_name()))
         // Nobody waits for the other end of a pipe.
@@ -173,7 +173,36 @@ fn dropped(dir: &Path) -> BTreeMap<PathBuf, Version> {
         .filter_map(|entry| {
             let meta = entry.metadata().ok()?;
             Some((entry.path(), (meta.ino(), meta.size(), (meta.ctime(), meta.ctime_nsec()))))
-        })
-        .take(MAX_DROPPED)
-        .collect()
+        });
+    let (mut files, mut ages) = (BTreeMap::new(), BTreeSet::new());
+    for (path, version) in found {
+        ages.insert((version.2, path.clone()));
+        files.insert(path, version);
+        if files.len() > most
+            && let Some((_, oldest)) = ages.pop_first()
+        {
+            files.remove(&oldest);
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_files_the_newest_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        // The clock of a file system may stand still for a few milliseconds: names in order of age.
+        let names: Vec<_> = (0..9).map(|number| dir.path().join(format!("{number}.tar"))).collect();
+        for name in &names {
+            std::fs::write(name, "x").unwrap();
+        }
+        std::fs::write(dir.path().join(".hidden"), "x").unwrap();
+        std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        let kept = dropped(dir.path(), 4);
+        assert!(kept.keys().eq(&names[5..]), "{kept:?}");
+        assert_eq!(dropped(dir.path(), 100).len(), 9);
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use mote_registry::chain;
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -46,8 +47,11 @@ impl Puller {
             let (store, looked_at) = (self.store.clone(), layer.clone());
             let health = apart(move || {
                 let health = store.examine(&looked_at, Depth::Sizes, &mut || {});
-                if let Health::Damaged(_) = health {
-                    store.set_aside(&looked_at)?;
+                if let Health::Damaged(_) = health
+                    && let Err(error) = store.set_aside(&looked_at)
+                {
+                    // It is not used nevertheless; the next start looks again.
+                    warn!(error = chain(&error), "a damaged layer stays where it is");
                 }
                 Ok(health)
             });

@@ -67,6 +67,8 @@ pub struct PullerConfig {
     /// How long a pull may say nothing before it counts as hung. Syncing a slow card takes
     /// minutes.
     pub patience: Duration,
+    /// When the clock was right last, in Unix seconds; what it shows counts where nobody says so.
+    pub seen: Option<watch::Receiver<i64>>,
 }
 
 impl PullerConfig {
@@ -82,6 +84,7 @@ impl PullerConfig {
             thresholds: Thresholds::default(),
             pinned: BTreeSet::new(),
             patience: Duration::from_mins(15),
+            seen: None,
         }
     }
 }
@@ -255,10 +258,11 @@ impl Images for Puller {
                 None => ImageError::NeverPull { reference },
             });
         }
+        let hurries = present.is_some() && !request.waits;
         let pulled = match self.unreachable.recently(&reference) {
             // Who waits behind others for an answer that does not come would wait long.
-            Some(error) if present.is_some() => Err(error),
-            None if present.is_some() && !self.turn.comes().await => Err(ImageError::Busy),
+            Some(error) if hurries => Err(error),
+            None if hurries && !self.turn.comes().await => Err(ImageError::Busy),
             _ => self.pull(&reference, &request.secrets).await,
         };
         self.unreachable.note(&reference, pulled.as_ref().err());

@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mote_registry::Settings;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::child::Child;
 use super::sweep::UseOf;
 use super::turn::Turn;
 use super::{Pulled, PullerConfig, process_error};
+use crate::daytime::Daytime;
 use crate::image::Imported;
 use crate::image::error::{Cause, ImageError};
 use crate::image::pull::frame::{Job, Report, Request};
+use crate::ports::KernelWallClock;
 
 /// What a pull process needs of the agent.
 pub(super) struct Pulls {
@@ -60,12 +64,14 @@ impl Pulls {
 
     fn request(&self, job: Job) -> Request {
         let config = &self.config;
+        let daytime = |seen: &watch::Receiver<i64>| Daytime::read(&KernelWallClock, *seen.borrow());
+        let clock = config.seen.as_ref().map(|seen| daytime(seen).clock()).unwrap_or_default();
         Request {
             parent: std::process::id(),
             store: config.store.clone(),
             cgroup: config.cgroup.clone(),
             reserve: config.reserve,
-            registries: config.registries.clone(),
+            registries: Settings { clock, ..config.registries.clone() },
             job,
         }
     }
@@ -92,7 +98,7 @@ impl Pulls {
                 () = self.turn.is_wanted(stepped_aside) => false,
             };
             if !over {
-                debug!("a pull steps aside for an import");
+                debug!("a pull steps aside for others");
                 child.stop().await.map_err(|error| process_error(&error))?;
             }
             took += begun.elapsed();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Puller, store_error};
 use crate::image::error::{Cause, ImageError};
 use crate::image::gc::{Choice, FOR_A_PULL, Inventory, Stored, Thresholds, choose};
-use crate::image::room::Room;
+use crate::image::room::{Amount, Room};
 use crate::image::store::{Store, StoreError, Writer};
 use crate::image::{ImageId, Sweep, Swept, What};
 
@@ -34,8 +34,10 @@ struct Plan {
     choice: Choice,
     /// Names that go while their image stays.
     names: BTreeSet<String>,
-    /// Bytes that were to be freed.
-    wanted: u64,
+    /// What was to be freed.
+    wanted: Amount,
+    /// Nothing goes, since all of it would not be enough.
+    in_vain: bool,
 }
 
 impl Puller {
@@ -47,16 +49,14 @@ impl Puller {
         if sweep.what == What::Excess && !thresholds.exceeded(room) {
             return Ok(Swept::default());
         }
-        let mut room = room;
-        if matches!(sweep.what, What::Room | What::All) {
-            // Downloads that were cut off go before any image does; not where the card is just rather
-            // full: then they would begin at nothing each time.
-            let store = self.store.clone();
-            apart(move || Writer::lock(&store)?.remove_partials()).await?;
-            room = self::room(&self.store).map_err(|error| store_error(&error))?;
-        }
         let store = self.store.clone();
-        let inventory = apart(move || store.inventory()).await?;
+        let look = move || Ok((store.inventory()?, store.partial_bytes()));
+        let (inventory, partial) = apart(look).await?;
+        // Downloads that were cut off go before any image does; not where the card is just rather
+        // full: then they would begin at nothing each time.
+        let clears = matches!(sweep.what, What::Room { .. } | What::All);
+        let available = room.available.saturating_add(if clears { partial } else { 0 });
+        let room = Room { available, ..room };
         let plan = {
             let mut uses = self.uses();
             let judge = Judge {
@@ -72,10 +72,19 @@ impl Puller {
         };
         let (store, images) = (self.store.clone(), plan.choice.images.clone());
         let (names, loose) = (plan.names.clone(), plan.choice.loose);
-        let removed = if images.is_empty() && names.is_empty() && !loose {
-            Ok(())
+        let images_go = !images.is_empty() || !names.is_empty() || loose;
+        let clears = clears && !plan.in_vain;
+        let removed = if images_go || clears {
+            let remove = move || {
+                let writer = Writer::lock(&store)?;
+                if clears {
+                    writer.remove_partials()?;
+                }
+                if images_go { writer.remove(&images, &names, loose) } else { Ok(()) }
+            };
+            apart(remove).await
         } else {
-            apart(move || Writer::lock(&store)?.remove(&images, &names, loose)).await
+            Ok(())
         };
         let mut uses = self.uses();
         uses.leaving.clear();
@@ -124,27 +133,36 @@ impl Judge<'_> {
     fn decide(&self, room: Room) -> Result<Plan, ImageError> {
         let used = |id: &ImageId| self.touched.get(id).copied();
         match &self.sweep.what {
-            What::Excess | What::Room => {
-                let mut wanted = self.thresholds.missing(room);
-                if self.sweep.what == What::Room {
-                    // What was free was not enough, whatever the thresholds say.
-                    wanted = wanted.max(FOR_A_PULL);
-                }
+            What::Excess | What::Room { .. } => {
+                let (least, wanted) = self.wanted(room);
                 let young = |image: &Stored| {
                     used(&image.id).is_some_and(|at| at.elapsed() < self.thresholds.min_age)
                 };
                 let spared = |image: &Stored| young(image) || self.must_stay(image);
                 let choice = choose(self.inventory, wanted, spared, used);
-                Ok(Plan { choice, wanted, ..Plan::default() })
+                if choice.freed.covers(least) {
+                    return Ok(Plan { choice, wanted, ..Plan::default() });
+                }
+                // What is here is worth more than a failure a moment later.
+                Ok(Plan { wanted: least, in_vain: true, ..Plan::default() })
             }
             What::All => {
                 // More than there is: nothing that may go stays.
                 let spared = |image: &Stored| self.must_stay(image);
-                let choice = choose(self.inventory, u64::MAX, spared, used);
+                let choice = choose(self.inventory, Amount::EVERYTHING, spared, used);
                 Ok(Plan { choice, ..Plan::default() })
             }
             What::Named(names) => self.named(names),
         }
+    }
+
+    /// What must be freed, or nothing needs to be, and what should be.
+    fn wanted(&self, room: Room) -> (Amount, Amount) {
+        let missing = self.thresholds.missing(room);
+        let What::Room { needed } = self.sweep.what else { return (Amount::default(), missing) };
+        let least = Amount { bytes: needed.saturating_sub(room.available), inodes: 0 };
+        // What was free was not enough, whatever the thresholds say.
+        (least, missing.max(FOR_A_PULL).max(least))
     }
 
     /// Every name must stand for an image that may go, or nothing goes.
@@ -236,7 +254,9 @@ mod tests {
                 image(2, &["r.example/b:1", "r.example/b:2"]),
                 image(3, &[]),
             ],
-            layers: (1..=3).map(|number| (layer(number), 100)).collect(),
+            layers: (1..=3)
+                .map(|number| (layer(number), Amount { bytes: 100, inodes: 1 }))
+                .collect(),
         }
     }
 
@@ -267,7 +287,7 @@ mod tests {
                 thresholds: Thresholds::default(),
             };
             // A hundred bytes are missing.
-            judge.decide(Room { capacity: 10_000, available: 1_900 })
+            judge.decide(Room { capacity: 10_000, available: 1_900, ..Room::default() })
         }
 
         fn gone(&self, what: What) -> Vec<u8> {
@@ -275,6 +295,8 @@ mod tests {
             (1..=3).filter(|number| plan.choice.images.contains(&id(*number))).collect()
         }
     }
+
+    const ROOM: What = What::Room { needed: 0 };
 
     fn named(names: &[&str]) -> What {
         What::Named(names.iter().map(|name| (*name).to_owned()).collect())
@@ -316,11 +338,25 @@ mod tests {
         };
         case.touched = [(id(1), old), (id(2), older), (id(3), young)].into_iter().collect();
         assert_eq!(case.gone(What::Excess), [2]);
-        assert_eq!(case.gone(What::Room), [1, 2], "a pull needs more than a few bytes");
+        assert_eq!(case.gone(ROOM), [1, 2], "a pull needs more than a few bytes");
         case.touched.insert(id(1), young);
         case.touched.insert(id(2), young);
-        assert_eq!(case.gone(What::Room), [0_u8; 0], "nothing is old enough");
+        assert_eq!(case.gone(ROOM), [0_u8; 0], "nothing is old enough");
         assert_eq!(case.gone(What::All), [1, 2, 3], "who asks for all means all");
+    }
+
+    #[test]
+    fn nothing_goes_where_all_of_it_would_not_be_enough() {
+        let mut case = Case::new();
+        let needed = |bytes| What::Room { needed: 1_900 + bytes };
+        assert_eq!(case.gone(needed(300)), [1, 2, 3]);
+        let plan = case.plan(needed(301)).expect("a plan");
+        assert_eq!((plan.choice, plan.in_vain), (Choice::default(), true));
+        assert_eq!(plan.wanted, Amount { bytes: 301, inodes: 0 });
+        case.in_use.images.insert(id(3), "pod default/web".into());
+        assert_eq!(case.gone(needed(201)), [0_u8; 0]);
+        assert_eq!(case.gone(needed(200)), [1, 2]);
+        assert!(case.plan(needed(u64::MAX - 1_900)).expect("a plan").in_vain);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
+use crate::tree;
+
 /// The store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} {path}")]
@@ -33,19 +37,38 @@ impl StoreError {
     }
 }
 
-/// Reads a file of at most `limit` bytes. `None` if it does not exist or is longer: either way it
-/// is not what was written there.
+/// Reads a file of at most `limit` bytes. `None` if it does not exist, is longer, or is where the card
+/// cannot be read: it is not what was written there, and what it was can be fetched again.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let action = "read";
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::at(action, path)(error)),
-    };
+    match read_within(path, limit) {
+        Ok(data) => Ok(Some(data).filter(|data| data.len() as u64 <= limit)),
+        Err(error) if is_ours(&error) => Err(StoreError::at("read", path)(error)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
-    let count =
-        file.take(limit + 1).read_to_end(&mut data).map_err(StoreError::at(action, path))?;
-    Ok((count as u64 <= limit).then_some(data))
+    File::open(path)?.take(limit + 1).read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// Why a file or directory cannot be read, unless it is just not there.
+pub(super) fn unreadable(path: &Path) -> Option<io::Error> {
+    let look = || {
+        if path.symlink_metadata()?.is_dir() {
+            return fs::read_dir(path)?.next().transpose().map(drop);
+        }
+        io::copy(&mut File::open(path)?, &mut io::sink()).map(drop)
+    };
+    look().err().filter(|error| error.kind() != io::ErrorKind::NotFound)
+}
+
+/// Whether an error says something of this process, which lacks what it takes to look, and nothing of
+/// what it wanted to look at.
+pub(super) fn is_ours(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN))
 }
 
 /// Makes an empty file that nobody else may read or write, whatever the umask is.
@@ -90,14 +113,7 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes a file or a whole directory, links not followed.
+/// Removes a file or a whole directory, of whatever shape, links not followed.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    let is_directory = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    let result = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::at("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
+    tree::remove(path).map_err(StoreError::at("remove", path))
 }

@@ -9,20 +9,28 @@
 //! names/KEY            what a reference stood for
 //! partial/DIGEST       packed layers that were cut off; the next pull goes on with them
 //! tmp/                 what is not finished; emptied whenever nobody works in it
+//! empty/               what an image without layers is run from
 //! lock                 held by whoever writes
 //! ```
 //! Everything comes into being in `tmp/`, is made to last, and is then renamed, in an order in
 //! which each thing exists before something speaks of it. So a power cut at any instant leaves
 //! rubbish at worst, and the next start removes it. [`Store`] reads; [`Writer`] writes.
+//!
+//! A card wears out file by file, and a file system with errors becomes read-only. So what cannot be
+//! read is as good as not there, and everything else goes on: the agent starts, and so do the pods
+//! whose images are whole.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use mote_registry::chain;
 use mote_registry::digest::Digest;
 use mote_registry::manifest::{Configuration, MAX_DOCUMENT, Manifest};
 use mote_registry::reference::Reference;
+use tracing::warn;
 
 use super::{Image, ImageId};
 
@@ -30,10 +38,10 @@ mod contents;
 mod files;
 mod partial;
 mod record;
-mod reserved;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod writer;
 
 pub use contents::{Damage, Depth, Health};
@@ -42,9 +50,12 @@ pub use partial::{Partial, Resuming};
 pub use record::{LayerRecord, NameRecord};
 pub use writer::{Staging, Writer};
 
-/// What is below the root, and the root.
-const DIRECTORIES: [&str; 9] =
-    ["", "layers", "records", "contents", "damaged", "manifests", "names", "partial", "tmp"];
+/// What is below the root.
+const DIRECTORIES: [&str; 8] =
+    ["layers", "records", "contents", "damaged", "manifests", "names", "partial", "tmp"];
+
+/// What an image without layers is run from.
+const EMPTY: &str = "empty";
 
 /// The images of this node, for reading.
 #[derive(Debug, Clone)]
@@ -59,19 +70,56 @@ impl Store {
     /// What is checked is what a power cut breaks and what is cheap: every name leads to documents
     /// with the right digest and to layers that were finished. Names that do not are forgotten, so
     /// that the next `ensure` fetches what is missing.
+    ///
+    /// Fails only where the root cannot be used at all. What else is wrong fails whoever needs it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self { root: root.into() };
-        for dir in DIRECTORIES {
-            let path = store.root.join(dir);
-            fs::create_dir_all(&path).map_err(StoreError::at("create", &path))?;
+        fs::create_dir_all(&store.root).map_err(StoreError::at("create", &store.root))?;
+        files::names(&store.root)?;
+        store.close()?;
+        for directory in DIRECTORIES {
+            let path = store.root.join(directory);
+            if let Err(error) = fs::create_dir_all(&path) {
+                warn!(path = %path.display(), %error, "directory of images cannot be made");
+            }
         }
-        // Images have programs that make root of whoever executes them: in a container.
-        let closed = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(&store.root, closed).map_err(StoreError::at("close", &store.root))?;
-        if let Some(writer) = Writer::try_lock(&store)? {
-            writer.tidy()?;
+        if let Err(error) = store.make_empty() {
+            warn!(%error, "images without layers cannot run");
+        }
+        match Writer::try_lock(&store) {
+            Ok(Some(writer)) => writer.tidy(),
+            Ok(None) => {}
+            Err(error) => warn!(error = chain(&error), "images can be used and not changed"),
         }
         Ok(store)
+    }
+
+    /// Images have programs that make root of whoever executes them: in a container.
+    fn close(&self) -> Result<(), StoreError> {
+        const CLOSED: u32 = 0o700;
+        let close = || {
+            if fs::metadata(&self.root)?.permissions().mode() & 0o777 == CLOSED {
+                return Ok(());
+            }
+            fs::set_permissions(&self.root, fs::Permissions::from_mode(CLOSED))
+        };
+        match close() {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                warn!(path = %self.root.display(), "others can reach the images, and it is read-only");
+                Ok(())
+            }
+            closed => closed.map_err(StoreError::at("close", &self.root)),
+        }
+    }
+
+    /// Whoever runs in it is perhaps not root.
+    fn make_empty(&self) -> io::Result<()> {
+        let empty = self.root.join(EMPTY);
+        if empty.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir(&empty)?;
+        fs::set_permissions(&empty, fs::Permissions::from_mode(0o755))
     }
 
     /// Where it is.
@@ -108,8 +156,21 @@ impl Store {
         // Overlayfs would merge the roots of layers beneath an opaque one.
         let start = layers.iter().rposition(|layer| layer.opaque_root).unwrap_or(0);
         let visible = layers.get(start..).unwrap_or_default();
-        let layers = visible.iter().map(|layer| self.layer_path(&layer.directory)).collect();
+        let layers = self.shown(visible);
         Ok(Some(Image { id: *id, config: configuration.config, layers, digest_reference }))
+    }
+
+    /// The directories of layers, as overlayfs takes them: it refuses one that is there twice, and of
+    /// those the upper one hides all of the lower; and it wants one at least.
+    fn shown(&self, layers: &[LayerRecord]) -> Vec<PathBuf> {
+        let mut seen = BTreeSet::new();
+        let topmost = layers.iter().rev().filter(|layer| seen.insert(&layer.directory));
+        let mut shown: Vec<_> = topmost.map(|layer| self.layer_path(&layer.directory)).collect();
+        if shown.is_empty() {
+            shown.push(self.root.join(EMPTY));
+        }
+        shown.reverse();
+        shown
     }
 
     /// A finished layer.
@@ -146,13 +207,19 @@ impl Store {
     /// Looks for damage in a layer; `tick` is called for each file.
     pub fn examine(&self, layer: &LayerRecord, depth: Depth, tick: &mut dyn FnMut()) -> Health {
         let (root, path) = (self.layer_path(&layer.directory), self.contents_path(&layer.diff_id));
-        let compared =
-            fs::File::open(&path).and_then(|list| contents::compare(&root, list, depth, tick));
+        let compared = match fs::File::open(&path) {
+            // It was never written.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Health::Unknown,
+            list => list.and_then(|list| contents::compare(&root, list, depth, tick)),
+        };
         match compared {
-            Ok(None) => Health::Sound,
-            Ok(Some(damage)) => Health::Damaged(damage),
-            // A list that is damaged itself, or was never written, accuses nobody.
-            Err(_) => Health::Unknown,
+            Ok(health) => health,
+            Err(error) if files::is_ours(&error) => Health::Unknown,
+            // Whoever lost the list may have lost more, and nobody would notice any more.
+            Err(error) => {
+                let (path, what) = ("the list of its files".to_owned(), error.to_string());
+                Health::Damaged(Damage { path, what, others: 0 })
+            }
         }
     }
 

@@ -6,17 +6,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mote_registry::digest::Digest;
 
-use super::{StoreError, Writer, files};
+use super::tidy::discard;
+use super::{Store, StoreError, Writer, files};
 use crate::image::room::Room;
 
-/// Smaller layers are fetched again as fast as they are found.
-const MIN_SIZE: u64 = 256 * 1024;
+/// Smaller layers come in a few packets: a line that brings less in one piece brings no manifest either.
+const MIN_SIZE: u64 = 8 * 1024;
 /// Time between two syncs, and so what a power cut can cost. A layer that is here sooner never
 /// reaches the flash twice.
 const SYNC: Duration = Duration::from_secs(10);
@@ -26,8 +27,13 @@ const LOOK: u64 = 1024 * 1024;
 const MARGIN: u64 = 16 * 1024 * 1024;
 /// How many are kept, the newest: pulls come one after the other, and few fail.
 const MAX_KEPT: usize = 8;
-/// How long they are.
+/// How long they are, twice: a board without a clock of its own learns the time from the network, and
+/// then everything is years old. So what is found to be too old for the first time is only marked.
 const MAX_AGE: Duration = Duration::from_hours(7 * 24);
+/// Permissions of one that is used.
+const USED: u32 = 0o600;
+/// And of one that was found to be too old.
+const TOO_OLD: u32 = 0o400;
 
 /// What there is of a packed layer.
 #[derive(Debug)]
@@ -36,10 +42,23 @@ pub struct Partial {
     file: File,
     /// Bytes that were there when it was opened.
     kept: u64,
+    /// Bytes that came since then.
+    added: u64,
     reserve: u64,
     synced: Instant,
     /// Bytes since the free space was looked at.
     unseen: u64,
+}
+
+impl Store {
+    /// Bytes that all of them take.
+    pub fn partial_bytes(&self) -> u64 {
+        let directory = self.partials();
+        let names = files::names(&directory).unwrap_or_default().into_iter();
+        let taken =
+            |name| fs::symlink_metadata(directory.join(name)).map_or(0, |m| m.blocks() * 512);
+        names.map(taken).sum()
+    }
 }
 
 impl Writer {
@@ -51,14 +70,16 @@ impl Writer {
         }
         let path = self.store().partial_path(digest);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.read(true).write(true).create(true).truncate(false).mode(USED);
         let file = options.open(&path).ok()?;
+        file.set_permissions(fs::Permissions::from_mode(USED)).ok()?;
         let mut kept = file.metadata().ok()?.len();
         if kept > size {
             file.set_len(0).ok()?;
             kept = 0;
         }
-        Some(Partial { path, file, kept, reserve, synced: Instant::now(), unseen: 0 })
+        let synced = Instant::now();
+        Some(Partial { path, file, kept, added: 0, reserve, synced, unseen: 0 })
     }
 
     /// Removes all of them: they are the cheapest room to make.
@@ -76,23 +97,30 @@ impl Writer {
         for name in files::names(&directory)? {
             let path = directory.join(&name);
             let meta = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file);
-            match (Digest::from_hex(&name), meta.and_then(|meta| meta.modified().ok())) {
-                (Ok(_), Some(modified)) => kept.push((modified, path)),
-                _ => files::remove(&path)?,
+            let times = meta.and_then(|meta| Some((meta.modified().ok()?, meta.mode() & 0o777)));
+            match (Digest::from_hex(&name), times) {
+                (Ok(_), Some((modified, mode))) => kept.push((modified, path, mode)),
+                _ => discard(&path),
             }
         }
         kept.sort();
         let now = SystemTime::now();
         let surplus = kept.len().saturating_sub(MAX_KEPT);
-        for (place, (modified, path)) in kept.into_iter().enumerate() {
+        for (place, (modified, path, mode)) in kept.into_iter().enumerate() {
             // A clock that was set back makes nothing old.
             let age = now.duration_since(modified).unwrap_or_default();
-            if place < surplus || age > MAX_AGE {
-                files::remove(&path)?;
+            if place < surplus || (age > MAX_AGE && (mode == TOO_OLD || mark(&path).is_err())) {
+                discard(&path);
             }
         }
         Ok(())
     }
+}
+
+/// Lets the age of a file begin anew, once.
+fn mark(path: &Path) -> io::Result<()> {
+    File::options().write(true).open(path)?.set_modified(SystemTime::now())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(TOO_OLD))
 }
 
 impl Partial {
@@ -120,6 +148,7 @@ impl Partial {
         if self.file.write_all(data).is_err() {
             return false;
         }
+        self.added += data.len() as u64;
         if self.synced.elapsed() >= SYNC {
             self.synced = Instant::now();
             return self.file.sync_data().is_ok();
@@ -156,6 +185,11 @@ impl<'a> Resuming<'a> {
         self.known > 0
     }
 
+    /// Whether what comes is being kept, and so takes room.
+    pub const fn keeps(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Whether a failure is that of the card, not of whoever sends the rest.
     pub const fn is_unreadable(&self) -> bool {
         self.unreadable
@@ -168,12 +202,12 @@ impl<'a> Resuming<'a> {
         }
     }
 
-    /// It will go on another time.
-    pub fn keep(self) {
-        if let Some(partial) = self.partial {
-            // Not to be lost with the power; if it fails, less is kept.
-            let _ = partial.file.sync_data();
-        }
+    /// It will go on another time, with so many bytes more than this time.
+    pub fn keep(self) -> u64 {
+        let Some(partial) = self.partial else { return 0 };
+        // Not to be lost with the power; if it fails, less is kept.
+        let _ = partial.file.sync_data();
+        partial.added
     }
 }
 
@@ -206,7 +240,7 @@ mod tests {
     use super::*;
     use crate::image::store::Store;
 
-    const SIZE: u64 = MIN_SIZE;
+    const SIZE: u64 = 256 * 1024;
 
     fn writer() -> (tempfile::TempDir, Writer) {
         let directory = tempfile::tempdir().unwrap();
@@ -228,8 +262,11 @@ mod tests {
         let mut resuming = Resuming::new(Some(partial), Box::new(io::Cursor::new(rest)));
         let mut read = Vec::new();
         Read::by_ref(&mut resuming).take(limit as u64).read_to_end(&mut read).unwrap();
-        let end = if read.len() < data.len() { Resuming::keep } else { Resuming::discard };
-        end(resuming);
+        if read.len() < data.len() {
+            assert_eq!(resuming.keep(), (read.len() as u64).saturating_sub(kept));
+        } else {
+            resuming.discard();
+        }
         (kept, read)
     }
 
@@ -253,20 +290,40 @@ mod tests {
     fn small_layers_and_full_disks_keep_nothing() {
         let (directory, writer) = writer();
         let digest = Digest::of(b"layer");
-        assert!(writer.partial(&digest, SIZE - 1, 0).is_none());
+        assert!(writer.partial(&digest, MIN_SIZE - 1, 0).is_none());
         // As if the whole disk were reserve.
         let partial = writer.partial(&digest, 4 * LOOK, u64::MAX).unwrap();
         let size = usize::try_from(2 * LOOK).unwrap();
         let mut resuming = Resuming::new(Some(partial), Box::new(io::Cursor::new(vec![1; size])));
         let mut read = Vec::new();
+        assert!(resuming.keeps());
         assert_eq!(resuming.read_to_end(&mut read).unwrap(), size);
+        assert!(!resuming.keeps());
         assert_eq!(fs::read_dir(directory.path().join("partial")).unwrap().count(), 0);
         // Longer than the layer can be: not what it says it is.
-        fs::write(directory.path().join("partial").join(digest.hex()), layer()).unwrap();
-        let file = writer.partial(&digest, SIZE - 1, 0);
-        assert!(file.is_none());
         fs::write(directory.path().join("partial").join(digest.hex()), vec![0; size]).unwrap();
         assert_eq!(writer.partial(&digest, SIZE, 0).unwrap().kept(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_learns_the_time_loses_no_download() {
+        let (_directory, writer) = writer();
+        let digest = Digest::of(b"layer");
+        assert_eq!(read(&writer, &digest, 100_000).0, 0);
+        let path = writer.store().partial_path(&digest);
+        let jump = || {
+            let years = SystemTime::now() - 1000 * MAX_AGE;
+            File::options().write(true).open(&path).unwrap().set_modified(years).unwrap();
+            writer.tidy();
+        };
+        jump();
+        assert_eq!(read(&writer, &digest, 150_000).0, 100_000);
+        // Whoever came back for it may find another clock that is wrong.
+        jump();
+        assert_eq!(read(&writer, &digest, 10).0, 150_000);
+        jump();
+        jump();
+        assert!(!path.exists(), "nobody came back for it");
     }
 
     #[test]
@@ -282,13 +339,17 @@ mod tests {
             made(&hex(n), Duration::from_mins(n.into()));
         }
         made("rubbish", Duration::ZERO);
-        writer.tidy().unwrap();
+        writer.tidy();
         let mut expected: Vec<_> = (0..8).map(hex).collect();
         expected.sort();
         assert_eq!(files::names(&partials).unwrap(), expected);
         made(&hex(0), MAX_AGE + Duration::from_mins(1));
-        writer.tidy().unwrap();
+        writer.tidy();
+        assert!(partials.join(hex(0)).exists(), "the clock may have been wrong");
+        made(&hex(0), MAX_AGE + Duration::from_mins(1));
+        writer.tidy();
         assert!(!partials.join(hex(0)).exists() && partials.join(hex(1)).exists());
+        assert!(writer.store().partial_bytes() < 100 * SIZE);
         writer.remove_partials().unwrap();
         assert_eq!(files::names(&partials).unwrap(), Vec::<String>::new());
     }

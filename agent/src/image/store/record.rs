@@ -4,6 +4,8 @@ use mote_registry::digest::Digest;
 use mote_registry::reference::Reference;
 use serde::{Deserialize, Serialize};
 
+use crate::image::room::Amount;
+
 /// Largest record that is read back.
 pub(super) const MAX_RECORD: u64 = 4096;
 
@@ -20,6 +22,21 @@ pub struct LayerRecord {
     pub entries: u64,
     /// It hides all layers beneath it.
     pub opaque_root: bool,
+    /// What it takes on disk; nothing in records of older versions.
+    #[serde(default)]
+    pub taken: Amount,
+}
+
+impl LayerRecord {
+    /// What is free when it goes. Where that was not written down: each name has an inode, and a block
+    /// of a directory or of its own.
+    pub(super) fn taken(&self) -> Amount {
+        if self.taken != Amount::default() {
+            return self.taken;
+        }
+        let bytes = self.bytes.saturating_add(self.entries.saturating_mul(4096));
+        Amount { bytes, inodes: self.entries }
+    }
 }
 
 /// What a name stood for when a registry was last asked, or what an archive brought.
@@ -83,6 +100,19 @@ mod tests {
         assert_ne!(names[0], names[1]);
         assert_ne!(names[0], short_names(&Digest::of(b"y")).next().unwrap());
         assert_eq!(short_names(&Digest::from_bytes([0xff; 32])).next().unwrap(), "77777777");
+    }
+
+    #[test]
+    fn records_of_older_versions_are_read() {
+        let diff_id = Digest::of(b"x");
+        let old = format!(
+            r#"{{"diff_id":"{diff_id}","directory":"abcdefgh","bytes":10,"entries":3,
+                "opaque_root":false}}"#
+        );
+        let record: LayerRecord = serde_json::from_str(&old).unwrap();
+        assert_eq!(record.taken(), Amount { bytes: 10 + 3 * 4096, inodes: 3 });
+        let taken = Amount { bytes: 8192, inodes: 2 };
+        assert_eq!(LayerRecord { taken, ..record }.taken(), taken);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What is in the store, and how some of it goes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 
 use mote_registry::digest::Digest;
 
 use super::{Store, StoreError, Writer, files};
 use crate::image::gc::{Inventory, Stored};
+use crate::image::room::Amount;
 use crate::image::{ImageId, ImageSummary};
 
 impl Store {
@@ -19,7 +21,10 @@ impl Store {
         for hex in files::names(&self.root.join("records"))? {
             let Ok(diff_id) = Digest::from_hex(&hex) else { continue };
             if let Some(layer) = self.layer(&diff_id)? {
-                inventory.layers.insert(diff_id, layer.bytes);
+                // An archive of many names and nothing in them takes room as well.
+                let list = self.contents_path(&diff_id).symlink_metadata();
+                let bytes = list.map_or(0, |list| list.blocks() * 512);
+                inventory.layers.insert(diff_id, layer.taken() + Amount { bytes, inodes: 0 });
             }
         }
         for (id, mut names) in names {
@@ -96,9 +101,9 @@ impl Writer {
         }
         // Half a layer must not be taken for a whole one.
         files::sync_directory(&store.root().join("records"))?;
-        for directory in directories {
-            files::remove(&store.layer_path(&directory))?;
-        }
-        Ok(())
+        // One that cannot be removed keeps no others.
+        let removed =
+            directories.iter().map(|directory| files::remove(&store.layer_path(directory)));
+        removed.fold(Ok(()), Result::and)
     }
 }

@@ -1,9 +1,13 @@
 //! The store over its own files: what it finds, and what it makes of damage.
 
+use std::os::unix::fs::{MetadataExt, symlink};
+
 use mote_registry::config::ImageConfig;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 
 use super::*;
 use crate::image::ImageSummary;
+use crate::image::room::Amount;
 use crate::image::unpack::Sums;
 
 /// A store with one image of two layers.
@@ -20,8 +24,8 @@ fn layer(writer: &Writer, content: &str, opaque_root: bool) -> LayerRecord {
         return known;
     }
     let staging = writer.stage().unwrap();
-    let record =
-        LayerRecord { diff_id, directory: String::new(), bytes: 10, entries: 1, opaque_root };
+    let (directory, taken) = (String::new(), Amount::default());
+    let record = LayerRecord { diff_id, directory, bytes: 10, entries: 1, opaque_root, taken };
     writer.commit(staging, record, &Sums::default()).unwrap()
 }
 
@@ -104,6 +108,40 @@ fn layers_beneath_an_opaque_root_are_left_out() {
 }
 
 #[test]
+fn of_a_layer_that_is_there_twice_the_upper_one_is_shown() {
+    let (node, _) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let image = |contents: &[(&str, bool)]| {
+        let record = image(&writer, contents, None);
+        node.store.image(&record.manifest).unwrap().unwrap().layers
+    };
+    let path = |content: &str| {
+        let layer = node.store.layer(&Digest::of(content.as_bytes())).unwrap().unwrap();
+        node.store.layer_path(&layer.directory)
+    };
+    let shown = image(&[("one", false), ("two", false), ("one", false), ("three", false)]);
+    assert_eq!(shown, [path("two"), path("one"), path("three")]);
+    assert_eq!(image(&[("one", false), ("one", false)]), [path("one")]);
+    let listed = node.store.list().unwrap();
+    let twice = listed.iter().map(|image| image.bytes).min().unwrap();
+    let one = node.store.inventory().unwrap().layers[&Digest::of(b"one")];
+    assert_eq!(twice, one.bytes, "and counted once");
+}
+
+#[test]
+fn an_image_without_layers_is_run_from_an_empty_directory() {
+    let (node, _) = Node::new();
+    let writer = Writer::lock(&node.store).unwrap();
+    let record = image(&writer, &[], None);
+    drop(writer);
+    let store = node.reopen();
+    let image = store.image(&record.manifest).unwrap().unwrap();
+    let [empty] = image.layers.as_slice() else { panic!("{:?}", image.layers) };
+    assert_eq!(fs::read_dir(empty).unwrap().count(), 0);
+    assert_eq!(fs::metadata(empty).unwrap().mode() & 0o777, 0o755);
+}
+
+#[test]
 fn list_names_every_image_once() {
     let (node, record) = Node::new();
     let writer = Writer::lock(&node.store).unwrap();
@@ -111,7 +149,14 @@ fn list_names_every_image_once() {
     writer.put_name(&second).unwrap();
     let list = node.store.list().unwrap();
     let names = vec!["r.example/a:0".to_owned(), NAME.to_owned()];
-    assert_eq!(list, [ImageSummary { id: record.manifest, names, bytes: 20 }]);
+    let on_disk = |directory: &str| -> u64 {
+        let entries = fs::read_dir(node.store.root().join(directory)).unwrap();
+        entries.map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512).sum()
+    };
+    let bytes = on_disk("layers") + on_disk("contents");
+    assert_eq!(list, [ImageSummary { id: record.manifest, names, bytes }]);
+    let layers = node.store.inventory().unwrap().layers;
+    assert!(layers.values().all(|layer| layer.inodes == 1), "{layers:?}");
 }
 
 #[test]
@@ -162,6 +207,100 @@ fn what_a_crash_left_is_removed_at_the_next_start() {
     assert_eq!(files::names(&root.join("tmp")).unwrap(), Vec::<String>::new());
     assert_eq!(files::names(&root.join("layers")).unwrap().len(), 2);
     assert!(store.image(&record.manifest).unwrap().is_some());
+}
+
+/// Unmounts what a test mounted.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_removed_keeps_nobody_from_the_rest() {
+    for (directory, hides) in [
+        ("records", true),
+        ("names", true),
+        ("manifests", true),
+        ("contents", false),
+        ("damaged", false),
+        ("partial", false),
+    ] {
+        let (node, record) = Node::new();
+        let writer = Writer::lock(&node.store).unwrap();
+        let other = image(&writer, &[("other", false)], Some("r.example/b:1"));
+        drop(writer);
+        let root = node.store.root();
+        let layer = node.store.layers(&record.manifest).unwrap().unwrap().remove(0);
+        let victim = match directory {
+            "records" => node.store.record_path(&layer.diff_id),
+            "names" => node.store.name_path(&record.key()),
+            "manifests" => node.store.document_path(&record.manifest),
+            "contents" => node.store.contents_path(&layer.diff_id),
+            _ => root.join(directory).join("x"),
+        };
+        let whole = fs::read(&victim).ok();
+        let _ = fs::remove_file(&victim);
+        // Reading it there is EIO, as on a worn card.
+        symlink("/proc/self/mem", &victim).unwrap();
+        // What was left and cannot be removed.
+        let stuck = root.join("tmp/layer-0");
+        fs::create_dir_all(&stuck).unwrap();
+        mount("tmpfs", &stuck, "tmpfs", MountFlags::empty(), None).unwrap();
+        let _mounted = Mounted(stuck.clone());
+
+        let store = node.reopen();
+        assert!(store.image(&other.manifest).unwrap().is_some(), "{directory}");
+        assert_eq!(node.find(NAME).is_none(), hides, "{directory}");
+        let listed = store.inventory().unwrap().images.len();
+        assert_eq!(listed, if hides { 1 } else { 2 }, "{directory}");
+        let staged = Writer::lock(&store).unwrap().stage().unwrap().directory();
+        assert!(staged.is_ok(), "{directory}");
+        if let Some(whole) = whole.filter(|_| hides) {
+            // The card may have had a bad moment: then nothing is lost.
+            fs::remove_file(&victim).unwrap();
+            fs::write(&victim, whole).unwrap();
+            assert_eq!(node.reopen().names().unwrap().len(), 2, "{directory}");
+            assert!(node.find(NAME).is_some(), "{directory}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_removed_at_the_next_start() {
+    let (node, record) = Node::new();
+    let deep = node.store.tmp().join("layer-0");
+    fs::create_dir(&deep).unwrap();
+    let mut at: std::os::fd::OwnedFd = fs::File::open(&deep).unwrap().into();
+    let (flags, mode) = (rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::RWXU);
+    for _ in 0..5000 {
+        rustix::fs::mkdirat(&at, "d", mode).unwrap();
+        at = rustix::fs::openat(&at, "d", flags, mode).unwrap();
+    }
+    let store = node.reopen();
+    assert!(!deep.exists() && store.image(&record.manifest).unwrap().is_some());
+}
+
+#[test]
+fn from_a_read_only_file_system_images_are_used_and_none_is_changed() {
+    let (node, record) = Node::new();
+    let root = node.store.root().to_owned();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+    mount_bind(&root, &root).unwrap();
+    let mounted = Mounted(root.clone());
+    let flags = MountFlags::BIND | MountFlags::RDONLY;
+    mount_remount(&root, flags, "").unwrap();
+    let store = node.reopen();
+    assert_eq!(node.find(NAME), Some(record.clone()));
+    let image = store.image(&record.manifest).unwrap().unwrap();
+    assert!(image.layers.iter().all(|layer| layer.is_dir()));
+    let refused = Writer::lock(&store).unwrap_err();
+    assert!(chain(&refused).contains("Read-only file system"), "{}", chain(&refused));
+    drop(mounted);
+    node.reopen();
+    assert_eq!(fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -223,11 +362,16 @@ fn a_damaged_layer_is_noticed_set_aside_and_kept_for_those_who_use_it() {
     let directory = node.store.layer_path(&layer.directory);
     let examine = |depth| node.store.examine(&layer, depth, &mut || {});
     assert_eq!(examine(Depth::Sizes), Health::Sound);
-    // The list is damaged, the layer is not.
+    // Without a list nothing is known; a list that is damaged says that something is.
     let list = node.store.contents_path(&layer.diff_id);
     let good = fs::read(&list).unwrap();
-    fs::write(&list, "").unwrap();
+    fs::remove_file(&list).unwrap();
     assert_eq!(examine(Depth::Contents), Health::Unknown);
+    for bad in [&b""[..], b"rubbish", &good[..good.len() - 1]] {
+        fs::write(&list, bad).unwrap();
+        let Health::Damaged(damage) = examine(Depth::Sizes) else { panic!("{bad:?}") };
+        assert_eq!(damage.path, "the list of its files");
+    }
     fs::write(&list, good).unwrap();
 
     node.store.set_aside(&layer).unwrap();

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::record::short_names;
-use super::{LayerRecord, NameRecord, Store, StoreError, contents, files};
+use super::{DIRECTORIES, LayerRecord, NameRecord, Store, StoreError, contents, files};
 use crate::image::unpack::Sums;
 
 /// The right to change the store. One process at a time has it, and the kernel takes it back when
@@ -40,7 +40,16 @@ impl Writer {
         let file = Self::lock_file(store)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
             .map_err(|errno| StoreError::at("lock", store.root())(errno.into()))?;
-        Ok(Self::new(store, file))
+        let writer = Self::new(store, file);
+        writer.settle()?;
+        Ok(writer)
+    }
+
+    /// Makes last what somebody put into its place who was killed before that lasted: whoever finds it
+    /// there builds on it now.
+    fn settle(&self) -> Result<(), StoreError> {
+        let settle = |name: &&str| files::sync_directory(&self.store.root().join(name));
+        DIRECTORIES.iter().try_for_each(settle)
     }
 
     /// `None` if somebody else writes.
@@ -77,74 +86,6 @@ impl Writer {
     /// What is written to.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Removes what a crash left: unfinished things, layers nobody recorded, records without their
-    /// layer, names whose image is not complete.
-    pub fn tidy(&self) -> Result<(), StoreError> {
-        let store = &self.store;
-        for name in files::names(&store.tmp())? {
-            files::remove(&store.tmp().join(name))?;
-        }
-        self.tidy_partials()?;
-        let mut directories = Vec::new();
-        for hex in files::names(&store.root.join("records"))? {
-            let layer = match Digest::from_hex(&hex) {
-                Ok(diff_id) => store.layer(&diff_id)?,
-                Err(_) => None,
-            };
-            match layer {
-                Some(layer) => directories.push(layer.directory),
-                None => files::remove(&store.root.join("records").join(hex))?,
-            }
-        }
-        directories.extend(self.tidy_damaged()?);
-        self.tidy_contents()?;
-        for name in files::names(&store.root.join("layers"))? {
-            if !directories.contains(&name) {
-                files::remove(&store.layer_path(&name))?;
-            }
-        }
-        for key in files::names(&store.root.join("names"))? {
-            let path = store.name_path(&key);
-            let complete = match Store::read_name(&path)? {
-                Some(record) => record.key() == key && store.contents(&record.manifest)?.is_some(),
-                None => false,
-            };
-            if !complete {
-                files::remove(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Directories that containers of this boot may still use.
-    fn tidy_damaged(&self) -> Result<Vec<String>, StoreError> {
-        let (directory, boot) = (self.store.damaged(), super::boot_id());
-        let mut used = Vec::new();
-        for name in files::names(&directory)? {
-            let path = directory.join(&name);
-            if fs::read_to_string(&path).is_ok_and(|text| text == boot && !boot.is_empty()) {
-                used.push(name);
-            } else {
-                files::remove(&path)?;
-            }
-        }
-        Ok(used)
-    }
-
-    /// Lists of layers that are not here are of no use.
-    fn tidy_contents(&self) -> Result<(), StoreError> {
-        for hex in files::names(&self.store.root.join("contents"))? {
-            let known = match Digest::from_hex(&hex) {
-                Ok(diff_id) => self.store.layer(&diff_id)?.is_some(),
-                Err(_) => false,
-            };
-            if !known {
-                files::remove(&self.store.root.join("contents").join(hex))?;
-            }
-        }
-        Ok(())
     }
 
     /// Keeps a manifest or configuration whose digest has been checked.
@@ -186,10 +127,13 @@ impl Writer {
         let listed = self.fresh("contents");
         let written = files::create(&listed)
             .and_then(|list| contents::list(staging.fd.as_fd(), sums, list, self.reserve));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&listed);
-            return Err(StoreError::at("list", &staging.path)(error));
-        }
+        layer.taken = match written {
+            Ok(taken) => taken,
+            Err(error) => {
+                let _ = fs::remove_file(&listed);
+                return Err(StoreError::at("list", &staging.path)(error));
+            }
+        };
         // One call for the whole file system: a layer has thousands of files.
         rustix::fs::syncfs(&staging.fd)
             .map_err(|errno| StoreError::at("sync", &staging.path)(errno.into()))?;
@@ -216,10 +160,15 @@ impl Writer {
         files::write(path, &self.fresh("record"), &data)
     }
 
-    /// A name in `tmp/` that is not in use.
+    /// A name in `tmp/` that is not in use: something may lie there that cannot be removed.
     fn fresh(&self, what: &str) -> PathBuf {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.store.tmp().join(format!("{what}-{number}"))
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let path = self.store.tmp().join(format!("{what}-{number}"));
+            if path.symlink_metadata().is_err() {
+                return path;
+            }
+        }
     }
 }
 

@@ -248,7 +248,7 @@ impl<R: Read> Archive<R> {
             gid: owner(pax.gid, &old.gid, "group")?,
             mtime,
             mtime_nanos,
-            xattrs: pax.xattrs,
+            xattrs: pax.xattrs.into_iter().collect(),
             name,
         })
     }

@@ -32,7 +32,7 @@ pub enum UnpackError {
     #[error("prepare the layer's directory")]
     Root(#[source] io::Error),
     /// Going on would use up the disk's reserve.
-    #[error("less than {reserve} bytes would stay free")]
+    #[error("less than {reserve} bytes, or too few inodes, would stay free")]
     NoSpace {
         /// What must stay free.
         reserve: u64,
@@ -62,6 +62,9 @@ pub enum ArchiveError {
     /// Records that do not add up.
     #[error("an extended header is malformed")]
     Extended,
+    /// More than any file has.
+    #[error("an entry has more than {0} extended attributes")]
+    TooManyAttributes(usize),
     /// More than a node should hold.
     #[error("it has more than {0} entries")]
     TooManyEntries(u64),
@@ -76,9 +79,6 @@ pub enum EntryError {
     /// `../../etc/x`.
     #[error("its name has a `..`, which could lead out of the layer")]
     ParentDirectory,
-    /// `/etc/x`.
-    #[error("its name is absolute; layers have names relative to their root")]
-    Absolute,
     /// `link/x` where `link` leads out.
     #[error("its name leads through a symbolic link out of the layer")]
     Escape,
@@ -99,11 +99,9 @@ pub enum EntryError {
         /// The bound.
         limit: usize,
     },
-    /// Too many directories above it.
-    #[error("it is {depth} directories deep, more than {limit}")]
+    /// Too many directories above it, also where its name leads there through links.
+    #[error("it is more than {limit} directories deep")]
     TooDeep {
-        /// Its depth.
-        depth: usize,
         /// The bound.
         limit: usize,
     },
@@ -139,6 +137,15 @@ pub enum EntryError {
     /// Its content ended early or could not be read.
     #[error("read its content")]
     Content(#[source] ArchiveError),
+    /// The kernel said that there is no room, and there is.
+    #[error("{action}: this file system cannot hold it, and it is not full")]
+    Unfit {
+        /// What was being done.
+        action: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel said no.
     #[error("{action}")]
     System {
@@ -205,9 +212,10 @@ impl UnpackError {
         }
         match self {
             Self::Archive { source, .. }
-            | Self::Entry { source: EntryError::Content(source), .. } => {
-                !matches!(source, ArchiveError::TooManyEntries(_))
-            }
+            | Self::Entry { source: EntryError::Content(source), .. } => !matches!(
+                source,
+                ArchiveError::TooManyEntries(_) | ArchiveError::TooManyAttributes(_)
+            ),
             _ => false,
         }
     }

@@ -8,7 +8,8 @@ use rustix::fs::{Gid, Mode, OFlags, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::EntryError;
-use super::tree::{BENEATH, UNCHANGED, is_directory, mtime_of};
+use super::nodes::is_directory;
+use super::tree::{BENEATH, UNCHANGED, mtime_of};
 
 /// What a layer has by a name.
 enum Found {

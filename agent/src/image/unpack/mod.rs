@@ -6,12 +6,13 @@
 //! privilege, and neither can be mistaken for content.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use flate2::Crc;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use crate::image::room::Room;
 
@@ -23,6 +24,7 @@ pub mod archive;
 pub mod error;
 pub mod limits;
 mod lower;
+mod nodes;
 mod number;
 pub mod path;
 mod pax;
@@ -41,11 +43,19 @@ const BUFFER: usize = 64 * 1024;
 /// Bytes written between two looks at the free space.
 const SPACE_CHECK: u64 = 8 * 1024 * 1024;
 
+/// Inodes made between two looks.
+const INODES_CHECK: u64 = 256;
+
+/// What a name costs on disk at most, whatever the file holds: a block of a directory.
+const NAME: u64 = 4096;
+
 /// What a layer turned out to hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unpacked {
     /// Entries, whiteouts included.
     pub entries: u64,
+    /// Directories that they need and do not describe.
+    pub implied: u64,
     /// Bytes of file content.
     pub bytes: u64,
     /// The layer hides all layers beneath it. Overlayfs does not honour the mark on a root, so
@@ -65,10 +75,11 @@ pub fn unpack<R: Read>(
 ) -> Result<(Unpacked, R), UnpackError> {
     let mut archive = Archive::new(input, *limits);
     let mut layer = Layer {
-        tree: Tree::new(root, lowers),
+        tree: Tree::new(root, lowers, limits.depth),
         limits: *limits,
         buffer: vec![0; BUFFER],
         unchecked: 0,
+        uncounted: 0,
         crc: Crc::new(),
         apparent: 0,
         sums,
@@ -76,10 +87,13 @@ pub fn unpack<R: Read>(
     };
     layer.check_space()?;
     while let Some(entry) = archive.next_entry()? {
-        layer
-            .take(&entry, &mut archive)
-            .map_err(|source| UnpackError::Entry { name: quote(&entry.name), source })?;
-        if layer.unchecked >= SPACE_CHECK {
+        let taken = layer.take(&entry, &mut archive);
+        taken.map_err(|source| UnpackError::Entry {
+            name: quote(&entry.name),
+            source: layer.blame(source),
+        })?;
+        layer.count_implied()?;
+        if layer.unchecked >= SPACE_CHECK || layer.uncounted >= INODES_CHECK {
             layer.check_space()?;
         }
     }
@@ -95,6 +109,8 @@ struct Layer<'a> {
     buffer: Vec<u8>,
     /// Bytes written since the free space was looked at.
     unchecked: u64,
+    /// Inodes made since then.
+    uncounted: u64,
     /// Of the current file.
     crc: Crc,
     /// Sizes of all files with holes: whoever copies them may fill the holes.
@@ -107,11 +123,11 @@ impl Layer<'_> {
     /// Puts one entry where it belongs.
     fn take<R: Read>(&mut self, entry: &Entry, archive: &mut Archive<R>) -> Result<(), EntryError> {
         self.done.entries += 1;
-        // At most so much an inode and its name cost, whatever the file holds: a block of a directory,
-        // and one for attributes.
+        self.uncounted += 1;
+        // Attributes have a block of their own.
         let attributes: usize =
             entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.unchecked += 4096 + attributes.next_multiple_of(4096) as u64;
+        self.unchecked += NAME + attributes.next_multiple_of(4096) as u64;
         match EntryPath::parse(&entry.name, &self.limits)?.meaning()? {
             Meaning::Ignored => Ok(()),
             Meaning::Whiteout(path) => self.tree.whiteout(&path),
@@ -121,6 +137,20 @@ impl Layer<'_> {
             }
             Meaning::File(path) => self.make(&path, entry, archive),
         }
+    }
+
+    /// Directories that an entry implies cost as much as others: a name can have a hundred of them.
+    fn count_implied(&mut self) -> Result<(), UnpackError> {
+        let new = self.tree.implied() - self.done.implied;
+        self.done.implied += new;
+        self.uncounted += new;
+        self.unchecked += new * NAME;
+        let (entries, limit) = (self.done.entries, self.limits.entries);
+        if entries + self.done.implied > limit {
+            let source = ArchiveError::TooManyEntries(limit);
+            return Err(UnpackError::Archive { entries, source });
+        }
+        Ok(())
     }
 
     fn make<R: Read>(
@@ -156,7 +186,7 @@ impl Layer<'_> {
                 self.tree.finish(path, entry)
             }
             Kind::HardLink(target) => {
-                let target_path = EntryPath::parse_link(target, &self.limits);
+                let target_path = EntryPath::parse(target, &self.limits);
                 let target_path = target_path.map_err(|error| match error {
                     EntryError::ParentDirectory => EntryError::LinkEscape(quote(target)),
                     other => other,
@@ -238,14 +268,28 @@ impl Layer<'_> {
 
     /// Fails if the file system is down to its reserve.
     fn check_space(&mut self) -> Result<(), UnpackError> {
-        self.unchecked = 0;
-        let free =
-            rustix::fs::fstatvfs(self.tree.root()).map_err(|e| UnpackError::Root(e.into()))?;
+        (self.unchecked, self.uncounted) = (0, 0);
         let reserve = self.limits.reserve;
-        if Room::from(free).available < reserve {
-            Err(UnpackError::NoSpace { reserve })
-        } else {
-            Ok(())
+        let room = self.room().map_err(|e| UnpackError::Root(e.into()))?;
+        if room.has(0, reserve) { Ok(()) } else { Err(UnpackError::NoSpace { reserve }) }
+    }
+
+    fn room(&self) -> Result<Room, Errno> {
+        rustix::fs::fstatvfs(self.tree.root()).map(Room::from)
+    }
+
+    /// A file system also says that it is full where one file wants what no room would be enough for,
+    /// such as attributes larger than a block. That is the layer's fault: nothing needs to go for it.
+    fn blame(&self, error: EntryError) -> EntryError {
+        let least = self.limits.reserve.max(SPACE_CHECK);
+        match error {
+            EntryError::System { action, source }
+                if source.kind() == ErrorKind::StorageFull
+                    && self.room().is_ok_and(|room| room.has(0, least)) =>
+            {
+                EntryError::Unfit { action, source }
+            }
+            error => error,
         }
     }
 }
@@ -259,5 +303,5 @@ fn write_error(source: std::io::Error) -> EntryError {
 }
 
 fn full() -> std::io::Error {
-    std::io::ErrorKind::StorageFull.into()
+    ErrorKind::StorageFull.into()
 }

@@ -2,6 +2,8 @@
 //!
 //! Values are bytes and may hold line breaks (attributes do), so nothing here splits at them.
 
+use std::collections::BTreeMap;
+
 use super::error::ArchiveError;
 
 /// The records this node acts on. Later ones replace earlier ones, as the standard says.
@@ -13,13 +15,18 @@ pub(super) struct Records {
     pub uid: Option<u64>,
     pub gid: Option<u64>,
     pub mtime: Option<(i64, u32)>,
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Attributes that an image may have. Others are not even looked at.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// One of GNU's formats of sparse files, in which the content is not the file's.
     pub sparse: bool,
 }
 
 /// Where container tools put extended attributes.
 const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// Most attributes of one entry. Real ones have one or two, and all have to fit one block of most
+/// file systems.
+const MAX_XATTRS: usize = 64;
 
 /// Parses all records of a header.
 pub(super) fn records(mut data: &[u8]) -> Result<Records, ArchiveError> {
@@ -60,14 +67,25 @@ impl Records {
             b"mtime" => self.mtime = Some(time(value).ok_or(ArchiveError::Field("time"))?),
             _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             _ => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    self.xattrs.retain(|(other, _)| other != name);
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                if let Some(name) = key.strip_prefix(XATTR).filter(|name| is_allowed(name)) {
+                    self.xattrs.insert(name.to_vec(), value.to_vec());
+                    if self.xattrs.len() > MAX_XATTRS {
+                        return Err(ArchiveError::TooManyAttributes(MAX_XATTRS));
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Attributes that belong to an image. Security labels are the node's own to give, and `trusted`
+/// ones would be instructions to overlayfs.
+fn is_allowed(name: &[u8]) -> bool {
+    let user = name.starts_with(b"user.")
+        && !name.starts_with(b"user.overlay.")
+        && !name.starts_with(b"user.fuseoverlayfs.");
+    user || name == b"security.capability" || name.starts_with(b"system.posix_acl_")
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -120,8 +138,25 @@ mod tests {
         ]);
         let parsed = records(&data).unwrap();
         assert_eq!(parsed.path.unwrap(), b"a\nb=c");
-        assert_eq!(parsed.xattrs, [(b"user.x".to_vec(), b"1\n30 path=evil\n".to_vec())]);
+        let xattrs: Vec<_> = parsed.xattrs.into_iter().collect();
+        assert_eq!(xattrs, [(b"user.x".to_vec(), b"1\n30 path=evil\n".to_vec())]);
         assert_eq!((parsed.size, parsed.mtime), (Some(12), Some((1, 250_000_000))));
+    }
+
+    #[test]
+    fn attributes_are_few_and_cost_no_time() {
+        let many = |count: usize, name: &dyn Fn(usize) -> String| {
+            let keys: Vec<_> = (0..count).map(|n| format!("SCHILY.xattr.{}", name(n))).collect();
+            let pairs: Vec<_> = keys.iter().map(|key| (key.as_str(), &b"x"[..])).collect();
+            records(&header(&pairs))
+        };
+        assert_eq!(many(MAX_XATTRS, &|n| format!("user.{n}")).unwrap().xattrs.len(), MAX_XATTRS);
+        let error = many(MAX_XATTRS + 1, &|n| format!("user.{n}")).unwrap_err();
+        assert!(matches!(error, ArchiveError::TooManyAttributes(MAX_XATTRS)), "{error}");
+        // What is not taken is not remembered, and what comes again is not sought for.
+        let other = many(50_000, &|n| format!("trusted.{n}")).unwrap();
+        assert_eq!(other.xattrs.len(), 0);
+        assert_eq!(many(50_000, &|n| format!("user.{}", n % 2)).unwrap().xattrs.len(), 2);
     }
 
     #[test]

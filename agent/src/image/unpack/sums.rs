@@ -10,7 +10,7 @@ const MAX_HELD: usize = 32 * 1024;
 pub enum Sum {
     /// Its CRC-32.
     Known(u32),
-    /// It has holes, which did not go by and may be larger than any card.
+    /// It has holes, which did not go by and may be larger than any card: its sum leaves them out.
     Holes,
 }
 
@@ -19,10 +19,11 @@ pub enum Sum {
 pub struct Sums(BTreeMap<u64, Sum>);
 
 impl Sums {
-    pub(super) fn note(&mut self, inode: u64, sum: Sum) {
+    /// Remembers what is known of a file.
+    pub fn note(&mut self, inode: u64, sum: Sum) {
         // An inode that was freed may be another file's now.
         self.0.remove(&inode);
-        // Files with holes are few, or refused: they are never read again.
+        // Files with holes are few, or refused: to read all of them would take too long.
         if self.0.len() < MAX_HELD || sum == Sum::Holes {
             self.0.insert(inode, sum);
         }

@@ -13,25 +13,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
-    UTIME_OMIT, Uid, XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+    Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
 use super::archive::{Entry, quote};
 use super::error::EntryError;
 use super::lower;
+use super::nodes::{
+    imply_directory, is_directory, make_directory, make_node, open_directory, remove, set_opaque,
+    stat,
+};
 use super::path::EntryPath;
-
-/// Overlayfs' mark for a directory that hides what lower layers have in it.
-const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// What a lookup may cross: nothing.
 pub(super) const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
-
-/// Mode of directories that a layer uses and does not have.
-const IMPLIED: Mode = Mode::from_raw_mode(0o755);
 
 /// A time that stays as it is.
 pub(super) const UNCHANGED: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
@@ -42,6 +40,10 @@ pub(super) struct Tree<'a> {
     current: Option<Parent>,
     /// What lies beneath, topmost first.
     lowers: &'a [PathBuf],
+    /// Directories that may lie below each other.
+    deepest: usize,
+    /// Directories that were made because some entry needed them.
+    implied: u64,
 }
 
 /// The directory that is being filled.
@@ -52,9 +54,14 @@ struct Parent {
 }
 
 impl<'a> Tree<'a> {
-    /// Writes below `root`.
-    pub(super) const fn new(root: OwnedFd, lowers: &'a [PathBuf]) -> Self {
-        Self { root, current: None, lowers }
+    /// Writes below `root`, no deeper than so many directories.
+    pub(super) const fn new(root: OwnedFd, lowers: &'a [PathBuf], deepest: usize) -> Self {
+        Self { root, current: None, lowers, deepest, implied: 0 }
+    }
+
+    /// How many directories were made that no entry describes.
+    pub(super) const fn implied(&self) -> u64 {
+        self.implied
     }
 
     /// The tree's root.
@@ -191,12 +198,11 @@ impl<'a> Tree<'a> {
     fn enter(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, EntryError> {
         if self.current.as_ref().is_none_or(|current| current.path != path) {
             self.leave()?;
-            let fd = match self.open(path) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::NOTDIR) => self.make_parents(path)?,
-                Err(Errno::XDEV | Errno::LOOP) => return Err(EntryError::Escape),
-                Err(errno) => return Err(EntryError::system("open parent directory")(errno)),
+            let (fd, depth) = match self.open(path)? {
+                Some(found) => found,
+                None => self.make_parents(path)?,
             };
+            self.check_depth(depth + 1)?;
             self.set_current(path, fd)?;
         }
         Ok(self.current.as_ref().map_or(self.root.as_fd(), |current| current.fd.as_fd()))
@@ -208,37 +214,74 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+    /// Opens a directory, and finds out how deep it lies. `None` if it is missing, or something else.
+    fn open(&self, path: &[u8]) -> Result<Option<(OwnedFd, usize)>, EntryError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let path = if path.is_empty() { &b"."[..] } else { path };
-        rustix::fs::openat2(self.root(), path, flags, Mode::empty(), BENEATH)
+        let name = if path.is_empty() { &b"."[..] } else { path };
+        let open = |how| rustix::fs::openat2(self.root(), name, flags, Mode::empty(), how);
+        let straight = match open(BENEATH.union(ResolveFlags::NO_SYMLINKS)) {
+            Err(Errno::LOOP) => None,
+            found => Some(found),
+        };
+        let found = match straight {
+            Some(found) => found.map(|fd| (fd, parts(path))),
+            None => open(BENEATH).and_then(|fd| self.depth_of(&fd).map(|depth| (fd, depth))),
+        };
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(Errno::XDEV | Errno::LOOP) => Err(EntryError::Escape),
+            Err(errno) => Err(EntryError::system("open parent directory")(errno)),
+        }
     }
 
-    /// Makes what is missing of `path`, from the top.
-    fn make_parents(&mut self, path: &[u8]) -> Result<OwnedFd, EntryError> {
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let mut fd = open_directory(self.root(), b".")?;
-        let mut start = 0;
-        for end in ends.chain([path.len()]) {
-            let prefix = path.get(..end).unwrap_or_default();
-            let name = path.get(start..end).unwrap_or_default();
-            let next = match self.open(prefix) {
-                Ok(next) => next,
-                Err(Errno::XDEV | Errno::LOOP) => return Err(EntryError::Escape),
-                Err(Errno::NOENT | Errno::NOTDIR) => {
-                    self.set_current(path.get(..start.saturating_sub(1)).unwrap_or_default(), fd)?;
-                    let current = self.current.as_ref().map_or(self.root.as_fd(), |c| c.fd.as_fd());
-                    let made = imply_directory(current, name, prefix)?;
-                    lower::resemble(&made, prefix, self.lowers)?;
-                    self.leave()?;
-                    made
-                }
-                Err(errno) => return Err(EntryError::system("open parent directory")(errno)),
-            };
-            fd = next;
-            start = end + 1;
+    /// Directories between the root and one that was reached through links: a link shortens the way
+    /// to it as often as a layer likes, and removing and listing it takes the long one. Counts no
+    /// further than is needed to refuse it.
+    fn depth_of(&self, directory: &OwnedFd) -> Result<usize, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::fstat(&self.root)?;
+        let mut at = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+        for depth in 0..=self.deepest {
+            let here = rustix::fs::fstat(&at)?;
+            if (here.st_dev, here.st_ino) == (root.st_dev, root.st_ino) {
+                return Ok(depth);
+            }
+            at = rustix::fs::openat(&at, "..", flags, Mode::empty())?;
         }
-        Ok(fd)
+        Ok(self.deepest + 1)
+    }
+
+    const fn check_depth(&self, depth: usize) -> Result<(), EntryError> {
+        let limit = self.deepest;
+        if depth > limit { Err(EntryError::TooDeep { limit }) } else { Ok(()) }
+    }
+
+    /// Makes what is missing of `path`, from the top. What is there is looked for from the bottom: so
+    /// that costs no more than what is made.
+    fn make_parents(&mut self, path: &[u8]) -> Result<(OwnedFd, usize), EntryError> {
+        let mut end = path.len();
+        let (mut fd, mut depth) = loop {
+            end = path.get(..end).unwrap_or_default().iter().rposition(|b| *b == b'/').unwrap_or(0);
+            if let Some(found) = self.open(path.get(..end).unwrap_or_default())? {
+                break found;
+            }
+        };
+        let missing = path.get(end..).unwrap_or_default().split(|byte| *byte == b'/');
+        for name in missing.filter(|name| !name.is_empty()) {
+            let parent = path.get(..end).unwrap_or_default();
+            end += name.len() + usize::from(end > 0);
+            let prefix = path.get(..end).unwrap_or_default();
+            self.check_depth(depth + 1)?;
+            self.set_current(parent, fd)?;
+            let current = self.current.as_ref().map_or(self.root.as_fd(), |c| c.fd.as_fd());
+            let made = imply_directory(current, name, prefix)?;
+            self.implied += 1;
+            lower::resemble(&made, prefix, self.lowers)?;
+            self.leave()?;
+            (fd, depth) = (made, depth + 1);
+        }
+        Ok((fd, depth))
     }
 
     /// The entry's parent, with nothing left there by the entry's name.
@@ -258,7 +301,7 @@ pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Entr
     let owner = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
     rustix::fs::fchown(fd, Some(owner.0), Some(owner.1))
         .map_err(EntryError::system("set owner"))?;
-    for (name, value) in entry.xattrs.iter().filter(|(name, _)| is_allowed(name)) {
+    for (name, value) in &entry.xattrs {
         match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
             // A file system without attributes holds the image as well as it can.
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
@@ -267,20 +310,6 @@ pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Entr
     }
     rustix::fs::fchmod(fd, mode(entry)).map_err(EntryError::system("set mode"))?;
     rustix::fs::futimens(fd, &times(entry)).map_err(EntryError::system("set time"))
-}
-
-/// Attributes that belong to an image. Security labels are the node's own to give, and `trusted`
-/// ones would be instructions to overlayfs.
-fn is_allowed(name: &[u8]) -> bool {
-    let user = name.starts_with(b"user.")
-        && !name.starts_with(b"user.overlay.")
-        && !name.starts_with(b"user.fuseoverlayfs.");
-    user || name == b"security.capability" || name.starts_with(b"system.posix_acl_")
-}
-
-fn set_opaque(directory: BorrowedFd<'_>) -> Result<(), EntryError> {
-    rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
-        .map_err(EntryError::system("mark directory opaque"))
 }
 
 fn mode(entry: &Entry) -> Mode {
@@ -298,86 +327,7 @@ pub(super) fn mtime_of(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_mtime.into(), tv_nsec: stat.st_mtime_nsec as _ }
 }
 
-pub(super) fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, EntryError> {
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(EntryError::system("look up name")(errno)),
-    }
-}
-
-/// Opens a name that must be a directory itself, not a link to one.
-fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, EntryError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
-        .map_err(EntryError::system("open directory"))
-}
-
-fn make_directory(parent: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<OwnedFd, EntryError> {
-    let old = stat(parent, name)?;
-    if old.as_ref().is_some_and(is_directory) {
-        return open_directory(parent, name);
-    }
-    remove(parent, name)?;
-    rustix::fs::mkdirat(parent, name, mode).map_err(EntryError::system("create directory"))?;
-    let directory = open_directory(parent, name)?;
-    if old.as_ref().is_some_and(is_whiteout) {
-        set_opaque(directory.as_fd())?;
-    }
-    Ok(directory)
-}
-
-/// Makes a directory that some entry needs and none describes.
-fn imply_directory(
-    parent: BorrowedFd<'_>,
-    name: &[u8],
-    path: &[u8],
-) -> Result<OwnedFd, EntryError> {
-    match stat(parent, name)? {
-        Some(old) if !is_whiteout(&old) => Err(EntryError::NotADirectory(quote(path))),
-        _ => {
-            let directory = make_directory(parent, name, IMPLIED)?;
-            // The process' umask must not decide what containers see.
-            rustix::fs::fchmod(&directory, IMPLIED).map_err(EntryError::system("set mode"))?;
-            Ok(directory)
-        }
-    }
-}
-
-fn make_node(
-    parent: BorrowedFd<'_>,
-    name: &[u8],
-    kind: FileType,
-    (major, minor): (u32, u32),
-) -> Result<(), EntryError> {
-    let device = rustix::fs::makedev(major, minor);
-    rustix::fs::mknodat(parent, name, kind, Mode::empty(), device)
-        .map_err(EntryError::system("create device"))
-}
-
-/// Removes whatever has this name. The tree's depth is bounded, so recursion is.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), EntryError> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(errno) => return Err(EntryError::system("replace file")(errno)),
-    }
-    let directory = open_directory(parent, name)?;
-    let action = "replace directory";
-    for child in Dir::read_from(&directory).map_err(EntryError::system(action))? {
-        let child = child.map_err(EntryError::system(action))?;
-        let child = child.file_name().to_bytes();
-        if child != b"." && child != b".." {
-            remove(directory.as_fd(), child)?;
-        }
-    }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(EntryError::system(action))
+/// Directories that a path without links names.
+fn parts(path: &[u8]) -> usize {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count()
 }

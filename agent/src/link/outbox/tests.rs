@@ -48,11 +48,11 @@ fn what_is_withdrawn_is_not_sent_again() {
 #[test]
 fn the_urgent_comes_first_and_a_busy_topic_starves_nobody() {
     let mut outbox = online();
-    outbox.queue(Class::Event, "event".into(), message("e"));
+    outbox.queue(Class::Event, "event".into(), message("e"), None);
     outbox.owe(Class::Status, "busy".into(), message("1"));
     outbox.owe(Class::Status, "quiet".into(), message("1"));
     outbox.owe(Class::Presence, "birth".into(), message("b"));
-    outbox.queue(Class::Reply, "reply".into(), message("r"));
+    outbox.queue(Class::Reply, "reply".into(), message("r"), None);
     let first = sent(&mut outbox);
     let texts: Vec<_> = first.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["birth=b", "reply=r", "busy=1", "quiet=1", "event=e"]);
@@ -90,7 +90,15 @@ fn what_is_denied_is_told_once_per_connection() {
     outbox.owe(Class::Status, "a".into(), message("1"));
     let first = sent(&mut outbox);
     let denied = outbox.settle(first[0].0, Settlement::Denied(135));
-    assert_eq!(denied, Some(Settled::Denied { topic: "a".into(), code: 135, cleared: false }));
+    assert_eq!(
+        denied,
+        Some(Settled::Denied {
+            class: Class::Status,
+            topic: "a".into(),
+            code: 135,
+            cleared: false
+        })
+    );
     assert_eq!(sent(&mut outbox), []);
     assert!(outbox.is_empty());
     outbox.connected();
@@ -115,8 +123,8 @@ fn clearing_is_told_unless_something_newer_is_owed() {
 #[test]
 fn queues_and_the_window_are_bounded() {
     let mut outbox = online();
-    for number in 0..100 {
-        outbox.queue(Class::Event, "event".into(), message(&number.to_string()));
+    for number in 0..100_u32 {
+        outbox.queue(Class::Event, "event".into(), message(&number.to_string()), Some(number));
     }
     assert_eq!(outbox.queued(Class::Event), MAX_QUEUED);
     let first = sent(&mut outbox);
@@ -125,6 +133,41 @@ fn queues_and_the_window_are_bounded() {
     outbox.lost();
     outbox.connected();
     assert_eq!(sent(&mut outbox)[0].1, "event=36");
+}
+
+fn event(outbox: &mut Outbox, mark: u32) {
+    outbox.queue(Class::Event, "event".into(), message(&mark.to_string()), Some(mark));
+}
+
+#[test]
+fn events_that_are_denied_wait_for_another_connection_and_keep_their_order() {
+    let mut outbox = online();
+    (0..3).for_each(|mark| event(&mut outbox, mark));
+    let first = sent(&mut outbox);
+    let denied = |outbox: &mut Outbox, ticket| outbox.settle(ticket, Settlement::Denied(135));
+    for (ticket, _) in &first[..2] {
+        let topic = "event".into();
+        let told = Some(Settled::Denied { class: Class::Event, topic, code: 135, cleared: false });
+        assert_eq!(denied(&mut outbox, *ticket), told);
+    }
+    event(&mut outbox, 3);
+    assert_eq!((texts(&mut outbox), outbox.queued(Class::Event)), (Vec::new(), 3));
+    outbox.connected();
+    assert_eq!(texts(&mut outbox), ["event=0", "event=1", "event=2", "event=3"]);
+}
+
+#[test]
+fn an_event_that_no_broker_would_take_holds_up_no_other() {
+    let mut outbox = online();
+    (0..2).for_each(|mark| event(&mut outbox, mark));
+    let first = sent(&mut outbox);
+    let (class, topic) = (Class::Event, "event".to_owned());
+    let too_large = outbox.settle(first[0].0, Settlement::Denied(0x95));
+    let dropped = Settled::Dropped { class, topic: topic.clone(), code: 0x95, mark: Some(0) };
+    assert_eq!(too_large, Some(dropped));
+    let sent = outbox.settle(first[1].0, Settlement::Delivered);
+    assert_eq!(sent, Some(Settled::Sent { topic, mark: Some(1) }));
+    assert!(outbox.is_empty());
 }
 
 #[test]

@@ -16,7 +16,9 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnAckProperties, Filter, LastWill, Packet, RetainForwardRule, SubAck,
 };
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, TlsError as TransportError,
+};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -25,6 +27,7 @@ use super::code::{refused_filter, refused_publish};
 use super::error::LinkError;
 use super::tls;
 use super::{LinkOptions, Subscription};
+use crate::daytime::Daytime;
 
 /// Messages that may be under way in each direction. rumqttc reserves tables for as many as it is
 /// allowed: at its default of 65,535 they cost 14 MiB.
@@ -56,6 +59,8 @@ pub(super) enum Happened {
     Received { topic: Bytes, payload: Bytes, retained: bool, packet: Option<u16> },
     /// The connection is gone.
     Down { reason: String, taken_over: bool },
+    /// A connection did not come about.
+    Failed { reason: String },
 }
 
 /// What was agreed on for a connection.
@@ -96,6 +101,7 @@ pub(super) struct Connection<'a> {
     pub(super) session: Session,
     /// The broker forgets what it kept for us.
     pub(super) clean: bool,
+    pub(super) daytime: Daytime,
     pub(super) happened: &'a mpsc::Sender<Happened>,
 }
 
@@ -111,7 +117,8 @@ impl Connection<'_> {
     async fn serve(&self, connected: &mut bool) -> Result<std::convert::Infallible, LinkError> {
         let (client, mut events) = AsyncClient::new(self.mqtt_options()?, QUEUE);
         let connack = loop {
-            if let Event::Incoming(Packet::ConnAck(connack)) = events.poll().await? {
+            let event = events.poll().await.map_err(|error| self.explained(error))?;
+            if let Event::Incoming(Packet::ConnAck(connack)) = event {
                 break connack;
             }
         };
@@ -136,6 +143,16 @@ impl Connection<'_> {
             if let Some(happened) = Happened::from(events.poll().await?) {
                 self.tell(happened).await;
             }
+        }
+    }
+
+    fn explained(&self, error: ConnectionError) -> LinkError {
+        match error {
+            ConnectionError::Tls(TransportError::Io(error)) => {
+                let error = tls::explain(error, &self.daytime);
+                LinkError::Handshake(TransportError::Io(error))
+            }
+            other => other.into(),
         }
     }
 
@@ -183,7 +200,7 @@ impl Connection<'_> {
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
         if broker.url.tls {
-            let config = TlsConfiguration::Rustls(tls::client_config(broker)?);
+            let config = TlsConfiguration::Rustls(tls::client_config(broker, &self.daytime)?);
             options.set_transport(Transport::tls_with_config(config));
         }
         if let Some(login) = &broker.login {
@@ -222,7 +239,7 @@ impl Early {
 }
 
 /// What the broker can do, if that is enough.
-fn agreed(connack: ConnAck) -> Result<ConnAckProperties, LinkError> {
+pub(super) fn agreed(connack: ConnAck) -> Result<ConnAckProperties, LinkError> {
     let Some(properties) = connack.properties else { return Ok(no_properties()) };
     if properties.retain_available == Some(0) {
         return Err(LinkError::Unsupported("retained messages"));
@@ -280,7 +297,7 @@ fn seconds(duration: Duration) -> u32 {
 }
 
 /// The first line of the file.
-fn read_password(path: &std::path::Path) -> io::Result<String> {
+pub(super) fn read_password(path: &std::path::Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_PASSWORD).read_to_string(&mut text)?;
     text.truncate(text.find(['\r', '\n']).unwrap_or(text.len()));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use mote_registry::trust::Untimely;
 use rumqttc::v5::mqttbytes::Error as PacketError;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError, TlsError as TransportError};
@@ -52,6 +53,12 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// The other side's certificate was refused for the time that it is here.
+    pub(super) fn is_of_time(&self) -> bool {
+        let Self::Handshake(TransportError::Io(error)) = self else { return false };
+        matches!(error.get_ref(), Some(inner) if inner.is::<Untimely>())
+    }
+
     /// What it means for the next attempt.
     pub(super) fn ending(&self) -> Ending {
         // rustls' own errors (a certificate nobody trusts, an alert) come as invalid data.

@@ -28,17 +28,20 @@ use tracing::{debug, info, warn};
 
 use super::{Delivery, FromBroker, Link, Publication, Receipt, Settlement, Ticket};
 use crate::config::BrokerConfig;
+use crate::daytime::Daytime;
 use crate::log::Chain;
-use crate::ports::Random;
+use crate::ports::{Random, WallClock};
 
 mod code;
 mod connection;
 mod error;
+mod greeting;
 mod retry;
 mod tls;
 
 use connection::{Connection, Happened, Terms, UNSURE};
 pub use error::LinkError;
+pub use greeting::{GreetingError, greet};
 use retry::{Ending, Retry};
 pub use tls::TlsError;
 
@@ -93,26 +96,62 @@ pub struct LinkOptions {
     pub subscriptions: Vec<Subscription>,
 }
 
+/// What there is to know of the time of day, for certificates.
+#[derive(Debug)]
+pub struct TimeOfDay<W> {
+    /// The clock.
+    pub wall: W,
+    /// When it was right last, in Unix seconds.
+    pub seen: watch::Receiver<i64>,
+    /// Changes when somebody sets it.
+    pub set: watch::Receiver<u32>,
+}
+
+impl<W: WallClock> TimeOfDay<W> {
+    /// As of now.
+    fn read(&mut self) -> Daytime {
+        self.set.mark_unchanged();
+        Daytime::read(&self.wall, *self.seen.borrow())
+    }
+
+    /// Waits until somebody sets the clock after it was read.
+    async fn set(&mut self) {
+        if self.set.changed().await.is_err() {
+            // Nobody watches it.
+            pending::<()>().await;
+        }
+    }
+}
+
 /// The half that drives the connection; a task of its own.
-pub struct Connector<R> {
+pub struct Connector<R, W> {
     options: LinkOptions,
     random: R,
+    time: TimeOfDay<W>,
     start: watch::Receiver<u32>,
     happened: mpsc::Sender<Happened>,
 }
 
+/// Whether TLS towards a broker can be tried: files are there, and certificate and key go together.
+pub fn check_tls(broker: &BrokerConfig) -> Result<(), TlsError> {
+    // Whether files can be used is the same at any time.
+    let daytime = Daytime { shown_s: 0, is_kept: false, floor_s: 0 };
+    if broker.url.tls { tls::client_config(broker, &daytime).map(drop) } else { Ok(()) }
+}
+
 /// Builds both halves. `start` counts the starts of the agent, for the session's number; where it
 /// changes, the connection is made anew.
-pub fn connect<R: Random>(
+pub fn connect<R: Random, W: WallClock>(
     options: LinkOptions,
     start: watch::Receiver<u32>,
     random: R,
-) -> (MqttLink, Connector<R>) {
+    time: TimeOfDay<W>,
+) -> (MqttLink, Connector<R, W>) {
     let (happened, receiver) = mpsc::channel(CHANNEL);
-    (MqttLink::new(receiver), Connector { options, random, start, happened })
+    (MqttLink::new(receiver), Connector { options, random, time, start, happened })
 }
 
-impl<R: Random> Connector<R> {
+impl<R: Random, W: WallClock> Connector<R, W> {
     /// Keeps a connection, as long as somebody holds the other half.
     pub async fn run(mut self) {
         let mut retry = Retry::default();
@@ -132,12 +171,18 @@ impl<R: Random> Connector<R> {
                 self.tell_lost(connected, "a greater session is needed".to_owned(), false).await;
                 continue;
             };
+            let is_of_time = error.is_of_time();
             let (ending, reason) = (error.ending(), Chain(&error).to_string());
             let pause = retry.pause(ending, begin.elapsed(), self.random.next());
             self.log(&reason, pause, connected || reason != said);
             said.clone_from(&reason);
             self.tell_lost(connected, reason, ending == Ending::TakenOver).await;
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                // What was refused for its time may be right by the new one. The pause before the next
+                // failure is not shorter for it.
+                () = self.time.set(), if is_of_time => {}
+            }
         }
     }
 
@@ -148,8 +193,9 @@ impl<R: Random> Connector<R> {
         clean: bool,
         connected: &mut bool,
     ) -> Option<LinkError> {
+        let daytime = self.time.read();
         let (options, happened) = (&self.options, &self.happened);
-        let connection = Connection { options, session, clean, happened };
+        let connection = Connection { options, session, clean, daytime, happened };
         tokio::select! {
             error = connection.run(connected) => Some(error),
             Ok(()) = self.start.changed() => None,
@@ -157,10 +203,13 @@ impl<R: Random> Connector<R> {
     }
 
     async fn tell_lost(&self, connected: bool, reason: String, taken_over: bool) {
-        if connected {
-            // Nobody listens only while the agent ends.
-            let _ = self.happened.send(Happened::Down { reason, taken_over }).await;
-        }
+        let happened = if connected {
+            Happened::Down { reason, taken_over }
+        } else {
+            Happened::Failed { reason }
+        };
+        // Nobody listens only while the agent ends.
+        let _ = self.happened.send(happened).await;
     }
 
     /// A node that is offline for a week says so once.
@@ -218,6 +267,7 @@ impl MqttLink {
                 *up = None;
                 Some(FromBroker::Lost { reason, taken_over })
             }
+            (Happened::Failed { reason }, _) => Some(FromBroker::Failed { reason }),
             (Happened::Written(packet), Some(up)) => {
                 up.written(packet);
                 None
@@ -345,3 +395,6 @@ impl Link for MqttLink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,14 @@
 //! How long to wait before the next connection.
 //!
-//! Exponential with jitter: a fleet that lost its broker must not come back in one wave. A
-//! connection that the broker ended soon after it accepted it is a failure like any other.
+//! Exponential with full jitter: a fleet that lost its broker must not come back in one wave. So the
+//! first try after a connection was lost has its pause as well, of two seconds at most: a broker that
+//! restarted meets a thousand nodes over two seconds, and those that it could not serve over twice as
+//! long each time. A connection that the broker ended soon after it accepted it is a failure like any
+//! other.
+//!
+//! The first try of a start has none. Boards that get power together are spread by their cards and
+//! kernels over many seconds, whoever restarts one agent waits for it, and what fails of it is
+//! followed by a pause.
 
 use std::time::Duration;
 
@@ -99,6 +106,51 @@ mod tests {
         assert_eq!(retry.failures, 5);
         retry.pause(Ending::Lost, STABLE, 0);
         assert_eq!(retry.failures, 1);
+    }
+
+    /// Tries of a thousand nodes whose broker goes away, and accepts them again after `dark`, in
+    /// each tenth of a second from then on. It serves so many in one, and throws out the others.
+    fn storm(dark: Duration, serves: usize) -> Vec<usize> {
+        let mut random = 1_u64;
+        let mut draw = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random >> 20
+        };
+        let mut nodes: Vec<_> = (0..1000)
+            .map(|_| {
+                let mut retry = Retry::default();
+                (retry.pause(Ending::Lost, Duration::from_hours(1), draw()), retry)
+            })
+            .collect();
+        let mut tries = Vec::new();
+        let tenth = Duration::from_millis(100);
+        for number in 0..3000_u32 {
+            let end = tenth * (number + 1);
+            let (mut tried, mut left) = (0, Vec::new());
+            for (mut at, mut retry) in nodes {
+                let mut served = false;
+                while at < end && !served {
+                    let is_there = at >= dark;
+                    tried += usize::from(is_there);
+                    served = is_there && tried <= serves;
+                    at += retry.pause(Ending::Lost, Duration::ZERO, draw());
+                }
+                left.extend((!served).then_some((at, retry)));
+            }
+            nodes = left;
+            tries.push(tried);
+        }
+        assert!(nodes.is_empty(), "all are back after five minutes");
+        tries
+    }
+
+    #[test]
+    fn a_broker_that_restarts_meets_no_wave() {
+        for dark in [0, 1, 10, 60] {
+            let tries = storm(Duration::from_secs(dark), 20);
+            let most = tries.iter().max().expect("some");
+            assert!(*most <= 100, "{most} of 1000 in a tenth of a second, after {dark} s");
+        }
     }
 
     proptest! {

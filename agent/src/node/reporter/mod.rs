@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::GroupName;
@@ -26,6 +26,7 @@ use super::conditions::{Change, Conditions};
 use super::machine::Machine;
 use super::presence::{Effect, Presence};
 use super::readings::Reading;
+use crate::daytime::{Daytime, Doubt, unix_s};
 use crate::events::{About, Report};
 use crate::link::Delivery;
 use crate::pod::Moment;
@@ -38,7 +39,7 @@ mod wording;
 mod tests;
 
 /// Time between two looks at the machine. Shortage of memory is the kernel's to notice at once;
-/// disk and process ids fill slowly.
+/// disk and process ids fill slowly, and that somebody keeps the clock nobody tells.
 const LOOK: Duration = Duration::from_mins(1);
 
 /// A boot time that moved by more than this (somebody set the clock) is told anew: statuses count
@@ -69,7 +70,7 @@ pub struct Facts {
 /// What is looked at anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Amounts and the clock.
+    /// Amounts.
     pub reading: Reading,
     /// Our addresses.
     pub addresses: Vec<IpAddr>,
@@ -85,6 +86,8 @@ pub struct Channels {
     pub outbox: mpsc::UnboundedSender<FromPresence>,
     /// The number of this start of the agent; raised where the broker keeps a greater one.
     pub start: watch::Sender<u32>,
+    /// When the clock was right last, in Unix seconds; later times are to be kept.
+    pub seen: watch::Sender<i64>,
 }
 
 /// See the module.
@@ -98,6 +101,8 @@ pub struct Reporter<C, W, L> {
     conditions: Conditions,
     objects: ObjectDigest,
     sight: Sight,
+    /// Why the clock does not count.
+    doubt: Option<Doubt>,
     /// The status that was told last.
     told: Option<NodeStatus>,
     /// Boot time and trust in the clock, as the birth told them.
@@ -127,6 +132,7 @@ where
             conditions: Conditions::new(now),
             objects: ObjectDigest::default(),
             sight: Sight::default(),
+            doubt: None,
             told: None,
             born: None,
             sequence: 0,
@@ -185,6 +191,8 @@ where
                 self.receive(&topic, &payload, retained);
             }
             ToPresence::Devices(devices) => self.sight.devices = *devices,
+            // What depends on it is told by the look that follows.
+            ToPresence::ClockSet => self.next_look = now,
             ToPresence::Objects(objects) => self.objects = objects,
             ToPresence::Storage { failing } => {
                 self.set(NodeCondition::StorageErrors, failing, "writing to flash fails");
@@ -239,6 +247,7 @@ where
             for change in changes {
                 self.announce(&change);
             }
+            self.look_at_clock();
             if self.born.is_some_and(|born| self.moved(born)) {
                 self.tell_birth();
             }
@@ -278,20 +287,33 @@ where
         self.tell(FromPresence::Report(report));
     }
 
+    fn look_at_clock(&mut self) {
+        let daytime = Daytime::read(&self.wall, *self.channels.seen.borrow());
+        self.doubt = daytime.doubt();
+        let told = |doubt: Doubt| (doubt.reason(), daytime.describe(doubt));
+        let (reason, message) = self.doubt.map(told).unwrap_or_default();
+        let (truth, now) = (self.doubt.is_some(), self.now());
+        let condition = NodeCondition::ClockNotTrusted;
+        if let Some(change) = self.conditions.set(condition, truth, reason, &message, now) {
+            self.announce(&change);
+        }
+        if let Some(seen) = daytime.to_remember() {
+            self.channels.seen.send_replace(seen);
+        }
+    }
+
     fn boot_epoch(&self) -> i64 {
-        let since = self.wall.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        seconds.saturating_sub(self.now().seconds())
+        unix_s(self.wall.now()).saturating_sub(self.now().seconds())
     }
 
     fn moved(&self, (epoch, trusted): (i64, bool)) -> bool {
         let drift = self.boot_epoch().abs_diff(epoch);
-        drift > DRIFT_S || trusted != self.sight.reading.clock_trusted
+        drift > DRIFT_S || trusted != self.doubt.is_none()
     }
 
     fn tell_birth(&mut self) {
         let Some(session) = self.presence.session() else { return };
-        let (boot_epoch, clock_trusted) = (self.boot_epoch(), self.sight.reading.clock_trusted);
+        let (boot_epoch, clock_trusted) = (self.boot_epoch(), self.doubt.is_none());
         self.born = Some((boot_epoch, clock_trusted));
         let board = self.facts.machine.board;
         let mut birth = Birth {

@@ -1,5 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
@@ -21,13 +22,17 @@ impl Clock for TestClock {
     }
 }
 
-/// A time of day that a test can set.
+/// A time of day that a test can set, and whether somebody keeps it.
 #[derive(Clone)]
-struct TestWall(Rc<Cell<u64>>, Instant);
+struct TestWall(Rc<Cell<(u64, bool)>>, Instant);
 
 impl WallClock for TestWall {
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.get()) + self.1.elapsed()
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.get().0) + self.1.elapsed()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.0.get().1
     }
 }
 
@@ -36,21 +41,27 @@ struct Bench {
     to: mpsc::UnboundedSender<ToPresence>,
     from: mpsc::UnboundedReceiver<FromPresence>,
     start: watch::Receiver<u32>,
+    seen: watch::Receiver<i64>,
     sight: Rc<RefCell<Sight>>,
-    wall: Rc<Cell<u64>>,
+    wall: Rc<Cell<(u64, bool)>>,
     _task: JoinHandle<()>,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with(true)
+    }
+
+    /// On a machine whose kernel counts memory for cgroups, or does not.
+    fn with(cgroup_memory: bool) -> Self {
         let (to, inbox) = mpsc::unbounded_channel();
         let (outbox, from) = mpsc::unbounded_channel();
         let (start_sender, start) = watch::channel(5);
-        let reading = Reading { clock_trusted: true, ..Reading::default() };
+        let (seen_sender, seen) = watch::channel(1_799_990_000);
         let addresses = vec!["10.0.0.7".parse().expect("address")];
-        let sight = Sight { reading, addresses, ..Sight::default() };
+        let sight = Sight { addresses, ..Sight::default() };
         let sight = Rc::new(RefCell::new(sight));
-        let wall = Rc::new(Cell::new(1_800_000_000));
+        let wall = Rc::new(Cell::new((1_800_000_000, true)));
         let machine = Machine { info: mote_protocol::node::NodeInfo::default(), board: BOARD };
         let facts = Facts {
             machine,
@@ -60,7 +71,7 @@ impl Bench {
             heartbeat: Duration::from_mins(5),
             capacity: Resources { cpu_milli: 4000, memory_kib: 500_000, ..Resources::default() },
             allocatable: Resources { cpu_milli: 3900, memory_kib: 400_000, ..Resources::default() },
-            cgroup_memory: true,
+            cgroup_memory,
         };
         let (look, now) = (Rc::clone(&sight), Instant::now());
         let reporter = Reporter::new(
@@ -68,10 +79,10 @@ impl Bench {
             TestClock(now),
             TestWall(Rc::clone(&wall), now),
             move || look.borrow().clone(),
-            Channels { inbox, outbox, start: start_sender },
+            Channels { inbox, outbox, start: start_sender, seen: seen_sender },
         );
         let task = tokio::task::spawn_local(reporter.run());
-        Self { to, from, start, sight, wall, _task: task }
+        Self { to, from, start, seen, sight, wall, _task: task }
     }
 
     fn say(&self, message: ToPresence) {
@@ -111,12 +122,34 @@ fn session(connection: u32) -> Session {
 }
 
 fn with_bench<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
+    with_bench_of(Bench::new, test);
+}
+
+fn with_bench_of<F: Future<Output = ()>>(
+    make: impl FnOnce() -> Bench,
+    test: impl FnOnce(Bench) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    LocalSet::new().block_on(&runtime, async { test(Bench::new()).await });
+    LocalSet::new().block_on(&runtime, async { test(make()).await });
+}
+
+#[test]
+fn a_machine_that_counts_no_memory_for_pods_says_so() {
+    for missing in [false, true] {
+        let make = || Bench::with(!missing);
+        with_bench_of(make, |mut bench| async move {
+            bench.connect(1);
+            let _: Birth = bench.body(Topic::Birth).await;
+            let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+            let mut told = status.conditions.iter();
+            let said = told.find(|said| said.condition == NodeCondition::CgroupMemoryMissing);
+            assert_eq!(said.is_some_and(|said| said.truth), missing);
+        });
+    }
 }
 
 #[test]
@@ -190,9 +223,58 @@ fn the_birth_is_told_anew_where_somebody_set_the_clock() {
         bench.connect(1);
         bench.body::<Birth>(Topic::Birth).await;
         bench.body::<NodeStatus>(Topic::NodeStatus).await;
-        bench.wall.set(1_900_000_000);
+        bench.wall.set((1_900_000_000, true));
         let birth: Birth = bench.body(Topic::Birth).await;
         assert_eq!(birth.boot_epoch, 1_900_000_000 - 3600);
+    });
+}
+
+#[test]
+fn a_late_time_sync_is_told_at_once_and_ends_the_doubt() {
+    with_bench(|mut bench| async move {
+        bench.wall.set((7, false));
+        bench.connect(1);
+        let birth: Birth = bench.body(Topic::Birth).await;
+        assert!(!birth.clock_trusted);
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        let last = status.conditions.last().expect("some");
+        assert_eq!((last.condition, last.truth), (NodeCondition::ClockNotTrusted, true));
+        assert_eq!(&*last.reason, "ClockBehind");
+        assert_eq!(
+            &*last.message,
+            "the clock shows 1970-01-01T00:00:07Z, and it is 2027-01-15T05:13:20Z at the least"
+        );
+        let before = Instant::now();
+        bench.wall.set((1_900_000_000, true));
+        bench.say(ToPresence::ClockSet);
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "ClockTrusted");
+        let birth: Birth = bench.body(Topic::Birth).await;
+        assert!(birth.clock_trusted);
+        assert_eq!(birth.boot_epoch, 1_900_000_000 - 3600);
+        let status: NodeStatus = bench.body(Topic::NodeStatus).await;
+        assert_eq!(status.conditions.len(), 4);
+        // What began before counts from boot, and so is as old as it was.
+        assert_eq!(status.conditions[0].since, 3600);
+        assert_eq!(before.elapsed(), Duration::ZERO, "nothing waited for the next look");
+    });
+}
+
+#[test]
+fn the_time_that_was_right_is_kept_once_a_day() {
+    with_bench(|mut bench| async move {
+        // All of it, since a reporter that nobody talks to ends.
+        let bench = &mut bench;
+        tokio::time::sleep(21 * HOUR).await;
+        assert!(!bench.seen.has_changed().expect("the reporter lives"));
+        // Nearly three hours were over already.
+        tokio::time::sleep(HOUR).await;
+        let seen = *bench.seen.borrow_and_update();
+        assert!(seen.abs_diff(1_799_990_000 + 24 * 3600) <= 60, "{seen}");
+        // A clock that nobody keeps is not remembered, wherever it is.
+        bench.wall.set((2_000_000_000, false));
+        tokio::time::sleep(48 * HOUR).await;
+        assert!(!bench.seen.has_changed().expect("the reporter lives"));
     });
 }
 

@@ -1,17 +1,22 @@
 //! The variables of a container: from whole objects, then each by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mote_protocol::name::Kind;
 use mote_protocol::pod::{EnvFrom, EnvValue, KeyRef};
 
 use super::{ContentsError, Given, described, fields};
 use crate::pod::Container;
-use crate::pod::process::expand;
+use crate::pod::process::{TooLong, expand};
 
 /// Most bytes of all variables of a container, names included: the kernel takes a quarter of the
 /// stack's limit for them and the command line, usually 2 MiB.
 const MAX_VARIABLES: usize = 1024 * 1024;
+
+const TOO_MUCH: ContentsError = ContentsError::TooMuch { what: "variables", max: MAX_VARIABLES };
+
+/// Longest path of a part of a volume: the kernel takes no longer one.
+const MAX_SUB_PATH: usize = 4096;
 
 /// Variables in their order, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +44,7 @@ impl Variables {
         // What was said before counts as well: it was work to get there.
         self.bytes = self.bytes.saturating_add(name.len() + value.len() + 2);
         if self.bytes > MAX_VARIABLES {
-            return Err(ContentsError::TooMuch { what: "variables", max: MAX_VARIABLES });
+            return Err(TOO_MUCH);
         }
         let place = self.said.len();
         if let Some(before) = self.places.insert(name.clone(), place)
@@ -58,11 +63,13 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
     for from in &container.env_from {
         from_object(from, given, &mut variables)?;
     }
-    // Only what was set by `env` itself can be named in a value.
-    let mut own = BTreeMap::new();
     for variable in &container.env {
         let value = match &variable.value {
-            EnvValue::Literal(text) => expand(text, |name| own.get(name).map(String::as_str)),
+            // What was said so far can be named, wherever it came from.
+            EnvValue::Literal(text) => {
+                let room = MAX_VARIABLES.saturating_sub(variables.bytes);
+                expand(text, room, |name| variables.get(name)).map_err(|TooLong| TOO_MUCH)?
+            }
             EnvValue::Field(path) => fields::in_variable(path, given)?,
             EnvValue::Resource(reference) => {
                 fields::resource(reference, Some(&container.name), given)?
@@ -76,7 +83,6 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
                 None => continue,
             },
         };
-        own.insert(variable.name.as_str(), value.clone());
         variables.set(variable.name.clone(), value)?;
     }
     Ok(variables)
@@ -136,7 +142,7 @@ fn text(
 
 /// `subPathExpr` with its variables filled in.
 pub fn expand_sub_path(expression: &str, variables: &Variables) -> Result<String, ContentsError> {
-    let mut missing: Vec<&str> = Vec::new();
+    let mut missing = BTreeSet::new();
     let mut rest = expression;
     while let Some((_, after)) = rest.split_once('$') {
         rest = after;
@@ -146,15 +152,20 @@ pub fn expand_sub_path(expression: &str, variables: &Variables) -> Result<String
             after.strip_prefix('(').and_then(|after| after.split_once(')'))
         {
             if variables.get(name).is_none_or(str::is_empty) {
-                missing.push(name);
+                missing.insert(name);
             }
             rest = behind;
         }
     }
     if missing.is_empty() {
-        Ok(expand(expression, |name| variables.get(name)))
+        let expanded = expand(expression, MAX_SUB_PATH, |name| variables.get(name));
+        expanded.map_err(|TooLong| ContentsError::TooMuch {
+            what: "parts of a subPathExpr",
+            max: MAX_SUB_PATH,
+        })
     } else {
-        Err(ContentsError::NoValue { names: missing.join(", ") })
+        let names: Vec<_> = missing.into_iter().collect();
+        Err(ContentsError::NoValue { names: names.join(", ") })
     }
 }
 
@@ -215,7 +226,7 @@ mod tests {
             literal("C", "$(B)/$(A)/$$(B)"),
         ];
         let expected =
-            [("A", "1"), ("P_A", "1"), ("P_B", "2"), ("B", "secret"), ("C", "secret/$(A)/$(B)")];
+            [("A", "1"), ("P_A", "1"), ("P_B", "2"), ("B", "secret"), ("C", "secret/1/$(B)")];
         assert_eq!(resolve(env_from, env).unwrap(), pairs(&expected));
     }
 
@@ -252,6 +263,20 @@ mod tests {
     }
 
     #[test]
+    fn values_that_name_each_other_have_it_as_well() {
+        let long = (0..20).map(|number| {
+            let value = if number == 0 {
+                "x".repeat(1000)
+            } else {
+                format!("$(A{})", number - 1).repeat(1000)
+            };
+            literal(&format!("A{number}"), &value)
+        });
+        let error = resolve(vec![], long.collect()).unwrap_err();
+        assert_eq!(error.to_string(), "all variables have more than 1048576 bytes");
+    }
+
+    #[test]
     fn bytes_that_no_variable_can_have_are_refused() {
         for value in [
             EnvValue::ConfigMap(key("settings", "bin", false)),
@@ -271,6 +296,8 @@ mod tests {
         let expanded = |text| expand_sub_path(text, &variables).map_err(|error| error.to_string());
         assert_eq!(expanded("logs/$(POD)"), Ok("logs/web-0".into()));
         assert_eq!(expanded("$$(POD)"), Ok("$(POD)".into()));
-        assert_eq!(expanded("$(EMPTY)/$(NONE)"), Err("missing value for EMPTY, NONE".into()));
+        let error = Err("missing value for EMPTY, NONE".into());
+        assert_eq!(expanded("$(NONE)/$(EMPTY)/$(NONE)"), error);
+        assert!(expanded(&"$(POD)".repeat(1000)).unwrap_err().contains("more than 4096 bytes"));
     }
 }

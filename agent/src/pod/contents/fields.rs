@@ -187,7 +187,8 @@ pub(super) fn resource(
     let container = given.pod.containers.iter().find(|container| container.name == asked);
     let container = container.ok_or_else(|| ContentsError::NoContainer { name: asked.into() })?;
     let amounts = container.amounts.as_deref();
-    let limits = amounts.and_then(|amounts| amount(&amounts.limits, name));
+    // A limit of nothing is none; a request of nothing is one.
+    let limits = amounts.and_then(|amounts| amount(&amounts.limits, name)).filter(|of| *of > 0);
     let milli = if limit {
         limits.or_else(|| amount(&given.node.allocatable, name)).unwrap_or(0)
     } else {
@@ -198,16 +199,15 @@ pub(super) fn resource(
     Ok(milli.div_ceil(divisor).to_string())
 }
 
-/// An amount in thousandths of its unit; none where it is not set, or is no limit.
+/// An amount in thousandths of its unit; none where it is not set.
 fn amount(amounts: &Amounts, name: &str) -> Option<u128> {
     let whole = |amount: Option<u64>| amount.map(|amount| u128::from(amount) * 1000);
-    let found = match name {
+    match name {
         "cpu" => amounts.cpu_milli.map(u128::from),
         "memory" => whole(amounts.memory_bytes),
         "ephemeral-storage" => whole(amounts.ephemeral_bytes),
         other => whole(amounts.others.get(other).copied()),
-    };
-    found.filter(|amount| *amount > 0)
+    }
 }
 
 #[cfg(test)]
@@ -285,6 +285,8 @@ mod tests {
             resource: resource.into(),
             divisor_milli,
         };
+        app.requests.ephemeral_bytes = Some(0);
+        app.limits.ephemeral_bytes = Some(1 << 20);
         let value = EnvValue::Resource(reference("limits.cpu", None));
         app.env = vec![EnvVar { name: "A".into(), value }];
         let (pod, node, library) = (pod_from(&asked), node(), Library::default());
@@ -296,6 +298,7 @@ mod tests {
         assert_eq!(of("limits.cpu", Some(1), "app").unwrap(), "250");
         assert_eq!(of("requests.cpu", Some(1), "app").unwrap(), "250");
         assert_eq!(of("requests.memory", Some((1 << 20) * 1000), "app").unwrap(), "33");
+        assert_eq!(of("requests.ephemeral-storage", None, "app").unwrap(), "0", "as it says");
         assert_eq!(of("limits.cpu", None, "other").unwrap(), "4", "what the node has");
         assert_eq!(of("limits.memory", None, "other").unwrap(), (1 << 30).to_string());
         assert_eq!(of("requests.memory", None, "other").unwrap(), "0");

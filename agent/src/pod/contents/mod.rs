@@ -24,6 +24,15 @@ pub struct Entries {
     pub data: BTreeMap<String, Vec<u8>>,
     /// `binaryData`: only files are made from it.
     pub binary: BTreeMap<String, Vec<u8>>,
+    /// `type` of a Secret; empty where it says none.
+    pub secret_type: String,
+}
+
+impl Entries {
+    /// Bytes of all values.
+    pub fn bytes(&self) -> usize {
+        self.data.values().chain(self.binary.values()).map(Vec::len).sum()
+    }
 }
 
 /// Keys only: what a secret holds is in no log.

@@ -41,6 +41,7 @@ impl Machine {
             if stands {
                 machine.restore_volume_images(&record.volume_images);
             }
+            machine.restore_stale(&record.extensions, stands);
             machine.restore(record, &remains.boot, now);
         }
         machine.sandbox = match remains.observed.map(|pod| pod.sandbox) {
@@ -52,8 +53,14 @@ impl Machine {
             machine.contents_adopted();
             machine.wrote();
         }
+        let attempts = |machine: &Self| machine.slots.iter().map(|slot| slot.attempts).sum::<u32>();
+        let recorded = attempts(&machine);
         for container in remains.observed.into_iter().flat_map(|pod| &pod.containers) {
             machine.recognize(container, now);
+        }
+        if attempts(&machine) != recorded {
+            // An agent ended before flash heard of them.
+            machine.touch();
         }
         machine.miss(remains.observed, now);
         machine.recall(remains.observed, this_boot);

@@ -90,16 +90,22 @@ impl Machine {
             self.contents_changed(now);
         }
         let containers = self.pod.containers.iter().zip(&pod.containers);
+        let mut told_stale = false;
         for ((before, after), slot) in containers.zip(&mut self.slots) {
             if before.image != after.image {
-                // Another image is another container: it owes nothing to the failures of this.
+                // Another image is another container: it owes nothing to the failures of this, and
+                // what was said of this image is not said of that one.
                 slot.image = None;
+                told_stale |= slot.stale.take().is_some();
                 slot.hold = None;
                 slot.crash = CrashBackoff::default();
                 slot.trouble = TroubleBackoff::default();
             }
         }
         self.pod = pod;
+        if told_stale {
+            self.touch();
+        }
     }
 
     fn starting(&mut self, place: usize, made_of: Tag) {

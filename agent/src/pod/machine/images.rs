@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mote_registry::reference::Reference;
 
-use super::{Hold, Machine, Note};
+use super::{Hold, Machine, Note, Sandbox, stale};
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::Moment;
 
@@ -20,15 +20,8 @@ impl Machine {
         source: &Source,
         notes: &mut Vec<Note>,
     ) {
-        if let Some(volume) = self.volume_image(place) {
-            let known = volume.image.replace(image) == Some(image);
-            volume.until = None;
-            if !known {
-                self.touch();
-            }
-            let text = format!("Image \"{reference}\" of a volume is present on machine");
-            notes.push(Note::normal(None, "Pulled", text));
-            return;
+        if place >= self.slots.len() {
+            return self.volume_image_came(place, reference, image, source, notes);
         }
         if !self.is_current(place, reference) {
             return;
@@ -36,25 +29,50 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(place) else { return };
         slot.image = Some(image);
         slot.hold = None;
-        let (reason, message) = match source {
-            Source::Present => ("Pulled", already_present(reference)),
+        let stale = stale::reason(source);
+        let changed = slot.stale != stale;
+        slot.stale = stale;
+        if changed {
+            self.touch();
+        }
+        let present = format!("Container image \"{reference}\" already present on machine");
+        notes.push(match source {
+            Source::Present => Note::normal(place, "Pulled", present),
             Source::Pulled { size, duration, .. } => {
                 let took = duration.as_secs_f32();
                 let message = format!(
                     "Successfully pulled image \"{reference}\" in {took:.1}s. Image size: {size} bytes."
                 );
-                ("Pulled", message)
+                Note::normal(place, "Pulled", message)
             }
-            Source::FallbackStale { reason } => {
-                let message = format!(
-                    "{} and used as it is, since the registry could not be asked: {reason}",
-                    already_present(reference).trim_end_matches('.')
-                );
-                notes.push(Note::warning(place, "ImageMayBeStale", message));
-                return;
-            }
-        };
-        notes.push(Note::normal(place, reason, message));
+            Source::FallbackStale { reason } => used_as_it_is(place, &present, reason),
+        });
+    }
+
+    /// The image of a volume is here.
+    fn volume_image_came(
+        &mut self,
+        place: usize,
+        reference: &str,
+        image: ImageId,
+        source: &Source,
+        notes: &mut Vec<Note>,
+    ) {
+        // Beside containers that have it mounted no registry is asked: what is there is no newer for it.
+        let unasked = self.sandbox == Sandbox::Ready && *source == Source::Present;
+        let Some(volume) = self.volume_image(place) else { return };
+        let stale = if unasked { volume.stale.clone() } else { stale::reason(source) };
+        let known = volume.image == Some(image) && volume.stale == stale;
+        (volume.image, volume.stale, volume.until) = (Some(image), stale, None);
+        volume.trouble.clear();
+        if !known {
+            self.touch();
+        }
+        let present = format!("Image \"{reference}\" of a volume is present on machine");
+        notes.push(match source {
+            Source::FallbackStale { reason } => used_as_it_is(None, &present, reason),
+            Source::Present | Source::Pulled { .. } => Note::normal(None, "Pulled", present),
+        });
     }
 
     pub(super) fn pull_failed(
@@ -72,8 +90,12 @@ impl Machine {
             return;
         }
         let Some(slot) = self.slots.get_mut(place) else { return };
-        let first = slot.trouble.is_clear();
+        if error.made_progress() {
+            // A bad line that brings an image bit by bit is not to be left alone ever longer.
+            slot.trouble.clear();
+        }
         let (until, _) = slot.trouble.failed(now);
+        let first = !slot.trouble.failed_again();
         let (reason, message) = match error.reason() {
             "ErrImagePull" if first => ("ErrImagePull", error.message()),
             "ErrImagePull" => {
@@ -136,6 +158,9 @@ impl Machine {
     }
 }
 
-fn already_present(reference: &str) -> String {
-    format!("Container image \"{reference}\" already present on machine")
+/// A kubelet would not start it.
+fn used_as_it_is(place: impl Into<Option<usize>>, present: &str, reason: &str) -> Note {
+    let text =
+        format!("{present} and used as it is, since the registry could not be asked: {reason}");
+    Note::warning(place, "ImageMayBeStale", text)
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use mote_protocol::extension::Extensions;
 use mote_protocol::name::{Namespace, ObjectName};
 use mote_protocol::status::Phase;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Record {
     pub slots: Vec<SlotRecord>,
     /// The images of its volumes, in the order of those that have some.
     pub volume_images: Vec<Option<[u8; 32]>>,
+    /// What later agents keep beside it: one that does not know it passes it over.
+    pub extensions: Extensions,
 }
 
 /// What is kept of a container.
@@ -134,6 +137,7 @@ impl Machine {
                 .iter()
                 .map(|volume| volume.image.map(|image| *image.as_bytes()))
                 .collect(),
+            extensions: self.stale_kept(),
         }
     }
 
@@ -143,6 +147,11 @@ impl Machine {
         // What goes needs no record: its tombstone is on flash.
         let going = matches!(self.stage, Stage::Removing { .. } | Stage::Gone);
         (self.marks.changed != self.marks.saved && due && !going).then_some(self.marks.changed)
+    }
+
+    /// Flash has what it should have, or does not take it: what is in the kernel may be all that tells.
+    pub fn is_recorded(&self) -> bool {
+        self.marks.changed == self.marks.saved || self.marks.retry.is_some()
     }
 
     pub(super) fn saved(&mut self, mark: u32, notes: &mut Vec<Note>) {
@@ -184,4 +193,53 @@ fn slot_record(name: String, slot: &Slot) -> SlotRecord {
             at_ms: at.0,
         }),
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node's records outlive its agent: one that is read otherwise is lost, or worse.
+    #[test]
+    fn the_form_on_flash_is_frozen() {
+        let ended = EndedRecord {
+            code: 137,
+            reason: 1,
+            message: "why".into(),
+            started_ms: -5,
+            finished_ms: 300,
+        };
+        let slot = SlotRecord {
+            name: "web".into(),
+            attempts: 3,
+            image: Some([1; 32]),
+            rollback: None,
+            ended: Some(ended.clone()),
+            last: None,
+            crash: Some(BackoffRecord { pause_s: 20, at_ms: 9 }),
+        };
+        let record = Record {
+            namespace: Namespace::new("default").unwrap(),
+            name: ObjectName::new("web").unwrap(),
+            boot: Boot { id: [2; 16], epoch_ms: 1000 },
+            accepted_ms: 4,
+            begun: true,
+            peak: Phase::Running,
+            evicted: None,
+            verdict: Some((Phase::Failed, Some(("Evicted".into(), "x".into())))),
+            slots: vec![slot],
+            volume_images: vec![None],
+            extensions: Extensions::default(),
+        };
+        let bytes = postcard::to_allocvec(&record).unwrap();
+        assert_eq!(bytes, FROZEN);
+        assert_eq!(postcard::from_bytes::<Record>(&bytes), Ok(record));
+    }
+
+    const FROZEN: &[u8] =
+        b"\x07default\x03web\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\
+        \x02\x02\xd0\x0f\x08\x01\x01\x00\x01\x03\x01\x07Evicted\x01x\x01\x03web\x03\
+        \x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
+        \x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00\x01\x92\x02\x01\
+        \x03why\x09\xd8\x04\x00\x01\x14\x12\x01\x00\x00";
 }

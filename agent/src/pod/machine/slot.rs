@@ -1,7 +1,7 @@
 //! One container of a pod: which attempt it is at, and how the ones before ended.
 
 use mote_protocol::pod::RestartPolicy;
-use mote_protocol::status::ContainerRole;
+use mote_protocol::status::{ContainerRole, Message};
 
 use super::{Given, Stop};
 use crate::image::ImageId;
@@ -187,6 +187,9 @@ pub struct Slot {
     pub passed: bool,
     /// The image for the next attempt, once it is here.
     pub image: Option<ImageId>,
+    /// Why nobody knows whether the image that it got last is what its name means now; unset where
+    /// that is known, or was not to be asked.
+    pub stale: Option<Message>,
     /// The image of the last attempt.
     pub ran_image: Option<ImageId>,
     /// The image that it ran before this one: who changes it may want to go back.
@@ -213,6 +216,7 @@ impl Slot {
             last: None,
             passed: false,
             image: None,
+            stale: None,
             ran_image: None,
             rollback: None,
             given: Vec::new(),

@@ -7,6 +7,7 @@ use super::*;
 use mote_protocol::pod::{self as wire, RestartPolicy};
 use mote_registry::digest::Digest;
 
+use crate::image::error::Cause;
 use crate::image::{ImageError, ImageId, Source};
 use crate::pod::process::{ConfigError, Tag};
 use crate::pod::tests::{container, pod_from, wire_pod};
@@ -16,6 +17,7 @@ use crate::runtime::{
 };
 
 mod devices;
+mod images;
 mod storage;
 
 fn pod() -> Pod {
@@ -53,6 +55,7 @@ fn an_attempt_that_flash_did_not_hear_of_keeps_its_number_though_it_never_ran() 
     let id = ContainerId { pod: pod.name.uid, name: "a".into(), attempt: 5 };
     let created = ObservedContainer { id, tag: String::new(), state: ObservedState::Created };
     let observed = ObservedPod {
+        origin: None,
         uid: pod.name.uid,
         sandbox: ObservedSandbox::Ready,
         begun: true,
@@ -87,7 +90,7 @@ fn start(machine: &mut Machine, place: usize, now: Moment) {
 }
 
 fn observed(pod: &Pod, sandbox: ObservedSandbox, begun: bool) -> ObservedPod {
-    ObservedPod { uid: pod.name.uid, sandbox, begun, containers: Vec::new() }
+    ObservedPod { uid: pod.name.uid, origin: None, sandbox, begun, containers: Vec::new() }
 }
 
 /// A pod of the given policy whose record says that it may have begun.
@@ -205,6 +208,21 @@ fn a_pull_that_failed_says_that_it_backs_off() {
     let reasons: Vec<_> = notes.iter().map(|note| note.reason).collect();
     assert_eq!(reasons, ["Failed", "Failed", "BackOff"]);
     assert!(notes[2].message.starts_with("Back-off pulling image"), "{notes:?}");
+}
+
+#[test]
+fn pauses_grow_where_pulls_bring_nothing_and_begin_anew_where_they_do() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    let failures = [false, false, true, true, false];
+    let pauses = failures.into_iter().zip([30, 60, 90, 120, 150]).map(|(bytes_came, at)| {
+        let reference = machine.pod().containers[0].image.clone();
+        let cause = Cause::from_text("cable");
+        let error = ImageError::Unreachable { host: "r.example".into(), cause };
+        let error = if bytes_came { error.after_progress() } else { error };
+        step(&mut machine, Event::PullFailed { place: 0, reference, error }, after(at));
+        machine.slots[0].hold.as_ref().unwrap().until.since(after(at)).as_secs()
+    });
+    assert_eq!(pauses.collect::<Vec<_>>(), [10, 20, 10, 10, 20]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The volumes of a pod: whether they show what they are made from.
 
 use mote_protocol::pod::{Volume, VolumeSource};
+use mote_protocol::status::Message;
 
 use super::{Machine, Note, SANDBOX_RETRY, Sandbox, Stage};
 use crate::image::{ImageError, ImageId, PullPolicy};
@@ -30,9 +31,12 @@ pub struct VolumeImage {
     pub policy: PullPolicy,
     /// Which it is, once it is here.
     pub image: Option<ImageId>,
+    /// Why nobody knows whether it is what its name means now, as [`super::Slot::stale`] has it.
+    pub stale: Option<Message>,
     /// When to try again to get it.
     pub until: Option<Moment>,
-    trouble: TroubleBackoff,
+    /// Pauses between failures to get it.
+    pub(super) trouble: TroubleBackoff,
 }
 
 /// The images that the volumes of a pod are made of.
@@ -42,6 +46,7 @@ pub(super) fn images(pod: &Pod) -> Vec<VolumeImage> {
             reference: reference.clone(),
             policy: validate::pull_policy(reference, *pull_policy),
             image: None,
+            stale: None,
             until: None,
             trouble: TroubleBackoff::default(),
         }),
@@ -198,6 +203,9 @@ impl Machine {
         notes: &mut Vec<Note>,
     ) {
         let Some(image) = self.volume_image(place) else { return };
+        if error.made_progress() {
+            image.trouble.clear();
+        }
         let (until, _) = image.trouble.failed(now);
         image.until = Some(until);
         let text = format!("Failed to pull image \"{}\": {}", image.reference, error.message());

@@ -8,7 +8,7 @@ use mote_protocol::status::ContainerRole;
 
 use super::Check;
 use crate::pod::handler::{Checks, Handler, HttpGet, Port, Probe, ProbeKind};
-use crate::pod::process;
+use crate::pod::process::{self, TooLong};
 
 /// `timeoutSeconds` where unset or 0.
 const DEFAULT_TIMEOUT_S: u32 = 1;
@@ -18,6 +18,9 @@ const DEFAULT_PERIOD_S: u32 = 10;
 const DEFAULT_SUCCESSES: u32 = 1;
 /// `failureThreshold` where unset or 0.
 const DEFAULT_FAILURES: u32 = 3;
+
+/// Most bytes of a probe's command once its variables are filled in: it is kept as long as the pod.
+const MAX_COMMAND: usize = 64 * 1024;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 const PORT_NAME: &str = "must be no more than 15 characters, consist of lower case letters, \
@@ -41,6 +44,11 @@ pub(super) fn check(
             check.require(false, path, NOT_REGULAR);
         } else {
             check_probe(check, &path, kind, probe);
+            if let wire::Handler::Exec(command) = &probe.handler {
+                let rule = format!("has more than {MAX_COMMAND} bytes with its variables");
+                let fits = expanded(command, container).is_ok();
+                check.require(fits, format!("{path}.exec.command"), rule);
+            }
         }
     }
     let hooks = [("postStart", &container.post_start), ("preStop", &container.pre_stop)];
@@ -159,8 +167,10 @@ fn build_probe(container: &wire::Container, probe: &wire::Probe) -> Probe {
     let or = |value: Option<u32>, default| value.filter(|value| *value != 0).unwrap_or(default);
     let seconds = |value: u32| Duration::from_secs(value.into());
     let mut handler = build_handler(container, &probe.handler);
-    if let Handler::Exec(command) = &mut handler {
-        expand(command, container);
+    if let Handler::Exec(command) = &mut handler
+        && let Ok(expanded) = expanded(command, container)
+    {
+        *command = expanded;
     }
     Probe {
         handler,
@@ -175,16 +185,20 @@ fn build_probe(container: &wire::Container, probe: &wire::Probe) -> Probe {
 
 /// Puts the values of literal variables, as they are written, in place of `$(NAME)`. Hooks keep
 /// their commands as they are: so does the kubelet.
-fn expand(command: &mut [String], container: &wire::Container) {
+fn expanded(command: &[String], container: &wire::Container) -> Result<Vec<String>, TooLong> {
     let mut variables = BTreeMap::new();
     for variable in &container.env {
         if let EnvValue::Literal(value) = &variable.value {
             variables.insert(variable.name.as_str(), value.as_str());
         }
     }
-    for text in command {
-        *text = process::expand(text, |name| variables.get(name).copied());
-    }
+    let mut room = MAX_COMMAND;
+    let expand = |text: &String| {
+        let text = process::expand(text, room, |name| variables.get(name).copied())?;
+        room = room.saturating_sub(text.len());
+        Ok(text)
+    };
+    command.iter().map(expand).collect()
 }
 
 fn build_handler(container: &wire::Container, handler: &wire::Handler) -> Handler {

@@ -1,5 +1,7 @@
 //! Random lives of one pod, against rules that hold in every one of them.
 
+mod sandbox;
+
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -545,7 +547,8 @@ fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
     };
     let adopted = |containers| {
         let sandbox = ObservedSandbox::Ready;
-        let observed = ObservedPod { uid: name.uid, sandbox, begun: true, containers };
+        let observed =
+            ObservedPod { uid: name.uid, origin: None, sandbox, begun: true, containers };
         let record = Some(life.machine.record(Boot::default()));
         let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
         let pod = Rc::clone(life.machine.pod());

@@ -9,7 +9,7 @@ use super::*;
 use crate::image::Image;
 use crate::pod::contents::environment::Variables;
 use crate::pod::tests::{container, pod_from, wire_pod};
-use crate::runtime::{BootTime, ExecOutcome, ExecRequest, ObservedPod, SandboxRequest};
+use crate::runtime::{BootTime, ExecOutcome, ExecRequest, Observed, SandboxRequest};
 use crate::tree::Measured;
 
 /// A runtime that only starts, while a device comes back under another number.
@@ -22,7 +22,7 @@ struct Slow {
 }
 
 impl Runtime for Slow {
-    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
+    async fn list(&self) -> Result<Observed, RuntimeError> {
         unreachable!()
     }
 

@@ -7,13 +7,13 @@
 //!    |- pause.sock, exits         mote-pause's own
 //!    |- sandbox                   what the pod's containers share
 //!    |- shm/                      behind /dev/shm
+//!    |- messages/CONTAINER.ATTEMPT    why it ended, as it says itself
 //!    |- logs/CONTAINER/ATTEMPT.log
 //!    `- containers/CONTAINER.ATTEMPT/
 //!       |- config.json, rootfs/, cgroup/, state/    the helper's and libcontainer's
 //!       |- tenant                 with what commands in it begin
 //!       |- process, started       its first process, and when it was started
-//!       |- attempt                what later agents must know of it
-//!       `- message                why it ended, as it says itself
+//!       `- attempt                what later agents must know of it
 //! STATE/pods/UID/layers/CONTAINER.ATTEMPT/{upper,work}
 //! ```
 
@@ -61,15 +61,25 @@ impl Layout {
         self.pod(uid).join("shm")
     }
 
+    /// Termination messages of the pod's attempts.
+    pub(super) fn messages(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("messages")
+    }
+
+    pub(super) fn message(&self, id: &ContainerId) -> PathBuf {
+        self.messages(&id.pod).join(format!("{}.{}", id.name, id.attempt))
+    }
+
     pub(super) fn sandbox(&self, uid: &Uid) -> PathBuf {
         self.pod(uid).join("sandbox")
     }
 
     /// What is there as long as a sandbox is not stopped. Its containers come last: without their
     /// directory it is stopped.
-    pub(super) fn of_sandbox(&self, uid: &Uid) -> [PathBuf; 5] {
+    pub(super) fn of_sandbox(&self, uid: &Uid) -> [PathBuf; 6] {
         let pod = self.pod(uid);
-        [pod.join(SOCKET), pod.join(EXITS), self.sandbox(uid), self.shm(uid), self.containers(uid)]
+        let (shm, messages) = (self.shm(uid), self.messages(uid));
+        [pod.join(SOCKET), pod.join(EXITS), self.sandbox(uid), shm, messages, self.containers(uid)]
     }
 
     /// Whether a sandbox was set up, in part or whole, and not stopped since.

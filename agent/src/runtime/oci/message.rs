@@ -6,8 +6,9 @@
 //! be sparse, hold any bytes, and be guarded by a lease: what is read is bounded, and opening
 //! never waits.
 //!
-//! The file is on tmpfs, like the pod's shared memory: what is written counts against the limit of
-//! who writes. What is longer than ever read is cut off once the container has ended.
+//! The file is in memory, in a file system of the pod's: what is written counts against the limit of
+//! who writes, and where there is none takes from the pod's other messages only. What is longer than
+//! ever read is cut off once the container has ended.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -20,7 +21,6 @@ use rustix::fs::{Mode, OFlags};
 use super::layout::Layout;
 use super::record::AttemptRecord;
 use crate::runtime::ContainerId;
-use crate::runtime::op::order::MESSAGE;
 
 /// Most lines of a log that stand for a message, as in the kubelet.
 const LOG_LINES: usize = 80;
@@ -33,17 +33,15 @@ const LOG_BYTES: usize = 2048;
 const LOG_WINDOW: u64 = 16 * 1024;
 
 /// Makes the empty file of an attempt that is about to start, for whatever user it runs as.
-pub(super) fn make(attempt: &Path) -> io::Result<()> {
-    let path = attempt.join(MESSAGE);
-    File::create(&path)?;
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    File::create(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o666))
 }
 
 /// The message of an attempt that ended with `code`. What cannot be read is a message, too.
 pub(super) fn of(layout: &Layout, id: &ContainerId, code: i32) -> String {
-    let attempt = layout.attempt(id);
-    let wanted = AttemptRecord::read(&attempt).termination_message;
-    let said = match said(&attempt.join(MESSAGE)) {
+    let wanted = AttemptRecord::read(&layout.attempt(id)).termination_message;
+    let said = match said(&layout.message(id)) {
         Ok(said) => said,
         Err(error) => return format!("Error on reading termination log {}: {error}", wanted.path),
     };
@@ -119,6 +117,12 @@ fn window(path: &Path) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
+/// The message that bytes make, as what a container said and as the end of a log.
+pub(super) fn shown(bytes: &[u8]) -> [String; 2] {
+    let parts: Vec<_> = bytes.split(|byte| *byte == b'\n').filter_map(content).collect();
+    [text(bytes, MAX_TERMINATION_MESSAGE), text(&parts.concat(), LOG_BYTES)]
+}
+
 /// What a record of the log says: `TIME STREAM F LINE`, or `P` for a line that goes on.
 fn content(record: &[u8]) -> Option<Vec<u8>> {
     let mut fields = record.splitn(4, |byte| *byte == b' ');
@@ -159,12 +163,13 @@ mod tests {
             let termination_message = TerminationMessage { path: "/why".into(), falls_back_to_log };
             let record = AttemptRecord { tag: String::new(), termination_message };
             record.write(&layout.attempt(&id)).unwrap();
-            make(&layout.attempt(&id)).unwrap();
+            fs::create_dir_all(layout.messages(&id.pod)).unwrap();
+            make(&layout.message(&id)).unwrap();
             Self { dir, layout, id }
         }
 
         fn file(&self) -> PathBuf {
-            self.layout.attempt(&self.id).join(MESSAGE)
+            self.layout.message(&self.id)
         }
 
         fn log(&self, before: &str, current: &str) {

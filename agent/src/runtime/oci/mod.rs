@@ -12,7 +12,10 @@
 pub mod bundle;
 pub mod cgroup;
 mod exec;
+#[doc(hidden)]
+pub mod fuzz;
 mod layout;
+mod memory;
 mod message;
 mod news;
 mod observe;
@@ -22,7 +25,6 @@ mod record;
 mod remove;
 pub mod sandbox;
 mod setup;
-mod shm;
 mod socket;
 mod start;
 pub mod users;
@@ -47,7 +49,7 @@ use self::news::News;
 use self::pod::{Ears, Pod};
 use self::sandbox::{Program, Sandbox, SandboxError};
 use crate::runtime::{
-    BootTime, ContainerId, ExecOutcome, ExecRequest, ObservedPod, Runtime, RuntimeError,
+    BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed, Runtime, RuntimeError,
     RuntimeEvent, SandboxRequest, StartRequest,
 };
 use crate::tree::Measured;
@@ -68,6 +70,8 @@ pub struct OciConfig {
     pub log_bytes: u32,
     /// Files of one container's log, the current one included.
     pub log_files: u8,
+    /// What all pods together may have of the machine.
+    pub all_pods: Limits,
     /// Processes and threads of one pod, its `mote-pause` included; `None` is no bound.
     pub pod_pids: Option<u64>,
     /// The directory below which seccomp profiles are: `/etc/mote/seccomp`.
@@ -83,6 +87,7 @@ impl Default for OciConfig {
             executable: PathBuf::from("/proc/self/exe"),
             log_bytes: 256 * 1024,
             log_files: 2,
+            all_pods: Limits::default(),
             pod_pids: None,
             seccomp_profiles: PathBuf::from("/etc/mote/seccomp"),
         }
@@ -104,6 +109,8 @@ pub struct OciRuntime {
     log_bytes: u32,
     log_files: u8,
     pod_pids: Option<u64>,
+    /// What all pods together may have, until it is told to the kernel.
+    all_pods: Mutex<Option<Limits>>,
     seccomp_profiles: PathBuf,
     tree: Tree,
     /// This program, through a mount that nobody can write to.
@@ -143,6 +150,7 @@ impl OciRuntime {
             log_bytes: config.log_bytes,
             log_files: config.log_files,
             pod_pids: config.pod_pids,
+            all_pods: Mutex::new(Some(config.all_pods)),
             seccomp_profiles: config.seccomp_profiles.clone(),
             tree,
             helper,
@@ -214,8 +222,8 @@ impl OciRuntime {
 }
 
 impl Runtime for OciRuntime {
-    async fn list(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
-        self.observe().await
+    async fn list(&self) -> Result<Observed, RuntimeError> {
+        Ok(self.observe().await)
     }
 
     async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {

@@ -1,5 +1,6 @@
 //! Finds out what exists: from the kernel, `mote-pause` and the pods' directories.
 
+use std::io;
 use std::sync::Arc;
 
 use mote_pause::wire::{Exit as Ended, Key, Role};
@@ -10,21 +11,30 @@ use super::record::{AttemptRecord, SandboxRecord};
 use super::sandbox::{Listing, SandboxError, kept_exits};
 use super::setup::sandbox_error;
 use super::{OciRuntime, io_error, process, record};
+use crate::log::Chain;
 use crate::runtime::{
-    BootTime, ContainerId, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState,
-    RuntimeError,
+    BootTime, ContainerId, Observed, ObservedContainer, ObservedPod, ObservedSandbox,
+    ObservedState, RuntimeError, Silence,
 };
 
 /// How often a sandbox is asked again that hung up: it does where nobody listened for too long.
 const RETRIES: usize = 2;
 
 impl OciRuntime {
-    pub(super) async fn observe(&self) -> Result<Vec<ObservedPod>, RuntimeError> {
-        let mut pods = Vec::new();
+    pub(super) async fn observe(&self) -> Observed {
+        let mut observed = Observed::default();
         for uid in self.layout.list_pods() {
-            pods.push(self.observe_pod(uid).await?);
+            match self.observe_pod(uid).await {
+                Ok(pod) => observed.pods.push(pod),
+                Err(error) => {
+                    let record = SandboxRecord::read(&self.layout.sandbox(&uid));
+                    let origin = record.ok().flatten().and_then(|record| record.origin);
+                    let silence = Silence { cause: Chain(&error).to_string(), origin };
+                    observed.silent.insert(uid, silence);
+                }
+            }
         }
-        Ok(pods)
+        observed
     }
 
     async fn observe_pod(&self, uid: Uid) -> Result<ObservedPod, RuntimeError> {
@@ -36,21 +46,15 @@ impl OciRuntime {
                 containers.push(ObservedContainer { id, tag, state });
             }
         }
+        let record = SandboxRecord::read(&self.layout.sandbox(&uid));
         let sandbox = match &known.pod {
-            Some(pod) if self.is_whole(&uid, pod)? => ObservedSandbox::Ready,
+            Some(pod) if is_whole(&record, pod)? => ObservedSandbox::Ready,
             Some(_) => ObservedSandbox::Died,
             None if self.layout.has_sandbox(&uid) => ObservedSandbox::Died,
             None => ObservedSandbox::Stopped,
         };
-        Ok(ObservedPod { uid, sandbox, begun: self.layout.has_logs(&uid), containers })
-    }
-
-    /// Whether a sandbox has the namespaces it should have. Where an agent died before they were
-    /// made, containers would run in the host's.
-    fn is_whole(&self, uid: &Uid, pod: &Pod) -> Result<bool, RuntimeError> {
-        let record = SandboxRecord::read(&self.layout.sandbox(uid));
-        let record = record.map_err(io_error("read the pod's sandbox record"))?;
-        Ok(record.is_some_and(|record| record.namespaces() == pod.sandbox.namespaces()))
+        let origin = record.ok().flatten().and_then(|record| record.origin);
+        Ok(ObservedPod { uid, origin, sandbox, begun: self.layout.has_logs(&uid), containers })
     }
 
     /// An attempt without a first process and without a helper never came to be: it is not there.
@@ -90,6 +94,14 @@ impl OciRuntime {
         }
         ObservedState::Exited { since, exit }
     }
+}
+
+/// Whether a sandbox has the namespaces it should have. Where an agent died before they were
+/// made, containers would run in the host's.
+fn is_whole(record: &io::Result<Option<SandboxRecord>>, pod: &Pod) -> Result<bool, RuntimeError> {
+    let record = record.as_ref().map_err(|error| io::Error::from(error.kind()));
+    let record = record.map_err(io_error("read the pod's sandbox record"))?;
+    Ok(record.as_ref().is_some_and(|record| record.namespaces() == pod.sandbox.namespaces()))
 }
 
 /// What is known of a pod's processes.

@@ -1,7 +1,8 @@
 //! Small files that let the next agent find out what this one did.
 //!
 //! The next one may be a newer or an older program: what it does not know it passes over, and what it
-//! misses is as it was before there was such a thing. So these are JSON.
+//! misses is as it was before there was such a thing. So these are JSON. A record that an older program
+//! must not use names the version that it takes; its pod is then left alone.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,18 +12,25 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use mote_pause::wire::{Namespace, Namespaces};
+use mote_pause::wire::{Namespace as Kind, Namespaces};
 
 use super::users::Users;
 use crate::runtime::op::order::{PROCESS, STARTED};
 use crate::runtime::{
-    BootTime, HostNamespaces, ProcessId, SandboxRequest, StartRequest, TerminationMessage,
+    BootTime, HostNamespaces, Origin, ProcessId, SandboxRequest, StartRequest, TerminationMessage,
 };
+
+/// The version of these records. It rises with what older programs must not pass over.
+const VERSION: u32 = 1;
 
 /// What the containers of a pod share, as long as its sandbox lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct SandboxRecord {
+    /// The version that a program must know to use it; 0 from before there were any.
+    needs: u32,
+    /// What the pod is.
+    pub(super) origin: Option<Origin>,
     pub(super) hostname: String,
     pub(super) host: HostNamespaces,
     pub(super) share_process_namespace: bool,
@@ -33,6 +41,8 @@ pub(super) struct SandboxRecord {
 impl SandboxRecord {
     pub(super) fn of(request: &SandboxRequest, users: Option<Users>) -> Self {
         Self {
+            needs: VERSION,
+            origin: Some(request.origin.clone()),
             users,
             hostname: request.hostname.clone(),
             host: request.host,
@@ -44,12 +54,12 @@ impl SandboxRecord {
     pub(super) fn namespaces(&self) -> Namespaces {
         let host = self.host;
         let own = [
-            (Namespace::User, self.users.is_some()),
-            (Namespace::Net, !host.network),
+            (Kind::User, self.users.is_some()),
+            (Kind::Net, !host.network),
             // The host's network goes with the host's name.
-            (Namespace::Uts, !host.network),
-            (Namespace::Ipc, !host.ipc),
-            (Namespace::Pid, self.share_process_namespace && !host.pid),
+            (Kind::Uts, !host.network),
+            (Kind::Ipc, !host.ipc),
+            (Kind::Pid, self.share_process_namespace && !host.pid),
         ];
         let own = own.into_iter().filter(|(_, own)| *own);
         own.fold(Namespaces::NONE, |all, (kind, _)| all.with(kind))
@@ -62,9 +72,24 @@ impl SandboxRecord {
         fs::rename(part, path)
     }
 
+    /// None where there is none, or half of one; an error where a newer agent wrote one that is none of
+    /// ours to use.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
-        Ok(read(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let Some(bytes) = read(path)? else { return Ok(None) };
+        let Needs { needs } = serde_json::from_slice(&bytes).unwrap_or_default();
+        if needs > VERSION {
+            let text = format!("it takes version {needs}, this agent knows {VERSION}");
+            return Err(io::Error::new(ErrorKind::Unsupported, text));
+        }
+        Ok(serde_json::from_slice(&bytes).ok())
     }
+}
+
+/// What is the same in every version.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Needs {
+    needs: u32,
 }
 
 /// The file in an attempt's directory with its record.
@@ -124,6 +149,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mote_protocol::name::{Namespace, ObjectName};
 
     #[test]
     fn a_record_reads_back_and_half_of_one_is_none() {
@@ -131,8 +157,20 @@ mod tests {
         let path = directory.path().join("sandbox");
         let host = HostNamespaces { network: true, ..HostNamespaces::default() };
         let users = Users::first_free([]);
-        let record =
-            SandboxRecord { hostname: "web".into(), host, share_process_namespace: false, users };
+        let origin = Some(Origin {
+            namespace: Namespace::new("default").unwrap(),
+            name: ObjectName::new("web").unwrap(),
+            containers: vec!["main".into()],
+        });
+        let hostname = "web".into();
+        let record = SandboxRecord {
+            needs: VERSION,
+            origin,
+            hostname,
+            host,
+            share_process_namespace: false,
+            users,
+        };
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         record.write(&path).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), Some(record));
@@ -140,6 +178,34 @@ mod tests {
         fs::write(&path, &written[..written.len() / 2]).unwrap();
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         assert_eq!((process(directory.path()), started(directory.path())), (None, None));
+    }
+
+    #[test]
+    fn a_record_that_takes_a_newer_agent_is_no_broken_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sandbox");
+        fs::write(&path, r#"{"needs": 2, "host": "another form"}"#).unwrap();
+        let error = SandboxRecord::read(&path).unwrap_err();
+        assert_eq!(error.to_string(), "it takes version 2, this agent knows 1");
+    }
+
+    /// Written by one agent and read by another.
+    #[test]
+    fn the_forms_of_what_helpers_leave_are_frozen() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(directory.path().join(name), bytes).unwrap();
+        };
+        let first = ProcessId { pid: 1000, start_ticks: 300 };
+        let (process_bytes, started_bytes) = (b"\xd0\x0f\xac\x02", b"\x80\x94\xeb\xdc\x03");
+        assert_eq!(postcard::to_allocvec(&first).unwrap(), process_bytes);
+        assert_eq!(postcard::to_allocvec(&1_000_000_000_u64).unwrap(), started_bytes);
+        for later in [&b""[..], b"what later agents add"] {
+            write(PROCESS, &[&process_bytes[..], later].concat());
+            write(STARTED, &[&started_bytes[..], later].concat());
+            assert_eq!(process(directory.path()), Some(first));
+            assert_eq!(started(directory.path()), Some(BootTime(Duration::from_secs(1))));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use mote_protocol::name::Uid;
 
 use super::cgroup::Group;
 use super::wait::until_empty;
-use super::{OciRuntime, cgroup_error, io_error, shm};
+use super::{OciRuntime, cgroup_error, io_error, memory};
 use crate::runtime::{ContainerId, RuntimeError};
 use crate::tree;
 
@@ -22,6 +22,7 @@ impl OciRuntime {
     pub(super) async fn remove_attempt(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         empty(&self.tree.container(id)).await?;
         remove_tree(self.layout.layer(id)).await?;
+        remove_few(&self.layout.message(id))?;
         // Last: as long as its directory is there, an attempt is listed and removed again.
         remove_few(&self.layout.attempt(id))
     }
@@ -68,8 +69,10 @@ impl OciRuntime {
         }
         until_empty(&pause).await?;
         drop(pod);
-        shm::unmount(&self.layout.shm(uid))
-            .map_err(io_error("take away the pod's shared memory"))?;
+        for directory in [self.layout.shm(uid), self.layout.messages(uid)] {
+            memory::unmount(&directory)
+                .map_err(io_error("take away what the pod has in memory"))?;
+        }
         empty(&self.tree.pod(uid)).await?;
         remove_tree(self.layout.layers(uid)).await
     }

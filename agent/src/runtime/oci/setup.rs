@@ -1,20 +1,21 @@
 //! Sets a pod's sandbox up: cgroups, directories, `mote-pause`, namespaces.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use mote_pause::wire::{Namespace, Namespaces, Unshare};
 use mote_protocol::name::Uid;
 use tracing::warn;
 
 use super::cgroup::{CgroupError, Level};
+use super::memory;
 use super::pod::{Ears, Pod};
 use super::record::SandboxRecord;
 use super::sandbox::{Sandbox, SandboxError};
-use super::shm;
 use super::users::Users;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
+use crate::log::Chain;
 use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 
 impl OciRuntime {
@@ -51,19 +52,27 @@ impl OciRuntime {
 
     /// Users for a pod: those it has, or some that no other pod has.
     fn users_of(&self, uid: &Uid) -> Result<Users, RuntimeError> {
-        let recorded = |uid: &Uid| SandboxRecord::read(&self.layout.sandbox(uid)).ok().flatten();
-        if let Some(users) = recorded(uid).and_then(|record| record.users) {
+        let recorded = |uid: &Uid| -> Result<_, RuntimeError> {
+            let record = SandboxRecord::read(&self.layout.sandbox(uid));
+            // A record that cannot be read may name the very users that look free.
+            let doing = format!("read the sandbox record of pod {uid}, for the users that it has");
+            let record = record.map_err(io_error(doing))?;
+            Ok(record.and_then(|record| record.users))
+        };
+        if let Some(users) = recorded(uid)? {
             return Ok(users);
         }
-        let others = self.layout.list_pods().into_iter();
-        let taken = others.filter_map(|other| recorded(&other)?.users);
-        let users = Users::first_free(taken).ok_or_else(|| io::Error::other("all are taken"));
+        let others = self.layout.list_pods();
+        let taken = others.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+        let users = Users::first_free(taken.into_iter().flatten());
+        let users = users.ok_or_else(|| io::Error::other("all are taken"));
         users.map_err(io_error("find users for the pod"))
     }
 
     /// Returns the users that it gets, if it gets any.
     fn prepare(&self, request: &SandboxRequest) -> Result<Option<Users>, RuntimeError> {
         let uid = &request.uid;
+        self.limit_all_pods();
         let groups = || -> Result<_, CgroupError> {
             let limits = Limits { pids: self.pod_pids, ..request.limits };
             let unenforced = self.tree.pod(uid).create(&limits, Level::Pod)?;
@@ -74,13 +83,17 @@ impl OciRuntime {
         if !unenforced.is_empty() {
             warn!(pod = %uid, ?unenforced, "limits are not enforced");
         }
-        let shm = self.layout.shm(uid);
-        for directory in [&shm, &self.layout.containers(uid), &self.layout.layers(uid)] {
+        let (shm, messages) = (self.layout.shm(uid), self.layout.messages(uid));
+        let ours = [self.layout.containers(uid), self.layout.layers(uid)];
+        for directory in ours.iter().chain([&shm, &messages]) {
             make_directory(directory)?;
         }
         if !request.host.ipc {
-            shm::mount(&shm).map_err(io_error("mount the pod's shared memory"))?;
+            memory::mount(&shm, memory::SHARED)
+                .map_err(io_error("mount the pod's shared memory"))?;
         }
+        memory::mount(&messages, memory::MESSAGES)
+            .map_err(io_error("mount the pod's termination messages"))?;
         // Nobody else looks for users between this and the record.
         let users = request.own_users.then(|| self.users_of(uid)).transpose()?;
         SandboxRecord::of(request, users)
@@ -89,11 +102,28 @@ impl OciRuntime {
         Ok(users)
     }
 
+    /// Before the first pod of this agent. The pods run also where the kernel does not take it: its memory
+    /// may be in use already.
+    fn limit_all_pods(&self) {
+        let limits = self.all_pods.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let done = limits.map(|limits| self.tree.root().create(&limits, Level::Container));
+        if let Some(Err(error)) = done {
+            warn!(error = %Chain(&error), "what all pods together may have is not limited");
+        }
+    }
+
     async fn launch(&self, uid: &Uid, ears: &Arc<Ears>) -> Result<Sandbox, SandboxError> {
         let group = self.tree.pause(uid);
         let entrances: Vec<_> =
             group.directories().map(|(_, directory)| directory.join("cgroup.procs")).collect();
-        Sandbox::start(&self.pause, &self.layout.pod(uid), &entrances, ears.listener()).await
+        let dir = self.layout.pod(uid);
+        let started = Sandbox::start(&self.pause, &dir, &entrances, ears.listener()).await;
+        if !started.as_ref().is_err_and(SandboxError::lacks_program) {
+            return started;
+        }
+        // Somebody cleaned the run directory up while we ran.
+        self.pause.restore()?;
+        Sandbox::start(&self.pause, &dir, &entrances, ears.listener()).await
     }
 }
 

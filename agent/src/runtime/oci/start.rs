@@ -140,7 +140,8 @@ impl OciRuntime {
         remove_old_logs(&self.layout.logs(id), id.attempt);
         let attempt = self.layout.attempt(id);
         if !request.termination_message.path.is_empty() {
-            message::make(&attempt)
+            make_directory(&self.layout.messages(&id.pod))?;
+            message::make(&self.layout.message(id))
                 .map_err(io_error(format!("make the termination message of {id}")))?;
         }
         AttemptRecord::of(request)
@@ -191,7 +192,9 @@ impl OciRuntime {
             rights: request.rights.clone(),
             seccomp_profiles: self.seccomp_profiles.clone(),
             oom_score_adj: request.oom_score_adj,
-            termination_message: request.termination_message.path.clone(),
+            termination_message: Some(request.termination_message.path.clone())
+                .filter(|path| !path.is_empty())
+                .map(|path| (path, self.layout.message(&request.id))),
         }
     }
 

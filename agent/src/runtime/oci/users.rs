@@ -58,7 +58,7 @@ pub fn unavailable() -> Option<&'static str> {
 }
 
 /// Judges by `user.max_user_namespaces` and the version of a kernel.
-fn without(most: Option<&str>, kernel: KernelVersion) -> Option<&'static str> {
+pub(crate) fn without(most: Option<&str>, kernel: KernelVersion) -> Option<&'static str> {
     let Some(most) = most else {
         return Some("this kernel has no user namespaces");
     };

@@ -18,17 +18,17 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::process::{
-    DumpableBehavior, Gid, Pid, PidfdFlags, Signal, Uid, kill_process_group, pidfd_open,
+    DumpableBehavior, Pid, PidfdFlags, Signal, kill_process_group, pidfd_open,
     set_dumpable_behavior, setsid,
 };
 use rustix::thread::{
     CapabilitySet, CapabilitySets, ThreadNameSpaceType, clear_ambient_capability_set,
     move_into_thread_name_spaces, remove_capability_from_bounding_set, set_capabilities,
-    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    set_no_new_privs,
 };
 
 use super::executor::{NOT_EXECUTED, Program};
+use super::identity;
 use super::order::Exec;
 use super::report::Phase;
 use super::seccomp::Filter;
@@ -113,14 +113,8 @@ fn confine(tenant: &Tenant) -> io::Result<()> {
     if tenant.no_new_privileges {
         set_no_new_privs(true)?;
     }
-    let groups: Vec<_> = tenant.groups.iter().copied().map(Gid::from_raw).collect();
-    set_thread_groups(&groups)?;
     bound(tenant.bounding)?;
-    set_keep_capabilities(true)?;
-    let (uid, gid) = (Uid::from_raw(tenant.uid), Gid::from_raw(tenant.gid));
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)?;
-    set_keep_capabilities(false)?;
+    identity::assume(tenant.uid, tenant.gid, &tenant.groups)?;
     let permitted = CapabilitySet::from_bits_retain(tenant.permitted);
     let inheritable = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;

@@ -14,12 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Spec, User};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use rustix::fs::{Access, access};
+use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
 
+use super::identity;
 use super::seccomp::Filter;
 use crate::runtime::oci::bundle;
 use crate::sys;
@@ -87,6 +89,13 @@ impl Program {
 impl Executor for Confined {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let process = spec.process().as_ref();
+        if let Some(process) = process.filter(|_| bundle::CUTS_IDS)
+            && let Err(error) = become_whole(process.user())
+        {
+            let cause = format!("become the container's user: {error}");
+            tracing::error!("{cause}");
+            return Err(ExecutorValidationError::ArgValidationError(cause));
+        }
         let args = process.and_then(|process| process.args().as_deref()).unwrap_or_default();
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
         find(args, env).map(drop).map_err(|missing| {
@@ -110,6 +119,16 @@ impl Executor for Confined {
         // Not by way of libcontainer: under a strict filter nothing works that ends a process.
         sys::process::end(NOT_EXECUTED)
     }
+}
+
+/// Becomes the user that libcontainer was told of, where it cut the numbers ([`bundle::CUTS_IDS`]).
+fn become_whole(user: &User) -> io::Result<()> {
+    let held = capabilities(None)?;
+    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    identity::assume(user.uid(), user.gid(), groups)?;
+    // Those of somebody who was root, or cut to it, are not effective any more.
+    let held = CapabilitySets { effective: held.permitted, ..held };
+    Ok(set_capabilities(None, held)?)
 }
 
 /// The program that a command line means, if this user may execute it.

@@ -16,6 +16,7 @@
 mod devices;
 mod exec;
 mod executor;
+mod identity;
 pub mod order;
 mod output;
 mod propagation;

@@ -41,9 +41,6 @@ pub const STARTED: &str = "started";
 /// The file in an attempt's directory that says with what a process in its container begins.
 pub const TENANT: &str = "tenant";
 
-/// The file in an attempt's directory in which its container says why it ended.
-pub const MESSAGE: &str = "message";
-
 /// The directory in an attempt's where its volumes are mounted, for the helper and libcontainer.
 pub const VOLUMES: &str = "volumes";
 
@@ -106,8 +103,8 @@ pub struct Start {
     pub seccomp_profiles: PathBuf,
     /// Of all its processes.
     pub oom_score_adj: i32,
-    /// Where it finds the file [`MESSAGE`]; nowhere if empty.
-    pub termination_message: String,
+    /// Where it finds the file in which it says why it ends, and which one that is on this node.
+    pub termination_message: Option<(String, PathBuf)>,
 }
 
 /// What the containers of a pod share.

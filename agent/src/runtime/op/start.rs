@@ -46,11 +46,10 @@ pub(super) fn run(order: &mut Start, reporter: &Reporter) -> Result<(), Failure>
         .map_err(|error| Failure::of("mount the root file system", &error))?;
     rootfs::check_devices(&root).map_err(|error| Failure::permanent(&error))?;
     volumes::stage(order, shared, users)?;
-    let shm = bundle::shm(order);
     // Its directory may be hidden afterwards.
     let profile = profile(order)?;
     if users.is_some() {
-        open_to_users(order, shm)
+        open_to_users(order)
             .map_err(|error| Failure::of("open the container's directories to it", &error))?;
     }
     make_working_directory(order, &root, users)?;
@@ -61,7 +60,8 @@ pub(super) fn run(order: &mut Start, reporter: &Reporter) -> Result<(), Failure>
         .map_err(|error| Failure::of("record what commands begin with", &error))?;
     output::give_to(tenant.uid_on_host)
         .map_err(|error| Failure::of("give the container its output", &error))?;
-    rootfs::seal(&[&order.attempt, shm, Path::new("/proc"), Path::new("/sys")])
+    let kept = [Path::new("/proc"), Path::new("/sys")].into_iter().chain(outside(order));
+    rootfs::seal(&kept.collect::<Vec<_>>())
         .map_err(|error| Failure::of("seal the machine against the container", &error))?;
     let (mut outcome, mut container) = create(order, &tenant)?;
     let pid = container.state.pid.unwrap_or(0);
@@ -118,9 +118,21 @@ fn make_working_directory(
 }
 
 /// The container's own process looks all of it up by the paths that the helper uses.
-fn open_to_users(order: &Start, shm: &Path) -> io::Result<()> {
+fn open_to_users(order: &Start) -> io::Result<()> {
     fs::set_permissions(&order.attempt, Permissions::from_mode(0o711))?;
-    users::open_way(&[&order.attempt, shm])
+    users::open_way(&outside(order))
+}
+
+/// The directories of this node that the container's own process looks for files in.
+fn outside(order: &Start) -> Vec<&Path> {
+    let messages = order.termination_message.iter().filter_map(|(_, file)| file.parent());
+    [order.attempt.as_path(), bundle::shm(order)].into_iter().chain(messages).collect()
+}
+
+/// What tells how hot each CPU is, where there are such files.
+fn throttles() -> impl Iterator<Item = String> {
+    let path = |cpu: u32| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
+    (0..).map(path).take_while(|path| Path::new(path).exists())
 }
 
 /// Finds out what the order leaves to this machine, and writes the configuration.
@@ -145,6 +157,7 @@ fn configure(order: &Start, root: &Path, users: Option<&Users>) -> Result<Spec, 
         apparmor::of_container(&order.rights).map_err(|error| Failure::chain(&error))?;
     let found = bundle::Found {
         root,
+        masked: throttles().collect(),
         identity,
         cgroups,
         devices: devices.hosts,

@@ -1,7 +1,15 @@
 //! With what a process in a container begins, beside its command line.
 //!
 //! Kept beside the attempt in a form that costs little to read: a command that a probe runs every
-//! second cannot parse a whole configuration, or compile its filter, each time.
+//! second cannot parse a whole configuration, or compile its filter, each time. The container may
+//! outlive the agent that began it:
+//!
+//! ```text
+//! byte 0    version of the form (1)
+//! byte 1    the version that a program must know to use it (1)
+//! bytes 2.. content (postcard); what later versions add comes behind it
+//! ```
+//! What would let a command do more than its container if it were passed over raises the second.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -18,6 +26,9 @@ use crate::runtime::oci::bundle;
 
 /// Longest record: an environment, which the kernel bounds to a quarter of the stack's limit.
 const MAX_TENANT: u64 = 4 << 20;
+
+/// The version of this form.
+const VERSION: u8 = 1;
 
 /// What the container's own configuration says of its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +93,71 @@ impl Tenant {
     }
 
     pub(super) fn write(&self, attempt: &Path) -> io::Result<()> {
-        fs::write(attempt.join(TENANT), postcard::to_allocvec(self).map_err(io::Error::other)?)
+        fs::write(attempt.join(TENANT), self.encode()?)
     }
 
     pub(super) fn read(attempt: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();
         File::open(attempt.join(TENANT))?.take(MAX_TENANT).read_to_end(&mut bytes)?;
-        postcard::from_bytes(&bytes).map_err(io::Error::other)
+        Self::decode(&bytes)
+    }
+
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        postcard::to_extend(self, vec![VERSION, VERSION]).map_err(io::Error::other)
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<Self> {
+        match bytes {
+            [_, 0..=VERSION, content @ ..] => {
+                postcard::from_bytes(content).map_err(io::Error::other)
+            }
+            [_, needs, ..] => {
+                let text = format!("it takes version {needs}, this agent knows {VERSION}");
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant() -> Tenant {
+        Tenant {
+            uid: 1,
+            uid_on_host: 2,
+            gid: 3,
+            groups: vec![4],
+            bounding: 5,
+            permitted: 6,
+            no_new_privileges: true,
+            env: vec!["A=b".to_owned()],
+            cwd: "/w".into(),
+            oom_score_adj: Some(-7),
+            user_namespace: false,
+            app_armor: Some("p".to_owned()),
+            filter: None,
+        }
+    }
+
+    const FROZEN: &[u8] =
+        b"\x01\x01\x01\x02\x03\x01\x04\x05\x06\x01\x01\x03A=b\x02/w\x01\x0d\x00\x01\x01p\x00";
+
+    #[test]
+    fn the_form_is_frozen_and_what_later_agents_add_is_passed_over() {
+        assert_eq!(tenant().encode().unwrap(), FROZEN);
+        assert_eq!(Tenant::decode(FROZEN).unwrap(), tenant());
+        let newer = [&[2, 1], &FROZEN[2..], b"more"].concat();
+        assert_eq!(Tenant::decode(&newer).unwrap(), tenant());
+    }
+
+    #[test]
+    fn what_takes_a_newer_agent_is_not_guessed_at() {
+        let newer = [&[2, 2], &FROZEN[2..]].concat();
+        let error = Tenant::decode(&newer).unwrap_err();
+        assert_eq!(error.to_string(), "it takes version 2, this agent knows 1");
+        assert!(Tenant::decode(&[]).is_err() && Tenant::decode(&FROZEN[..9]).is_err());
     }
 }

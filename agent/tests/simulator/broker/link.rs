@@ -160,6 +160,10 @@ impl Link for SimLink {
         if universe.broker.connected.is_none() || universe.broker.uplink.len() >= 4 {
             return Err(publication);
         }
+        if universe.broker.cut {
+            // Nobody reads it, and nobody has noticed.
+            return Ok(());
+        }
         universe.broker.uplink.push_back(publication);
         drop(universe);
         self.shared.stirred.notify_one();

@@ -80,11 +80,18 @@ impl Universe {
     /// The broker restarts with nothing but its configuration.
     pub(crate) fn broker_forgets(&mut self) {
         self.note(|| "broker: forgets everything".into());
+        // What was on the way reached it before, or never does.
+        self.drop_connection();
         self.broker.retained.clear();
         self.broker.session = None;
         self.broker.wills.clear();
         self.cut();
-        self.drop_connection();
+    }
+
+    /// The broker restarts with all that it had: sessions, retained messages, and its wills are said.
+    pub(crate) fn broker_restarts(&mut self) {
+        self.say_wills(|_| true);
+        self.cut();
     }
 
     /// The connection breaks, and no will is said for it.
@@ -141,6 +148,9 @@ impl Universe {
             let no = Settlement::Denied(NOT_AUTHORIZED);
             let settlement = if denied { no } else { Settlement::Delivered };
             self.broker.settled.push_back((ticket, settlement));
+        }
+        if let Ok(event) = frame::decode(&payload) {
+            self.judge.event(&event);
         }
         if let Some(key) = status_key(&topic) {
             self.judge_status(key, &payload, denied);

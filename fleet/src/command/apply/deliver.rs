@@ -195,8 +195,9 @@ async fn settle(
             let Awaited { plan, manifest, node } = &awaited;
             match progress::of(&link.fleet, &plan.key, &plan.scope, node, &plan.object) {
                 Progress::Waiting => still.push(awaited),
-                Progress::Accepted => {
-                    let (namespace, note) = (&plan.key.namespace, format!(" (node {node})"));
+                Progress::Accepted(waits) => {
+                    let why = waits.map(|why| format!(": {}", problem(&why))).unwrap_or_default();
+                    let (namespace, note) = (&plan.key.namespace, format!(" (node {node}){why}"));
                     print(args, manifest, Some(namespace), plan.verb, &note, console)?;
                 }
                 failed => {
@@ -249,7 +250,7 @@ fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
         Progress::Conflict(other) => {
             ServerError::Conflict { resource, name, place, other: other.to_string() }.into()
         }
-        Progress::Waiting | Progress::Accepted => anyhow!("{}/{name} on {place}", plan.key.kind),
+        Progress::Waiting | Progress::Accepted(_) => anyhow!("{}/{name} on {place}", plan.key.kind),
     }
 }
 

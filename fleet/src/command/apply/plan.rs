@@ -3,6 +3,7 @@
 use mote_protocol::extension::Extensions;
 use mote_protocol::name::{Kind, NodeName, ObjectKey, Uid};
 use mote_protocol::object::{ContentHash, Intent, Object, Pod, Revision, max_body};
+use mote_protocol::rollout::ROLLED_BACK;
 use mote_protocol::topic::Scope;
 
 use crate::content::Content;
@@ -90,10 +91,12 @@ pub fn plan(
     let intent = content.to_intent()?;
     check_size(key.kind, &intent)?;
     let hash = hash(&intent)?;
-    let same = |object: &&Object| {
-        object.intent == intent && !replaces && !is_missed(fleet, key, scope, given.now_ms)
+    let settled = |object: &&Object| {
+        let missed = is_missed(fleet, key, scope, given.now_ms);
+        !missed && !was_taken_back(fleet, key, scope, object)
     };
-    if let Some(object) = existing.filter(same) {
+    let same = existing.filter(|object| object.intent == intent && !replaces);
+    if let Some(object) = same.filter(settled) {
         let (key, scope, object) = (key.clone(), scope.clone(), object.clone());
         return Ok(Plan { key, scope, object, verb: Verb::Unchanged });
     }
@@ -192,6 +195,13 @@ fn is_missed(fleet: &Fleet, key: &ObjectKey, scope: &Scope, now_ms: u64) -> bool
     !matches!(scope, Scope::Node(_)) && fleet.reached(scope).filter(online).any(silent)
 }
 
+/// Whether some node tried it in vain: who applies it once more wants it to be tried once more.
+fn was_taken_back(fleet: &Fleet, key: &ObjectKey, scope: &Scope, object: &Object) -> bool {
+    let told = fleet.reached(scope).filter_map(|node| fleet.told(key, node));
+    let mut refusals = told.filter_map(crate::view::Told::refusal);
+    refusals.any(|refusal| refusal.seen == object.revision && &*refusal.reason == ROLLED_BACK)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +285,19 @@ mod tests {
         absorb(&mut fleet, Topic::Status(key()), frame::encode(&status).expect("encodes"));
         let plan = change(&fleet);
         assert_eq!((plan.object.revision.number, plan.verb), (9001, Verb::Configured));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_tried_once_more_when_it_is_applied_once_more() {
+        let mut fleet = with(&first());
+        let seen = first().object.revision;
+        let refusal =
+            Refusal { seen, reason: ROLLED_BACK.into(), field: "".into(), message: "".into() };
+        let status = PodStatus { refusal: Some(refusal), ..PodStatus::default() };
+        absorb(&mut fleet, Topic::Status(key()), frame::encode(&status).expect("encodes"));
+        let again = plan(&fleet, &key(), &node(), &pod("a", "x"), given(99_000, false));
+        let again = again.expect("plan");
+        assert_eq!((again.verb, again.object.revision.number), (Verb::Configured, 99_000));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::view::Fleet;
 pub enum Progress {
     /// It did not answer yet.
     Waiting,
-    /// Its status shows the object.
-    Accepted,
+    /// It has the object; or makes the change later, and says why.
+    Accepted(Option<Box<Refusal>>),
     /// It does not want it.
     Refused(Box<Refusal>),
     /// Another object has the name by now.
@@ -31,7 +31,7 @@ pub fn of(
     let ours = object.revision;
     if let Some(told) = fleet.told(key, node) {
         if told.has(ours) {
-            return Progress::Accepted;
+            return Progress::Accepted(None);
         }
         let accepted = told.accepted();
         match told.refusal() {
@@ -39,6 +39,9 @@ pub fn of(
                 if refusal.seen == ours && matches!(&*refusal.reason, "Stale" | "Conflict") =>
             {
                 return Progress::Conflict(accepted.hash);
+            }
+            Some(refusal) if refusal.seen == ours && refusal.is_delay() => {
+                return Progress::Accepted(Some(Box::new(refusal.clone())));
             }
             Some(refusal) if refusal.seen == ours => {
                 return Progress::Refused(Box::new(refusal.clone()));

@@ -20,6 +20,10 @@ use crate::output::format::OutputFormat;
 use crate::output::table::Table;
 use crate::view::node_filters;
 
+mod missed;
+
+use missed::Missed;
+
 /// How long nodes may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -102,6 +106,7 @@ fn asked(link: &Link, only: Option<&NodeName>) -> Vec<NodeName> {
 }
 
 async fn watch(wanted: &Wanted<'_>, link: &mut Link, console: &mut Console) -> anyhow::Result<()> {
+    let mut missed = Missed::default();
     loop {
         let message = tokio::select! {
             message = link.session.next(None) => message?,
@@ -115,6 +120,10 @@ async fn watch(wanted: &Wanted<'_>, link: &mut Link, console: &mut Console) -> a
             continue;
         };
         let Ok(event) = frame::decode::<Event>(&message.payload) else { continue };
+        let lost = missed.before(&name, &event);
+        if lost > 0 && wanted.args.node.as_ref().is_none_or(|only| *only == name) {
+            console.warn(format_args!("{lost} events of node {name} were lost"))?;
+        }
         let told = Told::new(&name, link.fleet.nodes.get(&name), event);
         if wanted.is_met(&told) {
             show(wanted, &[told], false, console)?;

@@ -105,6 +105,24 @@ impl<'a, 'f> Fields<'a, 'f> {
         }
     }
 
+    /// Keys that no node can honour, and without which the pod would be another.
+    pub fn refused(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            let empty = |value: &Value| match value {
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => {
+                    map.values().all(|value| matches!(value, Value::Object(map) if map.is_empty()))
+                }
+                Value::String(text) => text.is_empty(),
+                _ => false,
+            };
+            if self.value(key).is_some_and(|value| !empty(value)) {
+                let detail = "no node can do so".to_owned();
+                self.findings.error(self.at.field(key), Problem::Forbidden { detail });
+            }
+        }
+    }
+
     /// Ends reading: what nobody asked for is reported.
     pub fn close(self) {
         for key in self.map.keys().filter(|key| !self.known.contains(&key.as_str())) {
@@ -176,11 +194,12 @@ pub fn read_flag(fields: &mut Fields<'_, '_>, key: &'static str, words: [&'stati
     found == Some(1)
 }
 
-/// Reads a word of which nodes know one: what they do anyway.
-pub fn read_only_word(fields: &mut Fields<'_, '_>, key: &'static str, word: &'static str) {
-    let Some(value) = fields.value(key).filter(|value| *value != word) else { return };
+/// Reads a word of which nodes know those that ask for what they do anyway.
+pub fn read_only_word(fields: &mut Fields<'_, '_>, key: &'static str, words: &[&'static str]) {
+    let known = |value: &Value| words.iter().any(|word| *value == *word);
+    let Some(value) = fields.value(key).filter(|value| !known(value)) else { return };
     let at = fields.at();
-    unsupported_word(value, &[word], at.field(key), fields.findings());
+    unsupported_word(value, words, at.field(key), fields.findings());
 }
 
 /// Writes what [`read_flag`] reads.
@@ -194,7 +213,8 @@ pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], fl
 ///
 /// `"key" => field` stands for any [`Field`]; `each "name"` for a list of objects with one text
 /// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `groups` for objects that are flat on the wire;
-/// `only` for words that must be what nodes do anyway; `unsupported` for what is reported.
+/// `only` for words that must be what nodes do anyway; `unsupported` for what is reported, and `refused`
+/// for what would make another pod of it.
 macro_rules! object {
     (
         $type:ty {
@@ -202,8 +222,9 @@ macro_rules! object {
         }
         $(groups { $($group:literal { $($gkey:literal => $gfield:ident),* $(,)? } $(unsupported [$($gunsupported:literal),*])?)* })?
         $(skip [$($skipped:literal),* $(,)?])?
-        $(only { $($okey:literal: $only:literal),* $(,)? })?
+        $(only { $($okey:literal: [$($only:literal),+]),* $(,)? })?
         $(unsupported [$($unsupported:literal),* $(,)?])?
+        $(refused [$($refused:literal),* $(,)?])?
     ) => {
         impl $crate::kubernetes::field::Field for $type {
             fn read(
@@ -219,8 +240,9 @@ macro_rules! object {
                     $(inside.unsupported(&[$($gunsupported),*]);)?
                 });)*)?
                 $(fields.skip(&[$($skipped),*]);)?
-                $($($crate::kubernetes::field::read_only_word(&mut fields, $okey, $only);)*)?
+                $($($crate::kubernetes::field::read_only_word(&mut fields, $okey, &[$($only),+]);)*)?
                 $(fields.unsupported(&[$($unsupported),*]);)?
+                $(fields.refused(&[$($refused),*]);)?
                 fields.close();
                 Some(object)
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mote_protocol::object::Meta;
+use mote_protocol::rollout;
 
 use super::name::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified};
 use crate::kubernetes::findings::Findings;
@@ -20,6 +21,17 @@ pub(super) fn check(meta: &Meta, at: Path<'_>, findings: &mut Findings) {
     let total: usize = meta.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
     if total > MAX_ANNOTATIONS {
         findings.forbidden(at, format!("may not be more than {MAX_ANNOTATIONS} bytes"));
+    }
+}
+
+/// What annotations of a pod ask of its changes.
+pub(super) fn rollout(meta: &Meta, at: Path<'_>, findings: &mut Findings) {
+    let asked = &meta.annotations;
+    let faults = [rollout::rollback_after(asked).err(), rollout::delay(asked).err()];
+    for fault in faults.into_iter().flatten() {
+        let value = meta.annotations.get(fault.annotation).map_or("", String::as_str);
+        let at = at.field("annotations");
+        findings.invalid_text(at.key(fault.annotation), value, fault.error.to_string());
     }
 }
 

@@ -20,7 +20,10 @@ pub fn check(content: &Content, findings: &mut Findings) {
     let root = Path::root("");
     metadata::check(content.meta(), root.field("metadata"), findings);
     match content {
-        Content::Pod(pod) => pod::check(&pod.spec, root.field("spec"), findings),
+        Content::Pod(pod) => {
+            metadata::rollout(&pod.meta, root.field("metadata"), findings);
+            pod::check(&pod.spec, root.field("spec"), findings);
+        }
         Content::ConfigMap(map) => data::config_map(map, root, findings),
         Content::Secret(secret) => data::secret(secret, root, findings),
     }

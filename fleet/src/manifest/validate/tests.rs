@@ -217,6 +217,30 @@ fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
     );
 }
 
+#[test]
+fn what_would_make_another_pod_of_it_is_refused_by_name() {
+    let told = |spec: &str| {
+        let containers = "containers: [{name: a, image: a, volumeMounts: [{name: v, mountPath: /v, \
+                          readOnly: true, recursiveReadOnly: WORD}]}], volumes: [{name: v, emptyDir: {}}]";
+        let word = if spec == "Enabled" { "Enabled" } else { "IfPossible" };
+        let spec = if spec == "Enabled" { "" } else { spec };
+        let containers = containers.replace("WORD", word);
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{{containers}{spec}}}\n"
+        );
+        read(&document(&text)).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(told(", resources: {}, runtimeClassName: ''"), Ok(()));
+    for (spec, field) in [
+        (", runtimeClassName: gvisor", "spec.runtimeClassName"),
+        (", resourceClaims: [{name: gpu}]", "spec.resourceClaims"),
+        ("Enabled", "spec.containers[0].volumeMounts[0].recursiveReadOnly"),
+    ] {
+        let error = told(spec).expect_err("refused");
+        assert!(error.contains(field), "{error}");
+    }
+}
+
 /// Paths of what a pod asks for in vain.
 fn ignored_of(spec: &str) -> Vec<String> {
     let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec: {{{spec}}}\n");
@@ -265,4 +289,29 @@ fn the_defaults_that_an_api_server_fills_in_are_not_told() {
                 terminationGracePeriodSeconds: 30, tolerations: [{effect: NoExecute, \
                 key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}]";
     assert_eq!(ignored_of(spec), Vec::<String>::new());
+}
+
+#[test]
+fn annotations_of_changes_are_checked_before_anything_is_sent() {
+    let errors = |annotations: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, annotations: {{{annotations}}}}}\nspec:\n  {WEB}"
+        );
+        match read(&document(&text)) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(errors("mote/rollback-after: 2m"), "");
+    assert_eq!(errors("mote/update-lock: printing, mote/update-delay-limit: 2h"), "");
+    let windows = errors("mote/update-window: nightly");
+    assert!(windows.contains("metadata.annotations[mote/update-window]"), "{windows}");
+    assert!(windows.contains("must be a list like `Mon-Fri 02:00-04:00"), "{windows}");
+    assert!(
+        errors("mote/rollback-after: soon").contains(
+            "metadata.annotations[mote/rollback-after]: Invalid value: \"soon\": must be a duration"
+        ),
+        "{}",
+        errors("mote/rollback-after: soon")
+    );
 }

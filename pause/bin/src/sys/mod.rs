@@ -236,19 +236,26 @@ impl Waiting {
 
 /// Waits until something of `list` has happened, for at most so many seconds, or for ever.
 pub(crate) fn poll(list: &mut [Waiting], seconds: Option<u8>) {
-    let time = [seconds.unwrap_or(0) as isize, 0];
-    let time = if seconds.is_some() { time.as_ptr() as usize } else { 0 };
-    // SAFETY: `Waiting` has the layout of a `pollfd`, `time` that of the `timespec` this call has
-    // on this architecture; no signal mask.
-    let polled = unsafe {
-        call(kernel::__NR_ppoll, [list.as_mut_ptr() as usize, list.len(), time, 0, SIGNAL_SET_SIZE])
-    };
+    // Of this copy the kernel takes what has passed.
+    let mut time = [seconds.map_or(0, i64::from), 0];
+    let time = if seconds.is_some() { time.as_mut_ptr() as usize } else { 0 };
+    // SAFETY: `Waiting` has the layout of a `pollfd`, `time` that of a 64-bit `timespec` which is
+    // ours to be written to; no signal mask.
+    let polled =
+        unsafe { call(PPOLL, [list.as_mut_ptr() as usize, list.len(), time, 0, SIGNAL_SET_SIZE]) };
     if polled.is_err() {
         for waiting in list {
             waiting.happened = 0;
         }
     }
 }
+
+#[cfg(target_pointer_width = "64")]
+const PPOLL: u32 = kernel::__NR_ppoll;
+/// The call of that name has 32-bit times there, and a kernel need not have it
+/// (`CONFIG_COMPAT_32BIT_TIME`): waiting would become a loop that never sleeps.
+#[cfg(target_pointer_width = "32")]
+const PPOLL: u32 = kernel::__NR_ppoll_time64;
 
 /// Gives this thread new namespaces.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {

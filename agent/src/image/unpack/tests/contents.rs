@@ -16,6 +16,17 @@ fn links_that_stay_inside_are_followed() {
 }
 
 #[test]
+fn absolute_names_are_those_of_the_layers_root() {
+    let place = Place::new();
+    let tar = Tar::default().dir("/ko-app/").file("/ko-app/hello", "1").symlink("/link", "/x");
+    let tar = tar.hard_link("//again", "/ko-app/hello").file("/ko-app/.wh.gone", "");
+    place.unpack(&tar.end()).unwrap();
+    assert_eq!(names(&place.root()), ["again", "ko-app", "link"]);
+    assert_eq!(names(&place.root().join("ko-app")), ["gone", "hello"]);
+    assert_eq!(fs::read_to_string(place.root().join("again")).unwrap(), "1");
+}
+
+#[test]
 fn entries_keep_owner_mode_and_time() {
     let place = Place::new();
     let tar = Tar::default()
@@ -28,7 +39,7 @@ fn entries_keep_owner_mode_and_time() {
         .file("implied/by/name", "x")
         .hard_link("tmp/hard", "tmp/su");
     let unpacked = place.unpack(&tar.end()).unwrap();
-    assert_eq!(unpacked, Unpacked { entries: 8, bytes: 3, opaque_root: false });
+    assert_eq!(unpacked, Unpacked { entries: 8, implied: 2, bytes: 3, opaque_root: false });
     let meta = |name: &str| fs::symlink_metadata(place.root().join(name)).unwrap();
     for name in ["", "tmp", "tmp/su", "tmp/link", "tmp/pipe", "tmp/null"] {
         let meta = meta(name);

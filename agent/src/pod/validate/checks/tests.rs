@@ -153,9 +153,23 @@ fn probes_see_literal_variables_and_hooks_do_not() {
 fn values_from_elsewhere_are_not_expanded() {
     let mut app = container("app");
     app.env = vec![EnvVar { name: "A".into(), value: EnvValue::Secret(KeyRef::default()) }];
-    let mut command = vec!["$(A)".to_owned()];
-    expand(&mut command, &app);
-    assert_eq!(command, ["$(A)"]);
+    let command = vec!["$(A)".to_owned()];
+    assert_eq!(expanded(&command, &app), Ok(command));
+}
+
+#[test]
+fn a_command_that_names_a_long_value_often_is_refused() {
+    let told = |times: usize| {
+        faults(|c| {
+            let value = EnvValue::Literal("x".repeat(6000));
+            c.env = vec![EnvVar { name: "A".into(), value }];
+            let command = vec!["ask".to_owned(), "$(A)".repeat(times)];
+            c.readiness_probe = Some(probe(wire::Handler::Exec(command)));
+        })
+    };
+    assert_eq!(told(10), [""; 0]);
+    let field = "spec.containers[0].readinessProbe.exec.command";
+    assert_eq!(told(20), [format!("{field}: has more than 65536 bytes with its variables")]);
 }
 
 #[test]

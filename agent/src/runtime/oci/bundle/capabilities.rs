@@ -80,9 +80,9 @@ pub enum CapabilityError {
 
 /// The bounding set: the default one, with what was added and without what was dropped.
 ///
-/// `CAP_MKNOD` belongs to the default set only where a device filter makes it harmless. What is
-/// both added and dropped by name is dropped, as in Kubernetes' runtimes. `permitted` has the bits
-/// of what can be granted at all: `ALL` means all of that.
+/// `CAP_MKNOD` belongs to the default set only where a device filter makes it harmless. `ALL` comes first,
+/// whether it is added or dropped, and dropped last; then names are added, then names are dropped, as in
+/// Kubernetes' runtimes. `permitted` has the bits of what can be granted at all: `ALL` means all of that.
 pub(super) fn of(
     rights: &Rights,
     device_filter: bool,
@@ -94,23 +94,19 @@ pub(super) fn of(
     }
     let add = parse(&rights.add_capabilities)?;
     let drop = parse(&rights.drop_capabilities)?;
-    let mut set: Capabilities = match (&add, &drop) {
-        (Set::All, _) => everything.collect(),
-        (_, Set::All) => Capabilities::new(),
+    let mut set: Capabilities = match (add.all, drop.all) {
+        (_, true) => Capabilities::new(),
+        (true, false) => everything.collect(),
         _ => DEFAULT.into_iter().filter(|one| has(permitted, *one)).collect(),
     };
-    if !device_filter && add != Set::All {
+    if !device_filter && !add.all {
         set.remove(&Capability::Mknod);
     }
-    if let Set::Named(names) = add {
-        if let Some(lacking) = names.iter().find(|one| !has(permitted, **one)) {
-            return Err(CapabilityError::Unavailable(*lacking));
-        }
-        set.extend(names);
+    if let Some(lacking) = add.names.iter().find(|one| !has(permitted, **one)) {
+        return Err(CapabilityError::Unavailable(*lacking));
     }
-    if let Set::Named(names) = drop {
-        set.retain(|capability| !names.contains(capability));
-    }
+    set.extend(add.names);
+    set.retain(|capability| !drop.names.contains(capability));
     Ok(set)
 }
 
@@ -136,22 +132,22 @@ pub fn permitted(status: &str) -> u64 {
     bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
 }
 
-#[derive(PartialEq)]
-enum Set {
-    All,
-    Named(Vec<Capability>),
+/// What is added, or dropped.
+struct Set {
+    all: bool,
+    names: Vec<Capability>,
 }
 
 fn parse(names: &[String]) -> Result<Set, CapabilityError> {
-    if names.iter().any(|name| name.eq_ignore_ascii_case("ALL")) {
-        return Ok(Set::All);
-    }
+    let (all, names): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.eq_ignore_ascii_case("ALL"));
     let capability = |name: &String| {
         let upper = name.to_ascii_uppercase();
         let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
         short.parse().map_err(|_| CapabilityError::Unknown(name.chars().take(64).collect()))
     };
-    names.iter().map(capability).collect::<Result<_, _>>().map(Set::Named)
+    let names = names.into_iter().map(capability).collect::<Result<_, _>>()?;
+    Ok(Set { all: !all.is_empty(), names })
 }
 
 #[cfg(test)]
@@ -187,6 +183,9 @@ mod tests {
     fn all_is_everything_or_nothing() {
         assert_eq!(set(&["ALL"], &["SYS_ADMIN"], false).len(), ALL.len() - 1);
         assert!(set(&[], &["ALL"], true).is_empty());
+        assert!(set(&["ALL"], &["ALL"], true).is_empty(), "dropped last");
+        assert!(set(&["NET_ADMIN"], &["ALL", "NET_ADMIN"], true).is_empty());
+        assert_eq!(set(&["ALL", "NET_RAW"], &["ALL"], true), [Capability::NetRaw].into());
         assert_eq!(set(&["NET_RAW"], &["all"], true), [Capability::NetRaw].into());
         assert_eq!(set(&["MKNOD"], &[], false).len(), DEFAULT.len());
     }

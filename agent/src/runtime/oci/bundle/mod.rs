@@ -20,7 +20,7 @@ use mote_protocol::pod::MountPropagation;
 
 pub use capabilities::{CapabilityError, bits, permitted};
 pub use mounts::shm;
-pub use user::{Identity, UserError, resolve};
+pub use user::{CUTS_IDS, Identity, UserError, resolve};
 
 use crate::runtime::op::order::{Namespace, Start};
 use crate::runtime::{Rights, Seccomp};
@@ -29,7 +29,7 @@ use crate::runtime::{Rights, Seccomp};
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Files that tell too much of the machine, or let it be changed.
-const MASKED: [&str; 13] = [
+const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -42,7 +42,6 @@ const MASKED: [&str; 13] = [
     "/proc/scsi",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
-    "/sys/devices/system/cpu/cpu0/thermal_throttle",
 ];
 
 /// Files that a container may read and not write.
@@ -65,6 +64,8 @@ pub enum BundleError {
 pub struct Found {
     /// Mount point of the root file system.
     pub root: PathBuf,
+    /// Further files of this machine that tell too much.
+    pub masked: Vec<String>,
     /// Who its processes are.
     pub identity: Identity,
     /// A directory with its v1 cgroups mounted in it; on v2 it mounts its own.
@@ -92,7 +93,7 @@ pub fn spec(order: &Start, found: Found) -> Result<Spec, BundleError> {
     spec.set_hostname(None);
     spec.set_mounts(Some(mounts::all(order, &found)));
     spec.set_process(Some(process(order, &found)?));
-    spec.set_linux(Some(linux(order, found.devices)?));
+    spec.set_linux(Some(linux(order, found.devices, found.masked)?));
     spec.set_annotations(None);
     Ok(spec)
 }
@@ -133,13 +134,17 @@ fn score(asked: i32, found: &Found) -> i32 {
 }
 
 /// The capability sets. `CAP_SYS_ADMIN` in the effective set, but not in the bounding set, lets
-/// the executor install its filter without `no_new_privs`; the kernel drops it at `execve`.
+/// the executor install its filter without `no_new_privs`; the kernel drops it at `execve`. So it does
+/// with those by which the executor becomes the user where libcontainer cannot.
 fn rights(order: &Start, permitted: u64) -> Result<LinuxCapabilities, BundleError> {
     use libcontainer::oci_spec::runtime::Capability;
     let bounding = capabilities::of(&order.rights, order.cgroup.device_filter, permitted)?;
     let mut effective = bounding.clone();
     if !is_unconfined(&order.rights) {
         effective.insert(Capability::SysAdmin);
+    }
+    if CUTS_IDS {
+        effective.extend([Capability::Setgid, Capability::Setuid]);
     }
     let mut sets = LinuxCapabilities::default();
     sets.set_bounding(Some(bounding));
@@ -175,13 +180,16 @@ fn name(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
-fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError> {
-    let hidden = |paths: &[&str]| {
+fn linux(
+    order: &Start,
+    devices: Vec<LinuxDevice>,
+    masked: Vec<String>,
+) -> Result<Linux, BundleError> {
+    let hidden = |paths: Vec<String>| {
         // To the host's root `/proc` is never open by that alone.
         let unmasked = order.rights.proc_unmasked && order.pod.users.is_some();
         let shown = order.rights.privileged || unmasked;
-        let paths = if shown { &[] } else { paths };
-        Some(paths.iter().map(|path| (*path).to_owned()).collect())
+        Some(if shown { Vec::new() } else { paths })
     };
     let mut linux = Linux::default();
     linux.set_uid_mappings(None);
@@ -194,8 +202,9 @@ fn linux(order: &Start, devices: Vec<LinuxDevice>) -> Result<Linux, BundleError>
     linux.set_cgroups_path(Some(PathBuf::from("/unused")));
     linux.set_namespaces(Some(namespaces(order)?));
     linux.set_devices((!devices.is_empty()).then_some(devices));
-    linux.set_masked_paths(hidden(&MASKED));
-    linux.set_readonly_paths(hidden(&READ_ONLY));
+    let masked = MASKED.map(str::to_owned).into_iter().chain(masked);
+    linux.set_masked_paths(hidden(masked.collect()));
+    linux.set_readonly_paths(hidden(READ_ONLY.map(str::to_owned).to_vec()));
     // Without it libcontainer would cut what a volume and the host tell each other of mounts.
     let two_way = order.mounts.iter().any(|m| m.propagation == MountPropagation::Bidirectional);
     linux.set_rootfs_propagation(two_way.then(|| "shared".to_owned()));

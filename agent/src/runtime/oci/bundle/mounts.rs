@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::Mount;
 
 use super::Found;
-use crate::runtime::op::order::{MESSAGE, Start, VOLUMES};
+use crate::runtime::op::order::{Start, VOLUMES};
 
 /// Where programs look for their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -32,12 +32,6 @@ pub(super) fn all(order: &Start, found: &Found) -> Vec<Mount> {
     ));
     let node = |(node, path): &(PathBuf, PathBuf)| mount(path, "bind", node, &["bind"]);
     mounts.extend(found.nodes.iter().map(node));
-    if !order.termination_message.is_empty() {
-        // As elsewhere, a path that is not absolute begins at the root.
-        let target = Path::new("/").join(&order.termination_message);
-        let options = ["bind", "rw", "nosuid", "noexec", "nodev"];
-        mounts.push(mount(target, "bind", order.attempt.join(MESSAGE), &options));
-    }
     mounts.extend(volumes(order));
     mounts
 }
@@ -47,8 +41,9 @@ pub fn shm(order: &Start) -> &Path {
     if order.pod.host.ipc { Path::new("/dev/shm") } else { &order.pod.shm }
 }
 
-/// The volumes, as the helper staged them with all that is asked of them. What is mounted inside
-/// another comes after it, whatever the order of the spec.
+/// The volumes, as the helper staged them with all that is asked of them, and the termination message,
+/// which may be inside of one. What is mounted inside another comes after it, whatever the order of the
+/// spec.
 fn volumes(order: &Start) -> Vec<Mount> {
     let stage = order.attempt.join(VOLUMES);
     let staged = |(place, volume): (usize, &crate::runtime::Mount)| {
@@ -57,6 +52,10 @@ fn volumes(order: &Start) -> Vec<Mount> {
         mount(target, "bind", stage.join(place.to_string()), &["rbind"])
     };
     let mut volumes: Vec<_> = order.mounts.iter().enumerate().map(staged).collect();
+    volumes.extend(order.termination_message.iter().map(|(target, file)| {
+        let options = ["bind", "rw", "nosuid", "noexec", "nodev"];
+        mount(Path::new("/").join(target), "bind", file, &options)
+    }));
     volumes.sort_by_key(|volume| volume.destination().components().count());
     volumes
 }

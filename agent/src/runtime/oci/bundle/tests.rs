@@ -30,7 +30,7 @@ fn order() -> Start {
         rights: Rights::default(),
         seccomp_profiles: PathBuf::new(),
         oom_score_adj: 1000,
-        termination_message: String::new(),
+        termination_message: None,
     }
 }
 
@@ -64,13 +64,16 @@ fn the_termination_message_is_mounted_where_it_is_expected() {
     let target = |spec: &Spec| {
         let mounts = spec.mounts().as_ref().unwrap().iter();
         let source = |mount: &&Mount| {
-            mount.source().as_ref().is_some_and(|source| source.ends_with("web.0/message"))
+            mount.source().as_ref().is_some_and(|source| source.ends_with("messages/web.0"))
         };
         mounts.clone().find(source).map(|mount| mount.destination().clone())
     };
     assert_eq!(target(&built(&order())), None);
     for path in ["/var/why", "var/why"] {
-        let order = Start { termination_message: path.into(), ..order() };
+        let order = Start {
+            termination_message: Some((path.into(), "/u/messages/web.0".into())),
+            ..order()
+        };
         assert_eq!(target(&built(&order)), Some("/var/why".into()));
     }
 }

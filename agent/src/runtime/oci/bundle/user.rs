@@ -1,10 +1,17 @@
 //! Who a container's processes are: numbers out of names. PURE: the image's `/etc/passwd` and
 //! `/etc/group` come as text.
 
-use crate::runtime::Rights;
+use crate::runtime::{MAX_ID, Rights};
 
 /// Most supplementary groups: what the kernel takes (`NGROUPS_MAX`) is far beyond any use.
 const MAX_GROUPS: usize = 1024;
+
+/// Whether libcontainer sets other users and groups than it is told to, so that our executor must.
+///
+/// It calls the kernel by `setresuid`, `setresgid` and `setgroups`, which on 32-bit ARM are the calls
+/// of 1995 and take numbers of 16 bits: user 65536 is root, 65535 leaves it root, and of two groups
+/// the second is group 0. The C library would have called their successors (`setresuid32`).
+pub const CUTS_IDS: bool = cfg!(target_arch = "arm");
 
 /// A user in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,9 @@ pub enum UserError {
     /// Not in the image's group.
     #[error("group `{0}` is not in the image's /etc/group")]
     Group(String),
+    /// A number that no user or group has.
+    #[error("id {0} is not between 0 and {MAX_ID}")]
+    Range(u32),
     /// More groups than a process can have for us.
     #[error("{0} supplementary groups exceed {MAX_GROUPS}")]
     TooManyGroups(usize),
@@ -105,6 +115,9 @@ pub fn resolve(
     if all.len() > MAX_GROUPS {
         return Err(UserError::TooManyGroups(all.len()));
     }
+    if let Some(id) = [uid, gid].into_iter().chain(all.iter().copied()).find(|id| *id > MAX_ID) {
+        return Err(UserError::Range(id));
+    }
     let home = account.map(|account| account.home).filter(|home| home.starts_with('/'));
     Ok(Identity { uid, gid, groups: all, home: home.unwrap_or("/").to_owned() })
 }
@@ -113,20 +126,22 @@ fn by_uid(passwd: &str, uid: u32) -> Option<Account<'_>> {
     accounts(passwd).find(|account| account.uid == uid)
 }
 
+/// What can be read as a number is one, whatever accounts the image has: `runAsNonRoot` believes it.
 fn by_name_or_number<'a>(
     passwd: &'a str,
     name: &str,
 ) -> Result<(u32, Option<Account<'a>>), UserError> {
-    if let Some(account) = accounts(passwd).find(|account| account.name == name) {
-        return Ok((account.uid, Some(account)));
+    if let Ok(uid) = name.parse() {
+        return Ok((uid, by_uid(passwd, uid)));
     }
-    let uid = name.parse().map_err(|_| UserError::User(readable(name)))?;
-    Ok((uid, by_uid(passwd, uid)))
+    let account = accounts(passwd).find(|account| account.name == name);
+    let account = account.ok_or_else(|| UserError::User(readable(name)))?;
+    Ok((account.uid, Some(account)))
 }
 
 fn group_number(group: &str, name: &str) -> Result<u32, UserError> {
-    let named = groups(group).find(|one| one.name == name).map(|one| one.gid);
-    named.or_else(|| name.parse().ok()).ok_or_else(|| UserError::Group(readable(name)))
+    let named = || groups(group).find(|one| one.name == name).map(|one| one.gid);
+    name.parse().ok().or_else(named).ok_or_else(|| UserError::Group(readable(name)))
 }
 
 fn readable(name: &str) -> String {
@@ -173,6 +188,23 @@ noshell:x:7:7:::
         assert_eq!(resolved, Ok(identity(33, 34, &[5, 40], "/srv")));
         let rights = Rights { user: Some(5000), group: Some(6), ..Rights::default() };
         assert_eq!(resolve(&rights, "", "", ""), Ok(identity(5000, 6, &[], "/")));
+    }
+
+    #[test]
+    fn a_number_is_no_name_and_no_image_makes_root_of_it() {
+        let passwd =
+            "1000:x:0:0::/root:/bin/sh\nmany:x:4294967295:0::/:\nwell:x:5:4294967295::/:\n";
+        let group = "1000:x:0:\nall:x:4294967295:member\n";
+        let image = |user: &str| resolve(&Rights::default(), user, passwd, group);
+        assert_eq!(image("1000"), Ok(identity(1000, 0, &[], "/")));
+        assert_eq!(image("5:1000"), Ok(identity(5, 1000, &[], "/")));
+        for user in ["4294967295", "2147483648", "many", "well", "7:4294967295", "7:all"] {
+            assert!(matches!(image(user), Err(UserError::Range(_))), "{user}: {:?}", image(user));
+        }
+        let rights = Rights { user: Some(u32::MAX), ..Rights::default() };
+        assert_eq!(resolve(&rights, "", "", ""), Err(UserError::Range(u32::MAX)));
+        let rights = Rights { supplemental_groups: vec![1 << 31], ..Rights::default() };
+        assert_eq!(resolve(&rights, "", "", ""), Err(UserError::Range(1 << 31)));
     }
 
     #[test]

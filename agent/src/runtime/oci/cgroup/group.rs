@@ -1,8 +1,10 @@
 //! One node of the tree, in all hierarchies at once.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -100,8 +102,8 @@ impl Group {
             if !hierarchy.unified || divided.unwrap_or_default().trim_ascii().is_empty() {
                 return None;
             }
-            let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-            directory_below(&text, &self.path).map(|path| hierarchy.mount.join(path))
+            let lines = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+            directory_below(&lines, &self.path).map(|path| hierarchy.mount.join(path))
         };
         self.directories()
             .map(|(hierarchy, directory)| {
@@ -267,9 +269,12 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
 }
 
 /// The group of a process on v2, out of its `/proc/PID/cgroup`, if that is `path` or below it.
-fn directory_below<'a>(cgroup: &'a str, path: &str) -> Option<&'a str> {
-    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Path::new(own).starts_with(path).then_some(own)
+/// A container gives the groups that it makes there whatever names it likes.
+pub(super) fn directory_below<'a>(cgroup: &'a [u8], path: &str) -> Option<&'a Path> {
+    let mut lines = cgroup.split(|byte| *byte == b'\n');
+    let own = lines.find_map(|line| line.strip_prefix(b"0::/"))?;
+    let own = Path::new(OsStr::from_bytes(own));
+    own.starts_with(path).then_some(own)
 }
 
 fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
@@ -323,10 +328,14 @@ mod tests {
 
     #[test]
     fn only_a_group_below_is_joined_instead() {
-        let of = |line| directory_below(line, "mote.slice/pod1/web-0");
+        let of = |line: &'static str| {
+            directory_below(line.as_bytes(), "mote.slice/pod1/web-0").and_then(Path::to_str)
+        };
         let below = "12:cpu:/x\n0::/mote.slice/pod1/web-0/init\n";
         assert_eq!(of(below), Some("mote.slice/pod1/web-0/init"));
         assert_eq!(of("0::/mote.slice/pod1/web-0\n"), Some("mote.slice/pod1/web-0"));
+        let odd = directory_below(b"0::/mote.slice/pod1/web-0/caf\xe9\n", "mote.slice/pod1/web-0");
+        assert_eq!(odd.map(|path| path.as_os_str().len()), Some(26));
         for elsewhere in ["", "0::/\n", "0::/mote.slice/pod1/web-01\n", "3:pids:/mote.slice\n"] {
             assert_eq!(of(elsewhere), None, "{elsewhere}");
         }
@@ -336,8 +345,8 @@ mod tests {
     fn a_divided_group_is_entered_where_its_first_process_is() {
         let mount = tempfile::tempdir().unwrap();
         let pid = std::process::id().cast_signed();
-        let text = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let Some(own) = directory_below(&text, "") else { return };
+        let lines = fs::read("/proc/self/cgroup").unwrap();
+        let Some(own) = directory_below(&lines, "") else { return };
         let child = mount.path().join(own);
         fs::create_dir_all(&child).unwrap();
         fs::write(child.join("cgroup.procs"), "").unwrap();
@@ -349,7 +358,7 @@ mod tests {
             group.entrances_beside(pid).is_ok()
         };
         // At the top there is nothing to enter.
-        let whole = own.is_empty();
+        let whole = own.as_os_str().is_empty();
         assert_eq!(entered("\n"), whole);
         assert!(entered("memory\n"));
     }

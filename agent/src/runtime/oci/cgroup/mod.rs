@@ -48,6 +48,11 @@ pub struct CgroupError {
     pub source: io::Error,
 }
 
+/// Whether `/proc/PID/cgroup` tells of a group that is `path` or below it.
+pub(super) fn is_below(lines: &[u8], path: &str) -> bool {
+    group::directory_below(lines, path).is_some()
+}
+
 /// All cgroups of mote on this machine.
 #[derive(Clone, Debug)]
 pub struct Tree {

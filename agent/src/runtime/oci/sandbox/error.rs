@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use mote_pause::wire::{Failure, Reply, WireError};
+use mote_pause::wire::{Failure, Reply, VERSION, WireError};
 
 /// Why a sandbox did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,12 @@ pub enum SandboxError {
         /// What was not understood.
         source: WireError,
     },
+    /// A newer agent started it, and this one does not know what it says.
+    #[error("mote-pause speaks version {found}, this agent {VERSION}: it is left alone")]
+    Version {
+        /// Its version.
+        found: u8,
+    },
     /// It answered something else than what was asked.
     #[error("mote-pause gave the wrong answer")]
     Answer,
@@ -66,16 +72,22 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    /// This says nothing of the sandbox: it may live, and answer when it is asked again.
+    /// This says nothing of the sandbox: it may live, and answer when it is asked again, or when another
+    /// agent asks it.
     pub fn is_passing(&self) -> bool {
         match self {
             // Nobody listens there, or nobody ever did.
             Self::Connect { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
             }
-            Self::Talk { .. } | Self::Gone => true,
+            Self::Talk { .. } | Self::Gone | Self::Version { .. } => true,
             _ => false,
         }
+    }
+
+    /// The program, or its directory, is not where it was put.
+    pub fn lacks_program(&self) -> bool {
+        matches!(self, Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// What an answer that is not the wanted one means.

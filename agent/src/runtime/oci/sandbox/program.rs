@@ -1,9 +1,9 @@
 //! The program `mote-pause`, embedded in the agent and extracted once per node.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
@@ -33,6 +33,14 @@ impl Program {
             Ok(()) => Ok(Self { path }),
             Err(source) => Err(SandboxError::Extract { path, source }),
         }
+    }
+
+    /// Puts it back where it was, in a directory that may be gone as well.
+    pub fn restore(&self) -> Result<(), SandboxError> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let restored = made.and_then(|()| extract(&self.path));
+        restored.map_err(|source| SandboxError::Extract { path: self.path.clone(), source })
     }
 
     /// Where it is.
@@ -104,6 +112,18 @@ mod tests {
         Program::extract(dir.path()).unwrap();
         assert_eq!(fs::read(program.path()).unwrap(), BYTES);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no part is left");
+    }
+
+    #[test]
+    fn it_comes_back_where_its_directory_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let program = Program::extract(&bin).unwrap();
+        fs::remove_dir_all(&bin).unwrap();
+        program.restore().unwrap();
+        assert_eq!(fs::read(program.path()).unwrap(), BYTES);
+        assert_eq!(fs::metadata(bin).unwrap().mode() & 0o7777, 0o700);
     }
 
     #[test]

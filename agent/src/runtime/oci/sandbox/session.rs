@@ -39,6 +39,8 @@ pub(super) struct Line {
 struct Waiting {
     /// Nobody will answer any more.
     over: bool,
+    /// It answers in a version that is not ours.
+    foreign: Option<u8>,
     last: u16,
     asked: BTreeMap<u16, Asked>,
 }
@@ -93,7 +95,7 @@ impl Line {
             self.waiting().asked.remove(&id);
             return Err(error);
         }
-        answer.await.map_err(|_| SandboxError::Gone)
+        answer.await.map_err(|_| self.waiting().why_over())
     }
 
     async fn send(
@@ -156,7 +158,7 @@ impl Line {
 impl Waiting {
     fn enter(&mut self, asked: Asked) -> Result<u16, SandboxError> {
         if self.over {
-            return Err(SandboxError::Gone);
+            return Err(self.why_over());
         }
         // Requests last milliseconds: the next free id is nearly always the next.
         let mut id = self.last;
@@ -169,6 +171,11 @@ impl Waiting {
             }
         }
         Err(SandboxError::Helper)
+    }
+
+    /// Why nobody answers.
+    fn why_over(&self) -> SandboxError {
+        self.foreign.map_or(SandboxError::Gone, |found| SandboxError::Version { found })
     }
 
     /// Takes a reply to a request.
@@ -238,6 +245,11 @@ impl<F: FnMut(SandboxEvent) + Send> Session<F> {
             match heard {
                 Ok(Some((0, news))) => self.tell(news),
                 Ok(Some((id, reply))) => self.line.waiting().answer(id, reply),
+                // It lives, and goes on without us.
+                Err(SandboxError::Language { source: WireError::Version(found) }) => {
+                    self.line.waiting().foreign = Some(found);
+                    return SandboxEvent::Lost;
+                }
                 Ok(None) | Err(_) => return why_silent(&self.pidfd).await,
             }
         }

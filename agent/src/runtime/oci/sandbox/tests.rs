@@ -227,3 +227,33 @@ async fn failures_name_their_cause() {
     assert_eq!(again.to_string(), "mote-pause could not create namespaces a second time");
     sandbox.shut_down().await.unwrap();
 }
+
+/// A pause that a newer agent started: whatever it is asked, it answers in its own version.
+fn newer_pause(dir: &Path) -> std::thread::JoinHandle<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    net::bind(&socket, &SocketAddrUnix::new(dir.join(SOCKET)).unwrap()).unwrap();
+    net::listen(&socket, 1).unwrap();
+    std::thread::spawn(move || {
+        let agent = net::accept(&socket).unwrap();
+        let mut asked = [0; 64];
+        let (len, _) = net::recv(&agent, &mut asked[..], net::RecvFlags::empty()).unwrap();
+        assert_eq!(asked[..len], [1, 1, 1, 0], "it is asked who it is");
+        let refused = [2, 4, 1, 0, Failure::Version as u8, 0, 0];
+        net::send(&agent, &refused, net::SendFlags::empty()).unwrap();
+        // Until the agent hangs up.
+        let _ = net::recv(&agent, &mut asked[..], net::RecvFlags::empty());
+    })
+}
+
+#[tokio::test]
+async fn a_pause_of_a_newer_agent_is_left_alone_and_named() {
+    let pod = Pod::new();
+    let pause = newer_pause(pod.dir.path());
+    let adopted = Sandbox::adopt(pod.dir.path(), pod.on_event()).await;
+    let error = adopted.err().expect("nobody can work with it");
+    assert!(matches!(error, SandboxError::Version { found: 2 }), "{error:?}");
+    assert_eq!(error.to_string(), "mote-pause speaks version 2, this agent 1: it is left alone");
+    assert!(error.is_passing(), "whoever takes it for dead kills its pod");
+    pause.join().unwrap();
+}

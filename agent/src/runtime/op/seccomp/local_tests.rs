@@ -292,6 +292,24 @@ fn a_program_that_the_kernel_would_not_take_is_not_made() {
     assert!(error.ends_with("instructions, more than the kernel's 4096"), "{error}");
 }
 
+#[test]
+fn what_no_filter_has_room_for_takes_no_memory() {
+    let arguments: Vec<_> = (0..64).map(|_| json!({"index": 0, "op": "SCMP_CMP_NE"})).collect();
+    let calls = (0..500).filter_map(syscalls::Sysno::new);
+    let names: Vec<_> = calls.map(|call| call.name().to_owned()).collect();
+    let rule = json!({"names": names, "action": "SCMP_ACT_LOG", "args": arguments});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": vec![rule; 40]});
+    let parsed = Profile::parse(profile.to_string().as_bytes()).unwrap();
+    let answers = Answers::of(&parsed, &around(&[]));
+    assert!(answers.excess().is_some_and(|asked| asked > 40 * 64 * 300));
+    let kept = answers.calls.values().map(|verdict| match verdict {
+        rules::Verdict::First(all) => all.len(),
+        rules::Verdict::Always(_) => 0,
+    });
+    assert!(kept.sum::<usize>() <= 64 * 1024);
+    assert!(compile(&answers).is_err());
+}
+
 /// A rule as the property sees it: calls, how strict, and conditions.
 type Drawn = (Vec<usize>, usize, Vec<(usize, usize, u64, u64)>);
 

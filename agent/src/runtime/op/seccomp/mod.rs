@@ -14,6 +14,8 @@
 
 mod calls;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod interpreter;
 mod names;
@@ -82,7 +84,12 @@ impl Local {
             Ok(bytes) => bytes,
             Err(error) => return Err(ProfileError::Load(path, error)),
         };
-        match Profile::parse(&bytes) {
+        Self::of(path, &bytes)
+    }
+
+    /// What a file holds.
+    pub fn of(path: PathBuf, bytes: &[u8]) -> Result<Self, ProfileError> {
+        match Profile::parse(bytes) {
             Ok(profile) => Ok(Self { path, profile }),
             Err(error) => Err(ProfileError::Decode(path, error)),
         }

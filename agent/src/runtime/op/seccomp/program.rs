@@ -45,6 +45,10 @@ pub struct TooLong(usize);
 
 /// The program that gives these answers, and kills whoever makes a call of another architecture.
 pub(super) fn compile(rules: &Rules) -> Result<Vec<sock_filter>, TooLong> {
+    if let Some(conditional) = rules.excess() {
+        // Each has a comparison and its answer.
+        return Err(TooLong(2 * conditional));
+    }
     let segments: Vec<_> = segments(rules).into_iter().collect();
     let mut program = vec![
         step(LOAD, ARCHITECTURE, 0, 0),

@@ -77,7 +77,13 @@ pub(super) struct Rules {
     pub(super) calls: BTreeMap<u32, Verdict>,
     /// From here on calls look as if the kernel had none.
     pub(super) unknown_from: Option<u32>,
+    /// Conditional answers that were asked for, also those that another rule took the place of.
+    asked: usize,
 }
+
+/// Conditional answers that a profile may ask for; the kernel takes a filter of some thousand. A file of
+/// the longest could ask for a million of them, before any is found to be too many.
+const MAX_CONDITIONAL: usize = 64 * 1024;
 
 /// From here on, 32-bit ARM has calls of its own.
 pub(super) const PRIVATE: u32 = 0x000f_0000;
@@ -85,7 +91,7 @@ pub(super) const PRIVATE: u32 = 0x000f_0000;
 impl Rules {
     pub(super) fn of(profile: &Profile, around: &Surroundings) -> Self {
         let default = profile.default_action.answer(profile.default_errno_ret);
-        let mut rules = Self { default, calls: BTreeMap::new(), unknown_from: None };
+        let mut rules = Self { default, calls: BTreeMap::new(), unknown_from: None, asked: 0 };
         let mut greatest = None;
         for rule in profile.rules().iter().filter(|rule| counts(rule, around)) {
             let numbers: BTreeSet<u32> = rule.names().filter_map(names::number).collect();
@@ -103,6 +109,11 @@ impl Rules {
         rules
     }
 
+    /// Conditional answers, where there are more than any filter has room for.
+    pub(super) fn excess(&self) -> Option<usize> {
+        (self.asked > MAX_CONDITIONAL).then_some(self.asked)
+    }
+
     fn add(&mut self, rule: &Rule, numbers: &BTreeSet<u32>) {
         let answer = rule.action.answer(rule.errno_ret);
         if answer == self.default {
@@ -115,6 +126,10 @@ impl Rules {
             if alternatives.is_empty() {
                 *verdict = Verdict::Always(answer);
             } else {
+                self.asked += alternatives.len();
+                if self.asked > MAX_CONDITIONAL {
+                    continue;
+                }
                 let one = |conditions: &Rc<[Condition]>| {
                     let conditions = Rc::clone(conditions);
                     Conditional { conditions, answer, action: rule.action }

@@ -82,6 +82,42 @@ fn every_listed_call_is_allowed_and_no_other() {
     assert!(program.len() < 700, "{} instructions", program.len());
 }
 
+/// A C library with times of 64 bits tries the calls that have them first, and one denied with
+/// `EPERM` is a failure to it, no reason to try the older. `cacheflush` and `set_tls` have numbers of
+/// their own, beyond all that are unknown.
+#[cfg(target_arch = "arm")]
+#[test]
+fn what_only_32_bits_have_is_allowed_as_well() {
+    let program = profile(&[]);
+    let answer = |program: &[sock_filter], name: &str| {
+        let call = names::number(name).unwrap_or_else(|| panic!("no call {name}"));
+        verdict(program, i64::from(call), 0)
+    };
+    let times = "clock_adjtime64 clock_getres_time64 clock_gettime64 clock_nanosleep_time64 \
+        futex_time64 io_pgetevents_time64 mq_timedreceive_time64 mq_timedsend_time64 ppoll_time64 \
+        pselect6_time64 recvmmsg_time64 rt_sigtimedwait_time64 sched_rr_get_interval_time64 \
+        semtimedop_time64 timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 \
+        utimensat_time64";
+    let wide = "_llseek _newselect arm_fadvise64_64 arm_sync_file_range fcntl64 fstat64 fstatat64 \
+        fstatfs64 ftruncate64 lstat64 mmap2 sendfile64 stat64 statfs64 sync_file_range2 truncate64 \
+        ugetrlimit";
+    let ids = "chown32 fchown32 getegid32 geteuid32 getgid32 getgroups32 getresgid32 getresuid32 \
+        getuid32 lchown32 setfsgid32 setfsuid32 setgid32 setgroups32 setregid32 setresgid32 \
+        setresuid32 setreuid32 setuid32";
+    let own = "breakpoint cacheflush get_tls set_tls recv send sigaction sigreturn";
+    for name in [times, wide, ids, own].iter().flat_map(|names| names.split_whitespace()) {
+        assert_eq!(answer(&program, name), ALLOW, "{name}");
+    }
+    for name in ["clock_settime64", "usr26", "usr32"] {
+        assert_eq!(answer(&program, name), errno(libc::EPERM), "{name}");
+    }
+    let clock = profile(&[Capability::SysTime]);
+    assert_eq!(answer(&clock, "clock_settime64"), ALLOW);
+    // `AUDIT_ARCH_AARCH64`: where the kernel has 64 bits, its own calls lead around a filter of these.
+    let read = number(libc::SYS_read);
+    assert_eq!(verdict_on(&program, 0xc000_00b7, read, 0), libc::SECCOMP_RET_KILL_PROCESS);
+}
+
 #[test]
 fn another_architecture_is_killed() {
     let program = profile(&[]);

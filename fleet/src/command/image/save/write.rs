@@ -67,7 +67,7 @@ pub(super) fn save(order: &Order) -> (Result<Written, SaveError>, Vec<String>) {
             let passed_over = source.registry.passed_over().iter();
             (result, passed_over.map(|text| source.registry.hide(text)).collect())
         }
-        Err(error) => (Err(SaveError::System(error)), Vec::new()),
+        Err(error) => (Err(SaveError::System(io::Error::other(error))), Vec::new()),
     }
 }
 

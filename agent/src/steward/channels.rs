@@ -1,0 +1,25 @@
+//! What the steward hears by, and says to others.
+
+use mote_protocol::doctor::Finding;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{FromPresence, LocalRequest, ToPresence};
+use crate::runtime::RuntimeEvent;
+
+/// Where somebody wants to hear what ails the node, or why it cannot be told.
+pub type Asked = oneshot::Sender<Result<Vec<Finding>, String>>;
+
+/// How others talk with the steward. A channel whose other end is gone just stays silent.
+#[derive(Debug)]
+pub struct Channels {
+    /// What the runtime tells by itself.
+    pub runtime: mpsc::UnboundedReceiver<RuntimeEvent>,
+    /// What presence tells.
+    pub from_presence: mpsc::UnboundedReceiver<FromPresence>,
+    /// What presence is told.
+    pub to_presence: mpsc::UnboundedSender<ToPresence>,
+    /// Who wants to know what ails the node.
+    pub doctor: mpsc::UnboundedSender<Asked>,
+    /// What people at the machine ask.
+    pub local: mpsc::UnboundedReceiver<LocalRequest>,
+}

@@ -1,0 +1,112 @@
+//! How what was accepted gets to flash, and what is known where it did not.
+
+use std::io;
+
+use mote_protocol::name::ObjectKey;
+use mote_protocol::object::Revision;
+use mote_protocol::topic::Scope;
+
+use super::judgement::Held;
+use super::seal::seal;
+use super::stored::Stored;
+use super::{DAMAGED, Entry, Store, spec_file};
+use crate::ports::Disk;
+use crate::world::World;
+
+impl<W: World> Store<W> {
+    /// Flash does not have everything that must not be lost of what was admitted.
+    pub const fn owes(&self) -> bool {
+        self.ledger_owed
+    }
+
+    /// Why flash refused the ledger, once for each time that an object was admitted all the same.
+    pub(super) const fn ledger_refused(&mut self) -> Option<io::Error> {
+        self.ledger_error.take()
+    }
+
+    /// Makes it durable, then makes it what the next object is judged by. Where that fails, what
+    /// was before still counts, whatever the card holds now.
+    pub(super) async fn write(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        revision: Revision,
+        before: Option<Stored>,
+        stored: Stored,
+    ) -> io::Result<()> {
+        let over = self.over(scope, key, revision, before.as_ref(), &stored);
+        let result = self.make_durable(over, key, &stored).await;
+        if let (Err(_), Some(before)) = (&result, before) {
+            self.unsure.entry(key.clone()).or_insert(before);
+        }
+        result?;
+        self.unsure.remove(key);
+        let held = Held {
+            uid: stored.current.uid,
+            revision,
+            scope: scope.clone(),
+            deleting: stored.current.ending.is_some(),
+        };
+        let previous = stored.previous.is_some();
+        let storage = self.entries.get(key).map_or(0, |entry| entry.storage);
+        self.entries.insert(key.clone(), Entry { held, previous, storage });
+        self.repaired(key).await;
+        Ok(())
+    }
+
+    /// What another life or another scope takes the place of: what ran, and what waited. It must not come
+    /// back should the file of its successor be lost.
+    fn over(
+        &self,
+        scope: &Scope,
+        key: &ObjectKey,
+        revision: Revision,
+        before: Option<&Stored>,
+        stored: &Stored,
+    ) -> Vec<(Scope, Revision)> {
+        let Some(held) = self.entries.get(key).map(|entry| &entry.held) else { return Vec::new() };
+        if before.is_some_and(|before| before.current == stored.current) {
+            // What runs goes on: nothing took its place yet.
+            return Vec::new();
+        }
+        let ran =
+            before.and_then(|before| Some((before.current.scope().ok()?, before.last().ok()?)));
+        let known = Some((held.scope.clone(), held.revision));
+        // Not what is taken back: the file itself guards against that, and to an older agent, which knows
+        // no more of that file than the revision that runs, a later one in the ledger would mean that
+        // the pod is gone. Nor what still waits: it takes the place of what runs only later.
+        let tried = stored.rejected().map(|rejected| rejected.revision);
+        let waits = stored.waits().map(|waits| waits.revision());
+        let replaced = held.uid != stored.current.uid;
+        let is_over = |(of, said): &(Scope, Revision)| {
+            let itself = (of, *said) == (scope, revision);
+            (replaced || of != scope) && !itself && ![tried, waits].contains(&Some(*said))
+        };
+        ran.into_iter().chain(known).filter(is_over).collect()
+    }
+
+    async fn make_durable(
+        &mut self,
+        over: Vec<(Scope, Revision)>,
+        key: &ObjectKey,
+        stored: &Stored,
+    ) -> io::Result<()> {
+        for (scope, said) in over {
+            self.remember(&scope, key, said).await?;
+        }
+        let file = seal(stored).map_err(io::Error::other)?;
+        self.edges.disk.write(&spec_file(key), &file).await
+    }
+
+    /// Somebody said again what a damaged file said.
+    pub(super) async fn repaired(&mut self, key: &ObjectKey) {
+        self.lost.remove(key);
+        if self.damaged.contains(key) {
+            let file = format!("{DAMAGED}/{}", spec_file(key));
+            // One that stays is tried again with the next object of that name.
+            if self.edges.disk.remove(&file).await.is_ok() {
+                self.damaged.remove(key);
+            }
+        }
+    }
+}

@@ -71,6 +71,19 @@ pub fn agent(target: StaticTarget) -> Result<PathBuf> {
     build(target, "mote-agent", "mote-agent")
 }
 
+/// Builds the agent for every target at once: one alone keeps but one processor busy, as it is
+/// optimised as a whole.
+pub fn agents() -> Result<()> {
+    for target in StaticTarget::ALL {
+        provide_standard_library(target)?;
+        check_compiler(target)?;
+    }
+    let targets = StaticTarget::ALL.into_iter().flat_map(|target| ["--target", target.triple()]);
+    let status = release("mote-agent", "mote-agent").args(targets).status();
+    ensure!(status.context("start cargo")?.success(), "the agent does not build");
+    Ok(())
+}
+
 /// The operators' tool, built for a target.
 pub fn mote(target: StaticTarget) -> Result<PathBuf> {
     build(target, "mote-fleet", "mote")
@@ -79,11 +92,9 @@ pub fn mote(target: StaticTarget) -> Result<PathBuf> {
 fn build(target: StaticTarget, package: &str, program: &str) -> Result<PathBuf> {
     provide_standard_library(target)?;
     check_compiler(target)?;
-    let output = binaries::cargo()
-        .args(["build", "--quiet", "--locked", "--release", "--target", target.triple()])
-        .args(["--package", package, "--bin", program])
+    let output = release(package, program)
+        .args(["--target", target.triple()])
         .arg("--message-format=json-render-diagnostics")
-        .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .context("start cargo")?;
@@ -91,6 +102,13 @@ fn build(target: StaticTarget, package: &str, program: &str) -> Result<PathBuf> 
     let path = executable(&output.stdout, program)?;
     check(target, &path).with_context(|| format!("check {}", path.display()))?;
     Ok(path)
+}
+
+fn release(package: &str, program: &str) -> Command {
+    let mut cargo = binaries::cargo();
+    cargo.args(["build", "--quiet", "--locked", "--release", "--package", package]);
+    cargo.args(["--bin", program]).stdin(Stdio::null());
+    cargo
 }
 
 /// Finds the standard library of a target, or has rustup fetch it.

@@ -54,13 +54,13 @@ impl<W: World> Steward<W> {
         known && kept.keys.is_empty() && self.books.silent.pods.is_empty()
     }
 
-    /// Removes what runs and belongs to nobody, unless it may belong to an object that was lost.
+    /// Removes what runs and belongs to nobody, unless it may belong to an object that was lost. Whose
+    /// removal failed is known to be nobody's.
     pub(super) fn remove_orphans(&mut self, wanted: &BTreeSet<Uid>) {
-        if self.books.kept.unknown || !self.books.kept.keys.is_empty() {
-            return;
-        }
-        let kept = &self.books.kept.uids;
-        let orphan = |uid: &&Uid| !wanted.contains(uid) && !kept.contains(uid);
+        let (kept, heirs) = (&self.books.kept, &self.books.heirs);
+        let some_lost = kept.unknown || !kept.keys.is_empty();
+        let nobodys = |uid: &Uid| !some_lost || heirs.contains_key(uid);
+        let orphan = |uid: &&Uid| !wanted.contains(uid) && !kept.uids.contains(uid) && nobodys(uid);
         let orphans: Vec<_> = self.books.found.keys().filter(orphan).copied().collect();
         for uid in orphans {
             self.remove_orphan(uid);

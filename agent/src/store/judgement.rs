@@ -49,12 +49,6 @@ pub enum Objection {
         /// What was asked for.
         asked: Uid,
     },
-    /// The same life again, while it is being ended.
-    #[error("pod {have} is being deleted: leave out its uid to start a new one")]
-    Terminating {
-        /// What the node has.
-        have: Uid,
-    },
 }
 
 impl Objection {
@@ -64,7 +58,6 @@ impl Objection {
             Self::Stale { .. } => "Stale",
             Self::Conflict { .. } | Self::OtherUid { .. } => "Conflict",
             Self::Shadowed { .. } => "Shadowed",
-            Self::Terminating { .. } => "Terminating",
         }
     }
 }
@@ -154,9 +147,8 @@ fn comes_first(scope: &Scope, object: &Object, held: &Held) -> bool {
 
 fn apply(held: &Held, uid: Option<Uid>) -> Judgement {
     match (held.deleting, uid) {
-        (true, Some(uid)) if uid == held.uid => {
-            Judgement::Refused(Objection::Terminating { have: uid })
-        }
+        // Under the uid that it had, too: whoever changed it had not heard of its end, and what was said
+        // last is what should be.
         (true, uid) => Judgement::Replace(uid),
         (false, Some(uid)) if uid != held.uid => Judgement::Replace(Some(uid)),
         (false, _) => Judgement::Update,
@@ -235,8 +227,7 @@ mod tests {
         let dying = held(7, "n1", true);
         let again = |uid| judged(Some(&dying), None, "n1", &object(8, 0, uid, false));
         assert_eq!(again(None), Judgement::Replace(None));
-        let refused = Judgement::Refused(Objection::Terminating { have: OLD });
-        assert_eq!(again(Some(OLD)), refused);
+        assert_eq!(again(Some(OLD)), Judgement::Replace(Some(OLD)));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn must_have(universe: &Universe, word: &Said) -> bool {
     let kept = universe.broker.retained.contains_key(&word.place.spec_topic());
     let lost = universe.judge.is_lost(word.place.key);
     let other = universe.judge.heard_elsewhere(word.place) || universe.judge.is_replaced(word);
-    let excused = lost && (!kept || other) || !kept && universe.judge.was_too_early(word);
+    let excused = lost && (!kept || other);
     !excused && !universe.judge.may_be_ended(word)
 }
 

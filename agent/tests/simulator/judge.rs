@@ -92,9 +92,6 @@ pub(crate) struct Judge {
     shown: BTreeMap<String, Uid>,
     /// The first revision of each life that was told.
     first_told: BTreeMap<Uid, Revision>,
-    /// Names that a tombstone ends which the node was given, and words that it was given meanwhile.
-    dying: BTreeSet<String>,
-    early: BTreeSet<usize>,
     /// Names and numbers of revisions that the node says it took back.
     rolled_back: BTreeSet<(String, u64)>,
     /// Lives whose change on trial was taken back, and which revision that was last.
@@ -136,7 +133,6 @@ impl Judge {
     }
 
     pub(crate) fn delivered(&mut self, said: usize) {
-        self.note_too_early(said);
         self.heard.insert(said);
         if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
             *since = true;
@@ -144,31 +140,6 @@ impl Judge {
         if self.greater(&self.delivered, said) {
             self.delivered.insert(self.said[said].place, said);
         }
-    }
-
-    /// What is said of a name while it ends asks for it anew, once it has ended.
-    fn note_too_early(&mut self, number: usize) {
-        let Some(said) = self.said.get(number) else { return };
-        let key = said.place.key;
-        if said.life.is_some() {
-            if self.dying.contains(key) {
-                self.early.insert(number);
-            }
-            return;
-        }
-        let shown = self.shown.get(key).and_then(|uid| self.lives.get(uid));
-        let Some(place) = shown.and_then(|(key, life)| self.place_of(key, *life)) else { return };
-        let words = self.heard(key).filter(|word| word.place == place && word.life.is_some());
-        let newest = words.max_by_key(|word| word.revision);
-        if newest.is_some_and(|newest| comes_before(said, newest)) {
-            self.dying.insert(key.to_owned());
-        }
-    }
-
-    /// Whether a word came while its life ended: the node does not keep it for later.
-    pub(crate) fn was_too_early(&self, word: &Said) -> bool {
-        let early = self.early.iter().filter_map(|said| self.said.get(*said));
-        early.into_iter().any(|said| said.place == word.place && said.revision == word.revision)
     }
 
     /// Whether the node said that it took a word back.
@@ -461,21 +432,21 @@ impl Judge {
         let waiting = self.said.iter().filter(|said| said.place.key == key && said.waits);
         let first = waiting.map(|said| said.at).min();
         let held = self.locked_since.is_some_and(|since| since <= said.at);
-        let set = self.clock_set.is_some_and(|set| set >= said.at);
-        if held && !set && first.is_some_and(|first| first.elapsed() < LIMIT) {
+        // Its days are counted from the first on.
+        let young = |first: Instant| {
+            first.elapsed() < LIMIT && self.clock_set.is_none_or(|set| set < first)
+        };
+        if held && first.is_some_and(young) {
             self.violation(format!("{said:?} is made although its lock is held"));
         }
     }
 
     /// The status of a name is cleared: what lived under it is gone.
     pub(crate) fn cleared(&mut self, key: &str) {
-        self.dying.remove(key);
         let Some(uid) = self.shown.remove(key) else { return };
         let Some((_, life)) = self.lives.get(&uid) else { return };
         let Some(place) = self.place_of(key, *life) else { return };
-        let early = &self.early;
-        let heard = self.heard.iter().filter(|said| !early.contains(said));
-        let heard = heard.filter_map(|said| self.said.get(*said));
+        let heard = self.heard.iter().filter_map(|said| self.said.get(*said));
         let heard = heard.filter(|said| said.place == place && !said.invalid);
         let last = heard.map(|said| said.revision).max().unwrap_or_default();
         self.over.insert(uid, last);
@@ -483,19 +454,11 @@ impl Judge {
 
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
         let Some(uid) = status.uid else {
-            self.dying.remove(key);
             self.shown.remove(key);
             return;
         };
-        if let Some(no) = &status.refusal {
-            match &*no.reason {
-                ROLLED_BACK => self.note_taken_back(key, no.seen),
-                "Terminating" => {
-                    let is = |said: &Said| said.place.key == key && said.revision == no.seen;
-                    self.early.extend(self.said.iter().position(is));
-                }
-                _ => {}
-            }
+        if let Some(no) = status.refusal.as_ref().filter(|no| &*no.reason == ROLLED_BACK) {
+            self.note_taken_back(key, no.seen);
         }
         let before = self.shown.insert(key.to_owned(), uid).filter(|before| *before != uid);
         if let Some(ended) = before.filter(|_| self.is_lost(key)) {

@@ -134,9 +134,18 @@ impl Card {
 
     /// The power fails.
     pub fn cut(&mut self, random: &mut Random) -> io::Result<Loss> {
-        let mut ends = Ends { random, kept: 0, fates: BTreeMap::new() };
-        // From a card that was about to finish to one that had just begun.
-        ends.kept = ends.random.below(PARTS + 1);
+        // From a card that had just begun to one that was about to finish.
+        let kept = random.below(PARTS + 1);
+        self.end(kept, random)
+    }
+
+    /// The power fails when the card was halfway through what it was given.
+    pub fn cut_halfway(&mut self, random: &mut Random) -> io::Result<Loss> {
+        self.end(PARTS / 2, random)
+    }
+
+    fn end(&mut self, kept: usize, random: &mut Random) -> io::Result<Loss> {
+        let mut ends = Ends { random, kept, fates: BTreeMap::new() };
         let mut head = None;
         for (sector, writes) in std::mem::take(&mut self.unflushed) {
             let left = if sector < HEAD {

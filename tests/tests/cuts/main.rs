@@ -119,7 +119,7 @@ fn a_board_loses_what_it_did_not_flush() -> Result<()> {
     guest.cut_power()?;
     card = session.end()?;
     ensure!(card.flushes() > 0, "the emulator passes no flush on");
-    let loss = card.cut(&mut Random::new(977))?;
+    let loss = card.cut_halfway(&mut Random::new(977))?;
     ensure!(loss.lost > 0 && loss.torn > 0, "{loss:?}");
     session = Session::begin(card, &directory.join("second"))?;
     let mut guest = board.start(directory, Flash::Card(session.socket()), time)?;

@@ -92,6 +92,15 @@ pub(crate) struct Judge {
     shown: BTreeMap<String, Uid>,
     /// The first revision of each life that was told.
     first_told: BTreeMap<Uid, Revision>,
+    /// Names that a tombstone ends which the node was given, and words that it was given meanwhile.
+    dying: BTreeSet<String>,
+    early: BTreeSet<usize>,
+    /// The revision of each name that the node said last it works on.
+    works_on: BTreeMap<String, Revision>,
+    /// Words that were delivered and not acknowledged.
+    owed: BTreeSet<usize>,
+    /// Revisions that the node refused for something nearer: it does not keep them.
+    shadowed: BTreeSet<(String, Revision)>,
     /// Names and numbers of revisions that the node says it took back.
     rolled_back: BTreeSet<(String, u64)>,
     /// Lives whose change on trial was taken back, and which revision that was last.
@@ -133,12 +142,33 @@ impl Judge {
     }
 
     pub(crate) fn delivered(&mut self, said: usize) {
+        self.note_early(said);
+        self.owed.insert(said);
         self.heard.insert(said);
         if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
             *since = true;
         }
         if self.greater(&self.delivered, said) {
             self.delivered.insert(self.said[said].place, said);
+        }
+    }
+
+    /// What is said of a name while it ends asks for it anew, once it has ended.
+    fn note_early(&mut self, number: usize) {
+        let Some(said) = self.said.get(number) else { return };
+        let key = said.place.key;
+        if said.life.is_some() {
+            if self.dying.contains(key) {
+                self.early.insert(number);
+            }
+            return;
+        }
+        let shown = self.shown.get(key).and_then(|uid| self.lives.get(uid));
+        let Some(place) = shown.and_then(|(key, life)| self.place_of(key, *life)) else { return };
+        let words = self.heard(key).filter(|word| word.place == place && word.life.is_some());
+        let newest = words.max_by_key(|word| word.revision);
+        if newest.is_some_and(|newest| comes_before(said, newest)) {
+            self.dying.insert(key.to_owned());
         }
     }
 
@@ -170,6 +200,7 @@ impl Judge {
     }
 
     pub(crate) fn acknowledged(&mut self, said: usize) {
+        self.owed.remove(&said);
         if self.greater(&self.acknowledged, said) {
             let place = self.said[said].place;
             self.since.insert(place, Instant::now());
@@ -277,10 +308,10 @@ impl Judge {
         let Some(place) = self.place_of(&marker.key, marker.life) else {
             return self.violation(format!("nobody asked for {marker:?}"));
         };
-        // An older life begins where a newer one was on trial.
+        // An older life begins where a newer one was on trial, but not where that still waits.
         let tried = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
         let newer = |said: &&Said| said.life.as_ref().is_some_and(|(of, _)| *of > marker.life);
-        let tried = tried.filter(newer).filter(|said| said.is_on_trial());
+        let tried = tried.filter(newer).filter(|said| said.is_on_trial() && !said.waits);
         if let Some(tried) = tried.map(|said| said.revision) {
             self.note_gone_back(&marker.key, tried);
         }
@@ -295,6 +326,7 @@ impl Judge {
             && newest.life.as_ref().is_none_or(|(life, _)| *life != marker.life)
             && !newest.is_on_trial()
             && !newest.waits
+            && !self.shadowed.contains(&(marker.key.clone(), newest.revision))
             && !self.heard(&marker.key).any(|said| said.waits && said.place != place)
         {
             let text = format!("{id} of {marker:?} starts after {newest:?} was acknowledged");
@@ -358,6 +390,8 @@ impl Judge {
     pub(crate) fn agent_died(&mut self) {
         self.deaths += 1;
         self.pauses.clear();
+        // It may never have taken in what it owes an answer to.
+        self.early.append(&mut self.owed);
         // Nor does it know what was told and could not be written down.
         if self.card_failed {
             self.phases.retain(|_, phase| phase.is_terminal());
@@ -382,8 +416,10 @@ impl Judge {
             let is = |said: &Said| said.place.key == place.key && said.revision == *of;
             self.said.iter().find(|said| is(said)).is_some_and(Said::is_on_trial)
         };
-        let came =
-            newest.is_some_and(Said::is_on_trial) && self.first_told.get(&uid).is_none_or(on_trial);
+        // What was delivered since may not be accepted yet.
+        let accepted = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
+        let came = newest.into_iter().chain(accepted).any(Said::is_on_trial)
+            && self.first_told.get(&uid).is_none_or(on_trial);
         let taken_back = came || self.is_tried_again(key, *life);
         if wanted && sandbox_alive && !taken_back {
             self.violation(format!("{uid} of {key}/{life} is removed although it is wanted"));
@@ -404,9 +440,13 @@ impl Judge {
         {
             let number =
                 event.message.strip_prefix("revision ").and_then(|text| text.split_once(' '));
-            let number = number.and_then(|(number, _)| number.parse().ok());
+            let number = number.and_then(|(number, _)| number.parse::<u64>().ok());
             let key = format!("{kind}/{namespace}/{name}");
-            self.rolled_back.extend(number.map(|number| (key, number)));
+            let of = |said: &&Said| said.place.key == key && Some(said.revision.number) == number;
+            let tried = self.said.iter().filter(of).map(|said| said.revision);
+            for revision in tried.collect::<Vec<_>>() {
+                self.note_taken_back(&key, revision);
+            }
         }
         // A start that flash did not count gives the next one its number, and its events theirs.
         let told = self.events.insert((*start, *sequence), (self.deaths, reason.to_string()));
@@ -443,10 +483,13 @@ impl Judge {
 
     /// The status of a name is cleared: what lived under it is gone.
     pub(crate) fn cleared(&mut self, key: &str) {
+        self.dying.remove(key);
         let Some(uid) = self.shown.remove(key) else { return };
         let Some((_, life)) = self.lives.get(&uid) else { return };
         let Some(place) = self.place_of(key, *life) else { return };
-        let heard = self.heard.iter().filter_map(|said| self.said.get(*said));
+        let early = &self.early;
+        let heard = self.heard.iter().filter(|said| !early.contains(said));
+        let heard = heard.filter_map(|said| self.said.get(*said));
         let heard = heard.filter(|said| said.place == place && !said.invalid);
         let last = heard.map(|said| said.revision).max().unwrap_or_default();
         self.over.insert(uid, last);
@@ -454,11 +497,21 @@ impl Judge {
 
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
         let Some(uid) = status.uid else {
+            self.dying.remove(key);
             self.shown.remove(key);
             return;
         };
-        if let Some(no) = status.refusal.as_ref().filter(|no| &*no.reason == ROLLED_BACK) {
-            self.note_taken_back(key, no.seen);
+        // Another refusal may hide why.
+        let before = self.works_on.insert(key.to_owned(), status.accepted);
+        if let Some(tried) = before.filter(|before| *before > status.accepted) {
+            self.note_gone_back(key, tried);
+        }
+        if let Some(no) = &status.refusal {
+            match &*no.reason {
+                ROLLED_BACK => self.note_taken_back(key, no.seen),
+                "Shadowed" => drop(self.shadowed.insert((key.to_owned(), no.seen))),
+                _ => {}
+            }
         }
         let before = self.shown.insert(key.to_owned(), uid).filter(|before| *before != uid);
         if let Some(ended) = before.filter(|_| self.is_lost(key)) {

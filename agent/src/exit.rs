@@ -14,6 +14,8 @@ pub enum Exit {
     Usage,
     /// Something that must hold does not, or the machine is in the way. Starting again may help.
     Internal,
+    /// A command in a container was run and exited so (`ctl exec` only).
+    Command(u8),
     /// The configuration makes no sense. Starting again cannot help until somebody mends it.
     Config,
 }
@@ -26,6 +28,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 64,
             Self::Internal => 70,
+            Self::Command(code) => code,
             Self::Config => 78,
         }
     }

@@ -29,6 +29,7 @@ pub mod rollout;
 pub mod runtime;
 pub mod steward;
 pub mod store;
+pub mod streams;
 pub mod supervise;
 pub mod sys;
 pub mod tree;

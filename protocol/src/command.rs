@@ -4,6 +4,7 @@
 //! and the moment after which it must not be carried out, so that a copy that a broker kept does
 //! nothing.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::limits;
 use crate::name::{ContainerName, Namespace, ObjectName, Uid};
 use crate::node::Session;
 use crate::status::{BootSeconds, Message, Reason};
+use crate::text::Short;
 
 /// A request to one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,60 @@ pub enum Request {
     Images(ImageRequest),
     /// What ails the node. The answer comes when it was examined, which takes some seconds.
     Doctor,
+    /// A command beside a container's own, as a stream that has the command's id.
+    Exec(ExecRequest),
+    /// A connection into a pod, as a stream that has the command's id.
+    PortForward(PortForwardRequest),
+}
+
+/// A command to be executed in a container: `PodExecOptions` of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The pod's namespace.
+    pub namespace: Namespace,
+    /// The pod's name.
+    pub pod: ObjectName,
+    /// The container's name.
+    pub container: ContainerName,
+    /// The command line, of at least one word.
+    pub command: Vec<String>,
+    /// It gets what the operator sends; else its standard input is empty.
+    pub stdin: bool,
+    /// It gets a terminal of this size for its input, its output and its errors.
+    pub terminal: Option<WindowSize>,
+    /// Who asks, by their own word: `USER@HOST`. For the node's event.
+    pub by: Asker,
+    /// What may be sent before more is granted: [`crate::stream::StreamPart::Credit`].
+    pub credit: u64,
+}
+
+/// A connection to a port of a pod's own network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortForwardRequest {
+    /// The pod's namespace.
+    pub namespace: Namespace,
+    /// The pod's name.
+    pub pod: ObjectName,
+    /// TCP port on the pod's loopback.
+    pub port: u16,
+    /// Only whether that would be allowed is asked: answered by [`Answer::Allowed`].
+    pub only_ask: bool,
+    /// Who asks, by their own word: `USER@HOST`. For the node's event.
+    pub by: Asker,
+    /// What may be sent before more is granted: [`crate::stream::StreamPart::Credit`].
+    pub credit: u64,
+}
+
+/// Who asks, by their own word.
+pub type Asker = Short<{ limits::MAX_ASKER }>;
+
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Characters of a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// Which log, and what of it.
@@ -127,7 +183,7 @@ pub enum Answer {
     },
     /// Events, at most [`limits::MAX_REPLY_ITEMS`].
     Events(Vec<Event>),
-    /// It has begun to send on the stream that has the command's id.
+    /// The stream that has the command's id is open.
     Streaming,
     /// Images, at most [`limits::MAX_REPLY_ITEMS`].
     Images(Vec<ImageInfo>),
@@ -135,6 +191,8 @@ pub enum Answer {
     ImageWork(ImageWork),
     /// What was found, the worst first; at most [`limits::MAX_REPLY_ITEMS`].
     Findings(Vec<Finding>),
+    /// It would be done.
+    Allowed,
 }
 
 impl Body for Reply {

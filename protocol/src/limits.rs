@@ -87,3 +87,10 @@ pub const STREAM_WINDOW: u64 = 64 * 1024;
 /// Seconds without a word after which one side of a stream takes the other for gone. Whoever reads
 /// says something at a third of it.
 pub const STREAM_IDLE_S: u64 = 90;
+
+/// Streams that one operator's session may have open on a node: a browser opens some of them for
+/// one page. Whoever wants more waits until one has ended.
+pub const STREAMS_PER_CLIENT: usize = 16;
+
+/// Longest name by which somebody asks: a user and a host.
+pub const MAX_ASKER: usize = 80;

@@ -5,15 +5,34 @@
 //! one that is missing. Data may be sent as far as the other side has granted it: a reader that is
 //! slow holds up the writer, not the broker's memory. A side that hears nothing for
 //! [`limits::STREAM_IDLE_S`] takes the other for gone.
+//!
+//! ```text
+//! logs           out  Data* End                                            in  Credit* End
+//! exec           out  (Credit | Data | Error)* Exited End                  in  (Credit | Data | Resize)* Eof? End?
+//! port-forward   out  (Credit | Data)* Eof? End                            in  (Credit | Data)* Eof? End?
+//! ```
+//! The operator may send nothing but signs of life before the node's first `Credit`. Ids of one
+//! session of an operator's are `SESSION` and `SESSION-NUMBER`, and an `End` on the stream `SESSION`
+//! ends them all: a broker says that, as the session's will, for an operator who is gone; its number is
+//! [`NOT_COUNTED`].
+
+mod books;
 
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::WindowSize;
 use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
 use crate::limits;
+use crate::name::RequestId;
 use crate::status::{Message, Reason};
+
+pub use books::{Broken, Incoming, Outgoing};
+
+/// The number of an [`StreamPart::End`] that somebody says for who is gone, and could not count.
+pub const NOT_COUNTED: u64 = u64::MAX;
 
 /// One frame of one direction of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +60,24 @@ pub enum StreamPart {
         /// Why, for a person; empty where all is well.
         message: Message,
     },
+    /// Bytes that a command wrote as its errors, at most [`limits::MAX_STREAM_DATA`].
+    Error(Vec<u8>),
+    /// No data follows in this direction; the other goes on.
+    Eof,
+    /// The operator's terminal has another size now.
+    Resize(WindowSize),
+    /// The command has ended, with its exit status, or 128 and the number of a signal.
+    Exited(i32),
+}
+
+impl StreamPart {
+    /// What it costs of the credit; what says something about the stream itself is free.
+    pub const fn cost(&self) -> u64 {
+        match self {
+            Self::Data(bytes) | Self::Error(bytes) => cost(bytes.len()),
+            _ => 0,
+        }
+    }
 }
 
 /// What so many bytes in one frame cost of the credit.
@@ -50,4 +87,13 @@ pub const fn cost(len: usize) -> u64 {
 
 impl Body for StreamFrame {
     const KIND: FrameKind = FrameKind::Stream;
+}
+
+/// The session that a stream, or a command, is of: what stands before its number.
+pub fn session_of(id: &RequestId) -> &str {
+    let id = id.as_str();
+    match id.rsplit_once('-') {
+        Some((session, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => session,
+        _ => id,
+    }
 }

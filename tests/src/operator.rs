@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
@@ -71,21 +72,7 @@ impl Operator {
 
     /// Runs a command that reads `input`.
     pub fn run_with(&self, words: &[&str], input: &str) -> Result<Answer> {
-        let mut child = self
-            .command(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("start mote")?;
-        // A command that does not read its input ends without it: that is its answer.
-        let _ = child.stdin.take().context("input is piped")?.write_all(input.as_bytes());
-        let output = child.wait_with_output()?;
-        Ok(Answer {
-            code: output.status.code(),
-            output: String::from_utf8_lossy(&output.stdout).into_owned(),
-            error: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        answer(self.command(words), input.as_bytes())
     }
 
     /// A command that was not started yet.
@@ -116,4 +103,27 @@ impl Operator {
         let words = ["get", "pod", pod, "--node", node.name(), "-o", &template];
         self.run(&words)?.succeeded().context("mote get")
     }
+}
+
+/// What a command answers to some input.
+pub fn answer(mut command: Command, input: &[u8]) -> Result<Answer> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start a command")?;
+    let mut stdin = child.stdin.take().context("input is piped")?;
+    let output = thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that does not read its input ends without it: that is its answer.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output()
+    })?;
+    Ok(Answer {
+        code: output.status.code(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        error: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::device::Pattern;
 use crate::pod::enforcement::Right;
+use crate::streams::Allowed;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
 
@@ -84,6 +85,8 @@ pub struct Config {
     pub seccomp_profiles: PathBuf,
     /// Rights without which pods run where the node cannot enforce them.
     pub allow_unenforced: Vec<Right>,
+    /// What operators may do in pods that run.
+    pub streams: Allowed,
 }
 
 /// `[limits]`.
@@ -195,6 +198,9 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let seccomp_profiles = security::seccomp_profiles(&mut section);
     let allow_unenforced = security::allow_unenforced(&mut section);
     section.finish();
+    let mut section = root.table("streams");
+    let streams = Allowed { exec: section.flag("exec") };
+    section.finish();
 
     Some(Config {
         node: node?,
@@ -212,6 +218,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         unsafe_sysctls,
         seccomp_profiles: seccomp_profiles?,
         allow_unenforced,
+        streams,
     })
 }
 

@@ -11,8 +11,8 @@ use mote_protocol::doctor::Finding;
 
 use super::doctor::{self, Form};
 use super::{
-    Answer, MAX_ANSWER, NOT_UNDERSTOOD, Question, describe, encode, images, length, logs, pods,
-    socket,
+    Answer, MAX_ANSWER, NOT_UNDERSTOOD, Question, describe, encode, exec, images, length, logs,
+    pods, socket,
 };
 use crate::config;
 use crate::exit::Exit;
@@ -34,10 +34,14 @@ Usage: mote-agent ctl pods [-o wide]
        mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
                       [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
                       [--prefix]
+       mote-agent ctl exec [-i] [-t] [-q] [NAMESPACE/]POD [-c CONTAINER] -- COMMAND...
 
 `images pull` and `images import` bring images before a pod asks for them; `images prune` removes
 those that no pod needs and the configuration does not pin. `images rm` takes names and ids.
 `images verify` reads all of them; what is damaged is fetched again when it is needed.
+
+`exec` executes a command in a container, whatever the configuration allows operators: root can enter
+any container. Its exit code is the command's own.
 
 `doctor` tells what ails this node, and what to do about it: kernel, clock, disk, configuration,
 certificates, broker, and what the broker refuses. It works with no agent running, and changes nothing.
@@ -59,6 +63,7 @@ enum Wanted {
     Help,
     Ask { question: Question, wide: bool },
     Logs(logs::Wanted),
+    Exec(exec::Wanted),
     Doctor(Form),
 }
 
@@ -90,6 +95,7 @@ pub fn main<E: Error>(
         Ok(Wanted::Ask { question, wide }) => (question, wide),
         Ok(Wanted::Help) => return print(HELP),
         Ok(Wanted::Logs(wanted)) => return logs::run(&socket(), &wanted),
+        Ok(Wanted::Exec(wanted)) => return exec::run(&socket(), wanted),
         Ok(Wanted::Doctor(form)) => return doctor::run(config, form, examine),
         Err(error) => {
             complain(&format!("{error}; see `mote-agent ctl --help`"));
@@ -123,6 +129,10 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
             Value(word) if words.is_empty() && word == "logs" => {
                 let wanted = logs::parse(&mut parser, namespace)?;
                 return Ok(wanted.map_or(Wanted::Help, Wanted::Logs));
+            }
+            Value(word) if words.is_empty() && word == "exec" => {
+                let wanted = exec::parse(&mut parser, namespace)?;
+                return Ok(wanted.map_or(Wanted::Help, Wanted::Exec));
             }
             Value(word) => words.push(word.string()?),
             other => return Err(other.unexpected()),
@@ -248,7 +258,7 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
             if complaint.is_empty() { Exit::Done } else { Exit::Failed }
         }
         // Not to what is asked here.
-        Answer::Log | Answer::Standing(..) => Exit::Failed,
+        Answer::Log | Answer::Exec | Answer::Standing(..) => Exit::Failed,
         Answer::Pod(None) => {
             if let Question::Pod { namespace, name } = question {
                 complain(&format!("pod \"{namespace}/{name}\" not found"));
@@ -279,7 +289,9 @@ mod tests {
     fn question(line: &str) -> Result<Question, String> {
         match parse(line.split_whitespace().map(OsString::from).collect()) {
             Ok(Wanted::Ask { question, .. }) => Ok(question),
-            Ok(Wanted::Help | Wanted::Logs(_) | Wanted::Doctor(_)) => Err("no question".to_owned()),
+            Ok(Wanted::Help | Wanted::Logs(_) | Wanted::Exec(_) | Wanted::Doctor(_)) => {
+                Err("no question".to_owned())
+            }
             Err(error) => Err(error.to_string()),
         }
     }

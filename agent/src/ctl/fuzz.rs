@@ -1,9 +1,10 @@
 //! Questions and answers of the local socket, without a socket.
 
-use mote_protocol::command::LogSelection;
+use mote_protocol::command::{LogSelection, WindowSize};
 use mote_protocol::event::Event;
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
+use mote_protocol::stream::StreamPart;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,7 +16,12 @@ use super::{
 
 /// Reads a question as the server does.
 pub fn question(bytes: &[u8]) -> bool {
-    read::<Question>(bytes, MAX_QUESTION)
+    read::<Question>(bytes, MAX_QUESTION) || part(bytes)
+}
+
+/// Reads a part of a stream, as both do.
+fn part(bytes: &[u8]) -> bool {
+    read::<StreamPart>(bytes, super::MAX_PART)
 }
 
 /// Reads an answer as the client does.
@@ -50,9 +56,27 @@ pub fn questions() -> Vec<Vec<u8>> {
         Question::Pod { namespace: namespace.clone(), name: name.clone() },
         Question::Order(Order::Remove(vec!["busybox".into(), "sha256:aa".into()])),
         Question::Order(Order::Export("busybox".into(), "/a.tar".into())),
-        Question::Log { namespace, pod: name.clone(), container: name, selection },
+        Question::Log {
+            namespace: namespace.clone(),
+            pod: name.clone(),
+            container: name.clone(),
+            selection,
+        },
+        Question::Exec(super::exec::Asked {
+            namespace,
+            pod: name.clone(),
+            container: name,
+            command: vec!["sh".into(), "-c".into(), "date".into()],
+            stdin: true,
+            terminal: Some(WindowSize { columns: 80, rows: 24 }),
+        }),
     ];
-    all.iter().map(encode).filter_map(Result::ok).collect()
+    let parts = [
+        StreamPart::Data(b"typed".to_vec()),
+        StreamPart::Resize(WindowSize { columns: 100, rows: 30 }),
+        StreamPart::Exited(137),
+    ];
+    all.iter().map(encode).chain(parts.iter().map(encode)).filter_map(Result::ok).collect()
 }
 
 /// Answers that are right.

@@ -120,13 +120,22 @@ pub(super) fn run(socket: &Path, wanted: &Wanted) -> Exit {
     exit
 }
 
-fn failed(why: &str) -> Exit {
+pub(super) fn failed(why: &str) -> Exit {
     complain(why);
     Exit::Failed
 }
 
 /// Chooses as kubectl does: what is named, the pod's default, the first.
 fn choose(described: &PodDescription, wanted: &Wanted) -> Result<Vec<String>, String> {
+    if wanted.all {
+        let (app, init) = containers(described);
+        return Ok(init.into_iter().chain(app).collect());
+    }
+    one(described, wanted.container.as_deref(), false).map(|name| vec![name])
+}
+
+/// Names of a pod's containers, in their order: those of its own, and those that begin before.
+fn containers(described: &PodDescription) -> (Vec<String>, Vec<String>) {
     let (mut app, mut init) = (Vec::new(), Vec::new());
     for container in &described.facts.status.containers {
         match container.role() {
@@ -140,23 +149,31 @@ fn choose(described: &PodDescription, wanted: &Wanted) -> Result<Vec<String>, St
         pod.and_then(|pod| pod.spec.containers.iter().position(|c| c.name == *name))
     };
     app.sort_by_key(place);
-    if wanted.all {
-        return Ok(init.into_iter().chain(app).collect());
-    }
+    (app, init)
+}
+
+/// The container that is meant where one is: the one that is named, the pod's default, the first. Which
+/// one that is, is said where nobody chose and somebody listens.
+pub(super) fn one(
+    described: &PodDescription,
+    named: Option<&str>,
+    quiet: bool,
+) -> Result<String, String> {
     let meta = described.pod.as_ref().map(|pod| &pod.meta.annotations);
     let preferred = meta.and_then(|annotations| annotations.get(DEFAULT_CONTAINER));
-    if let Some(name) = wanted.container.as_ref().or(preferred) {
-        return Ok(vec![name.clone()]);
+    if let Some(name) = named.or(preferred.map(String::as_str)) {
+        return Ok(name.to_owned());
     }
+    let (app, init) = containers(described);
     let Some(first) = app.first().cloned() else {
-        return Err(format!("pod {} has no containers yet", wanted.pod));
+        return Err(format!("pod {} has no containers yet", described.facts.name));
     };
-    if app.len() + init.len() > 1 {
+    if app.len() + init.len() > 1 && !quiet {
         let init = init.iter().map(|name| format!("{name} (init)"));
         let list: Vec<_> = app.into_iter().chain(init).collect();
         complain(&format!("Defaulted container \"{first}\" out of: {}", list.join(", ")));
     }
-    Ok(vec![first])
+    Ok(first)
 }
 
 /// Prints one log to its end.

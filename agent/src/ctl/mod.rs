@@ -21,6 +21,7 @@ mod age;
 pub mod client;
 mod describe;
 mod doctor;
+mod exec;
 #[doc(hidden)]
 pub mod fuzz;
 mod images;
@@ -44,7 +45,7 @@ const MAX_QUESTION: usize = 32 * 1024;
 /// Longest answer: a hundred pods with every field full, or every event with a long message.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
-/// Longest piece of a log.
+/// Longest piece of a log, or part of a stream.
 const MAX_PART: usize = 64 * 1024;
 
 /// The socket below a run directory.
@@ -62,6 +63,7 @@ enum Question {
     Order(images::Order),
     Log { namespace: String, pod: String, container: String, selection: LogSelection },
     Standing,
+    Exec(exec::Asked),
 }
 
 /// What is answered.
@@ -78,6 +80,8 @@ enum Answer {
     Failed(String),
     /// The agent's version, and how it stands with the broker.
     Standing(String, Standing),
+    /// The command is being executed. Behind this come parts of a stream, both ways.
+    Exec,
 }
 
 /// A piece of a log.

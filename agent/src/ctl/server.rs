@@ -20,6 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::exec::{self, Attachment};
 use super::images::{Done, Order};
 use super::{
     Answer, ImageFacts, MAX_ANSWER, MAX_QUESTION, NOT_UNDERSTOOD, Part, PodDescription, PodFacts,
@@ -92,6 +93,7 @@ impl Server {
                         let served = match served {
                             Ok(Ok(Rest::Nothing)) | Err(_) => Ok(()),
                             Ok(Ok(Rest::Log(stream, log))) => pour(stream, *log).await,
+                            Ok(Ok(Rest::Exec(stream, said))) => said.carry(stream).await,
                             Ok(Ok(Rest::Order(stream, order))) => {
                                 obey(stream, order, &requests, &orders).await
                             }
@@ -117,6 +119,8 @@ enum Rest {
     Nothing,
     /// It is to follow on the answer.
     Log(UnixStream, Box<LogReader>),
+    /// The same of a command, both ways.
+    Exec(UnixStream, Attachment),
     /// There is no answer yet.
     Order(UnixStream, Order),
 }
@@ -136,6 +140,21 @@ async fn serve(
     stream.read_exact(&mut bytes).await?;
     let mut log = None;
     let answer = match postcard::from_bytes(&bytes) {
+        Ok(Question::Exec(asked)) => {
+            let began = exec::begin(asked, |key, request| {
+                ask(requests, |answer| LocalRequest::Exec { key, request, answer })
+            });
+            return match began.await {
+                Ok(attachment) => {
+                    say(&mut stream, &Answer::Exec).await?;
+                    Ok(Rest::Exec(stream, attachment))
+                }
+                Err(why) => {
+                    say(&mut stream, &Answer::Failed(why)).await?;
+                    Ok(Rest::Nothing)
+                }
+            };
+        }
         Ok(Question::Log { namespace, pod, container, selection }) => {
             let names = (namespace.as_str(), pod.as_str(), container.as_str());
             match open(names, selection, requests).await {
@@ -299,7 +318,7 @@ async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalReques
             ask(requests, request).await.map(Answer::Events)
         }
         // Answered where they are taken apart.
-        Question::Log { .. } | Question::Order(_) => None,
+        Question::Log { .. } | Question::Order(_) | Question::Exec(_) => None,
     };
     answered.unwrap_or_else(|| Answer::Failed(ENDING.to_owned()))
 }

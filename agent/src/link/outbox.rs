@@ -99,6 +99,10 @@ const FOR_NOW: [u8; 2] = [0x87, 0x97];
 /// for each; more would not be faster than the flash of the broker's acknowledgements.
 const WINDOW: usize = 8;
 
+/// Of them, parts of streams: a status finds a place at once, and waits on a slow line for no more than
+/// these.
+const STREAM_WINDOW: usize = 4;
+
 /// Messages of one class that are not retained and wait; the oldest is dropped for a newer one.
 const MAX_QUEUED: usize = 64;
 
@@ -239,7 +243,10 @@ impl Outbox {
         }
         let topic = self.order.first_key_value().map(|((class, _), _)| *class);
         let waits = |class: Class| class == Class::Event && !self.denied.is_empty();
-        let ready = |(class, queue): &(&Class, &VecDeque<_>)| !queue.is_empty() && !waits(**class);
+        let full = |class: Class| class == Class::Stream && self.flying_streams() >= STREAM_WINDOW;
+        let ready = |(class, queue): &(&Class, &VecDeque<_>)| {
+            !queue.is_empty() && !waits(**class) && !full(**class)
+        };
         let queue = self.queues.iter().find(ready).map(|(class, _)| *class);
         match (topic, queue) {
             (None, None) => None,
@@ -247,6 +254,13 @@ impl Outbox {
             (None, Some(queue)) => self.next_queued(queue),
             (Some(_), _) => self.next_topic(),
         }
+    }
+
+    fn flying_streams(&self) -> usize {
+        let is_stream = |flight: &&Flight| {
+            matches!(flight, Flight::Queued(Queued { class: Class::Stream, .. }))
+        };
+        self.flights.values().filter(is_stream).count()
     }
 
     fn next_topic(&mut self) -> Option<Publication> {

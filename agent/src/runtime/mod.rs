@@ -10,22 +10,27 @@ mod observed;
 pub mod oci;
 pub mod op;
 mod rights;
+mod terminal;
 
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use mote_protocol::command::WindowSize;
 use mote_protocol::name::Uid;
 use mote_protocol::pod::MountPropagation;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::{Retry, RuntimeError};
 pub use observed::{
     Observed, ObservedContainer, ObservedPod, ObservedSandbox, ObservedState, Origin, Silence,
 };
 pub use rights::{AppArmor, Rights, Seccomp};
+pub use terminal::Terminal;
 
 use crate::tree::Measured;
 
@@ -226,6 +231,34 @@ pub struct ExecOutcome {
     pub output: Vec<u8>,
 }
 
+/// A command run beside a container's first process, for somebody who is attached to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Where.
+    pub id: ContainerId,
+    /// The command line.
+    pub args: Vec<String>,
+    /// Somebody sends what it reads.
+    pub stdin: bool,
+    /// It has a terminal of this size instead of pipes.
+    pub terminal: Option<WindowSize>,
+}
+
+/// A command that runs, and what it is attached to.
+pub struct Attached {
+    /// What it reads. Ends where this is dropped.
+    pub input: Option<Box<dyn AsyncWrite + Unpin>>,
+    /// What it writes, to a terminal also as its errors.
+    pub output: Box<dyn AsyncRead + Unpin>,
+    /// Its errors, where it has no terminal.
+    pub error: Option<Box<dyn AsyncRead + Unpin>>,
+    /// Its terminal, which is hung up when this, input and output are dropped.
+    pub terminal: Option<Terminal>,
+    /// Its exit status, or 128 + signal; none where the sandbox is gone. To drop it kills the command,
+    /// with all that it started and that did not leave its session.
+    pub exit: Pin<Box<dyn Future<Output = Option<i32>>>>,
+}
+
 /// What the runtime tells without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeEvent {
@@ -281,6 +314,12 @@ pub trait Runtime {
         request: &ExecRequest,
     ) -> impl Future<Output = Result<ExecOutcome, RuntimeError>>;
 
+    /// Runs a command inside a running container, and returns once it was executed.
+    fn attach(
+        &self,
+        request: &AttachRequest,
+    ) -> impl Future<Output = Result<Attached, RuntimeError>>;
+
     /// The file that an attempt's log is written to, now or before it ended; those that were put
     /// aside are beside it, with `.1`, `.2` ... behind its name. None where none is kept.
     fn log(&self, id: &ContainerId) -> Option<PathBuf>;
@@ -326,6 +365,10 @@ impl<R: Runtime> Runtime for Rc<R> {
 
     async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
         R::exec(self, request).await
+    }
+
+    async fn attach(&self, request: &AttachRequest) -> Result<Attached, RuntimeError> {
+        R::attach(self, request).await
     }
 
     fn log(&self, id: &ContainerId) -> Option<PathBuf> {

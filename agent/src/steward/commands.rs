@@ -149,6 +149,11 @@ impl<W: World> Steward<W> {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),
             },
+            Request::Exec(asked) => match self.stream_exec(id, asked) {
+                Ok(()) => vec![reply(0, true, Answer::Streaming)],
+                Err(why) => refused(why.reason, &why.message),
+            },
+            Request::PortForward(_) => refused("Unsupported", "this node forwards no ports"),
         }
     }
 }

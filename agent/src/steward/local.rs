@@ -11,12 +11,14 @@ use mote_protocol::status::PodStatus;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use super::attached::Commanded;
 use super::streams::Reader;
 use super::{ImageOrder, Standing, Steward, World};
 use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
 use crate::store::Order;
+use crate::streams::Peer;
 
 /// A question, and where its answer goes. One that is dropped unanswered means that the agent ends.
 #[derive(Debug)]
@@ -67,6 +69,26 @@ pub enum LocalRequest {
         /// The log as it is read.
         answer: oneshot::Sender<Result<LogReader, Refused>>,
     },
+    /// A command in a container, for who sits at the machine.
+    Exec {
+        /// Its pod.
+        key: ObjectKey,
+        /// What is to be executed; its attempt is chosen.
+        request: Box<LocalExec>,
+        /// Why it is not tried.
+        answer: oneshot::Sender<Result<(), Refused>>,
+    },
+}
+
+/// A command that somebody at the machine wants to be executed.
+#[derive(Debug)]
+pub struct LocalExec {
+    /// The container's name.
+    pub container: ContainerName,
+    /// What is executed, and how.
+    pub command: Commanded,
+    /// Who is attached to it.
+    pub peer: Peer,
 }
 
 /// A pod as its status tells it.
@@ -119,6 +141,9 @@ impl<W: World> Steward<W> {
                 let key = ObjectKey { kind: Kind::Pod, namespace, name };
                 let log = self.open_log(&key, container.as_str(), selection, Reader::Local);
                 let _ = answer.send(log);
+            }
+            LocalRequest::Exec { key, request, answer } => {
+                let _ = answer.send(self.exec_locally(&key, *request));
             }
         }
     }

@@ -36,13 +36,14 @@ use crate::events::Events;
 use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
-use crate::logs::remote::Outgoing;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
 use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
+use crate::streams::{Allowed, Outgoing};
 
+mod attached;
 mod broker;
 mod channels;
 mod commands;
@@ -63,10 +64,11 @@ mod streams;
 mod tests;
 
 pub use crate::world::{Edges, SharedEdges, World};
+pub use attached::Commanded;
 pub use channels::{Asked, Channels};
 use delays::Waiting;
 pub use images::ImageOrder;
-pub use local::{LocalRequest, PodDetail, PodView};
+pub use local::{LocalExec, LocalRequest, PodDetail, PodView};
 use looks::Silent;
 pub use presence::{FromPresence, ToPresence};
 use rollout::Tried;
@@ -101,6 +103,8 @@ pub struct Identity {
     pub addresses: fn() -> Vec<IpAddr>,
     /// Device nodes that containers may have.
     pub devices: Vec<Pattern>,
+    /// What operators may do beside what pods and their logs are.
+    pub streams: Allowed,
 }
 
 impl Identity {
@@ -159,7 +163,7 @@ pub struct Steward<W: World> {
     orders: mpsc::UnboundedSender<Order>,
     told: mpsc::UnboundedReceiver<Told>,
     reports: mpsc::UnboundedReceiver<Report>,
-    frames: mpsc::Receiver<Outgoing>,
+    parts: mpsc::Receiver<Outgoing>,
     books: Books<W>,
 }
 
@@ -233,7 +237,7 @@ impl<W: World> Steward<W> {
         let (reporter, reports) = mpsc::unbounded_channel();
         let surroundings = identity.surroundings(DataReader::new(orders.clone()));
         let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter.clone());
-        let (streams, frames) = Streams::new();
+        let (streams, parts) = Streams::new();
         let boot = Boot { id: identity.boot_id, epoch_ms: edges.epoch_ms() };
         let mut events = Events::new(opened.start, opened.events, &boot);
         for report in opened.reports {
@@ -276,7 +280,7 @@ impl<W: World> Steward<W> {
             clock: now,
             buffer: Vec::new(),
         };
-        Self { identity, edges, link, channels, orders, told, reports, frames, books }
+        Self { identity, edges, link, channels, orders, told, reports, parts, books }
     }
 
     /// Is the node, for ever. Dropped when the agent is asked to stop: what must survive is on
@@ -300,7 +304,7 @@ impl<W: World> Steward<W> {
                 () = sleep_until(wake) => self.time_passed(),
                 Some(told) = self.channels.from_presence.recv() => self.presence_told(told),
                 Some(request) = self.channels.local.recv() => self.answer_local(request),
-                Some(frame) = self.frames.recv(), if room => self.stream_told(frame),
+                Some(part) = self.parts.recv(), if room => self.stream_told(part),
                 heard = self.link.next() => self.heard(heard),
             }
             self.look_at_followed();

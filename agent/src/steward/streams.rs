@@ -1,5 +1,5 @@
-//! Logs that somebody reads: opened here, read by tasks of their own, told here when the container
-//! no longer runs.
+//! Streams: opened here, served by tasks of their own. Their books are kept here; who follows a log
+//! is told here when the container no longer runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use mote_pause::stamp::{Stamp, stamp};
 use mote_protocol::command::{LogRequest, LogSelection, Since};
+use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
+use mote_protocol::limits::STREAMS_PER_CLIENT;
 use mote_protocol::name::{Kind, ObjectKey, RequestId, Uid};
-use mote_protocol::stream::{StreamFrame, StreamPart};
+use mote_protocol::stream::{Broken, Incoming, StreamFrame, StreamPart, session_of};
 use mote_protocol::topic::{Direction, Topic};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -18,13 +21,13 @@ use tokio::time::Instant;
 use super::{Steward, World};
 use crate::link::outbox::Class;
 use crate::log::Chain;
-use crate::logs::remote::{Granted, Outgoing, Sender};
-use crate::logs::{Beginning, LogReader, MAX_LOCAL, MAX_REMOTE, Refused, choose};
+use crate::logs::{Beginning, LogReader, MAX_LOCAL, MAX_REMOTE, Refused, choose, remote};
 use crate::pod::machine::Slot;
 use crate::runtime::{ContainerId, Runtime};
+use crate::streams::{Granted, MAX_EXEC, MAX_LOCAL_EXEC, Outgoing, Peer, QUEUE, Voice};
 
-/// Frames between the tasks and the steward.
-const FRAMES: usize = 2;
+/// Parts between the tasks and the steward.
+const PARTS: usize = 2;
 
 /// Frames handed to the outbox at one time; the tasks wait for the rest of theirs.
 const FRAMES_QUEUED: usize = 2;
@@ -33,15 +36,64 @@ const FRAMES_QUEUED: usize = 2;
 /// milliseconds of its end, unless a process that it left elsewhere still holds its output.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Who reads what.
+/// Who reads what, and is attached to what.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// Streams over the broker, and what their readers granted.
-    open: BTreeMap<RequestId, watch::Sender<Granted>>,
-    frames: mpsc::Sender<Outgoing>,
+    /// Streams over the broker.
+    open: BTreeMap<RequestId, Open>,
+    parts: mpsc::Sender<Outgoing>,
     followed: Vec<Followed>,
     remote: Arc<Semaphore>,
     local: Arc<Semaphore>,
+    /// Places for commands of operators, and of people at the machine.
+    pub(super) exec: Arc<Semaphore>,
+    pub(super) local_exec: Arc<Semaphore>,
+}
+
+/// A stream over the broker.
+#[derive(Debug)]
+struct Open {
+    /// What its operator granted, and whether it is still there.
+    granted: watch::Sender<Granted>,
+    /// Frames that it was sent.
+    sent: u64,
+    /// What it says, where somebody listens.
+    ears: Option<Ears>,
+}
+
+/// The books of what an operator says.
+#[derive(Debug)]
+struct Ears {
+    incoming: Incoming,
+    to: mpsc::Sender<StreamPart>,
+}
+
+impl Ears {
+    /// Takes a frame in; what it carries, unless it came before. What was granted bounds what waits.
+    fn take(&mut self, frame: StreamFrame) -> Result<Option<StreamPart>, Broken> {
+        let Some(part) = self.incoming.take(frame)? else { return Ok(None) };
+        if let StreamPart::Data(_) | StreamPart::Eof | StreamPart::Resize(_) = part {
+            // Whoever served it may have come to an end.
+            if let Err(TrySendError::Full(_)) = self.to.try_send(part.clone()) {
+                return Err(Broken::Excess);
+            }
+        }
+        Ok(Some(part))
+    }
+}
+
+impl Open {
+    fn hear(&mut self, frame: StreamFrame) {
+        let heard = match &mut self.ears {
+            Some(ears) => ears.take(frame),
+            None => Ok(Some(frame.part)),
+        };
+        self.granted.send_modify(|granted| match heard {
+            Ok(Some(part)) => granted.hear(&part),
+            Ok(None) => {}
+            Err(broken) => granted.broken = Some(broken),
+        });
+    }
 }
 
 /// Whose log it is, for a place among those who read.
@@ -59,20 +111,51 @@ struct Followed {
 }
 
 impl Streams {
-    /// Nobody reads anything; frames come out of the channel's other end.
+    /// Nobody reads anything; parts come out of the channel's other end.
     pub(super) fn new() -> (Self, mpsc::Receiver<Outgoing>) {
-        let (frames, outgoing) = mpsc::channel(FRAMES);
-        let remote = Arc::new(Semaphore::new(MAX_REMOTE));
-        let local = Arc::new(Semaphore::new(MAX_LOCAL));
-        (Self { open: BTreeMap::new(), frames, followed: Vec::new(), remote, local }, outgoing)
+        let (parts, outgoing) = mpsc::channel(PARTS);
+        let places = |count| Arc::new(Semaphore::new(count));
+        let streams = Self {
+            open: BTreeMap::new(),
+            parts,
+            followed: Vec::new(),
+            remote: places(MAX_REMOTE),
+            local: places(MAX_LOCAL),
+            exec: places(MAX_EXEC),
+            local_exec: places(MAX_LOCAL_EXEC),
+        };
+        (streams, outgoing)
     }
 
-    /// Two texts under one name would be none.
-    fn is_free(&self, id: &RequestId) -> Result<(), Refused> {
+    /// Two texts under one name would be none; and one operator leaves room for another.
+    pub(super) fn is_free(&self, id: &RequestId) -> Result<(), Refused> {
         if self.open.contains_key(id) {
             return Err(Refused::bad_request(format!("stream {id} is open already")));
         }
+        let session = session_of(id);
+        let count = self.open.keys().filter(|id| session_of(id) == session).count();
+        if count >= STREAMS_PER_CLIENT {
+            let message = format!("{count} streams of {session} are open: try again later");
+            return Err(Refused { reason: "TooManyRequests", message });
+        }
         Ok(())
+    }
+
+    /// Opens a stream on which the operator is only heard for its credit.
+    fn open_one_way(&mut self, id: &RequestId, credit: u64) -> Voice {
+        let (grants, granted) = watch::channel(Granted { credit, ..Granted::default() });
+        self.open.insert(id.clone(), Open { granted: grants, sent: 0, ears: None });
+        Voice::new(id.clone(), self.parts.clone(), granted)
+    }
+
+    /// Opens a stream of both directions.
+    pub(super) fn open_both_ways(&mut self, id: &RequestId, credit: u64) -> Peer {
+        let voice = self.open_one_way(id, credit);
+        let (to, said) = mpsc::channel(QUEUE);
+        if let Some(open) = self.open.get_mut(id) {
+            open.ears = Some(Ears { incoming: Incoming::new(0), to });
+        }
+        Peer { voice, said }
     }
 
     /// The connection is gone, and with it everybody behind it.
@@ -88,12 +171,8 @@ impl<W: World> Steward<W> {
         let LogRequest { namespace, pod, container, selection, credit } = asked;
         let key = ObjectKey { kind: Kind::Pod, namespace, name: pod };
         let log = self.open_log(&key, container.as_str(), selection, Reader::Operator)?;
-        let granted = Granted { credit, ..Granted::default() };
-        let (grants, granted) = watch::channel(granted);
-        let streams = &mut self.books.streams;
-        let sender = Sender::new(id.clone(), streams.frames.clone(), granted);
-        streams.open.insert(id.clone(), grants);
-        spawn_local(sender.serve(log));
+        let voice = self.books.streams.open_one_way(id, credit);
+        spawn_local(remote::serve(voice, log));
         Ok(())
     }
 
@@ -153,12 +232,16 @@ impl<W: World> Steward<W> {
         stamp(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
     }
 
-    /// A reader said something.
+    /// An operator said something. Where its stream has ended it will hear so.
     pub(super) fn stream_heard(&mut self, id: &RequestId, payload: &[u8]) {
-        // Of a stream that has ended, its reader will hear so.
-        let Some(grants) = self.books.streams.open.get(id) else { return };
-        if let Ok(frame) = frame::decode::<StreamFrame>(payload) {
-            grants.send_modify(|granted| granted.hear(&frame.part));
+        let Ok(frame) = frame::decode::<StreamFrame>(payload) else { return };
+        let open = &mut self.books.streams.open;
+        if matches!(frame.part, StreamPart::End { .. }) && session_of(id) == id.as_str() {
+            // All that it has.
+            let own = open.iter_mut().filter(|(other, _)| session_of(other) == id.as_str());
+            own.for_each(|(_, open)| open.hear(frame.clone()));
+        } else if let Some(open) = open.get_mut(id) {
+            open.hear(frame);
         }
     }
 
@@ -167,16 +250,20 @@ impl<W: World> Steward<W> {
         self.books.outbox.queued(Class::Stream) < FRAMES_QUEUED
     }
 
-    /// A task has a frame for its reader.
+    /// A task has a part for its operator.
     pub(super) fn stream_told(&mut self, outgoing: Outgoing) {
-        let Outgoing { id, frame } = outgoing;
+        let Outgoing { id, part } = outgoing;
+        let streams = &mut self.books.streams;
         // One of a connection before: nobody waits for it.
-        if !self.books.streams.open.contains_key(&id) {
-            return;
+        let Some(open) = streams.open.get_mut(&id) else { return };
+        let sequence = open.sent;
+        open.sent += 1;
+        match (&part, &mut open.ears) {
+            (StreamPart::Credit(credit), Some(ears)) => ears.incoming.grant(*credit),
+            (StreamPart::End { .. }, _) => drop(streams.open.remove(&id)),
+            _ => {}
         }
-        if matches!(frame.part, StreamPart::End { .. }) {
-            self.books.streams.open.remove(&id);
-        }
+        let frame = StreamFrame { sequence, part, extensions: Extensions::default() };
         self.queue(Class::Stream, Topic::Stream(id, Direction::Out), &frame, None);
     }
 
@@ -217,9 +304,50 @@ mod tests {
         let (mut streams, _outgoing) = Streams::new();
         let id = RequestId::new("a").expect("an id");
         assert_eq!(streams.is_free(&id), Ok(()));
-        streams.open.insert(id.clone(), watch::channel(Granted::default()).0);
+        streams.open_one_way(&id, 0);
         assert_eq!(streams.is_free(&id).map_err(|why| why.reason), Err("BadRequest"));
         streams.lost();
         assert_eq!(streams.is_free(&id), Ok(()));
+    }
+
+    #[test]
+    fn one_operator_leaves_room_for_another() {
+        let (mut streams, _outgoing) = Streams::new();
+        let id = |text: &str| RequestId::new(text).expect("an id");
+        for number in 0..STREAMS_PER_CLIENT {
+            let id = id(&format!("mote-a-{number}"));
+            assert_eq!(streams.is_free(&id), Ok(()));
+            streams.open_one_way(&id, 0);
+        }
+        assert_eq!(
+            streams.is_free(&id("mote-a")).map_err(|why| why.reason),
+            Err("TooManyRequests")
+        );
+        assert_eq!(streams.is_free(&id("mote-b")), Ok(()));
+    }
+
+    #[test]
+    fn what_was_not_granted_breaks_a_stream() {
+        let (mut streams, _outgoing) = Streams::new();
+        let id = RequestId::new("a").expect("an id");
+        let mut peer = streams.open_both_ways(&id, 0);
+        let open = streams.open.get_mut(&id).expect("open");
+        let frame =
+            |sequence, part| StreamFrame { sequence, part, extensions: Extensions::default() };
+        let data = || StreamPart::Data(vec![b'x'; 10]);
+        open.ears.as_mut().expect("both ways").incoming.grant(1000);
+        open.hear(frame(0, data()));
+        open.hear(frame(0, data()));
+        assert_eq!(peer.said.try_recv(), Ok(data()));
+        peer.said.try_recv().expect_err("it came twice, and counts once");
+        open.hear(frame(2, data()));
+        let broken = open.granted.borrow().broken;
+        assert_eq!(broken, Some(Broken::Missing { expected: 1, found: 2 }));
+        let mut number = 1;
+        while open.granted.borrow().broken != Some(Broken::Excess) {
+            open.hear(frame(number, StreamPart::Eof));
+            number += 1;
+            assert!(number < 1000, "parts that cost nothing are bounded, too");
+        }
     }
 }

@@ -39,6 +39,7 @@ async fn node() -> Node {
         allocatable: Amounts::default(),
         addresses: Vec::new,
         devices: Vec::new(),
+        streams: Allowed::default(),
     };
     let edges = edges();
     let opened = open(Rc::clone(&edges), NodePolicy::default(), b"board").await;

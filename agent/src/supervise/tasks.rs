@@ -218,6 +218,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         },
         addresses,
         devices: config.devices.clone(),
+        streams: config.streams,
     }
 }
 

@@ -24,8 +24,8 @@ use crate::pod::contents::projection::Wanted;
 use crate::pod::handler::Handler;
 use crate::ports::{Clock, Disk, Locks, Random, WallClock};
 use crate::runtime::{
-    BootTime, ContainerId, ExecOutcome, ExecRequest, Observed, Runtime, RuntimeError,
-    SandboxRequest, StartRequest,
+    AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Observed, Runtime,
+    RuntimeError, SandboxRequest, StartRequest,
 };
 use crate::tree::Measured;
 use crate::volume::{VolumeError, Volumes};
@@ -234,6 +234,10 @@ impl Runtime for Still {
     }
 
     async fn exec(&self, _: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        pending().await
+    }
+
+    async fn attach(&self, _: &AttachRequest) -> Result<Attached, RuntimeError> {
         pending().await
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::runtime::{
-    BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, Observed, ObservedContainer,
-    ObservedPod, ObservedSandbox, ObservedState, Origin, ProcessId, Retry, Runtime, RuntimeError,
-    RuntimeEvent, SandboxRequest, Silence, StartRequest,
+    AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, Observed,
+    ObservedContainer, ObservedPod, ObservedSandbox, ObservedState, Origin, ProcessId, Retry,
+    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, Silence, StartRequest,
 };
 use mote_agent::tree::Measured;
 use mote_protocol::name::Uid;
@@ -244,6 +244,10 @@ impl Runtime for SimRuntime {
     }
 
     async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        Err(RuntimeError::NotRunning { id: request.id.clone() })
+    }
+
+    async fn attach(&self, request: &AttachRequest) -> Result<Attached, RuntimeError> {
         Err(RuntimeError::NotRunning { id: request.id.clone() })
     }
 

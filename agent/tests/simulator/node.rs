@@ -12,6 +12,7 @@ use mote_agent::pod::validate::NodePolicy;
 use mote_agent::ports::{Clock, WallClock};
 use mote_agent::steward::{self, Edges, Identity, LocalRequest, SharedEdges, Steward, ToPresence};
 use mote_agent::store;
+use mote_agent::streams::Allowed;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::{NodeInfo, Resources};
 use mote_protocol::pod::Amounts;
@@ -123,7 +124,19 @@ fn identity(machine: &Machine) -> Identity {
     let (labels, boot_id) = (BTreeMap::new(), machine.board.boot_id);
     let (memory_bytes, allocatable) = (1 << 30, Amounts::default());
     let (addresses, devices): (fn() -> _, _) = (Vec::new, Vec::new());
-    Identity { fleet, node, groups, labels, boot_id, memory_bytes, allocatable, addresses, devices }
+    let streams = Allowed::default();
+    Identity {
+        fleet,
+        node,
+        groups,
+        labels,
+        boot_id,
+        memory_bytes,
+        allocatable,
+        addresses,
+        devices,
+        streams,
+    }
 }
 
 fn spawn_presence<C>(machine: Machine, clock: impl Fn() -> C, channels: reporter::Channels)

@@ -1,8 +1,9 @@
 //! A short conversation with a broker.
 //!
 //! A [`Session`] belongs to one command: it connects, asks, and is gone. Everything it does is
-//! bounded in time, and nothing runs beside the caller: each call turns the client's event loop
-//! until its own answer is there and keeps what arrives meanwhile for [`Session::next`].
+//! bounded in time. The client's event loop runs in a task of its own, since it must not be left in
+//! the middle of a packet; each call waits until its own answer is there and keeps what arrives
+//! meanwhile for [`Session::next`].
 //!
 //! MQTT does not say when the last retained message of a subscription was sent. Messages keep
 //! their order, though: a listing ends when a message that the session sends itself after
@@ -11,19 +12,23 @@
 mod error;
 mod tls;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use mote_protocol::extension::Extensions;
+use mote_protocol::frame;
 use mote_protocol::limits;
-use mote_protocol::name::RequestId;
-use mote_protocol::topic::{Address, Scope, Topic};
+use mote_protocol::name::{NodeName, RequestId};
+use mote_protocol::stream::{NOT_COUNTED, StreamFrame, StreamPart};
+use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    Filter, Packet, PubAckReason, Publish, PublishProperties, SubscribeReasonCode,
+    Filter, LastWill, Packet, PubAck, PubAckReason, Publish, PublishProperties, SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::{NetworkOptions, Outgoing};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::context::{BrokerUrl, Context};
@@ -31,6 +36,13 @@ pub use error::BrokerError;
 
 /// Messages that may be in flight in each direction.
 const IN_FLIGHT: u16 = 16;
+
+/// Messages that may be posted and not acknowledged: fewer than are in flight at most, so that what is
+/// published beside them has room.
+const POSTED: usize = 4;
+
+/// Events between the connection and whoever asks; where nobody takes them the broker waits.
+const EVENTS: usize = 16;
 
 /// Bytes of an MQTT packet around the payload: header, topic, properties.
 const PACKET_OVERHEAD: usize = 1024;
@@ -50,13 +62,23 @@ pub struct Message {
 /// A connection that lasts as long as one command.
 pub struct Session {
     client: AsyncClient,
-    events: EventLoop,
+    events: mpsc::Receiver<Result<Event, ConnectionError>>,
     broker: BrokerUrl,
     timeout: Duration,
     id: RequestId,
     barrier: String,
     barriers: u32,
     inbox: VecDeque<Message>,
+    posted: Posted,
+}
+
+/// Messages whose acknowledgement nobody waits for, and their topics.
+#[derive(Debug, Default)]
+struct Posted {
+    /// Given to the client, which writes them in this order.
+    queued: VecDeque<String>,
+    /// By the number of their packet.
+    written: BTreeMap<u16, String>,
 }
 
 /// Bits that nobody else has.
@@ -75,15 +97,49 @@ fn random_id() -> RequestId {
 impl Session {
     /// Connects and subscribes to its own answers.
     pub async fn open(context: &Context, timeout: Duration) -> Result<Self, BrokerError> {
+        Self::connect(context, timeout, random_id(), None).await
+    }
+
+    /// The same for streams of a node, which the broker ends should this session break off.
+    pub async fn open_for_streams(
+        context: &Context,
+        timeout: Duration,
+        node: &NodeName,
+    ) -> Result<Self, BrokerError> {
         let id = random_id();
+        let topic = Address {
+            fleet: context.fleet.clone(),
+            scope: Scope::Node(node.clone()),
+            topic: Topic::Stream(id.clone(), Direction::In),
+        };
+        let part = StreamPart::End { reason: "Closed".into(), message: "".into() };
+        let end = StreamFrame { sequence: NOT_COUNTED, part, extensions: Extensions::default() };
+        // A few bytes: they encode.
+        let payload = frame::encode(&end).unwrap_or_default();
+        let will = LastWill::new(topic.to_string(), payload, QoS::AtLeastOnce, false, None);
+        Self::connect(context, timeout, id, Some(will)).await
+    }
+
+    async fn connect(
+        context: &Context,
+        timeout: Duration,
+        id: RequestId,
+        will: Option<LastWill>,
+    ) -> Result<Self, BrokerError> {
         let mut options =
             MqttOptions::new(id.as_str(), context.broker.host.as_str(), context.broker.port);
         options.set_transport(tls::transport(context)?);
         options.set_connection_timeout(timeout.as_secs().max(1));
         options.set_clean_start(true);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         options.set_receive_maximum(Some(IN_FLIGHT));
         options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
         options.set_max_packet_size(u32::try_from(MAX_PACKET).ok());
+        if let Some(will) = will {
+            options.set_last_will(will);
+        }
         if let Some((user, password)) = &context.login {
             let password = match password {
                 None => String::new(),
@@ -109,13 +165,14 @@ impl Session {
         let broker = context.broker.clone();
         let mut session = Self {
             client,
-            events,
+            events: drive(events),
             broker,
             timeout,
             id,
             barrier: address.to_string(),
             barriers: 0,
             inbox: VecDeque::new(),
+            posted: Posted::default(),
         };
         // The barrier needs it; that it succeeds also shows that the broker let us in.
         let barrier = session.barrier.clone();
@@ -196,9 +253,10 @@ impl Session {
         if sent.is_err() {
             return Err(self.lost("its queue is closed"));
         }
-        let mut sent = None;
+        let (mut sent, mut before) = (None, self.posted.queued.len());
         loop {
             match self.turn(deadline).await? {
+                Event::Outgoing(Outgoing::Publish(_)) if before > 0 => before -= 1,
                 Event::Outgoing(Outgoing::Publish(id)) => sent = Some(id),
                 Event::Incoming(Packet::PubAck(ack)) if Some(ack.pkid) == sent => {
                     return match ack.reason {
@@ -218,7 +276,40 @@ impl Session {
         }
     }
 
-    /// The next message; `None` where none came until `deadline`.
+    /// Whether another message can be posted.
+    pub fn has_room(&self) -> bool {
+        self.posted.queued.len() + self.posted.written.len() < POSTED
+    }
+
+    /// Publishes at `QoS` 1 and does not wait: an error comes with a later call. For messages behind
+    /// each other, of which the broker drops those that it could not pass on in time. The caller sees
+    /// to it that there is room.
+    pub fn post(
+        &mut self,
+        topic: String,
+        payload: Vec<u8>,
+        expires: Duration,
+    ) -> Result<(), BrokerError> {
+        let message_expiry_interval = u32::try_from(expires.as_secs()).ok();
+        let properties =
+            PublishProperties { message_expiry_interval, ..PublishProperties::default() };
+        let (qos, name) = (QoS::AtLeastOnce, topic.as_str());
+        match self.client.try_publish_with_properties(name, qos, false, payload, properties) {
+            Ok(()) => self.posted.queued.push_back(topic),
+            Err(_) => return Err(self.lost("its queue is closed")),
+        }
+        Ok(())
+    }
+
+    /// Wants nothing more of these topics. Nobody waits for the broker's answer.
+    pub fn leave(&mut self, topics: &[String]) {
+        for topic in topics {
+            // What comes all the same is passed over.
+            let _ = self.client.try_unsubscribe(topic.as_str());
+        }
+    }
+
+    /// The next message; `None` where none came until `deadline`. Cancel-safe.
     pub async fn next(
         &mut self,
         deadline: Option<Instant>,
@@ -230,8 +321,8 @@ impl Session {
                 }
             }
             let turned = match deadline {
-                None => Ok(self.events.poll().await),
-                Some(deadline) => timeout_at(deadline, self.events.poll()).await,
+                None => Ok(self.events.recv().await),
+                Some(deadline) => timeout_at(deadline, self.events.recv()).await,
             };
             match turned {
                 Err(_) => return Ok(None),
@@ -254,7 +345,7 @@ impl Session {
 
     /// One step of the client, until `deadline`.
     async fn turn(&mut self, deadline: Instant) -> Result<Event, BrokerError> {
-        match timeout_at(deadline, self.events.poll()).await {
+        match timeout_at(deadline, self.events.recv()).await {
             Ok(event) => self.keep(event),
             Err(_) => {
                 Err(BrokerError::Timeout { broker: self.broker.clone(), after: self.timeout })
@@ -265,16 +356,23 @@ impl Session {
     /// Puts a message into the inbox and hands the event on.
     fn keep(
         &mut self,
-        event: Result<Event, rumqttc::v5::ConnectionError>,
+        event: Option<Result<Event, ConnectionError>>,
     ) -> Result<Event, BrokerError> {
         let event = match event {
-            Ok(event) => event,
-            Err(rumqttc::v5::ConnectionError::Timeout(_)) => {
+            Some(Ok(event)) => event,
+            Some(Err(ConnectionError::Timeout(_))) => {
                 let broker = self.broker.clone();
                 return Err(BrokerError::Timeout { broker, after: self.timeout });
             }
-            Err(error) => return Err(BrokerError::from_connection(&self.broker, error)),
+            Some(Err(error)) => return Err(BrokerError::from_connection(&self.broker, error)),
+            // It was lost before.
+            None => return Err(self.lost("the connection is gone")),
         };
+        match &event {
+            Event::Outgoing(Outgoing::Publish(packet)) => self.posted.written(*packet),
+            Event::Incoming(Packet::PubAck(ack)) => self.posted.answered(ack)?,
+            _ => {}
+        }
         if let Event::Incoming(Packet::Publish(Publish { topic, payload, .. })) = &event {
             // A topic that is no text cannot be one of ours.
             if let Ok(topic) = std::str::from_utf8(topic) {
@@ -288,6 +386,44 @@ impl Session {
     fn lost(&self, problem: &str) -> BrokerError {
         BrokerError::Lost { broker: self.broker.clone(), problem: problem.into() }
     }
+}
+
+impl Posted {
+    fn written(&mut self, packet: u16) {
+        if let Some(topic) = self.queued.pop_front() {
+            self.written.insert(packet, topic);
+        }
+    }
+
+    fn answered(&mut self, ack: &PubAck) -> Result<(), BrokerError> {
+        let Some(topic) = self.written.remove(&ack.pkid) else { return Ok(()) };
+        match ack.reason {
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(()),
+            PubAckReason::NotAuthorized => {
+                Err(BrokerError::Forbidden { action: "publish to", topic })
+            }
+            other => Err(BrokerError::NotPublished { topic, reason: format!("{other:?}") }),
+        }
+    }
+}
+
+/// Runs the client's event loop until it fails or nobody listens.
+fn drive(mut events: EventLoop) -> mpsc::Receiver<Result<Event, ConnectionError>> {
+    let (tell, told) = mpsc::channel(EVENTS);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.poll() => event,
+                () = tell.closed() => return,
+            };
+            // After an error the client would connect anew: that is not the session any more.
+            let failed = event.is_err();
+            if tell.send(event).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    told
 }
 
 /// What the broker does with a message beyond passing it on.

@@ -4,6 +4,7 @@ mod config;
 mod create;
 mod delivery;
 mod duration;
+mod exec;
 mod get_events;
 mod image;
 mod image_save;
@@ -21,6 +22,7 @@ pub use config::{ConfigCommand, SetContextArgs};
 pub use create::{ContentArgs, CreateCommand, CreateSecret};
 pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
+pub use exec::ExecArgs;
 pub use image::{ImageCommand, ListArgs, NodeImages, Place};
 pub use image_save::{AskedPlatform, SaveArgs};
 pub use logs::LogsArgs;
@@ -36,6 +38,7 @@ Basic Commands:
 Troubleshooting Commands:
   describe    Show details of nodes, pods, configmaps or secrets
   logs        Print the logs of a container in a pod
+  exec        Execute a command in a container
   events      List and watch events
   doctor      Tell what ails a node, and what to do about it
   wait        Wait for a condition of nodes or objects
@@ -119,6 +122,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the logs of a container in a pod
     Logs(LogsArgs),
+    /// Execute a command in a container
+    Exec(ExecArgs),
     /// See and change which images nodes have, and save images for carrying
     #[command(subcommand)]
     Image(ImageCommand),

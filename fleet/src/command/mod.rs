@@ -11,17 +11,19 @@ pub mod delete;
 pub mod describe;
 pub mod doctor;
 pub mod events;
+pub mod exec;
 pub mod get;
 pub mod image;
 pub mod logs;
 pub mod resource;
+mod stream;
 pub mod version;
 pub mod wait;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mote_protocol::name::{FleetName, Namespace};
+use mote_protocol::name::{FleetName, Namespace, NodeName};
 
 use crate::broker::{BrokerError, Session};
 use crate::cli::{Cli, Command, Global};
@@ -36,6 +38,8 @@ pub enum Outcome {
     Done,
     /// Some of it was not; that was printed.
     Failed,
+    /// A command elsewhere was run, and exited so; not with 0.
+    Exited(u8),
 }
 
 impl Outcome {
@@ -44,7 +48,7 @@ impl Outcome {
     pub const fn and(self, other: Self) -> Self {
         match self {
             Self::Done => other,
-            Self::Failed => Self::Failed,
+            Self::Failed | Self::Exited(_) => self,
         }
     }
 }
@@ -82,6 +86,17 @@ impl Invocation {
     /// A conversation with the context's broker.
     pub async fn connect(&self, context: &Context) -> Result<Link, BrokerError> {
         let session = Session::open(context, self.global.request_timeout).await?;
+        Ok(Link { session, name: context.fleet.clone(), fleet: Fleet::default() })
+    }
+
+    /// The same for streams of a node.
+    pub async fn connect_for_streams(
+        &self,
+        context: &Context,
+        node: &NodeName,
+    ) -> Result<Link, BrokerError> {
+        let timeout = self.global.request_timeout;
+        let session = Session::open_for_streams(context, timeout, node).await?;
         Ok(Link { session, name: context.fleet.clone(), fleet: Fleet::default() })
     }
 
@@ -139,6 +154,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Describe(args) => describe::run(&args, &invocation, console).await,
         Command::Doctor(args) => doctor::run(&args, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,
+        Command::Exec(args) => exec::run(&args, &invocation, console).await,
         Command::Logs(args) => logs::run(&args, &invocation, console).await,
         Command::Image(command) => image::run(&command, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,

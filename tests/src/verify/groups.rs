@@ -167,6 +167,12 @@ pub(super) const GROUPS: &[Group] = &[
         ..WHOLE_NODES
     },
     Group {
+        name: "streams",
+        about: "commands in containers and connections to pods, for operators and people at the machine",
+        owns: |program| program.package == "tests" && program.target == "streams",
+        ..WHOLE_NODES
+    },
+    Group {
         name: "faults",
         about: "agents that are killed, cards that fail, directories that are wiped: what runs goes on",
         owns: |program| program.package == "tests" && program.target == "faults",
@@ -320,6 +326,7 @@ mod tests {
             ("tests", "foundation"),
             ("tests", "lifecycle"),
             ("tests", "contents"),
+            ("tests", "streams"),
             ("tests", "faults"),
             ("tests", "escape"),
             ("tests", "images"),

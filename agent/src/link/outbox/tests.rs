@@ -244,3 +244,18 @@ proptest! {
         prop_assert_eq!(broker, owed);
     }
 }
+
+#[test]
+fn streams_leave_places_for_statuses() {
+    let mut outbox = online();
+    for _ in 0..WINDOW {
+        outbox.queue(Class::Stream, "stream".into(), message("s"), None);
+    }
+    let streams = sent(&mut outbox);
+    assert_eq!(streams.len(), STREAM_WINDOW);
+    outbox.owe(Class::Status, "status".into(), message("1"));
+    assert_eq!(texts(&mut outbox), ["status=1"]);
+    let (ticket, _) = streams.first().expect("some");
+    outbox.settle(*ticket, Settlement::Delivered);
+    assert_eq!(texts(&mut outbox), ["stream=s"]);
+}

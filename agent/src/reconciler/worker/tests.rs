@@ -9,7 +9,9 @@ use super::*;
 use crate::image::Image;
 use crate::pod::contents::environment::Variables;
 use crate::pod::tests::{container, pod_from, wire_pod};
-use crate::runtime::{BootTime, ExecOutcome, ExecRequest, Observed, SandboxRequest};
+use crate::runtime::{
+    AttachRequest, Attached, BootTime, ExecOutcome, ExecRequest, Observed, SandboxRequest,
+};
 use crate::tree::Measured;
 
 /// A runtime that only starts, while a device comes back under another number.
@@ -45,6 +47,10 @@ impl Runtime for Slow {
     }
 
     async fn exec(&self, _: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
+        unreachable!()
+    }
+
+    async fn attach(&self, _: &AttachRequest) -> Result<Attached, RuntimeError> {
         unreachable!()
     }
 

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use mote_pause::wire::{Exit as Ended, Role};
+use mote_protocol::command::WindowSize;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
@@ -26,9 +28,9 @@ const KILL_ROUNDS: usize = 16;
 
 impl OciRuntime {
     pub(super) async fn execute(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
-        let group = self.tree.container(&request.id);
-        let mut command = Command::new(group, request.output_limit);
-        let executed = self.converse(request, &mut command);
+        let mut command = Command::new(self.tree.container(&request.id));
+        let mut printed = Printed { output: Vec::new(), limit: request.output_limit };
+        let executed = self.converse(request, &mut command, &mut printed);
         let code = match request.timeout {
             None => Some(executed.await?),
             Some(limit) => match timeout(limit, executed).await {
@@ -36,35 +38,59 @@ impl OciRuntime {
                 Err(_) => None,
             },
         };
-        Ok(ExecOutcome { code, output: mem::take(&mut command.output) })
+        Ok(ExecOutcome { code, output: mem::take(&mut printed.output) })
     }
 
     async fn converse(
         &self,
         request: &ExecRequest,
         command: &mut Command,
+        printed: &mut Printed,
     ) -> Result<i32, RuntimeError> {
         let id = &request.id;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| io_error("create a pipe")(error.into()))?;
+        let failed = |error: io::Error| failure(id, cause(&error), Retry::Soon);
+        // Before the command begins: what is found in it at its end must have been heard of by then.
+        let mut output = Receiver::from_owned_fd(reader).map_err(failed)?;
+        let fds = [(1, writer.as_fd()), (2, writer.as_fd())];
+        let mut exit = self.execute_beside(id, &request.args, None, &fds, command).await?;
+        drop(writer);
+        let ended = printed.listen(&mut output, &mut exit).await;
+        let ended = ended.ok_or_else(|| RuntimeError::NotRunning { id: id.clone() })?;
+        command.is_over();
+        printed.rest(&mut output);
+        Ok(code(&ended))
+    }
+
+    /// Has a command executed; `fds` are what it has as files of these numbers.
+    pub(super) async fn execute_beside(
+        &self,
+        id: &ContainerId,
+        args: &[String],
+        terminal: Option<WindowSize>,
+        fds: &[(u8, BorrowedFd<'_>)],
+        command: &mut Command,
+    ) -> Result<Claim, RuntimeError> {
         let missing = || RuntimeError::NotRunning { id: id.clone() };
         let container = running(&self.layout, id).ok_or_else(missing)?;
         let pod = self.pod(&id.pod).await.ok_or(RuntimeError::NoSandbox { uid: id.pod })?;
         let key = key(id).ok_or_else(missing)?;
         let failed = |error: io::Error| failure(id, cause(&error), Retry::Soon);
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|error| io_error("create a pipe")(error.into()))?;
         let order = Order::Exec(order::Exec {
             attempt: self.layout.attempt(id),
             container,
-            args: request.args.clone(),
+            args: args.to_vec(),
+            terminal,
         });
         let entrances = command.group.entrances_beside(container.pid);
         let entrances = entrances.map_err(cgroup_error)?;
         let (reports, report) = reports().map_err(failed)?;
         let reports = command.reports.insert(reports);
-        let fds = [(REPORT_FD, report.as_fd()), (1, writer.as_fd()), (2, writer.as_fd())];
+        let fds: Vec<_> =
+            [(REPORT_FD, report.as_fd())].into_iter().chain(fds.iter().copied()).collect();
         self.run(&pod, key, &entrances, &order, None, &fds).await.map_err(failed)?;
-        drop((writer, report));
-        let mut output = Receiver::from_owned_fd(reader).map_err(failed)?;
+        drop(report);
         let reported = last(reports).await.map_err(failed)?;
         command.reports = None;
         let process = match reported {
@@ -79,30 +105,66 @@ impl OciRuntime {
         };
         command.leader = Some(process.pid);
         let pid = process.pid.unsigned_abs();
-        let exit = Claim { pod: &pod, pid, told: pod.exit_of(pid) };
-        let watched = pod.sandbox.watch(key, Role::Exec, pid).await;
+        let told = pod.exit_of(pid);
+        let claim = Claim { pod, pid, told };
+        let watched = claim.pod.sandbox.watch(key, Role::Exec, pid).await;
         watched.map_err(|error| failure(id, cause(&error), Retry::Soon))?;
-        command.listen(&mut output, exit).await.ok_or_else(missing)
+        Ok(claim)
     }
 }
 
 /// An exit somebody waits for.
-struct Claim<'a> {
-    pod: &'a Pod,
+pub(super) struct Claim {
+    pod: Arc<Pod>,
     pid: u32,
-    told: oneshot::Receiver<Ended>,
+    pub(super) told: oneshot::Receiver<Ended>,
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.pod.forget(self.pid);
     }
 }
 
-/// A command and what it printed so far. Nobody waits for it once this is dropped, and it ends.
-struct Command {
+/// What a command printed so far.
+struct Printed {
     output: Vec<u8>,
     limit: usize,
+}
+
+impl Printed {
+    /// Reads until the command has ended. What others it left behind print later is theirs.
+    async fn listen(&mut self, output: &mut Receiver, exit: &mut Claim) -> Option<Ended> {
+        let mut buffer = [0; 4096];
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                read = output.read(&mut buffer), if open => match read {
+                    Ok(len) if len > 0 => self.keep(buffer.get(..len).unwrap_or_default()),
+                    _ => open = false,
+                },
+                ended = &mut exit.told => return ended.ok(),
+            }
+        }
+    }
+
+    /// Reads what is there.
+    fn rest(&mut self, output: &mut Receiver) {
+        let mut buffer = [0; 4096];
+        while let Ok(len @ 1..) = output.try_read(&mut buffer) {
+            self.keep(buffer.get(..len).unwrap_or_default());
+        }
+    }
+
+    fn keep(&mut self, printed: &[u8]) {
+        let room = self.limit.saturating_sub(self.output.len());
+        self.output.extend_from_slice(printed.get(..room).unwrap_or(printed));
+    }
+}
+
+/// A command. Nobody waits for it once this is dropped, and it ends.
+pub(super) struct Command {
     /// Of its container.
     group: Group,
     /// Where its helper will say what became of it.
@@ -112,34 +174,13 @@ struct Command {
 }
 
 impl Command {
-    fn new(group: Group, limit: usize) -> Self {
-        Self { output: Vec::new(), limit, group, reports: None, leader: None }
+    pub(super) fn new(group: Group) -> Self {
+        Self { group, reports: None, leader: None }
     }
 
-    /// Reads until the command has ended. What others it left behind print later is theirs.
-    async fn listen(&mut self, output: &mut Receiver, mut exit: Claim<'_>) -> Option<i32> {
-        let mut buffer = [0; 4096];
-        let mut open = true;
-        let ended = loop {
-            tokio::select! {
-                biased;
-                read = output.read(&mut buffer), if open => match read {
-                    Ok(len) if len > 0 => self.keep(buffer.get(..len).unwrap_or_default()),
-                    _ => open = false,
-                },
-                ended = &mut exit.told => break ended.ok()?,
-            }
-        };
+    /// It has ended by itself.
+    pub(super) fn is_over(&mut self) {
         self.leader = None;
-        while let Ok(len @ 1..) = output.try_read(&mut buffer) {
-            self.keep(buffer.get(..len).unwrap_or_default());
-        }
-        Some(code(&ended))
-    }
-
-    fn keep(&mut self, printed: &[u8]) {
-        let room = self.limit.saturating_sub(self.output.len());
-        self.output.extend_from_slice(printed.get(..room).unwrap_or(printed));
     }
 }
 

@@ -9,6 +9,7 @@
 //! what is kept in memory are conversations, which are found again after a crash. Nothing here
 //! calls libcontainer or clones: that is what the helpers are for (`runtime::op`).
 
+mod attach;
 pub mod bundle;
 pub mod cgroup;
 mod exec;
@@ -49,8 +50,8 @@ use self::news::News;
 use self::pod::{Ears, Pod};
 use self::sandbox::{Program, Sandbox, SandboxError};
 use crate::runtime::{
-    BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed, Runtime, RuntimeError,
-    RuntimeEvent, SandboxRequest, StartRequest,
+    AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed,
+    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
 };
 use crate::tree::Measured;
 use crate::{sys, tree};
@@ -244,6 +245,10 @@ impl Runtime for OciRuntime {
 
     async fn exec(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
         self.execute(request).await
+    }
+
+    async fn attach(&self, request: &AttachRequest) -> Result<Attached, RuntimeError> {
+        self.execute_attached(request).await
     }
 
     fn log(&self, id: &ContainerId) -> Option<PathBuf> {

@@ -34,15 +34,19 @@ use super::report::Phase;
 use super::seccomp::Filter;
 use super::start::outcome;
 use super::tenant::Tenant;
-use super::{Failure, Reporter, now, output};
+use super::{Failure, Reporter, now, output, terminal};
 use crate::runtime::oci::process;
 use crate::runtime::{ProcessId, apparmor};
 use crate::sys;
 use crate::sys::process::Forked;
 
-pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
+pub(super) fn run(
+    order: &Exec,
+    socket: Option<OwnedFd>,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
     let failed = |doing: &'static str| move |error: io::Error| Failure::of(doing, &error);
-    let tenant = Tenant::read(&order.attempt)
+    let mut tenant = Tenant::read(&order.attempt)
         .map_err(failed("read with what the container's processes begin"))?;
     // Before the container is entered: where its users are its own, they have no power over it.
     output::give_to(tenant.uid_on_host).map_err(failed("give the command its output"))?;
@@ -59,6 +63,17 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
         .or_else(|_| std::env::set_current_dir(&tenant.cwd))
         .and_then(|()| is_inside())
         .map_err(failed("change to the container's working directory"))?;
+    // With the user's rights: it belongs to who opens it.
+    let terminal = match (order.terminal, socket) {
+        (Some(size), Some(socket)) => {
+            terminal::name(&mut tenant.env);
+            Some(
+                terminal::open(size, &socket)
+                    .map_err(failed("open a terminal in the container"))?,
+            )
+        }
+        _ => None,
+    };
     let refused = |phase| move |cause| Failure { phase, cause, permanent: true };
     let program = Program::find(&order.args, &tenant.env).map_err(refused(Phase::Create))?;
     let (mut outcome, broken) = outcome()?;
@@ -69,7 +84,7 @@ pub(super) fn run(order: &Exec, reporter: &Reporter) -> Result<(), Failure> {
         filter.install().map_err(failed("install the filter of system calls"))?;
     }
     let pid = match sys::process::fork_beside().map_err(failed("fork"))? {
-        Forked::Child => execute(&program, late, &broken),
+        Forked::Child => execute(&program, terminal.as_ref(), late, &broken),
         Forked::Parent(pid) => pid,
     };
     drop(broken);
@@ -147,10 +162,18 @@ fn is_inside() -> io::Result<()> {
 }
 
 /// The child's part.
-fn execute(program: &Program, filter: Option<&Filter>, broken: &OwnedFd) -> ! {
+fn execute(
+    program: &Program,
+    terminal: Option<&OwnedFd>,
+    filter: Option<&Filter>,
+    broken: &OwnedFd,
+) -> ! {
     // It has just been born and leads no group, so this cannot fail.
     let _ = setsid();
-    let cause = program.execute(filter);
+    let cause = match terminal.map(terminal::control) {
+        Some(Err(error)) => format!("take the terminal: {error}"),
+        _ => program.execute(filter),
+    };
     let _ = rustix::io::write(broken, cause.as_bytes());
     sys::process::end(NOT_EXECUTED)
 }

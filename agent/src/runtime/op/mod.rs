@@ -25,6 +25,7 @@ mod rootfs;
 pub mod seccomp;
 mod start;
 mod tenant;
+mod terminal;
 mod trace;
 mod users;
 mod volumes;
@@ -39,7 +40,7 @@ use std::process::ExitCode;
 
 use rustix::fs::Mode;
 
-use self::order::{ORDER_FD, Order, REPORT_FD};
+use self::order::{ORDER_FD, Order, REPORT_FD, TERMINAL_FD};
 use self::report::{MAX_CAUSE, Phase, Report};
 use crate::exit::Exit;
 use crate::ports::{Clock as _, KernelClock};
@@ -55,9 +56,10 @@ pub fn main(args: &[OsString]) -> ExitCode {
     let [_op] = args else { return Exit::Usage.into() };
     let order = sys::process::inherited(i32::from(ORDER_FD));
     let report = sys::process::inherited(i32::from(REPORT_FD));
+    let terminal = sys::process::inherited(i32::from(TERMINAL_FD));
     let (Some(order), Some(report)) = (order, report) else { return Exit::Usage.into() };
     let reporter = Reporter { to: report };
-    match run(order, &reporter) {
+    match run(order, terminal, &reporter) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             reporter.failed(failure);
@@ -66,7 +68,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn run(order: OwnedFd, reporter: &Reporter) -> Result<(), Failure> {
+fn run(order: OwnedFd, terminal: Option<OwnedFd>, reporter: &Reporter) -> Result<(), Failure> {
     let order = Order::read(File::from(order));
     let order = order.map_err(|error| Failure::of("read the order", &error))?;
     // A container's groups are its own, also where it asks for none; its files have its own mode.
@@ -75,7 +77,7 @@ fn run(order: OwnedFd, reporter: &Reporter) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut order = match order {
         Order::Start(order) => order,
-        Order::Exec(order) => return exec::run(&order, reporter),
+        Order::Exec(order) => return exec::run(&order, terminal, reporter),
     };
     let causes = trace::install().map_err(|error| Failure::of("install a subscriber", &error))?;
     start::run(&mut order, reporter).map_err(|failure| match causes.first() {

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use mote_protocol::command::WindowSize;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::oci::cgroup::Hierarchies;
@@ -17,6 +18,10 @@ pub const ORDER_FD: u8 = 3;
 
 /// The descriptor on which a helper reports.
 pub const REPORT_FD: u8 = 4;
+
+/// The socket over which a helper sends the end of a terminal that is not the command's, where it
+/// makes one.
+pub const TERMINAL_FD: u8 = 5;
 
 /// Largest order: all arguments and variables of a container, which the kernel itself bounds to a
 /// quarter of the stack's limit, usually 2 MiB.
@@ -157,4 +162,6 @@ pub struct Exec {
     pub container: ProcessId,
     /// Command line.
     pub args: Vec<String>,
+    /// It gets a terminal of this size, whose other end is sent over [`TERMINAL_FD`].
+    pub terminal: Option<WindowSize>,
 }

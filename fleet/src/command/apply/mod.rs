@@ -27,7 +27,7 @@ pub async fn run(
     let (manifests, outcome) = read(args, console)?;
     if manifests.is_empty() && args.delivery.dry_run != "client" {
         return match outcome {
-            Outcome::Failed => Ok(Outcome::Failed),
+            Outcome::Failed | Outcome::Exited(_) => Ok(outcome),
             Outcome::Done => Err(anyhow!("no objects passed to apply")),
         };
     }

@@ -2,9 +2,9 @@
 //!
 //! The node reads its files and sends no more than was granted; see `mote_protocol::stream`.
 
-mod print;
+pub(super) mod print;
 mod reading;
-mod select;
+pub(super) mod select;
 mod stream;
 
 use std::time::Duration;

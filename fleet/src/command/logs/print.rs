@@ -15,21 +15,43 @@ const MAX_LINE: usize = 64 * 1024;
 
 /// A piece of a stream's text that was printed.
 #[derive(Debug)]
-pub(super) struct Printed {
-    pub(super) stream: usize,
+pub(in crate::command) struct Printed {
+    pub(in crate::command) stream: usize,
     /// Length of the piece as it came.
-    pub(super) len: usize,
-    pub(super) result: io::Result<()>,
+    pub(in crate::command) len: usize,
+    pub(in crate::command) result: io::Result<()>,
 }
 
 struct Job {
     stream: usize,
     len: usize,
     text: Vec<u8>,
+    to: Side,
+}
+
+/// Where something is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::command) enum Side {
+    /// To standard output.
+    Output,
+    /// To standard error.
+    Error,
+}
+
+impl Side {
+    fn write(self, text: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Output => {
+                let mut out = io::stdout().lock();
+                out.write_all(text).and_then(|()| out.flush())
+            }
+            Self::Error => io::stderr().lock().write_all(text),
+        }
+    }
 }
 
 /// The way to the thread, and back.
-pub(super) struct Printer {
+pub(in crate::command) struct Printer {
     jobs: blocking::Sender<Job>,
     printed: mpsc::UnboundedReceiver<Printed>,
     under_way: usize,
@@ -37,13 +59,12 @@ pub(super) struct Printer {
 
 impl Printer {
     /// A printer to standard output.
-    pub(super) fn start() -> Self {
+    pub(in crate::command) fn start() -> Self {
         let (jobs, work) = blocking::channel::<Job>();
         let (tell, printed) = mpsc::unbounded_channel();
         thread::spawn(move || {
-            for Job { stream, len, text } in work {
-                let mut out = io::stdout().lock();
-                let result = out.write_all(&text).and_then(|()| out.flush());
+            for Job { stream, len, text, to } in work {
+                let result = to.write(&text);
                 if tell.send(Printed { stream, len, result }).is_err() {
                     return;
                 }
@@ -54,19 +75,30 @@ impl Printer {
 
     /// Prints `text`, which is what became of `len` bytes of a stream.
     pub(super) fn print(&mut self, stream: usize, len: usize, text: Vec<u8>) {
+        self.print_to(Side::Output, stream, len, text);
+    }
+
+    /// The same to one side or the other.
+    pub(in crate::command) fn print_to(
+        &mut self,
+        to: Side,
+        stream: usize,
+        len: usize,
+        text: Vec<u8>,
+    ) {
         // The thread ends after this side only.
-        if self.jobs.send(Job { stream, len, text }).is_ok() {
+        if self.jobs.send(Job { stream, len, text, to }).is_ok() {
             self.under_way += 1;
         }
     }
 
     /// Whether everything was printed.
-    pub(super) const fn is_done(&self) -> bool {
+    pub(in crate::command) const fn is_done(&self) -> bool {
         self.under_way == 0
     }
 
     /// The next piece that was printed; waits for ever where there is none. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Printed {
+    pub(in crate::command) async fn next(&mut self) -> Printed {
         match self.printed.recv().await {
             Some(printed) => {
                 self.under_way -= 1;

@@ -1,4 +1,4 @@
-//! Which containers' logs are meant, as kubectl chooses.
+//! Which containers are meant, as kubectl chooses.
 
 use anyhow::anyhow;
 
@@ -10,9 +10,9 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// The containers of a pod by name, and what is said of a choice that nobody made.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Chosen {
-    pub(super) names: Vec<String>,
-    pub(super) note: Option<String>,
+pub(in crate::command) struct Chosen {
+    pub(in crate::command) names: Vec<String>,
+    pub(in crate::command) note: Option<String>,
 }
 
 /// The names of a pod's containers: init containers and the others, each in their order.
@@ -24,7 +24,11 @@ struct Names<'a> {
 }
 
 /// Chooses among a pod's containers.
-pub(super) fn choose(view: &PodView<'_>, asked: Option<&str>, all: bool) -> anyhow::Result<Chosen> {
+pub(in crate::command) fn choose(
+    view: &PodView<'_>,
+    asked: Option<&str>,
+    all: bool,
+) -> anyhow::Result<Chosen> {
     let names = names(view);
     let every = names.init.iter().chain(&names.app);
     let name = view.key.name.as_str();

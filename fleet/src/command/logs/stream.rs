@@ -64,11 +64,12 @@ impl Stream {
                 }
                 Taken::Text(text)
             }
-            StreamPart::Credit(_) => Taken::Nothing,
             StreamPart::End { reason, message } => {
                 self.ended = true;
                 Taken::End { reason: reason.to_string(), message: message.to_string() }
             }
+            // Nothing else is said of a log.
+            _ => Taken::Nothing,
         })
     }
 

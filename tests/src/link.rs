@@ -1,10 +1,10 @@
-//! A bad line to a server: it cuts connections, it is slow, or it is an HTTP proxy that opens
-//! tunnels.
+//! A bad line to a server: it cuts connections, it is slow, it is out for a while, or it is an HTTP
+//! proxy that opens tunnels.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub enum Manner {
     Slow(u64),
     /// It is a proxy: whatever `CONNECT` asks for, it leads to the server.
     Tunnels,
+    /// Nothing, until somebody cuts it.
+    Good,
 }
 
 /// A line to one server.
@@ -41,6 +43,8 @@ pub struct Link {
     brought: Arc<Watched<u64>>,
     connections: Arc<AtomicU64>,
     down: Arc<AtomicBool>,
+    held: Arc<Watched<bool>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -54,18 +58,25 @@ impl Link {
         let (connections, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (socket, bytes) = (Arc::clone(&listener), Arc::clone(&brought));
         let (count, is_down) = (Arc::clone(&connections), Arc::clone(&down));
+        let (held, open) = (Arc::new(Watched::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (is_held, clients) = (Arc::clone(&held), Arc::clone(&open));
         let thread = thread::spawn(move || {
             for client in socket.incoming() {
                 // Shut down: nobody is served any more.
                 let Ok(client) = client else { return };
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                let line = Line { manner, number, brought: Arc::clone(&bytes) };
+                let (brought, held) = (Arc::clone(&bytes), Arc::clone(&is_held));
+                let line = Line { manner, number, brought, held };
+                if let (Ok(copy), Ok(mut clients)) = (client.try_clone(), clients.lock()) {
+                    clients.push(copy);
+                }
                 if !is_down.load(Ordering::SeqCst) {
                     thread::spawn(move || line.carry(&client, target));
                 }
             }
         });
-        Ok(Self { listener, address, brought, connections, down, thread: Some(thread) })
+        let thread = Some(thread);
+        Ok(Self { listener, address, brought, connections, down, held, open, thread })
     }
 
     /// `127.0.0.1:PORT`.
@@ -103,6 +114,19 @@ impl Link {
     pub fn mend(&self) {
         self.down.store(false, Ordering::SeqCst);
     }
+
+    /// Ends the connections that there are, and from now on nobody gets through.
+    pub fn cut(&self) {
+        self.fail();
+        for client in self.open.lock().expect("no panic while it is held").drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// From now on nothing is carried, or again: as on a line that is out for a while.
+    pub fn hold(&self, held: bool) {
+        self.held.update(|is_held| *is_held = held);
+    }
 }
 
 impl Drop for Link {
@@ -119,11 +143,16 @@ fn wait_for(brought: &Watched<u64>, bytes: u64) -> Result<()> {
     brought.wait(Deadline::patient(), what, |brought| (*brought >= bytes).then_some(()))
 }
 
+fn wait_while_held(held: &Watched<bool>) -> Result<()> {
+    held.wait(Deadline::patient(), "a line that carries again", |held| (!held).then_some(()))
+}
+
 /// One connection.
 struct Line {
     manner: Manner,
     number: u64,
     brought: Arc<Watched<u64>>,
+    held: Arc<Watched<bool>>,
 }
 
 impl Line {
@@ -142,8 +171,13 @@ impl Line {
         set_socket_send_buffer_size(client, HELD)?;
         let server = TcpStream::connect(target)?;
         let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+        let held = Arc::clone(&self.held);
         let forth = thread::spawn(move || {
-            let _ = std::io::copy(&mut from, &mut to);
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(count @ 1..) = from.read(&mut buffer)
+                && wait_while_held(&held).is_ok()
+                && to.write_all(buffer.get(..count).unwrap_or_default()).is_ok()
+            {}
             let _ = to.shutdown(Shutdown::Both);
         });
         let result = self.bring(&server, client);
@@ -169,6 +203,7 @@ impl Line {
             if count == 0 {
                 break;
             }
+            wait_while_held(&self.held)?;
             client.write_all(buffer.get(..count).context("within the buffer")?)?;
             left -= count as u64;
             carried += count as u64;

@@ -199,7 +199,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let allow_unenforced = security::allow_unenforced(&mut section);
     section.finish();
     let mut section = root.table("streams");
-    let streams = Allowed { exec: section.flag("exec") };
+    let (exec, port_forward) = (section.flag("exec"), section.flag("port_forward"));
+    let streams = Allowed { exec, port_forward };
     section.finish();
 
     Some(Config {

@@ -93,6 +93,10 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
             LocalRequest::KeepEvents(answer) => drop(answer.send(())),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
             LocalRequest::Standing(answer) => drop(answer.send(Standing::default())),
+            LocalRequest::Exec { answer, .. } => {
+                let why = "no such container".to_owned();
+                drop(answer.send(Err(crate::logs::Refused::not_found(why))));
+            }
             LocalRequest::Log { answer, .. } => {
                 let why = "no such container".to_owned();
                 drop(answer.send(Err(crate::logs::Refused::bad_request(why))));

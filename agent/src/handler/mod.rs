@@ -13,6 +13,9 @@ mod tcp;
 use std::future::Future;
 use std::time::Duration;
 
+use mote_protocol::name::Uid;
+use tokio::net::TcpStream;
+
 use crate::pod::handler::Handler;
 use crate::runtime::ContainerId;
 
@@ -29,6 +32,17 @@ pub struct Target {
     pub id: ContainerId,
     /// Its pod's network is the host's.
     pub host_network: bool,
+}
+
+/// Which port of which pod somebody wants to be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The pod.
+    pub pod: Uid,
+    /// Its network is the host's.
+    pub host_network: bool,
+    /// The TCP port on its loopback.
+    pub port: u16,
 }
 
 /// How one attempt of a probe ended.
@@ -116,6 +130,9 @@ pub trait Handlers {
         target: &Target,
         handler: &Handler,
     ) -> impl Future<Output = Result<HookDone, HookError>>;
+
+    /// Connects to a port of a pod's own network; why not, in the kubelet's words.
+    fn connect(&self, goal: Goal) -> impl Future<Output = Result<TcpStream, String>>;
 }
 
 #[cfg(test)]

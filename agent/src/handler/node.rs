@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use mote_protocol::name::Uid;
 use rustix::net::AddressFamily;
+use tokio::net::TcpStream;
 
-use super::dial::PodSockets;
-use super::{Handlers, HookDone, HookError, Outcome, Target, exec, grpc, http, tcp};
+use super::dial::{DialError, PodSockets, dial};
+use super::{Goal, Handlers, HookDone, HookError, Outcome, Target, exec, grpc, http, tcp};
 use crate::pod::handler::{Handler, Port};
 use crate::runtime::oci::OciRuntime;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{ContainerId, Runtime, RuntimeError};
 
 /// Runs commands through the runtime, and asks servers in the networks of its pods.
 #[derive(Debug)]
@@ -72,6 +73,25 @@ impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
             Handler::Tcp { .. } => Err(HookError::Invalid { handler: "tcpSocket" }),
             Handler::Grpc { .. } => Err(HookError::Invalid { handler: "grpc" }),
         }
+    }
+
+    async fn connect(&self, goal: Goal) -> Result<TcpStream, String> {
+        connect(&*self.runtime, goal).await
+    }
+}
+
+/// Connects as a kubelet's port-forward does: by IPv4, else by IPv6.
+async fn connect<S: PodSockets>(sockets: &S, goal: Goal) -> Result<TcpStream, String> {
+    let Goal { pod, host_network, port } = goal;
+    // The network is the pod's, whichever container.
+    let id = ContainerId { pod, name: String::new(), attempt: 0 };
+    let target = Target { id, host_network };
+    match dial(sockets, &target, "", port).await {
+        Ok(stream) => Ok(stream),
+        Err(first @ DialError::Connect { .. }) => {
+            dial(sockets, &target, "::1", port).await.map_err(|_| first.to_string())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,7 +1,9 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::handler::{HookDone, HookError};
+use tokio::net::TcpStream;
+
+use crate::handler::{Goal, HookDone, HookError};
 use crate::pod::handler::Handler;
 use crate::runtime::ContainerId;
 use mote_protocol::name::Uid;
@@ -45,6 +47,10 @@ impl Handlers for Script {
 
     async fn hook(&self, _: &Target, _: &Handler) -> Result<HookDone, HookError> {
         panic!("nobody runs a hook here");
+    }
+
+    async fn connect(&self, _: Goal) -> Result<TcpStream, String> {
+        panic!("nobody connects here");
     }
 }
 

@@ -153,7 +153,10 @@ impl<W: World> Steward<W> {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),
             },
-            Request::PortForward(_) => refused("Unsupported", "this node forwards no ports"),
+            Request::PortForward(asked) => match self.stream_forward(id, asked) {
+                Ok(answer) => vec![reply(0, true, answer)],
+                Err(why) => refused(why.reason, &why.message),
+            },
         }
     }
 }

@@ -24,7 +24,9 @@ use crate::log::Chain;
 use crate::logs::{Beginning, LogReader, MAX_LOCAL, MAX_REMOTE, Refused, choose, remote};
 use crate::pod::machine::Slot;
 use crate::runtime::{ContainerId, Runtime};
-use crate::streams::{Granted, MAX_EXEC, MAX_LOCAL_EXEC, Outgoing, Peer, QUEUE, Voice};
+use crate::streams::{
+    Granted, MAX_EXEC, MAX_FORWARD, MAX_LOCAL_EXEC, Outgoing, Peer, QUEUE, Voice,
+};
 
 /// Parts between the tasks and the steward.
 const PARTS: usize = 2;
@@ -48,6 +50,8 @@ pub(super) struct Streams {
     /// Places for commands of operators, and of people at the machine.
     pub(super) exec: Arc<Semaphore>,
     pub(super) local_exec: Arc<Semaphore>,
+    /// Places for connections into pods.
+    pub(super) forward: Arc<Semaphore>,
 }
 
 /// A stream over the broker.
@@ -123,6 +127,7 @@ impl Streams {
             local: places(MAX_LOCAL),
             exec: places(MAX_EXEC),
             local_exec: places(MAX_LOCAL_EXEC),
+            forward: places(MAX_FORWARD),
         };
         (streams, outgoing)
     }

@@ -10,29 +10,16 @@
 use std::io;
 use std::time::Duration;
 
-use mote_protocol::name::Uid;
 use mote_protocol::stream::StreamPart;
-use rustix::net::sockopt::set_socket_linger;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::pump::{Taken, pour_out, take_in};
 use super::{Gone, Peer, ending};
-use crate::handler::Handlers;
+use crate::handler::{Goal, Handlers};
 
 /// Time for a connection. The pod's own loopback answers at once, unless its backlog is full.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Which port of which pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Goal {
-    /// The pod.
-    pub pod: Uid,
-    /// Its network is the host's.
-    pub host_network: bool,
-    /// The TCP port on its loopback.
-    pub port: u16,
-}
 
 /// Why a connection did not come to its end.
 enum Broken {
@@ -96,7 +83,7 @@ async fn run(mut stream: TcpStream, peer: &mut Peer) -> Result<(), Broken> {
     };
     if served.is_err() {
         // Closed as it is, what came so far would look like all.
-        let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+        let _ = stream.set_zero_linger();
     }
     served
 }

@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 pub mod exec;
+pub mod forward;
 mod peer;
 mod pump;
 
@@ -26,11 +27,17 @@ pub const MAX_EXEC: usize = 8;
 /// The same for people at the machine.
 pub const MAX_LOCAL_EXEC: usize = 8;
 
+/// Connections that operators may have into the pods of a node at a time: twice what one of them may.
+/// Each may hold a window and a block in memory, where the pod or the line is slow.
+pub const MAX_FORWARD: usize = 32;
+
 /// What a node's configuration allows operators: `[streams]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// `exec`: commands in containers.
     pub exec: bool,
+    /// `port_forward`: connections into pods.
+    pub port_forward: bool,
 }
 
 /// How often somebody at the machine is taken to be heard.

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime};
 use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;
 use mote_protocol::rollout::LockName;
+use tokio::net::TcpStream;
 
 use super::{Edges, SharedEdges, World};
-use crate::handler::{Handlers, HookDone, HookError, Outcome, Target};
+use crate::handler::{Goal, Handlers, HookDone, HookError, Outcome, Target};
 use crate::image::{
     Ensured, Image, ImageError, ImageId, ImageRequest, ImageSummary, Images, Imported, Sweep,
     Swept, Verified,
@@ -150,6 +151,10 @@ impl Handlers for Still {
     }
 
     async fn hook(&self, _: &Target, _: &Handler) -> Result<HookDone, HookError> {
+        pending().await
+    }
+
+    async fn connect(&self, _: Goal) -> Result<TcpStream, String> {
         pending().await
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use mote_agent::handler::{Handlers, HookDone, HookError, Outcome, Target};
+use mote_agent::handler::{Goal, Handlers, HookDone, HookError, Outcome, Target};
 use mote_agent::pod::handler::Handler;
+use tokio::net::TcpStream;
 
 use crate::universe::Shared;
 
@@ -31,5 +32,9 @@ impl Handlers for SimHandlers {
             return Err(HookError::Http { cause: "connection refused".into() });
         }
         Ok(HookDone::AsAsked)
+    }
+
+    async fn connect(&self, _: Goal) -> Result<TcpStream, String> {
+        Err("connection refused".into())
     }
 }

@@ -37,8 +37,8 @@ pub use error::BrokerError;
 /// Messages that may be in flight in each direction.
 const IN_FLIGHT: u16 = 16;
 
-/// Messages that may be posted and not acknowledged: fewer than are in flight at most, so that what is
-/// published beside them has room.
+/// Messages that may be posted and not acknowledged: fewer than may be in flight, so that what is
+/// published or subscribed to beside them has room, and its answer does not wait for many.
 const POSTED: usize = 4;
 
 /// Events between the connection and whoever asks; where nobody takes them the broker waits.
@@ -72,13 +72,18 @@ pub struct Session {
     posted: Posted,
 }
 
-/// Messages whose acknowledgement nobody waits for, and their topics.
+/// Messages whose acknowledgement nobody waits for.
 #[derive(Debug, Default)]
 struct Posted {
-    /// Given to the client, which writes them in this order.
-    queued: VecDeque<String>,
-    /// By the number of their packet.
+    /// Not given to the client yet.
+    waiting: VecDeque<(String, Vec<u8>, Duration)>,
+    /// Given to the client, which writes them in this order: their topics; none for a message whose
+    /// acknowledgement somebody waits for.
+    queued: VecDeque<Option<String>>,
+    /// Topics by the number of their packet.
     written: BTreeMap<u16, String>,
+    /// The packet of the message that somebody waits for.
+    own: Option<u16>,
 }
 
 /// Bits that nobody else has.
@@ -253,12 +258,11 @@ impl Session {
         if sent.is_err() {
             return Err(self.lost("its queue is closed"));
         }
-        let (mut sent, mut before) = (None, self.posted.queued.len());
+        self.posted.queued.push_back(None);
+        self.posted.own = None;
         loop {
             match self.turn(deadline).await? {
-                Event::Outgoing(Outgoing::Publish(_)) if before > 0 => before -= 1,
-                Event::Outgoing(Outgoing::Publish(id)) => sent = Some(id),
-                Event::Incoming(Packet::PubAck(ack)) if Some(ack.pkid) == sent => {
+                Event::Incoming(Packet::PubAck(ack)) if Some(ack.pkid) == self.posted.own => {
                     return match ack.reason {
                         PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(()),
                         PubAckReason::NotAuthorized => Err(BrokerError::Forbidden {
@@ -276,27 +280,38 @@ impl Session {
         }
     }
 
-    /// Whether another message can be posted.
+    /// Whether a message that is posted now is sent now.
     pub fn has_room(&self) -> bool {
-        self.posted.queued.len() + self.posted.written.len() < POSTED
+        self.posted.waiting.is_empty() && self.posted.under_way() < POSTED
     }
 
     /// Publishes at `QoS` 1 and does not wait: an error comes with a later call. For messages behind
-    /// each other, of which the broker drops those that it could not pass on in time. The caller sees
-    /// to it that there is room.
+    /// each other, of which the broker drops those that it could not pass on in time.
     pub fn post(
         &mut self,
         topic: String,
         payload: Vec<u8>,
         expires: Duration,
     ) -> Result<(), BrokerError> {
-        let message_expiry_interval = u32::try_from(expires.as_secs()).ok();
-        let properties =
-            PublishProperties { message_expiry_interval, ..PublishProperties::default() };
-        let (qos, name) = (QoS::AtLeastOnce, topic.as_str());
-        match self.client.try_publish_with_properties(name, qos, false, payload, properties) {
-            Ok(()) => self.posted.queued.push_back(topic),
-            Err(_) => return Err(self.lost("its queue is closed")),
+        self.posted.waiting.push_back((topic, payload, expires));
+        self.send_posted()
+    }
+
+    /// Gives the client what waits, as far as there is room.
+    fn send_posted(&mut self) -> Result<(), BrokerError> {
+        while self.posted.under_way() < POSTED
+            && let Some((topic, payload, expires)) = self.posted.waiting.pop_front()
+        {
+            let message_expiry_interval = u32::try_from(expires.as_secs()).ok();
+            let properties =
+                PublishProperties { message_expiry_interval, ..PublishProperties::default() };
+            let (qos, name) = (QoS::AtLeastOnce, topic.as_str());
+            let sent =
+                self.client.try_publish_with_properties(name, qos, false, payload, properties);
+            if sent.is_err() {
+                return Err(self.lost("its queue is closed"));
+            }
+            self.posted.queued.push_back(Some(topic));
         }
         Ok(())
     }
@@ -370,7 +385,10 @@ impl Session {
         };
         match &event {
             Event::Outgoing(Outgoing::Publish(packet)) => self.posted.written(*packet),
-            Event::Incoming(Packet::PubAck(ack)) => self.posted.answered(ack)?,
+            Event::Incoming(Packet::PubAck(ack)) => {
+                self.posted.answered(ack)?;
+                self.send_posted()?;
+            }
             _ => {}
         }
         if let Event::Incoming(Packet::Publish(Publish { topic, payload, .. })) = &event {
@@ -389,9 +407,15 @@ impl Session {
 }
 
 impl Posted {
+    fn under_way(&self) -> usize {
+        self.queued.len() + self.written.len()
+    }
+
     fn written(&mut self, packet: u16) {
-        if let Some(topic) = self.queued.pop_front() {
-            self.written.insert(packet, topic);
+        match self.queued.pop_front() {
+            Some(Some(topic)) => drop(self.written.insert(packet, topic)),
+            Some(None) => self.own = Some(packet),
+            None => {}
         }
     }
 

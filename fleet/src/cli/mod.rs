@@ -9,6 +9,7 @@ mod get_events;
 mod image;
 mod image_save;
 mod logs;
+mod port_forward;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use exec::ExecArgs;
 pub use image::{ImageCommand, ListArgs, NodeImages, Place};
 pub use image_save::{AskedPlatform, SaveArgs};
 pub use logs::LogsArgs;
+pub use port_forward::{Listen, PortError, PortForwardArgs, PortPair};
 
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
@@ -39,6 +41,7 @@ Troubleshooting Commands:
   describe    Show details of nodes, pods, configmaps or secrets
   logs        Print the logs of a container in a pod
   exec        Execute a command in a container
+  port-forward Forward one or more local ports to a pod
   events      List and watch events
   doctor      Tell what ails a node, and what to do about it
   wait        Wait for a condition of nodes or objects
@@ -124,6 +127,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// Execute a command in a container
     Exec(ExecArgs),
+    /// Forward one or more local ports to a pod
+    PortForward(PortForwardArgs),
     /// See and change which images nodes have, and save images for carrying
     #[command(subcommand)]
     Image(ImageCommand),

@@ -15,6 +15,7 @@ pub mod exec;
 pub mod get;
 pub mod image;
 pub mod logs;
+pub mod port_forward;
 pub mod resource;
 mod stream;
 pub mod version;
@@ -155,6 +156,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Doctor(args) => doctor::run(&args, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,
         Command::Exec(args) => exec::run(&args, &invocation, console).await,
+        Command::PortForward(args) => port_forward::run(&args, &invocation, console).await,
         Command::Logs(args) => logs::run(&args, &invocation, console).await,
         Command::Image(command) => image::run(&command, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,

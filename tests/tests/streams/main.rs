@@ -8,8 +8,15 @@
 //! | nothing without the node's leave; an event tells who did what | `exec::a_node_that_was_not_told_so_refuses`, `exec::events_tell_who_did_what` |
 //! | an operator who is killed takes the command along | `exec::a_command_ends_with_its_operator` |
 //! | the same without a broker, for root | `exec::at_the_machine` |
+//! | a terminal: its name, its size before and after a change, Ctrl-C, how it is left | `terminal::*` |
+//! | requests of HTTP, many connections, ports that nobody listens on, other ways to name ports | `forward::*` |
+//! | 20 MB both ways, whole, on a line that is out for a while; statuses meanwhile | `load::*` |
+//! | a line that breaks in the middle: an error on both sides, and never a text that is taken for whole | `load::a_line_that_breaks_ends_streams_with_an_error` |
 
 mod exec;
+mod forward;
+mod load;
+mod terminal;
 
 use anyhow::Result;
 use mote_protocol::status::Phase;
@@ -17,6 +24,9 @@ use mote_tests::broker::BrokerOptions;
 use mote_tests::manifest::pod;
 use mote_tests::node::{Node, NodeOptions};
 use mote_tests::world::{BUSYBOX, World};
+
+/// What a node is told that allows all of it.
+const ALLOWED: &str = "[streams]\nexec = true\nport_forward = true\n";
 
 /// A world whose broker sends at once what it has: where it waits for more (Nagle's algorithm), a
 /// window takes 40 ms.
@@ -27,7 +37,7 @@ fn quick() -> Result<World> {
 
 /// A node that allows its operators what these tests are about.
 fn allowing(world: &World) -> Result<Node> {
-    let extra = "[streams]\nexec = true\n".to_owned();
+    let extra = ALLOWED.to_owned();
     world.node_with(NodeOptions { extra, ..world.options("n1") })
 }
 

@@ -11,7 +11,10 @@ use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::path::PathBuf;
 
-use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
+use mote_protocol::command::{
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
+    Since, WindowSize,
+};
 use mote_protocol::doctor::Finding;
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
@@ -22,7 +25,7 @@ use mote_protocol::node::*;
 use mote_protocol::object::*;
 use mote_protocol::pod::*;
 use mote_protocol::status::*;
-use mote_protocol::stream::{StreamFrame, StreamPart};
+use mote_protocol::stream::{NOT_COUNTED, StreamFrame, StreamPart};
 
 const NOW_MS: u64 = 1_795_000_000_000;
 const UID: Uid = Uid([0x11; 16]);
@@ -610,6 +613,41 @@ fn a_log_is_asked_for() {
 }
 
 #[test]
+fn commands_and_connections_are_asked_for() {
+    let (namespace, pod) = (Namespace::new("default").expect("a label"), "web");
+    let pod = ObjectName::new(pod).expect("a name");
+    let exec = |command: &[&str], stdin, terminal| {
+        let request = Request::Exec(ExecRequest {
+            namespace: namespace.clone(),
+            pod: pod.clone(),
+            container: ContainerName::new("main").expect("a label"),
+            command: command.iter().map(ToString::to_string).collect(),
+            stdin,
+            terminal,
+            by: "alice@desk".into(),
+            credit: 65_536,
+        });
+        Command { request, ..log_command(LogSelection::default()) }
+    };
+    frozen("command-exec", &exec(&["date"], false, None));
+    let size = WindowSize { columns: 80, rows: 24 };
+    frozen("command-exec-terminal", &exec(&["sh", "-c", ""], true, Some(size)));
+    let forward = |only_ask| {
+        let (namespace, pod) = (namespace.clone(), pod.clone());
+        let by = "alice@desk".into();
+        let credit = 65_536;
+        let request = PortForwardRequest { namespace, pod, port: 8080, only_ask, by, credit };
+        let request = Request::PortForward(request);
+        Command { request, ..log_command(LogSelection::default()) }
+    };
+    frozen("command-port-forward", &forward(false));
+    frozen("command-port-forward-ask", &forward(true));
+    let answer = Answer::Allowed;
+    let reply = Reply { part: 0, last: true, answer, extensions: Extensions::default() };
+    frozen("reply-allowed", &reply);
+}
+
+#[test]
 fn images_are_asked_for_and_told() {
     let asked = |request| Command {
         boot_id: [0x55; 16],
@@ -663,4 +701,11 @@ fn frames_of_a_stream() {
     frozen("stream-credit", &frame(1, StreamPart::Credit(131_072)));
     let end = StreamPart::End { reason: "IdleTimeout".into(), message: "nobody reads".into() };
     frozen("stream-end", &frame(300, end));
+    frozen("stream-error", &frame(2, StreamPart::Error(b"no\n".to_vec())));
+    frozen("stream-eof", &frame(3, StreamPart::Eof));
+    let size = WindowSize { columns: 200, rows: 50 };
+    frozen("stream-resize", &frame(4, StreamPart::Resize(size)));
+    frozen("stream-exited", &frame(5, StreamPart::Exited(137)));
+    let gone = StreamPart::End { reason: "Closed".into(), message: "".into() };
+    frozen("stream-not-counted", &frame(NOT_COUNTED, gone));
 }

@@ -38,7 +38,16 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     assert_eq!(config.images.registries.hosts.len(), 3);
     assert_eq!(config.seccomp_profiles, parse(MINIMAL).expect("valid").seccomp_profiles);
     assert_eq!(config.allow_unenforced, [Right::AppArmorProfile, Right::HostUsers]);
+    assert_eq!(config.streams, Allowed::default(), "as shown is the default");
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
+}
+
+#[test]
+fn operators_may_do_what_was_said_and_no_more() {
+    assert_eq!(parse(MINIMAL).expect("valid").streams, Allowed::default());
+    let text = format!("{MINIMAL}\n[streams]\nexec = true\n");
+    let allowed = parse(&text).expect("valid").streams;
+    assert_eq!(allowed, Allowed { exec: true, port_forward: false });
 }
 
 #[test]

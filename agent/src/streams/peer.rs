@@ -100,7 +100,14 @@ impl Voice {
     /// Says something, as soon as it may be.
     pub async fn say(&mut self, part: StreamPart) -> Result<(), Gone> {
         let price = part.cost();
-        while price > 0 {
+        if price > 0 {
+            self.wait_for_credit(price).await?;
+        }
+        self.put(part).await
+    }
+
+    async fn wait_for_credit(&mut self, price: u64) -> Result<(), Gone> {
+        loop {
             let granted = *self.granted.borrow_and_update();
             if let Some(gone) = granted.gone() {
                 return Err(gone);
@@ -108,11 +115,10 @@ impl Voice {
             let sent = self.sent.get().saturating_add(price);
             if granted.credit >= sent {
                 self.sent.set(sent);
-                break;
+                return Ok(());
             }
             self.granted.changed().await.map_err(|_| Gone::Lost)?;
         }
-        self.put(part).await
     }
 
     /// Says that nothing follows. What is lost with the connection needs no end.

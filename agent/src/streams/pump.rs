@@ -107,7 +107,7 @@ pub(super) struct Over {
 impl Over {
     async fn wait(&mut self) {
         if self.ended.wait_for(|over| *over).await.is_err() {
-            pending().await
+            pending::<()>().await;
         }
     }
 }

@@ -113,6 +113,9 @@ impl Outgoing {
 mod tests {
     use alloc::vec;
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::super::session_of;
     use super::*;
     use crate::limits::STREAM_WINDOW;
@@ -161,6 +164,30 @@ mod tests {
         for id in ["mote-a1b2", "mote-a1b2-12"] {
             let id = RequestId::new(id).expect("an id");
             assert_eq!(session_of(&id), "mote-a1b2");
+        }
+    }
+
+    proptest! {
+        /// Whatever the other side sends, no more is taken than was granted, and in its order.
+        #[test]
+        fn no_more_is_taken_than_was_granted(
+            frames in vec((0..6_u64, 0..3_u8, 0..2 * MAX_STREAM_DATA), 0..40), granted in 0..STREAM_WINDOW,
+        ) {
+            let mut incoming = Incoming::new(granted);
+            let (mut taken, mut next) = (0, 0);
+            for (sequence, kind, len) in frames {
+                let part = match kind {
+                    0 => StreamPart::Data(vec![0; len]),
+                    1 => StreamPart::Error(vec![0; len]),
+                    _ => StreamPart::Eof,
+                };
+                let frame = StreamFrame { sequence, part, extensions: Extensions::default() };
+                if let Ok(Some(part)) = incoming.take(frame) {
+                    prop_assert_eq!(sequence, next);
+                    (next, taken) = (next + 1, taken + part.cost());
+                }
+                prop_assert!(taken <= granted);
+            }
         }
     }
 }

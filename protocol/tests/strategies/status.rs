@@ -1,6 +1,9 @@
 //! Anything that a node says, and what it is asked at once.
 
-use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
+use mote_protocol::command::{
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
+    Since, WindowSize,
+};
 use mote_protocol::doctor::{Finding, Severity};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::image::{ImageInfo, ImageName, ImageRequest, ImageWork};
@@ -294,11 +297,48 @@ fn log_request() -> impl Strategy<Value = LogRequest> {
     )
 }
 
+fn window() -> impl Strategy<Value = WindowSize> {
+    (any::<u16>(), any::<u16>()).prop_map(|(columns, rows)| WindowSize { columns, rows })
+}
+
+fn exec_request() -> impl Strategy<Value = ExecRequest> {
+    let how = (any::<bool>(), option::of(window()), any::<u64>());
+    ((name(), name(), name()), vec(".{0,8}", 0..4), how, "[a-z@]{0,40}").prop_map(
+        |((namespace, pod, container), command, (stdin, terminal, credit), by)| ExecRequest {
+            namespace: Namespace::new(&namespace).expect("a label"),
+            pod: ObjectName::new(&pod).expect("a name"),
+            container: ContainerName::new(&container).expect("a label"),
+            command,
+            stdin,
+            terminal,
+            by: Short::new(&by),
+            credit,
+        },
+    )
+}
+
+fn port_forward_request() -> impl Strategy<Value = PortForwardRequest> {
+    (name(), name(), any::<u16>(), any::<bool>(), "[a-z@]{0,40}", any::<u64>()).prop_map(
+        |(namespace, pod, port, only_ask, by, credit)| PortForwardRequest {
+            namespace: Namespace::new(&namespace).expect("a label"),
+            pod: ObjectName::new(&pod).expect("a name"),
+            port,
+            only_ask,
+            by: Short::new(&by),
+            credit,
+        },
+    )
+}
+
 pub(crate) fn stream_frame() -> impl Strategy<Value = StreamFrame> {
     let part = prop_oneof![
         vec(any::<u8>(), 0..64).prop_map(StreamPart::Data),
         any::<u64>().prop_map(StreamPart::Credit),
         (reason(), message()).prop_map(|(reason, message)| StreamPart::End { reason, message }),
+        vec(any::<u8>(), 0..64).prop_map(StreamPart::Error),
+        Just(StreamPart::Eof),
+        window().prop_map(StreamPart::Resize),
+        any::<i32>().prop_map(StreamPart::Exited),
     ];
     (any::<u64>(), part, extensions()).prop_map(|(sequence, part, extensions)| StreamFrame {
         sequence,
@@ -354,6 +394,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         log_request().prop_map(Request::Logs),
         image_request().prop_map(Request::Images),
         Just(Request::Doctor),
+        exec_request().prop_map(Request::Exec),
+        port_forward_request().prop_map(Request::PortForward),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(

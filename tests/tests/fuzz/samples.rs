@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mote_protocol::command::{Answer, Command, LogRequest, LogSelection, Reply, Request, Since};
+use mote_protocol::command::{
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
+    Since, WindowSize,
+};
 use mote_protocol::event::Event;
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::image::{ImageInfo, ImageRequest, ImageWork};
@@ -99,12 +102,32 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         },
         credit: 65_536,
     };
+    let exec = ExecRequest {
+        namespace: log.namespace.clone(),
+        pod: log.pod.clone(),
+        container: log.container.clone(),
+        command: vec!["sh".into(), "-c".into(), "date".into()],
+        stdin: true,
+        terminal: Some(WindowSize { columns: 80, rows: 24 }),
+        by: "alice@desk".into(),
+        credit: 65_536,
+    };
+    let forward = PortForwardRequest {
+        namespace: log.namespace.clone(),
+        pod: log.pod.clone(),
+        port: 8080,
+        only_ask: false,
+        by: "alice@desk".into(),
+        credit: 65_536,
+    };
     let remove = ImageRequest::Remove(vec!["busybox".into(), "r.example/a:1".into()]);
     let requests = [
         ("command-events", Request::Events { about: None }),
         ("command-logs", Request::Logs(log)),
         ("command-pull", Request::Images(ImageRequest::Pull("busybox".into()))),
         ("command-remove", Request::Images(remove)),
+        ("command-exec", Request::Exec(exec)),
+        ("command-port-forward", Request::PortForward(forward)),
     ];
     let command = |request| Command {
         boot_id: [7; 16],
@@ -140,6 +163,10 @@ pub(crate) fn streams() -> Vec<(&'static str, StreamFrame)> {
         ("stream-data", StreamPart::Data(b"a line\n".to_vec())),
         ("stream-credit", StreamPart::Credit(65_536)),
         ("stream-end", StreamPart::End { reason: "Completed".into(), message: "".into() }),
+        ("stream-error", StreamPart::Error(b"no\n".to_vec())),
+        ("stream-eof", StreamPart::Eof),
+        ("stream-resize", StreamPart::Resize(WindowSize { columns: 80, rows: 24 })),
+        ("stream-exited", StreamPart::Exited(137)),
     ];
     let frame = |part| StreamFrame { sequence: 3, part, extensions: extensions() };
     parts.map(|(name, part)| (name, frame(part))).into()

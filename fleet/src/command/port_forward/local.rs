@@ -107,13 +107,12 @@ async fn write(socket: Arc<TcpStream>, mut pieces: mpsc::UnboundedReceiver<Vec<u
         }
         let mut rest = piece.as_slice();
         while !rest.is_empty() {
-            match one(&socket, Interest::WRITABLE, || socket.try_write(rest)).await {
-                Ok(len) => rest = rest.get(len..).unwrap_or_default(),
-                Err(_) => {
-                    let _ = told.tell(Event::Gone).await;
-                    return;
-                }
-            }
+            let written = one(&socket, Interest::WRITABLE, || socket.try_write(rest)).await;
+            let Ok(len) = written else {
+                let _ = told.tell(Event::Gone).await;
+                return;
+            };
+            rest = rest.get(len..).unwrap_or_default();
         }
         if told.tell(Event::Written(cost(piece.len()))).await.is_err() {
             return;

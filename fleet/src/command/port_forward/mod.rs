@@ -143,13 +143,14 @@ impl Forward {
                 _ = interrupt.recv() => return Ok(Outcome::Done),
                 _ = terminate.recv() => return Ok(Outcome::Exited(143)),
                 _ = hangup.recv() => return Ok(Outcome::Exited(129)),
-                heard = line.next(beat) => match heard.context("lost connection to pod")? {
-                    Some(heard) => self.heard(heard, line, console)?,
-                    None => {
+                heard = line.next(beat) => {
+                    if let Some(heard) = heard.context("lost connection to pod")? {
+                        self.heard(heard, line, console)?;
+                    } else {
                         beat = Instant::now() + BEAT;
                         self.beat(line)?;
                     }
-                },
+                }
                 Some((number, event)) = self.events.recv() => self.happened(number, event, line)?,
                 Some(new) = connected.recv(), if has_place => self.begin(new, line, console).await?,
             }

@@ -174,7 +174,13 @@ impl Stream {
         self.opening = false;
         let Answer::Refused { reason, message } = answer else { return Ok(()) };
         self.ended = true;
-        let (reason, message) = (reason.to_string(), message.to_string());
+        // It does not know the question.
+        let message = if reason == *"MalformedBody" {
+            "the node's agent is too old for this: update it".to_owned()
+        } else {
+            message.to_string()
+        };
+        let reason = reason.to_string();
         Err(ServerError::Answered { reason, message })
     }
 

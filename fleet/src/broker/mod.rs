@@ -41,6 +41,9 @@ const IN_FLIGHT: u16 = 16;
 /// published or subscribed to beside them has room, and its answer does not wait for many.
 const POSTED: usize = 4;
 
+/// Subscriptions that are being given up at one time: each request has a place in the client's queue.
+const LEAVING: usize = 2;
+
 /// Events between the connection and whoever asks; where nobody takes them the broker waits.
 const EVENTS: usize = 16;
 
@@ -84,6 +87,9 @@ struct Posted {
     written: BTreeMap<u16, String>,
     /// The packet of the message that somebody waits for.
     own: Option<u16>,
+    /// Topics of which nothing is wanted any more; how many of them the broker was told.
+    left: VecDeque<String>,
+    leaving: usize,
 }
 
 /// Bits that nobody else has.
@@ -318,9 +324,18 @@ impl Session {
 
     /// Wants nothing more of these topics. Nobody waits for the broker's answer.
     pub fn leave(&mut self, topics: &[String]) {
-        for topic in topics {
+        self.posted.left.extend(topics.iter().cloned());
+        self.send_leaves();
+    }
+
+    fn send_leaves(&mut self) {
+        while self.posted.leaving < LEAVING
+            && let Some(topic) = self.posted.left.pop_front()
+        {
             // What comes all the same is passed over.
-            let _ = self.client.try_unsubscribe(topic.as_str());
+            if self.client.try_unsubscribe(topic).is_ok() {
+                self.posted.leaving += 1;
+            }
         }
     }
 
@@ -388,6 +403,10 @@ impl Session {
             Event::Incoming(Packet::PubAck(ack)) => {
                 self.posted.answered(ack)?;
                 self.send_posted()?;
+            }
+            Event::Incoming(Packet::UnsubAck(_)) => {
+                self.posted.leaving = self.posted.leaving.saturating_sub(1);
+                self.send_leaves();
             }
             _ => {}
         }

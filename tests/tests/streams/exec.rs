@@ -50,7 +50,8 @@ fn input_comes_through_whole_and_ends() -> Result<()> {
     let world = quick()?;
     let node = allowing(&world)?;
     idle(&world, &node, "web")?;
-    let text: String = (0..400_000).map(|number| format!("{number:09}\n")).collect();
+    let lines: Vec<_> = (0..400_000).map(|number| format!("{number:09}\n")).collect();
+    let text = lines.concat();
     let sum = ["exec", "-i", "web", "--", "sh", "-c", "md5sum; wc -c < /proc/self/stat"];
     let there = world.operator.run_with(&sum, &text)?.succeeded()?;
     let (there, _) = there.split_once(' ').context("a sum")?;

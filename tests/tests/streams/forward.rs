@@ -100,7 +100,7 @@ fn requests_and_many_connections_come_through() -> Result<()> {
         Ok(())
     })?;
     let told = world.wait_for_event(&node, "PortForward")?;
-    ensure!(told.contains("@") && told.contains("connected to port"), "{told}");
+    ensure!(told.contains('@') && told.contains("connected to port"), "{told}");
     forwarding.process.signal(Signal::INT)?;
     assert_eq!(forwarding.process.wait()?.code(), Some(0));
     forwarding.connect().expect_err("nobody listens any more");
@@ -128,7 +128,7 @@ fn a_conversation_goes_on_while_others_end() -> Result<()> {
         http.read_to_string(&mut page)?;
         ensure!(page.ends_with("\r\n\r\na page\n"), "{page}");
         // One that is left in the middle disturbs nobody.
-        TcpStream::connect(("127.0.0.1", pages))?.write_all(&[b'x'; 100_000])?;
+        TcpStream::connect(("127.0.0.1", pages))?.write_all(&vec![b'x'; 100_000])?;
     }
     slow.shutdown(Shutdown::Write)?;
     let mut rest = Vec::new();

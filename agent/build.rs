@@ -61,6 +61,7 @@ fn concerns_the_agent(name: &OsString) -> bool {
     name.ends_with("RUSTFLAGS")
         || name.starts_with("CARGO_PROFILE_")
         || name.starts_with("CARGO_BUILD_")
+        || name.starts_with("CARGO_TARGET_") && name.ends_with("_LINKER")
         || matches!(&*name, "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC_LINKER")
 }
 

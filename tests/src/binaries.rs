@@ -5,8 +5,7 @@
 //! the target directory that the test itself was built in.
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -24,17 +23,7 @@ pub fn mote() -> Result<PathBuf> {
     named("mote")
 }
 
-/// The workspace's root.
-pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
-}
-
-/// A cargo command for this workspace.
-pub fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace());
-    command
-}
+pub use mote_cross::workspace::{cargo, profile_directory as target_directory, root as workspace};
 
 fn named(name: &str) -> Result<PathBuf> {
     let directory = match env::var_os(DIRECTORY) {
@@ -59,13 +48,4 @@ fn build() -> Result<PathBuf> {
         bail!("the programs under test do not build");
     }
     target_directory()
-}
-
-/// The directory of this profile: the one that `deps/` with the running test, or the running
-/// program itself, lies in.
-pub fn target_directory() -> Result<PathBuf> {
-    let program = env::current_exe().context("find the running program")?;
-    let directory = program.parent().context("a program has a directory")?;
-    let directory = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
-    Ok(directory.context("deps has a parent")?.to_owned())
 }

@@ -5,8 +5,6 @@
 //! |---|---|
 //! | [`verify`] | the runner: groups of tests, their needs, their budgets |
 //! | [`binaries`] | where the built programs are |
-//! | [`artifact`] | the release: static programs for each target |
-//! | [`mended`] | what 32-bit ARM needs otherwise in a dependency |
 //! | [`process`] | a child with its log |
 //! | [`random`] | chance that can be repeated |
 //! | [`wait`] | waiting for an event, never for time |
@@ -29,13 +27,11 @@
 //! | [`silent`] | files that nobody serves |
 //! | [`host`] | what the machine holds: processes, mounts, cgroups |
 //! | [`board`] | virtual boards: whole machines with a kernel of their own |
-//! | [`elf`] | what an ELF file says of itself |
 //! | [`bench`] | what a node costs and how fast it is |
 //! | [`demo`] | a fleet of one node, from nothing |
 //! | [`allocations`] | an allocator that counts |
 
 pub mod allocations;
-pub mod artifact;
 pub mod bench;
 pub mod binaries;
 pub mod board;
@@ -43,13 +39,11 @@ pub mod broker;
 pub mod card;
 pub mod certificates;
 pub mod demo;
-pub mod elf;
 pub mod host;
 pub mod https;
 pub mod image;
 pub mod link;
 pub mod manifest;
-pub mod mended;
 pub mod node;
 pub mod observer;
 pub mod operator;

@@ -18,11 +18,12 @@ mod latency;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
+use mote_cross::release;
+use mote_cross::target::Target;
 use mote_protocol::status::Phase;
 
-use crate::artifact::{self, StaticTarget};
 use crate::binaries;
 use crate::broker::BrokerOptions;
 use crate::manifest::pod;
@@ -61,9 +62,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         eprintln!("containers need root: sudo -E env \"PATH=$PATH\" cargo bench-node");
         return Ok(ExitCode::FAILURE);
     }
-    let target = target()?;
+    let target = Target::here()?;
     println!("building the release for {target}");
-    let (agent, mote) = (artifact::agent(target)?, artifact::mote(target)?);
+    let (agent, mote) = (release::agent(target)?, release::mote(target)?);
     let mut figures = Figures::new();
     figures.add("agent_binary_bytes", std::fs::metadata(&agent)?.len() as f64);
     figures.add("mote_binary_bytes", std::fs::metadata(&mote)?.len() as f64);
@@ -83,13 +84,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     figures.record(&path)?;
     println!("recorded in {}", path.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn target() -> Result<StaticTarget> {
-    let here = StaticTarget::ALL
-        .into_iter()
-        .find(|target| target.triple().starts_with(std::env::consts::ARCH));
-    here.with_context(|| format!("there is no release for {}", std::env::consts::ARCH))
 }
 
 impl Subject {

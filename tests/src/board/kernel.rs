@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-
-use crate::elf::Elf;
+use mote_cross::elf::Elf;
 
 /// An unpacked kernel package.
 #[derive(Debug)]

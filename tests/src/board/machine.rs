@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::artifact::StaticTarget;
+use mote_cross::target::Target;
 
 /// A kind of virtual board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +18,10 @@ impl Machine {
     pub const ALL: [Self; 2] = [Self::Pc, Self::CortexA53];
 
     /// What the agent on it is built for.
-    pub fn target(self) -> StaticTarget {
+    pub fn target(self) -> Target {
         match self {
-            Self::Pc => StaticTarget::X86_64,
-            Self::CortexA53 => StaticTarget::Aarch64,
+            Self::Pc => Target::X86_64,
+            Self::CortexA53 => Target::Aarch64,
         }
     }
 

@@ -34,8 +34,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::binaries;
-
 use debian::Archive;
 use guest::{Flash, Guest, Media};
 use initramfs::GuestFile;
@@ -119,9 +117,7 @@ pub fn format(flash: &Path) -> Result<()> {
 
 /// Where the parts of boards are kept: in the target directory, for every profile.
 pub fn cache() -> Result<PathBuf> {
-    let profile = binaries::target_directory()?;
-    let target = profile.parent().context("a profile's directory lies in the target directory")?;
-    Ok(target.join("boards"))
+    Ok(mote_cross::workspace::target_directory()?.join("boards"))
 }
 
 fn fetch(machine: Machine, cache: &Path, root: &Path) -> Result<()> {

@@ -300,7 +300,7 @@ pub(super) const GROUPS: &[Group] = &[
 
 /// What has no other group of its own.
 fn is_unit(program: &Program) -> bool {
-    matches!(program.package.as_str(), "agent" | "fleet" | "registry" | "tests")
+    matches!(program.package.as_str(), "agent" | "cross" | "fleet" | "registry" | "tests")
         && !GROUPS.iter().filter(|group| group.name != "unit").any(|group| (group.owns)(program))
 }
 
@@ -318,6 +318,8 @@ mod tests {
         for (package, target) in [
             ("agent", "mote_agent"),
             ("agent", "simulator"),
+            ("cross", "cross"),
+            ("cross", "mote_cross"),
             ("fleet", "mote"),
             ("pause", "mote_pause"),
             ("protocol", "golden"),

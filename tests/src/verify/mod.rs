@@ -23,7 +23,6 @@ use build::Built;
 use groups::{Check, GROUPS, Group};
 use report::Report;
 
-use crate::artifact;
 use crate::binaries;
 use crate::process::{Process, command};
 use crate::wait::Deadline;
@@ -117,7 +116,7 @@ fn prepare(groups: &[&'static Group], report: &mut Report) -> Vec<&'static Group
 /// Builds what some groups run, whose own budgets are for what they do with it.
 fn build_releases(long: bool, report: &mut Report) {
     let started = Instant::now();
-    if let Err(error) = artifact::agents() {
+    if let Err(error) = mote_cross::release::agents() {
         report.problem("releases", &format!("{error:#}"));
     }
     report.spent("releases", groups::RELEASES_BUDGET, started.elapsed(), long);

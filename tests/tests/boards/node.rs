@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use mote_cross::release;
 use mote_protocol::node::Birth;
 use mote_protocol::status::PodStatus;
-use mote_tests::artifact;
 use mote_tests::board::guest::Guest;
 use mote_tests::board::initramfs::{self, GuestFile};
 use mote_tests::board::machine::Machine;
@@ -48,7 +48,7 @@ pub(crate) struct BoardNode {
 impl BoardNode {
     /// A board that is up, with the agent on it and an image to import; no agent runs.
     pub(crate) fn boot(machine: Machine) -> Result<Self> {
-        let agent = artifact::agent(machine.target())?;
+        let agent = release::agent(machine.target())?;
         let board = Board::provide(machine, &board::cache()?)?;
         let world = World::with_broker(BrokerOptions { tls: true, ..BrokerOptions::default() })?;
         let directory = tempfile::tempdir()?;

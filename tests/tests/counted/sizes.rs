@@ -3,19 +3,19 @@
 use std::fs;
 
 use anyhow::Result;
-use mote_tests::artifact;
+use mote_cross::release;
+use mote_cross::target::Target;
 
 use crate::budget;
-use crate::work::target;
 
 #[test]
 fn the_agent_is_small() -> Result<()> {
-    budget::check("agent_binary_bytes", fs::metadata(artifact::agent(target()?)?)?.len());
+    budget::check("agent_binary_bytes", fs::metadata(release::agent(Target::here()?)?)?.len());
     Ok(())
 }
 
 #[test]
 fn mote_is_small() -> Result<()> {
-    budget::check("mote_binary_bytes", fs::metadata(artifact::mote(target()?)?)?.len());
+    budget::check("mote_binary_bytes", fs::metadata(release::mote(Target::here()?)?)?.len());
     Ok(())
 }

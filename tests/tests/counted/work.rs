@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mote_cross::release;
+use mote_cross::target::Target;
 use mote_protocol::status::Phase;
-use mote_tests::artifact::{self, StaticTarget};
 use mote_tests::bench::exec;
 use mote_tests::host::voluntary_switches;
 use mote_tests::manifest::pod;
@@ -27,16 +28,9 @@ const PODS: u64 = 5;
 /// How long a node is watched doing nothing.
 const REST: Duration = Duration::from_secs(20);
 
-/// This machine's kind of release.
-pub(crate) fn target() -> Result<StaticTarget> {
-    let arch = std::env::consts::ARCH;
-    let here = StaticTarget::ALL.into_iter().find(|target| target.triple().starts_with(arch));
-    here.with_context(|| format!("there is no release for {arch}"))
-}
-
 /// A node as it is shipped, which has started one pod already: the next finds all in its place.
 fn warm(world: &World) -> Result<Node> {
-    let agent = artifact::agent(target()?)?;
+    let agent = release::agent(Target::here()?)?;
     let mut node = world.prepare(world.options("n1"))?.with_program(&agent).quiet();
     node.start()?;
     world.wait_for_birth(&node)?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use mote_cross::release;
 use mote_protocol::frame;
 use mote_protocol::name::Kind;
 use mote_protocol::node::{Birth, Session as Start};
 use mote_protocol::object::{Intent, Object};
 use mote_protocol::status::{ObjectStatus, PodStatus};
-use mote_tests::artifact;
 use mote_tests::board::card::{Card, Loss};
 use mote_tests::board::guest::{Flash, Guest, Plug};
 use mote_tests::board::initramfs::{self, GuestFile};
@@ -81,7 +81,7 @@ impl CutNode {
         let files = [
             GuestFile::program(
                 "bin/mote-agent",
-                initramfs::read(&artifact::agent(machine.target())?)?,
+                initramfs::read(&release::agent(machine.target())?)?,
             ),
             GuestFile::data("opt/busybox.tar", archive(base.clone().build()?, BUSYBOX)?),
             GuestFile::data("opt/extra.tar", archive(extra.build()?, EXTRA)?),

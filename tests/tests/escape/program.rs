@@ -4,9 +4,9 @@
 use std::fs::{self, File};
 
 use anyhow::{Context, Result};
+use mote_cross::elf::Elf;
 use mote_protocol::status::{Phase, PodCondition};
 use mote_tests::binaries;
-use mote_tests::elf::Elf;
 use mote_tests::image::{Builder, Layer, sha256};
 use mote_tests::manifest::pod;
 use mote_tests::process::wait_for_exit;

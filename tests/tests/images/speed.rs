@@ -14,9 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use mote_agent::image::pull::frame::{self, Job, Report, Request};
 use mote_agent::image::{Puller, PullerConfig};
+use mote_cross::release;
+use mote_cross::target::Target;
 use mote_protocol::status::Phase;
 use mote_registry::{Host, PullSecrets, Settings};
-use mote_tests::artifact::{self, StaticTarget};
 use mote_tests::host::{command_line, memory};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::manifest::pod;
@@ -185,9 +186,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self> {
-        let arch = std::env::consts::ARCH;
-        let here = StaticTarget::ALL.into_iter().find(|target| target.triple().starts_with(arch));
-        let agent = artifact::agent(here.with_context(|| format!("no release for {arch}"))?)?;
+        let agent = release::agent(Target::here()?)?;
         let world = World::new()?;
         let registry = world.registry()?;
         let reference = registry.push(&image()?, "speed", "1")?;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::binaries;
+use crate::workspace;
 
 /// What is mended.
 const PACKAGE: &str = "libcontainer";
@@ -59,7 +59,7 @@ struct Package {
 
 /// Where cargo keeps the source that `Cargo.lock` names.
 fn source() -> Result<PathBuf> {
-    let output = binaries::cargo()
+    let output = workspace::cargo()
         .args(["metadata", "--format-version", "1", "--locked"])
         .output()
         .context("start cargo metadata")?;

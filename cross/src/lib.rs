@@ -1,0 +1,21 @@
+//! Everything that makes a release of the workspace, for every kind of board.
+//!
+//! | module | what it stands for |
+//! |---|---|
+//! | [`target`] | what programs are built for |
+//! | [`route`] | how, on this machine: with rustup's standard library, or with one built from source |
+//! | [`release`] | the programs, built |
+//! | [`check`] | whether they are what they claim to be |
+//! | [`elf`] | what an ELF file says of itself |
+//! | [`mended`] | what 32-bit ARM needs otherwise in a dependency |
+//! | [`workspace`] | where the sources and what is built of them are |
+//!
+//! `tests` builds what it tests by the same road, so that there is one.
+
+pub mod check;
+pub mod elf;
+pub mod mended;
+pub mod release;
+pub mod route;
+pub mod target;
+pub mod workspace;

@@ -6,37 +6,7 @@ use std::path::PathBuf;
 use crate::config;
 
 /// Shown for `--help`.
-pub const HELP: &str = "\
-mote-agent: runs the pods that an MQTT broker holds for this node
-
-Usage: mote-agent [--config FILE] [--check]
-       mote-agent [--config FILE] ctl COMMAND
-
-Without a command it is the node's agent: it connects to the broker, runs what it is told to run,
-keeps running it without a network, and reports. SIGTERM ends the agent and leaves all pods running.
-
-Options:
-  --config FILE  configuration; default: $MOTE_AGENT_CONFIG, else /etc/mote/agent.toml
-  --check        tell everything that is wrong with the configuration, and end
-  --version      show the version, and end
-  --help         show this, and end
-
-Commands (root only, no network needed):
-  ctl pods [-o wide]            pods of this node
-  ctl describe pod NAME         everything the node knows of a pod (NAMESPACE/NAME or NAME)
-  ctl images                    images of this node
-  ctl events                    what happened lately
-  ctl doctor                    what ails this node, and what to do about it
-  ctl logs POD                  what its containers print (-f, --tail N, -p; see ctl --help)
-  ctl --help                    more about these
-
-`mote-agent runtime`, `pull` and `examine` are how the program starts itself.
-
-Exit codes: 0 done or asked to stop, 1 ctl: not found, no answer or a problem, 64 command line, 70 internal,
-78 configuration.
-MOTE_LOG=error|warn|info|debug|trace sets how much it tells; the example configuration lists the
-other variables.
-";
+pub const HELP: &str = include_str!("help.txt");
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +36,18 @@ pub enum Command {
         config: PathBuf,
         /// The question.
         arguments: Vec<OsString>,
+    },
+    /// End everything that runs in pods.
+    Halt {
+        /// The configuration of the agent that started it.
+        config: PathBuf,
+    },
+    /// Make the configuration of what a person wrote on the boot partition.
+    Setup {
+        /// The configuration to make.
+        config: PathBuf,
+        /// What the person wrote, where it is not in its usual place.
+        text: Option<PathBuf>,
     },
     /// Show the help.
     Help,
@@ -106,6 +88,10 @@ impl Command {
                         Some("runtime") => Ok(Self::Runtime(rest)),
                         Some("pull") => Ok(Self::Pull(rest)),
                         Some("examine") if rest.is_empty() => Ok(Self::Examine { config }),
+                        Some("halt") if rest.is_empty() => Ok(Self::Halt { config }),
+                        Some("setup") if rest.len() < 2 => {
+                            Ok(Self::Setup { config, text: rest.first().map(PathBuf::from) })
+                        }
                         Some("ctl") => Ok(Self::Ctl { config, arguments: rest }),
                         _ => Err(Value(word).unexpected().into()),
                     };
@@ -142,6 +128,13 @@ mod tests {
         );
         let examine = Command::Examine { config: "x".into() };
         assert_eq!(parse("--config x examine"), Ok(examine));
+        assert_eq!(parse("--config x halt"), Ok(Command::Halt { config: "x".into() }));
+        let setup = |text: Option<&str>| Command::Setup {
+            config: "x".into(),
+            text: text.map(PathBuf::from),
+        };
+        assert_eq!(parse("--config x setup"), Ok(setup(None)));
+        assert_eq!(parse("--config x setup y"), Ok(setup(Some("y"))));
         assert_eq!(parse("pull"), Ok(Command::Pull(rest(&[]))));
         assert_eq!(parse("--help"), Ok(Command::Help));
         assert_eq!(parse("--version"), Ok(Command::Version));

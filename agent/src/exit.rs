@@ -8,7 +8,7 @@ pub enum Exit {
     /// It did what it was asked to, or was asked to stop.
     Done,
     /// What was asked for could not be had: no such pod, no running agent; or a node has problems
-    /// (`ctl` only).
+    /// (`ctl` and `halt` only).
     Failed,
     /// The command line makes no sense. Starting again cannot help.
     Usage,

@@ -27,6 +27,7 @@ pub mod probes;
 pub mod reconciler;
 pub mod rollout;
 pub mod runtime;
+pub mod setup;
 pub mod steward;
 pub mod store;
 pub mod streams;

@@ -5,17 +5,19 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mote_agent::arguments::{Command, HELP};
-use mote_agent::config::Config;
+use mote_agent::config::{self, Config};
 use mote_agent::ctl::client;
 use mote_agent::doctor;
 use mote_agent::exit::Exit;
 use mote_agent::image::pull;
 use mote_agent::log::{self, Chain};
+use mote_agent::node::machine;
 use mote_agent::runtime::op;
+use mote_agent::setup::{self, Outcome, PLACES, Places};
 use mote_agent::supervise;
 
 fn main() -> ExitCode {
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         Command::Examine { config } => doctor::main(&config),
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
+        Command::Halt { config } => halt(&config),
+        Command::Setup { config, text } => set_up(config, text),
         Command::Help => print(HELP),
         Command::Version => print(concat!("mote-agent ", env!("CARGO_PKG_VERSION"), "\n")),
     };
@@ -56,6 +60,25 @@ fn check(path: &Path) -> Exit {
         Ok(config) => {
             print(&format!("node {} of fleet {}: no errors\n", config.node, config.fleet))
         }
+        Err(error) => complain(&error, Exit::Config),
+    }
+}
+
+fn halt(path: &Path) -> Exit {
+    match supervise::halt(path) {
+        Ok(killed) => print(&format!("pods ended; {killed} processes had to be killed\n")),
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+fn set_up(config: PathBuf, text: Option<PathBuf>) -> Exit {
+    let usual = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    let Some(text) = text.or_else(usual) else { return Exit::Done };
+    let state = config::state_dir(&config);
+    let serial = machine::serial(Path::new("/")).map(|serial| serial.to_lowercase());
+    match setup::apply(&Places { text, config, state, serial }) {
+        Ok(Outcome::Made) => print("the configuration was made anew\n"),
+        Ok(Outcome::Nothing | Outcome::Unchanged) => Exit::Done,
         Err(error) => complain(&error, Exit::Config),
     }
 }

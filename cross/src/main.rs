@@ -2,17 +2,24 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use mote_cross::check::{self, Size};
+use mote_cross::flash;
+use mote_cross::image::{self, Plan};
+use mote_cross::package;
 use mote_cross::release::{self, Release};
 use mote_cross::target::Target;
 use mote_cross::workspace;
 
 /// What may be asked for.
 const TARGETS: &str = "x86_64, aarch64, armv7, armv6; all where none is named";
+
+/// What one target may be.
+const ONE_TARGET: &str = "what the system on the image is for: aarch64, armv7, armv6";
 
 /// Builds a release for boards.
 #[derive(Debug, Parser)]
@@ -29,11 +36,55 @@ enum Command {
         #[arg(value_name = "TARGET", help = TARGETS)]
         targets: Vec<Target>,
     },
+    /// Put the agent onto an image of Raspberry Pi OS
+    Image(ImageArgs),
+    /// Write an image to a card, and compare what is there then
+    Flash(FlashArgs),
+    /// Build the programs, and pack them for Debian and for others
+    Package {
+        #[arg(value_name = "TARGET", help = TARGETS)]
+        targets: Vec<Target>,
+    },
+}
+
+/// What an image is made of.
+#[derive(Debug, Args)]
+struct ImageArgs {
+    /// An image of Raspberry Pi OS, unpacked; it is not changed
+    #[arg(long, value_name = "FILE")]
+    onto: PathBuf,
+    /// The image to make; by default mote-TARGET.img below the target directory
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[arg(long, default_value = "aarch64", help = ONE_TARGET)]
+    target: Target,
+    /// A filled-in mote.txt, instead of an empty form on the boot partition
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// An archive of images that the first boot imports; may be given several times
+    #[arg(long, value_name = "ARCHIVE")]
+    import: Vec<PathBuf>,
+}
+
+/// Which image goes where.
+#[derive(Debug, Args)]
+struct FlashArgs {
+    /// The card, as a whole disk (/dev/sdX, /dev/mmcblkN)
+    device: PathBuf,
+    /// The image
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// Also where it is mounted, in use, or cannot be taken out
+    #[arg(long)]
+    force: bool,
 }
 
 fn main() -> ExitCode {
     let result = match Options::parse_from(command_line()).command {
-        Command::Build { targets } => build(&targets),
+        Command::Build { targets } => for_each(&targets, |target| build(target).map(drop)),
+        Command::Image(args) => image(args),
+        Command::Flash(args) => flash(&args),
+        Command::Package { targets } => for_each(&targets, pack),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,11 +102,11 @@ fn command_line() -> impl Iterator<Item = OsString> {
 }
 
 /// One target that cannot be built keeps none of the others from being built.
-fn build(targets: &[Target]) -> Result<()> {
+fn for_each(targets: &[Target], make: impl Fn(Target) -> Result<()>) -> Result<()> {
     let targets = if targets.is_empty() { &Target::ALL } else { targets };
     let mut failed = Vec::new();
     for target in targets {
-        if let Err(error) = build_one(*target) {
+        if let Err(error) = make(*target) {
             println!("{}: FAILED: {error:#}", target.name());
             failed.push(target.name());
         }
@@ -66,7 +117,36 @@ fn build(targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
-fn build_one(target: Target) -> Result<()> {
+fn flash(args: &FlashArgs) -> Result<()> {
+    flash::flash(&args.image, &args.device, args.force)?;
+    println!("{} holds {}", args.device.display(), args.image.display());
+    Ok(())
+}
+
+fn image(args: ImageArgs) -> Result<()> {
+    let target = args.target;
+    let release = build(target)?;
+    let directory = workspace::target_directory()?.join("cross").join(target.name());
+    let [package, ..] = package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)?;
+    let default = || directory.join(format!("mote-{}.img", target.name()));
+    let output = args.output.unwrap_or_else(default);
+    let ImageArgs { onto, text, import, .. } = args;
+    image::make(&Plan { onto, output: output.clone(), target, package, text, import })?;
+    println!("  {}", output.display());
+    println!("edit mote.txt on its boot partition, or on the card's, before the first boot");
+    Ok(())
+}
+
+fn pack(target: Target) -> Result<()> {
+    let release = build(target)?;
+    let directory = workspace::target_directory()?.join("cross").join(target.name());
+    for file in package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)? {
+        println!("  {}", file.display());
+    }
+    Ok(())
+}
+
+fn build(target: Target) -> Result<Release> {
     let release = Release::build(target)?;
     check::starts(&release)?;
     let into = workspace::target_directory()?.join("cross").join(target.name());
@@ -80,5 +160,5 @@ fn build_one(target: Target) -> Result<()> {
         };
         println!("  {program:<10} {bytes:>9} bytes{aimed}");
     }
-    Ok(())
+    Ok(release)
 }

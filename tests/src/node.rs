@@ -218,6 +218,16 @@ impl Node {
         ask
     }
 
+    /// Ends all that runs in its pods, without an agent: what it says.
+    pub fn halt(&self) -> Result<String> {
+        let mut halt = command(&self.program);
+        let answer = halt.arg("--config").arg(self.config()).arg("halt").output();
+        let answer = answer.context("start mote-agent halt")?;
+        let error = String::from_utf8_lossy(&answer.stderr);
+        ensure!(answer.status.success(), "mote-agent halt: {error}");
+        Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+    }
+
     /// The one process of its pods whose command line ends so; what it forked to serve somebody bears
     /// the same line for a moment and is not meant.
     pub fn process(&self, command_line: &str) -> Result<Pid> {

@@ -39,6 +39,9 @@ const DEFAULT_RUN_DIR: &str = "/run/mote";
 /// Where what must survive a power cut is unless the configuration says otherwise.
 const DEFAULT_STATE_DIR: &str = "/var/lib/mote";
 
+/// The cgroup above all pods unless the configuration says otherwise.
+const DEFAULT_CGROUP_ROOT: &str = "mote.slice";
+
 /// Longest configuration file: hundred times what the example needs.
 const MAX_FILE: u64 = 256 * 1024;
 
@@ -111,6 +114,15 @@ pub fn run_dir(path: &Path) -> PathBuf {
 /// The state directory alone, for looks at a node whose configuration is broken.
 pub fn state_dir(path: &Path) -> PathBuf {
     directory_alone(path, "state_dir", "MOTE_STATE_DIR", DEFAULT_STATE_DIR)
+}
+
+/// The name of the cgroup above all pods alone, for ending them whatever else the file says.
+pub fn cgroup_root(path: &Path) -> String {
+    let text = read(path).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let value = table.get_ref().get("cgroup_root").and_then(|value| value.get_ref().as_str());
+    let name = value.and_then(|value| value.parse::<CgroupName>().ok());
+    name.map_or_else(|| DEFAULT_CGROUP_ROOT.to_owned(), |name| name.0)
 }
 
 fn directory_alone(path: &Path, key: &str, variable: &str, default: &str) -> PathBuf {
@@ -210,7 +222,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         labels,
         state_dir: state_dir?,
         run_dir: run_dir?,
-        cgroup_root: cgroup_root.map_or_else(|| "mote.slice".to_owned(), |name| name.0),
+        cgroup_root: cgroup_root.map_or_else(|| DEFAULT_CGROUP_ROOT.to_owned(), |name| name.0),
         heartbeat: Duration::from_secs(heartbeat),
         broker: broker?,
         images,

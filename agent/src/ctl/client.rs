@@ -22,34 +22,7 @@ use crate::ports::{Clock, KernelClock};
 use crate::steward::Standing;
 
 /// Shown for `--help`.
-const HELP: &str = "\
-mote-agent ctl: what this node knows, without a network
-
-Usage: mote-agent ctl pods [-o wide]
-       mote-agent ctl describe pod [NAMESPACE/]NAME
-       mote-agent ctl images [ls | pull IMAGE | import PATH |
-                               export IMAGE FILE | verify | rm IMAGE... | prune]
-       mote-agent ctl events
-       mote-agent ctl doctor [-o json]
-       mote-agent ctl logs [NAMESPACE/]POD [-c CONTAINER | --all-containers] [-f] [-p] [--tail N]
-                      [--since DURATION | --since-time TIME] [--timestamps] [--limit-bytes N]
-                      [--prefix]
-       mote-agent ctl exec [-i] [-t] [-q] [NAMESPACE/]POD [-c CONTAINER] -- COMMAND...
-
-`images pull` and `images import` bring images before a pod asks for them; `images prune` removes
-those that no pod needs and the configuration does not pin. `images rm` takes names and ids.
-`images verify` reads all of them; what is damaged is fetched again when it is needed.
-
-`exec` executes a command in a container, whatever the configuration allows operators: root can enter
-any container. Its exit code is the command's own.
-
-`doctor` tells what ails this node, and what to do about it: kernel, clock, disk, configuration,
-certificates, broker, and what the broker refuses. It works with no agent running, and changes nothing.
-
-Asks the agent that runs here over RUN_DIR/ctl.sock, as root. `-n NAMESPACE` names the namespace of
-a pod (default: default). Exit codes: 0 answered, 1 no such pod, no answer or (doctor) a problem, 64
-command line.
-";
+const HELP: &str = include_str!("help.txt");
 
 /// Time for an answer. Whole seconds mean that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -58,6 +58,12 @@ impl Machine {
     }
 }
 
+/// The board's serial number, of the machine below `root`; none where it has none.
+pub fn serial(root: &Path) -> Option<String> {
+    let serial = Files { root: root.to_owned() }.first(SERIALS);
+    (!serial.is_empty()).then_some(serial)
+}
+
 /// A board's name towards the broker. It contains the boot: cards that were copied have the same
 /// identity, and boards with one client id throw each other out. The agent asks for a new session
 /// at each of its starts anyway.

@@ -12,10 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, LocalSet};
 use tracing::info;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ctl::server::SocketError;
 use crate::image::ImageError;
 use crate::runtime::RuntimeError;
+use crate::runtime::oci::cgroup::CgroupError;
+use crate::runtime::oci::halt;
 
 use tasks::Tasks;
 
@@ -53,6 +55,9 @@ pub enum SuperviseError {
     /// Containers cannot be run here.
     #[error("prepare to run containers")]
     Containers(#[source] RuntimeError),
+    /// What runs in pods cannot be ended.
+    #[error("end all pods")]
+    Halt(#[source] CgroupError),
     /// The image store cannot be opened.
     #[error("open the image store")]
     Images(#[source] ImageError),
@@ -85,6 +90,13 @@ pub fn run(config: Config, path: &Path) -> Result<(), SuperviseError> {
     // Lookups that hang must not keep the process: nothing durable happens on these threads now.
     runtime.shutdown_background();
     outcome
+}
+
+/// Ends everything that runs in pods, where no agent does: it would start them again. `path` is where
+/// its configuration is. Returns how many processes had to be killed.
+pub fn halt(path: &Path) -> Result<usize, SuperviseError> {
+    let _lock = directories::prepare(&config::state_dir(path), &config::run_dir(path))?;
+    halt::all(&config::cgroup_root(path), halt::GRACE).map_err(SuperviseError::Halt)
 }
 
 /// A panic in any task ends the agent, however the program was built: systemd starts it again, the

@@ -27,6 +27,8 @@ impl Need {
     pub(super) const ZSTD: Self = Self::Program("zstd", "zstd");
     pub(super) const PODMAN: Self = Self::Program("podman", "podman");
     pub(super) const DEBOOTSTRAP: Self = Self::Program("debootstrap", "debootstrap");
+    pub(super) const MTOOLS: Self = Self::Program("mcopy", "mtools");
+    pub(super) const SYSTEMD: Self = Self::Program("systemd-analyze", "systemd");
     pub(super) const TIME: Self = Self::Program("time", "time");
     pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");

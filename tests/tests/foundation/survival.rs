@@ -123,3 +123,27 @@ fn a_reboot_starts_running_pods_and_leaves_finished_ones() -> Result<()> {
     assert!(!again, "a finished pod ran again");
     Ok(())
 }
+
+#[test]
+fn a_node_that_is_switched_off_ends_its_pods_first() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let asked = "trap 'exit 7' TERM; sleep 1001 & wait";
+    world.operator.apply(&pod("web").container("main", BUSYBOX, &["sh", "-c", asked]), &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    let refused = node.halt().expect_err("the agent would start them again").to_string();
+    assert!(refused.contains("another agent runs on"), "{refused}");
+
+    node.terminate()?;
+    assert_eq!(node.halt()?, "pods ended; 0 processes had to be killed\n");
+    assert!(node.processes(asked)?.is_empty() && node.pauses()?.is_empty());
+    assert_eq!(node.halt()?, "pods ended; 0 processes had to be killed\n", "none are left");
+
+    node.start()?;
+    let again = world.wait_for(&node, "web", "running again", |status| {
+        status.phase == Phase::Running && restarts(status) > 0
+    })?;
+    let last = container(&again, "main")?.last.as_ref().map(|last| last.exit_code);
+    assert_eq!(last, Some(7));
+    Ok(())
+}

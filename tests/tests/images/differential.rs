@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use mote_agent::image::PullPolicy;
+use mote_cross::debian::{self, run};
 use mote_tests::image::{Builder, Image, Layer};
 use mote_tests::process::{command, sealed_command};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::bench::Bench;
-use crate::debian::{self, run};
 use crate::tree::{self, CHANGED, ROOT, Tree};
 
 /// A time that no file has by chance: 2001-09-09.
@@ -344,5 +344,5 @@ fn files_with_holes_are_the_same() -> Result<()> {
 
 #[test]
 fn a_minimal_debian_unpacks_the_same() -> Result<()> {
-    compare_layers([Layer::packed(debian::packed()?)])
+    compare_layers([Layer::packed(fs::read(debian::packed()?)?)])
 }

@@ -4,7 +4,6 @@
 mod access;
 mod bench;
 mod damage;
-mod debian;
 mod differential;
 mod hostile;
 mod import;

@@ -15,6 +15,7 @@ pub mod cgroup;
 mod exec;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod halt;
 mod layout;
 mod memory;
 mod message;

@@ -165,6 +165,12 @@ impl Group {
         self.directories().try_for_each(|(_, directory)| remove(&directory))
     }
 
+    /// The group of that name directly below it.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        Self { path: format!("{}/{name}", self.path), ..self.clone() }
+    }
+
     /// Names of the groups directly below it.
     pub fn children(&self) -> Vec<String> {
         let hierarchy = self.hierarchies.unified().or_else(|| self.hierarchies.0.first());

@@ -1,18 +1,18 @@
-//! A whole distribution, small as they come: thousands of files that nobody here has made up.
+//! A whole Debian, small as they come, to install packages in and to make images of.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use mote_tests::binaries;
-use mote_tests::process::command;
+
+use crate::workspace;
 
 const RELEASE: &str = "bookworm";
 
-/// A packed Debian. It is made once, in the target directory: that takes a minute or two and a
-/// mirror. Several tests may ask at once.
-pub(crate) fn packed() -> Result<Vec<u8>> {
+/// A packed Debian of this machine's architecture. It is made once, in the target directory: that
+/// takes a minute or two and a mirror. Several may ask at once.
+pub fn packed() -> Result<PathBuf> {
     let cache = cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
     let lock = File::create(cache.join("lock"))?;
@@ -21,31 +21,35 @@ pub(crate) fn packed() -> Result<Vec<u8>> {
     if !archive.is_file() {
         make(&cache, &archive).with_context(|| format!("install Debian {RELEASE}"))?;
     }
-    fs::read(&archive).with_context(|| format!("read {}", archive.display()))
+    Ok(archive)
 }
 
 /// Beside what virtual boards are made of, for every profile.
 fn cache() -> Result<PathBuf> {
-    let profile = binaries::target_directory()?;
-    let target = profile.parent().context("a profile's directory lies in the target directory")?;
-    Ok(target.join("debian"))
+    Ok(workspace::target_directory()?.join("debian"))
 }
 
 fn make(cache: &Path, archive: &Path) -> Result<()> {
-    let directory = tempfile::Builder::new().prefix("debootstrap-").tempdir_in(cache)?;
-    let tree = directory.path().join("tree");
+    // What an earlier one left that was killed.
+    let directory = cache.join(format!("{RELEASE}.partial"));
+    if directory.exists() {
+        fs::remove_dir_all(&directory).context("remove an unfinished Debian")?;
+    }
+    let tree = directory.join("tree");
+    fs::create_dir_all(&tree)?;
     // It mounts `proc` while it works: in mounts of its own, nothing stays if it is killed.
-    let mut install = command("unshare");
+    let mut install = Command::new("unshare");
     install.args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE]);
     run(install.arg(&tree).args(mirror()))?;
     // Packages as they were fetched: a third of the whole, and nothing that others are not.
     fs::remove_dir_all(tree.join("var/cache/apt/archives"))?;
-    let partial = directory.path().join("tree.tar");
-    let mut pack = command("tar");
+    let partial = directory.join("tree.tar");
+    let mut pack = Command::new("tar");
     pack.args(["--format=posix", "--numeric-owner", "--xattrs", "--xattrs-include=*"]);
     pack.arg("--file").arg(&partial).arg("--directory").arg(&tree).args(["--create", "."]);
     run(&mut pack)?;
-    fs::rename(&partial, archive).with_context(|| format!("move to {}", archive.display()))
+    fs::rename(&partial, archive).with_context(|| format!("move to {}", archive.display()))?;
+    fs::remove_dir_all(&directory).context("remove what the archive was made of")
 }
 
 /// The first mirror of Debian that apt itself uses; debootstrap knows one where there is none.
@@ -59,8 +63,9 @@ fn mirror() -> Option<String> {
 }
 
 /// Runs a tool; its error is what it printed.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("start {command:?}"))?;
+pub fn run(command: &mut Command) -> Result<()> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
     ensure!(output.status.success(), "{command:?} fails:\n{told}");

@@ -1,0 +1,108 @@
+//! The table of partitions in the first sector of a card. PURE.
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Bytes of a sector, as the table counts.
+const SECTOR: u64 = 512;
+
+/// Where the four entries begin, and how long each is.
+const ENTRIES: usize = 446;
+const ENTRY: usize = 16;
+
+/// Kinds with a FAT file system.
+const FAT: [u8; 3] = [0x0b, 0x0c, 0x0e];
+/// Linux.
+const LINUX: u8 = 0x83;
+/// A card with another kind of table, of which this one only keeps others away.
+const PROTECTIVE: u8 = 0xee;
+
+/// A part of an image, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Where it begins.
+    pub start: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// The two partitions of a Raspberry Pi's card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// What the firmware reads: FAT.
+    pub boot: Partition,
+    /// What Linux boots from.
+    pub root: Partition,
+}
+
+impl Card {
+    /// Reads the first sector of an image of `length` bytes.
+    pub fn read(sector: &[u8], length: u64) -> Result<Self> {
+        ensure!(sector.get(510..512) == Some(&[0x55, 0xaa]), "there is no table of partitions");
+        let mut boot = None;
+        let mut root = None;
+        for entry in sector[ENTRIES..510].chunks_exact(ENTRY) {
+            let number = |at: usize| -> Result<u64> {
+                Ok(u32::from_le_bytes(entry[at..at + 4].try_into()?).into())
+            };
+            let start = number(8)? * SECTOR;
+            let partition = Partition { start, length: number(12)? * SECTOR };
+            match entry[4] {
+                PROTECTIVE => {
+                    bail!("the table of partitions is a GPT, and a Raspberry Pi's is not")
+                }
+                kind if FAT.contains(&kind) && boot.is_none() => boot = Some(partition),
+                LINUX if root.is_none() => root = Some(partition),
+                _ => {}
+            }
+        }
+        let card = Self {
+            boot: boot.context("there is no partition with FAT for the firmware")?,
+            root: root.context("there is no partition for Linux")?,
+        };
+        for Partition { start, length: size } in [card.boot, card.root] {
+            let inside = start >= SECTOR && size > 0 && start + size <= length;
+            ensure!(
+                inside,
+                "a partition reaches beyond the image: is it cut off, or still packed?"
+            );
+        }
+        Ok(card)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sector(entries: &[(u8, u32, u32)]) -> [u8; 512] {
+        let mut sector = [0; 512];
+        for (place, (kind, start, length)) in entries.iter().enumerate() {
+            let entry = &mut sector[ENTRIES + place * ENTRY..][..ENTRY];
+            entry[4] = *kind;
+            entry[8..12].copy_from_slice(&start.to_le_bytes());
+            entry[12..16].copy_from_slice(&length.to_le_bytes());
+        }
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        sector
+    }
+
+    #[test]
+    fn the_two_partitions_of_a_card_are_found() {
+        let card = Card::read(&sector(&[(0x0c, 8, 16), (0x83, 24, 40)]), 64 * 512).expect("a card");
+        assert_eq!(card.boot, Partition { start: 8 * 512, length: 16 * 512 });
+        assert_eq!(card.root, Partition { start: 24 * 512, length: 40 * 512 });
+    }
+
+    #[test]
+    fn what_is_no_card_is_refused_with_its_reason() {
+        let error =
+            |sector: &[u8], length| Card::read(sector, length).expect_err("refused").to_string();
+        assert_eq!(error(&[0; 512], 512), "there is no table of partitions");
+        assert_eq!(error(b"xz", 2), "there is no table of partitions");
+        let gpt = sector(&[(PROTECTIVE, 1, 1)]);
+        assert!(error(&gpt, 1024).contains("GPT"));
+        let short = sector(&[(0x0c, 8, 16), (0x83, 24, u32::MAX)]);
+        assert!(error(&short, 64 * 512).contains("cut off"));
+        assert!(error(&sector(&[(0x0c, 8, 16)]), 64 * 512).contains("for Linux"));
+    }
+}

@@ -12,10 +12,12 @@
 //! | [`elf`] | what an ELF file says of itself |
 //! | [`mended`] | what 32-bit ARM needs otherwise in a dependency |
 //! | [`debian`] | a Debian to install packages in |
+//! | [`board`] | virtual boards |
 //! | [`workspace`] | where the sources and what is built of them are |
 //!
 //! `tests` builds what it tests by the same road, so that there is one.
 
+pub mod board;
 pub mod check;
 pub mod debian;
 pub mod elf;

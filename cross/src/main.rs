@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use mote_cross::board::console::{self, Membership};
+use mote_cross::board::machine::Machine;
 use mote_cross::check::{self, Size};
 use mote_cross::flash;
 use mote_cross::image::{self, Plan};
@@ -17,6 +19,9 @@ use mote_cross::workspace;
 
 /// What may be asked for.
 const TARGETS: &str = "x86_64, aarch64, armv7, armv6; all where none is named";
+
+/// Which boards there are.
+const BOARDS: &str = "x86_64 (a PC) or aarch64 (QEMU's virt with a Cortex-A53)";
 
 /// What one target may be.
 const ONE_TARGET: &str = "what the system on the image is for: aarch64, armv7, armv6";
@@ -36,6 +41,8 @@ enum Command {
         #[arg(value_name = "TARGET", help = TARGETS)]
         targets: Vec<Target>,
     },
+    /// Boot a virtual board with the agent; this terminal is its serial console
+    Board(BoardArgs),
     /// Put the agent onto an image of Raspberry Pi OS
     Image(ImageArgs),
     /// Write an image to a card, and compare what is there then
@@ -45,6 +52,22 @@ enum Command {
         #[arg(value_name = "TARGET", help = TARGETS)]
         targets: Vec<Target>,
     },
+}
+
+/// Which board, of which fleet.
+#[derive(Debug, Args)]
+struct BoardArgs {
+    #[arg(default_value = "aarch64", help = BOARDS)]
+    machine: Machine,
+    /// The fleet it belongs to
+    #[arg(long, default_value = "home")]
+    fleet: String,
+    /// The broker; this machine's loopback is 10.0.2.2 to the board
+    #[arg(long, value_name = "URL", default_value = "mqtt://10.0.2.2:1883")]
+    broker: String,
+    /// A TCP port of the board that is to be this machine's as well; may be given several times
+    #[arg(long, value_name = "PORT")]
+    forward: Vec<u16>,
 }
 
 /// What an image is made of.
@@ -82,6 +105,7 @@ struct FlashArgs {
 fn main() -> ExitCode {
     let result = match Options::parse_from(command_line()).command {
         Command::Build { targets } => for_each(&targets, |target| build(target).map(drop)),
+        Command::Board(args) => board(args),
         Command::Image(args) => image(args),
         Command::Flash(args) => flash(&args),
         Command::Package { targets } => for_each(&targets, pack),
@@ -121,6 +145,11 @@ fn flash(args: &FlashArgs) -> Result<()> {
     flash::flash(&args.image, &args.device, args.force)?;
     println!("{} holds {}", args.device.display(), args.image.display());
     Ok(())
+}
+
+fn board(args: BoardArgs) -> Result<()> {
+    let BoardArgs { machine, fleet, broker, forward } = args;
+    console::run(machine, &Membership { fleet, broker, forward })
 }
 
 fn image(args: ImageArgs) -> Result<()> {

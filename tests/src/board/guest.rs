@@ -19,10 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::machine::Machine;
-
-/// Memory of a board, MiB: a small real one, and two fit any build machine.
-const MEMORY: &str = "512";
+use mote_cross::board::machine::Machine;
 
 /// The longest line a board may send; more than any status, less than a broken board could fill.
 const LONGEST_LINE: u64 = 256 * 1024;
@@ -208,16 +205,10 @@ impl Drop for Guest {
 }
 
 fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Path) {
-    command.args(machine.options());
-    // Hardware virtualisation differs from machine to machine; the emulator's own translation is
-    // the same everywhere. Its cache of translated code is a gigabyte unless told otherwise.
-    command.args(["-accel", "tcg,thread=multi,tb-size=64", "-smp", "2", "-m", MEMORY]);
-    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     command.arg("-serial").arg(format!("file:{}", log.display()));
     command.args(["-chardev", "stdio,id=host,signal=off", "-device", "virtio-serial-pci"]);
     command.args(["-device", "virtserialport,chardev=host,name=host"]);
     command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
-    command.args(["-device", "virtio-rng-pci"]);
     let flash = match media.flash {
         // The build machine does not lose its power during a test: no need to wait for its disk.
         Flash::File(file) => format!("file={},cache=unsafe", file.display()),

@@ -1,8 +1,9 @@
 //! The machines a board can be: which emulator, which kernel, which program.
 
 use std::fmt;
+use std::str::FromStr;
 
-use mote_cross::target::Target;
+use crate::target::Target;
 
 /// A kind of virtual board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,27 @@ impl Machine {
         }
     }
 }
+
+impl FromStr for Machine {
+    type Err = UnknownMachine;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMachine> {
+        let named = |machine: &Self| machine.to_string() == text;
+        Self::ALL.into_iter().find(named).ok_or_else(|| UnknownMachine(text.to_owned()))
+    }
+}
+
+/// A word that names no machine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownMachine(String);
+
+impl fmt::Display for UnknownMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no board is called `{}`; there are x86_64 and aarch64", self.0)
+    }
+}
+
+impl std::error::Error for UnknownMachine {}
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

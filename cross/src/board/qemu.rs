@@ -1,7 +1,7 @@
 //! The emulator: the one in `PATH`, or else Debian's, unpacked below the target directory.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 
 use super::debian::{self, Archive};
 use super::machine::Machine;
-use crate::process::command;
 
 /// The packages that bring every emulator we use.
 const PACKAGES: [&str; 2] = ["qemu-system-arm", "qemu-system-x86"];
@@ -53,6 +52,13 @@ impl Qemu {
         }
         command
     }
+}
+
+/// A command whose process dies with the thread that starts it.
+fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 fn fetch(directory: &Path, root: &Path) -> Result<()> {

@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The first process of a virtual board: makes it a small Linux machine, then obeys the host.
 #
-# What it prints goes to the serial console. The host's orders come over the virtio port "host",
+# What it prints goes to the serial console. With `mote=console` on the kernel's command line that is
+# for a person, who finds a shell there and an agent that runs. Else the host's orders come over the virtio port "host",
 # one shell command a line; the answer is what the command printed, each line after "| ", closed
 # by "= STATUS". When the host goes away, the board switches itself off.
 
@@ -73,6 +74,12 @@ exec </dev/null
 step modules modules
 step flash flash
 step network network
+if [ "$mote" = console ]; then
+    mote-agent >/var/log/mote-agent.log 2>&1 &
+    echo "BOARD up. The agent's log is /var/log/mote-agent.log; exit switches the board off."
+    setsid cttyhack sh </dev/console >/dev/console 2>&1
+    poweroff -f
+fi
 step host-port appears /dev/vport0p1
 exec 3<>/dev/vport0p1
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use mote_cross::elf::Elf;
+
+use crate::elf::Elf;
 
 /// An unpacked kernel package.
 #[derive(Debug)]

@@ -94,9 +94,9 @@ struct ImageArgs {
 struct FlashArgs {
     /// The card, as a whole disk (/dev/sdX, /dev/mmcblkN)
     device: PathBuf,
-    /// The image
+    /// The image; by default what `cargo cross image` made for aarch64
     #[arg(long, value_name = "FILE")]
-    image: PathBuf,
+    image: Option<PathBuf>,
     /// Also where it is mounted, in use, or cannot be taken out
     #[arg(long)]
     force: bool,
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         Command::Build { targets } => for_each(&targets, |target| build(target).map(drop)),
         Command::Board(args) => board(args),
         Command::Image(args) => image(args),
-        Command::Flash(args) => flash(&args),
+        Command::Flash(args) => flash(args),
         Command::Package { targets } => for_each(&targets, pack),
     };
     match result {
@@ -141,10 +141,20 @@ fn for_each(targets: &[Target], make: impl Fn(Target) -> Result<()>) -> Result<(
     Ok(())
 }
 
-fn flash(args: &FlashArgs) -> Result<()> {
-    flash::flash(&args.image, &args.device, args.force)?;
-    println!("{} holds {}", args.device.display(), args.image.display());
+fn flash(args: FlashArgs) -> Result<()> {
+    let image = args.image.map_or_else(|| default_image(Target::Aarch64), Ok)?;
+    flash::flash(&image, &args.device, args.force)?;
+    println!("{} holds {}", args.device.display(), image.display());
     Ok(())
+}
+
+/// Where what is made for a target goes.
+fn directory(target: Target) -> Result<PathBuf> {
+    Ok(workspace::target_directory()?.join("cross").join(target.name()))
+}
+
+fn default_image(target: Target) -> Result<PathBuf> {
+    Ok(directory(target)?.join(format!("mote-{}.img", target.name())))
 }
 
 fn board(args: BoardArgs) -> Result<()> {
@@ -155,10 +165,9 @@ fn board(args: BoardArgs) -> Result<()> {
 fn image(args: ImageArgs) -> Result<()> {
     let target = args.target;
     let release = build(target)?;
-    let directory = workspace::target_directory()?.join("cross").join(target.name());
+    let directory = directory(target)?;
     let [package, ..] = package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)?;
-    let default = || directory.join(format!("mote-{}.img", target.name()));
-    let output = args.output.unwrap_or_else(default);
+    let output = args.output.map_or_else(|| default_image(target), Ok)?;
     let ImageArgs { onto, text, import, .. } = args;
     image::make(&Plan { onto, output: output.clone(), target, package, text, import })?;
     println!("  {}", output.display());
@@ -168,7 +177,7 @@ fn image(args: ImageArgs) -> Result<()> {
 
 fn pack(target: Target) -> Result<()> {
     let release = build(target)?;
-    let directory = workspace::target_directory()?.join("cross").join(target.name());
+    let directory = directory(target)?;
     for file in package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)? {
         println!("  {}", file.display());
     }
@@ -178,7 +187,7 @@ fn pack(target: Target) -> Result<()> {
 fn build(target: Target) -> Result<Release> {
     let release = Release::build(target)?;
     check::starts(&release)?;
-    let into = workspace::target_directory()?.join("cross").join(target.name());
+    let into = directory(target)?;
     release::collect(&release, &into).context("collect the programs")?;
     println!("{}: {} ({})", target.name(), into.display(), release.route);
     for Size { program, bytes, goal } in check::sizes(&release)? {

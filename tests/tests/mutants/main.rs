@@ -141,7 +141,7 @@ fn write_variants(copy: &Path) -> Result<()> {
     let manifest =
         exchange(&manifest, &format!("{AGENT}.opt-level"), &format!("{RENAMED}.opt-level"))?;
     write(&copy.join("Cargo.toml"), manifest.as_bytes())?;
-    for name in ["fleet", "pause", "protocol", "registry", "tests"] {
+    for name in ["cross", "fleet", "pause", "protocol", "registry", "tests"] {
         link(&root.join(name), &copy.join(name))?;
     }
     let agent = copy.join("agent");

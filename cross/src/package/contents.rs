@@ -9,6 +9,9 @@ use super::manual;
 use crate::release::Release;
 use crate::workspace;
 
+/// Whose the packages are, in the form that Debian reads.
+const COPYRIGHT: &str = include_str!("../../debian/copyright");
+
 /// A file that is installed.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -58,17 +61,21 @@ pub(super) fn operator(release: &Release) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// What an archive has beside what is installed.
+pub(super) fn beside() -> Result<[Entry; 2]> {
+    Ok([Entry::data("LICENSE", source("LICENSE")?), Entry::data("README.md", source("README.md")?)])
+}
+
 fn unit(name: &str) -> Result<Entry> {
     let contents = source(&format!("systemd/{name}"))?;
     Ok(Entry::data(&format!("usr/lib/systemd/system/{name}"), contents))
 }
 
 fn documents(package: &str) -> Result<Vec<Entry>> {
-    let licence = source("LICENSE")?;
     let changes = super::archive::gzip(&source("CHANGELOG.md")?)?;
     let directory = format!("usr/share/doc/{package}");
     Ok(vec![
-        Entry::data(&format!("{directory}/copyright"), licence),
+        Entry::data(&format!("{directory}/copyright"), COPYRIGHT),
         Entry::data(&format!("{directory}/CHANGELOG.md.gz"), changes),
     ])
 }

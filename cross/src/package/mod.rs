@@ -41,7 +41,7 @@ pub fn pack(release: &Release, version: &str, directory: &Path) -> Result<[PathB
     let agent = agent(release.target, version, &node);
     let mote = mote(release.target, version, &operator);
     let name = format!("mote-{version}-{}", release.target.name());
-    let all = [node.as_slice(), &operator].concat();
+    let all = [node.as_slice(), &operator, &contents::beside()?].concat();
     let archive = archive::gzip(&archive::tar(&format!("{name}/"), &all, time)?)?;
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     Ok([

@@ -107,8 +107,12 @@ fn the_tools_package_and_the_archive_hold_what_they_should() -> Result<()> {
     let top = fs::read_dir(directory.path())?.flatten();
     let top = top.map(|entry| entry.path()).find(|path| path.is_dir());
     let top = top.expect("a directory of its own");
-    for path in ["usr/bin/mote", "usr/bin/mote-agent", "usr/lib/systemd/system/mote-agent.service"]
-    {
+    for path in [
+        "LICENSE",
+        "usr/bin/mote",
+        "usr/bin/mote-agent",
+        "usr/lib/systemd/system/mote-agent.service",
+    ] {
         ensure!(top.join(path).is_file(), "{path}");
     }
     Ok(())

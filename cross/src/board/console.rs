@@ -2,6 +2,7 @@
 //! fleet whose broker this machine, or another, has.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -25,15 +26,19 @@ pub struct Membership {
     pub forward: Vec<u16>,
 }
 
-/// Boots a board and gives it the terminal until it is switched off.
+/// Builds the agent, boots a board with it, and gives it the terminal until it is switched off.
 pub fn run(machine: Machine, membership: &Membership) -> Result<()> {
-    let agent = release::agent(machine.target())?;
+    boot(machine, &release::agent(machine.target())?, membership)
+}
+
+/// The same with an agent that is built already.
+pub fn boot(machine: Machine, agent: &Path, membership: &Membership) -> Result<()> {
     let parts = Parts::provide(machine, &cache()?)?;
     let directory = workspace::target_directory()?.join("cross/boards").join(machine.to_string());
     fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
     let file_system = directory.join("initramfs.cpio");
     let files = [
-        GuestFile::program("bin/mote-agent", initramfs::read(&agent)?),
+        GuestFile::program("bin/mote-agent", initramfs::read(agent)?),
         GuestFile::data("etc/mote/agent.toml", configuration(machine, membership)),
     ];
     parts.pack(&files, &file_system)?;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::check;
 use crate::mended;
-use crate::route::{Library, Route};
+use crate::route::{Library, Route, rustc};
 use crate::target::Target;
 use crate::workspace;
 
@@ -183,6 +183,14 @@ fn remapped() -> Result<Vec<String>> {
     let mended = workspace::target_directory()?.join("cross");
     let mended = mended.to_str().context("the target directory's name is no text")?;
     flags.push(format!("--remap-path-prefix={mended}=/mended"));
+    // Where rustup has the standard library's source, its functions are said to be there, and else
+    // where they were built.
+    let source = Path::new(&rustc(&["--print", "sysroot"])?).join("lib/rustlib/src/rust");
+    let source = source.to_str().context("the toolchain's name is no text")?;
+    let version = rustc(&["--version", "--verbose"])?;
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    let commit = commit.context("rustc does not say of which commit it is")?;
+    flags.push(format!("--remap-path-prefix={source}=/rustc/{commit}"));
     Ok(flags)
 }
 
@@ -229,5 +237,7 @@ mod tests {
         let root = format!("--remap-path-prefix={}=/mote", workspace::root().display());
         assert!(flags.contains(&root), "{flags:?}");
         assert!(flags.iter().any(|flag| flag.ends_with("registry/src=/crates")), "{flags:?}");
+        let library = |flag: &&String| flag.contains("lib/rustlib/src/rust=/rustc/");
+        assert_eq!(flags.iter().filter(library).count(), 1, "{flags:?}");
     }
 }

@@ -97,7 +97,8 @@ fn provide_source(target: Target) -> Result<Library> {
     );
 }
 
-fn rustc(arguments: &[&str]) -> Result<String> {
+/// What the compiler says of itself.
+pub(crate) fn rustc(arguments: &[&str]) -> Result<String> {
     let output = Command::new("rustc")
         .args(arguments)
         .current_dir(workspace::root())

@@ -1,5 +1,5 @@
-//! Whether a program is what a release wants: static, for the right machine, without symbols, not
-//! larger than it was, and able to start on the oldest processor it is for.
+//! Whether a program is what a release wants: static, for the right machine, without symbols, and able
+//! to start on the oldest processor it is for; and what it weighs, beside what was aimed at.
 
 use std::fs;
 use std::path::Path;

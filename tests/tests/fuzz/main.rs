@@ -6,6 +6,7 @@
 //! | `objects`, `config_maps`, `secrets` | bodies of objects | the same |
 //! | `topics` | MQTT topics | what parses is written back as it was |
 //! | `configuration` | the agent's TOML | what is refused is refused with at least one problem |
+//! | `boot_texts` | `mote.txt` of a boot partition | what is made of it the agent takes |
 //! | `pause_requests`, `pause_replies`, `pause_records` | the wire between agent and pause | as frames |
 //! | `references`, `digests` | image references | nothing leads out |
 //! | `manifests` | indexes, manifests, configurations | |

@@ -1,11 +1,14 @@
 //! What people, containers and the kernel tell a node.
 
+use std::path::Path;
+
 use mote_agent::config::Config;
 use mote_agent::fuzz;
 use mote_agent::runtime::Rights;
 use mote_agent::runtime::apparmor;
 use mote_agent::runtime::oci::bundle;
 use mote_agent::runtime::oci::cgroup::Hierarchies;
+use mote_agent::setup::Wanted;
 use mote_agent::sys::mountinfo;
 use serde_json::json;
 
@@ -43,6 +46,41 @@ fn configuration() {
             assert!(!problems.is_empty(), "refused without a reason");
         }
         parsed.is_ok()
+    });
+}
+
+#[test]
+fn boot_texts() {
+    let example = include_str!("../../../cross/boot/mote.txt");
+    let all = "node = n\nfleet = f\ngroups = a, b\nbroker = \"mqtts://h\"\nusername = u\n\
+        password = p=#\\\nca = ca.pem\ncert = c.pem\nkey = k.key\n";
+    let target = Target {
+        name: "boot_texts",
+        made: vec![
+            ("form", text(example)),
+            ("shortest", text("\u{feff}fleet=f\r\nbroker=mqtt://h\r\n")),
+            ("all", text(all)),
+            ("many-groups", text(&format!("fleet=f\nbroker=mqtt://h\ngroups={}", "a,".repeat(99)))),
+        ],
+        inputs: 15_000,
+        longest: 4_000,
+        factor: 512,
+        free: 32 * 1024,
+        ..Target::default()
+    };
+    target.run(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let made = Wanted::parse(&text)
+            .and_then(|wanted| wanted.config(Path::new("/etc/mote"), Some("serial")));
+        match &made {
+            // What is made is what the agent takes, and nothing in a value becomes a key.
+            Ok(made) => {
+                let config = Config::parse(made, "host", &|_| None).expect("the agent takes it");
+                assert_eq!(config.state_dir, Path::new("/var/lib/mote"));
+            }
+            Err(mistakes) => assert!(!mistakes.is_empty(), "refused without a reason"),
+        }
+        made.is_ok()
     });
 }
 

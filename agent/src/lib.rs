@@ -1,7 +1,7 @@
 //! The node agent of mote: a kubelet for machines too small for a kubelet.
 //!
-//! Dependencies point one way: `protocol, ports, tree <- pod <- {runtime, image, volume} <- reconciler <-
-//! supervise <- main`, `protocol <- {link, node, store, events} <- supervise` and `pod <- rollout <-
+//! Dependencies point one way: `protocol, ports, tree, network <- pod <- {runtime, image, volume} <- reconciler
+//! <- supervise <- main`, `protocol <- {link, node, store, events} <- supervise` and `pod <- rollout <-
 //! {store, steward}`. Modules that
 //! need each other's values get them as arguments or through channels wired in `supervise`.
 
@@ -20,6 +20,7 @@ pub mod image;
 pub mod link;
 pub mod log;
 pub mod logs;
+pub mod network;
 pub mod node;
 pub mod pod;
 pub mod ports;

@@ -12,6 +12,7 @@
 //! | [`broker`] | a real mosquitto |
 //! | [`card`] | a small card that fills up or becomes read-only |
 //! | [`certificates`] | a certificate authority of its own |
+//! | [`network`] | networks of a test's own, and who talks to whom there |
 //! | [`node`] | the agent, with directories and cgroups of its own |
 //! | [`manifest`] | Kubernetes manifests |
 //! | [`operator`] | a person with `mote` |
@@ -44,6 +45,7 @@ pub mod https;
 pub mod image;
 pub mod link;
 pub mod manifest;
+pub mod network;
 pub mod node;
 pub mod observer;
 pub mod operator;

@@ -33,6 +33,9 @@ pub struct NodeOptions {
     pub tls: bool,
     /// Registries spoken to in plain HTTP.
     pub registries: Vec<String>,
+    /// `[network]`. Nodes of tests run beside each other in one network: their pods have nothing but
+    /// localhost unless a test says otherwise.
+    pub network: String,
     /// Lines before `[broker]`: keys that belong to no table first, then tables of their own.
     pub extra: String,
 }
@@ -46,6 +49,7 @@ impl NodeOptions {
             fleet: fleet.into(),
             tls: false,
             registries: Vec::new(),
+            network: "pod_cidr = \"none\"".into(),
             extra: String::new(),
         }
     }
@@ -287,13 +291,14 @@ impl Node {
         let options = &self.options;
         let mut text = format!(
             "node = \"{}\"\nfleet = \"{}\"\nstate_dir = \"{}\"\nrun_dir = \"{}\"\n\
-             cgroup_root = \"{}\"\n{}\n{section}\n",
+             cgroup_root = \"{}\"\n{}\n[network]\n{}\n{section}\n",
             options.name,
             options.fleet,
             self.state().display(),
             self.run().display(),
             self.footprint.cgroup,
-            options.extra
+            options.extra,
+            options.network
         );
         for host in &options.registries {
             writeln!(text, "[[images.registry]]\nhost = \"{host}\"\ninsecure = true")?;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::Pattern;
+use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::streams::Allowed;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
@@ -20,6 +21,7 @@ use toml::de::DeTable;
 mod broker;
 mod images;
 mod label;
+mod network;
 mod problem;
 mod section;
 mod security;
@@ -80,6 +82,8 @@ pub struct Config {
     pub images: ImagesConfig,
     /// What pods can have.
     pub limits: NodeLimits,
+    /// Where the addresses of pods come from; none where they have nothing but localhost.
+    pub network: Option<Ranges>,
     /// Device nodes that containers can have.
     pub devices: Vec<Pattern>,
     /// Sysctls that pods may set beside the safe ones.
@@ -204,6 +208,9 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let mut section = root.table("limits");
     let limits = read_limits(&mut section);
     section.finish();
+    let mut section = root.table("network");
+    let network = network::read(&mut section, &limits);
+    section.finish();
     let devices = security::devices(root);
     let mut section = root.table("security");
     let unsafe_sysctls = security::unsafe_sysctls(&mut section);
@@ -227,6 +234,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         broker: broker?,
         images,
         limits,
+        network,
         devices,
         unsafe_sysctls,
         seccomp_profiles: seccomp_profiles?,

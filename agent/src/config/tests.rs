@@ -23,6 +23,8 @@ fn two_keys_are_enough() {
     assert_eq!(config.heartbeat, Duration::from_mins(5));
     assert_eq!(config.state_dir, Path::new("/var/lib/mote"));
     assert_eq!(config.cgroup_root, "mote.slice");
+    let network = config.network.expect("a range");
+    assert_eq!((network.v4.to_string().as_str(), network.v6), ("10.188.0.0/20", None));
 }
 
 #[test]
@@ -103,6 +105,16 @@ fn each_rule_has_its_own_text() {
         ("images.registry = [{host = \"a/b\"}]", "line 3: `images.registry[0].host`: registry"),
         ("images.gc_high_percent = 80", "`images.gc_low_percent`: must be below `gc_high_percent`"),
         ("images.pinned = [\"A:b:c\"]", "line 3: `images.pinned[0]`: "),
+        (
+            "network.pod_cidr = \"10.0.0.1/24\"",
+            "line 3: `network.pod_cidr`: `10.0.0.1/24` has bits",
+        ),
+        ("network.pod_cidr = \"10.0.0.0/29\"", "`network.pod_cidr`: has 6 addresses, fewer than"),
+        ("network.pod_cidr_v6 = \"fe80::/64\"", "line 3: `network.pod_cidr_v6`: `fe80::` is no"),
+        (
+            "network = { pod_cidr = \"none\", pod_cidr_v6 = \"fd00::/64\" }",
+            "line 3: `network.pod_cidr_v6`: needs `pod_cidr`",
+        ),
         ("images.registry = [{}]", "line 3: `images.registry[0].host` is required"),
         ("zzz = 1", "line 3: `zzz` is not a known key"),
         ("fleet = \"again\"", "line 3: duplicate key"),

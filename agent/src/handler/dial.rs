@@ -24,7 +24,7 @@ const MAX_LOOKUPS: usize = 4;
 
 static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
-/// Where a pod is asked: it has no address but its own loopback.
+/// Where a pod is asked that has no address but its own loopback.
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Sockets in the networks of pods.

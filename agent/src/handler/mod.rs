@@ -10,7 +10,9 @@ pub(crate) mod http;
 mod node;
 mod tcp;
 
+use std::borrow::Cow;
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mote_protocol::name::Uid;
@@ -32,6 +34,19 @@ pub struct Target {
     pub id: ContainerId,
     /// Its pod's network is the host's.
     pub host_network: bool,
+    /// An address that its pod has for its own.
+    pub address: Option<IpAddr>,
+}
+
+impl Target {
+    /// Where a handler that names no host asks, as the kubelet does: at the pod's address. Where it has
+    /// none of its own this is empty, and it is asked at its loopback, from within its network.
+    pub(crate) fn host<'a>(&self, named: &'a str) -> Cow<'a, str> {
+        match self.address {
+            Some(address) if named.is_empty() => address.to_string().into(),
+            _ => named.into(),
+        }
+    }
 }
 
 /// Which port of which pod somebody wants to be connected to.

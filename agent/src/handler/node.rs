@@ -1,5 +1,6 @@
 //! [`Handlers`] of a real node.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::dial::{DialError, PodSockets, dial};
 use super::{Goal, Handlers, HookDone, HookError, Outcome, Target, exec, grpc, http, tcp};
-use crate::pod::handler::{Handler, Port};
+use crate::pod::handler::{Handler, HttpGet, Port};
 use crate::runtime::oci::OciRuntime;
 use crate::runtime::{ContainerId, Runtime, RuntimeError};
 
@@ -35,17 +36,25 @@ fn number(port: &Port) -> Result<u16, String> {
     }
 }
 
+/// The same request, at the pod's address where it names none.
+fn aimed<'a>(target: &Target, get: &'a HttpGet) -> Cow<'a, HttpGet> {
+    match target.host(&get.host) {
+        Cow::Borrowed(_) => Cow::Borrowed(get),
+        Cow::Owned(host) => Cow::Owned(HttpGet { host, ..get.clone() }),
+    }
+}
+
 impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
     async fn probe(&self, target: &Target, handler: &Handler, timeout: Duration) -> Outcome {
         let runtime = &*self.runtime;
         match handler {
             Handler::Exec(command) => exec::probe(runtime, target, command, timeout).await,
             Handler::Http(get) => match number(&get.port) {
-                Ok(port) => http::probe(runtime, target, get, port, timeout).await,
+                Ok(port) => http::probe(runtime, target, &aimed(target, get), port, timeout).await,
                 Err(unknown) => Outcome::Errored(unknown),
             },
             Handler::Tcp { host, port } => match number(port) {
-                Ok(port) => tcp::probe(runtime, target, (host, port), timeout).await,
+                Ok(port) => tcp::probe(runtime, target, (&target.host(host), port), timeout).await,
                 Err(unknown) => Outcome::Errored(unknown),
             },
             Handler::Grpc { port, service } => {
@@ -64,7 +73,7 @@ impl<R: Runtime + PodSockets> Handlers for NodeHandlers<R> {
             }
             Handler::Http(get) => {
                 let port = number(&get.port).map_err(|cause| HookError::Http { cause })?;
-                http::hook(runtime, target, get, port).await
+                http::hook(runtime, target, &aimed(target, get), port).await
             }
             Handler::Sleep(span) => {
                 tokio::time::sleep(*span).await;
@@ -85,7 +94,7 @@ async fn connect<S: PodSockets>(sockets: &S, goal: Goal) -> Result<TcpStream, St
     let Goal { pod, host_network, port } = goal;
     // The network is the pod's, whichever container.
     let id = ContainerId { pod, name: String::new(), attempt: 0 };
-    let target = Target { id, host_network };
+    let target = Target { id, host_network, address: None };
     match dial(sockets, &target, "", port).await {
         Ok(stream) => Ok(stream),
         Err(first @ DialError::Connect { .. }) => {

@@ -32,7 +32,7 @@ impl PodSockets for Pod {
 
 pub(super) fn target() -> Target {
     let id = ContainerId { pod: Uid::from_random([1; 16]), name: "app".into(), attempt: 0 };
-    Target { id, host_network: false }
+    Target { id, host_network: false, address: None }
 }
 
 pub(super) async fn listen() -> (TcpListener, u16) {

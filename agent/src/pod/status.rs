@@ -12,7 +12,9 @@ use mote_protocol::status::{
 use mote_protocol::text::{Short, Text};
 
 use super::Moment;
-use super::machine::{Ended, Health, Machine, PostStart, Run, Running, Slot, Stage};
+use super::machine::{
+    Ended, Health, Machine, NETWORK_NOT_READY, PostStart, Run, Running, Sandbox, Slot, Stage,
+};
 
 /// The condition of pods that do without a right that they asked for.
 const UNENFORCED: &str = "Unenforced";
@@ -27,8 +29,8 @@ pub struct Context {
     pub accepted: Revision,
     /// The newest revision seen, where that is another.
     pub refusal: Option<Refusal>,
-    /// The pod's addresses.
-    pub addresses: Vec<IpAddress>,
+    /// The node's addresses, for a pod that has those.
+    pub node_addresses: Vec<IpAddress>,
 }
 
 /// The status of one pod.
@@ -53,7 +55,7 @@ pub fn of(machine: &Machine, context: Context) -> PodStatus {
         },
         cause: cause.filter(|_| told).map(|(reason, text)| (Short::new(reason), Text::new(text))),
         started: start.seconds(),
-        addresses: context.addresses.into_iter().take(MAX_ADDRESSES).collect(),
+        addresses: addresses(machine, context.node_addresses),
         causes: causes(machine, &conditions).into_iter().take(MAX_POD_CONDITIONS).collect(),
         conditions,
         containers: containers(machine).into_iter().take(MAX_CONTAINERS).collect(),
@@ -61,6 +63,13 @@ pub fn of(machine: &Machine, context: Context) -> PodStatus {
     };
     status.set_unhealthy_devices(unhealthy(machine));
     status
+}
+
+/// A pod in the node's network has the node's; one whose sandbox is no more has none.
+fn addresses<A: FromIterator<IpAddress>>(machine: &Machine, node: Vec<IpAddress>) -> A {
+    let own = machine.addresses().iter().copied();
+    let node = node.into_iter().filter(|_| machine.sandbox() == Sandbox::Ready);
+    own.chain(node).take(MAX_ADDRESSES).collect()
 }
 
 /// Devices that containers have and cannot use.
@@ -131,7 +140,11 @@ fn state<'a>(
         (Run::Idle, Some(hold)) => (waiting(hold.reason, &hold.message), slot.last.as_ref()),
         (Run::Idle | Run::Starting { .. } | Run::Running(_), _) => {
             let reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
-            (waiting(reason, ""), slot.last_end())
+            let (reason, message) = match machine.no_network() {
+                Some(why) => (NETWORK_NOT_READY, why),
+                None => (reason, ""),
+            };
+            (waiting(reason, message), slot.last_end())
         }
     }
 }

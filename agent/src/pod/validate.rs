@@ -17,6 +17,7 @@ use super::spec::{Pod, PodName};
 mod build;
 mod checks;
 mod devices;
+mod network;
 pub(crate) mod profiles;
 mod sysctls;
 mod users;
@@ -51,6 +52,8 @@ pub struct NodePolicy {
     pub unsafe_sysctls: Vec<String>,
     /// Bytes of the disk that pods may ask for together; unset where nobody knows.
     pub storage: Option<u64>,
+    /// Its pods have addresses.
+    pub addresses: bool,
     /// Rights that it cannot enforce.
     pub enforcement: Enforcement,
 }
@@ -69,6 +72,7 @@ pub fn validate(
     check.pod(spec, &node.labels);
     volumes::check(&mut check, spec);
     devices::check(&mut check, spec);
+    network::check(&mut check, spec, node.addresses);
     users::check(&mut check, spec, &node.enforcement);
     sysctls::check(&mut check, spec, &node.unsafe_sysctls);
     profiles::check(&mut check, asked, &node.enforcement);

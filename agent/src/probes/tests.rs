@@ -56,7 +56,7 @@ impl Handlers for Script {
 
 fn target() -> Target {
     let id = ContainerId { pod: Uid::from_random([1; 16]), name: "app".into(), attempt: 0 };
-    Target { id, host_network: false }
+    Target { id, host_network: false, address: None }
 }
 
 fn probe() -> Probe {

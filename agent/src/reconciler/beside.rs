@@ -48,6 +48,8 @@ pub(super) struct Beside {
     pub(super) to_measure: Measuring,
     /// The images of the pod's volumes, in the order of those that have some.
     pub(super) images: Vec<Option<ImageId>>,
+    /// What its sandbox has for its own.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// What pods find around them.
@@ -73,6 +75,6 @@ impl Surroundings {
     pub(super) fn facts(&self, addresses: bool) -> NodeFacts {
         let (name, allocatable) = (self.node.to_string(), self.allocatable.clone());
         let addresses = if addresses { (self.addresses)() } else { Vec::new() };
-        NodeFacts { name, addresses, allocatable }
+        NodeFacts { name, addresses, pod_addresses: Vec::new(), allocatable }
     }
 }

@@ -6,11 +6,11 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{EnvValue, EnvVar, ImagePullPolicy, Volume, VolumeMount, VolumeSource};
 use mote_registry::{PullSecret, PullSecrets};
 
-use super::{Surroundings, Taken};
+use super::{Beside, Surroundings, Taken};
 use crate::device::{self, Device, Pattern};
 use crate::image::{ImageError, ImageId, ImageRequest, Images, PullPolicy};
 use crate::pod::contents::environment::{self, Variables};
-use crate::pod::contents::{self, ContentsError, Entries, Given, Library, projection};
+use crate::pod::contents::{self, ContentsError, Entries, Given, Library, NodeFacts, projection};
 use crate::pod::machine::{MountFailure, StartFailure};
 use crate::pod::process::ConfigError;
 use crate::pod::{Container, Pod};
@@ -93,17 +93,18 @@ pub(super) async fn of_container<W: World>(
     pod: &Pod,
     node: &Surroundings,
     place: usize,
-    images: &[Option<ImageId>],
+    beside: &Beside,
 ) -> Result<(Variables, Vec<Mount>), StartFailure> {
     let Some(container) = pod.containers.get(place) else { return Ok(Default::default()) };
     let library = library(&node.data, contents::of_environment(pod, place)).await;
     let library = library.map_err(StartFailure::Storage)?;
     let asks = |variable: &EnvVar| matches!(&variable.value, EnvValue::Field(path) if path.starts_with("status."));
     let facts = node.facts(container.env.iter().any(asks));
+    let facts = NodeFacts { pod_addresses: beside.addresses.clone(), ..facts };
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
-    let mounts = mounts(edges, (pod, node), container, &variables, images).await?;
+    let mounts = mounts(edges, (pod, node), container, &variables, &beside.images).await?;
     Ok((variables, mounts))
 }
 

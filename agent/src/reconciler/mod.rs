@@ -348,6 +348,7 @@ impl<W: World> Reconciler<W> {
         let (edges, reports) = (Rc::clone(&self.edges), self.reports.clone());
         let (pod, node) = (Rc::clone(entry.machine.pod()), Rc::clone(&self.surroundings));
         let images = entry.machine.volume_image_ids();
+        let addresses = entry.machine.addresses().to_vec();
         let taken = match &action {
             Action::Start { place, .. } => self.taken(&pod, *place),
             _ => Taken::new(),
@@ -357,7 +358,7 @@ impl<W: World> Reconciler<W> {
             Action::MeasureStorage => Measuring::of(&entry.machine, now),
             _ => Measuring::default(),
         };
-        let beside = Beside { taken, to_measure, images };
+        let beside = Beside { taken, to_measure, images, addresses };
         let work = action.clone();
         let task = spawn_local(async move {
             let tell = |event| drop(reports.send(Report::Pod { uid, freed: None, event }));

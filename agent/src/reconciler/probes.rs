@@ -64,8 +64,11 @@ fn begin<W: World>(
     let pod = machine.pod();
     let probe = pod.containers.get(place)?.checks.as_ref()?.probe(kind)?.clone();
     let since = machine.slots().get(place)?.running()?.since;
-    let target =
-        Target { id: plan::container_id(machine, place, attempt)?, host_network: pod.host.network };
+    let target = Target {
+        id: plan::container_id(machine, place, attempt)?,
+        host_network: pod.host.network,
+        address: machine.addresses().first().copied(),
+    };
     let elapsed = edges.now().since(since);
     // Whoever was adopted with all the others is not probed at the same instant as they are.
     let adopted = since < agent_started;

@@ -57,7 +57,7 @@ pub(super) async fn carry_out<W: World>(
             }
         }
         Action::RunHook { place, attempt, hook } => {
-            let result = run_hook(edges, pod, place, attempt, hook).await;
+            let result = run_hook(edges, pod, beside, (place, attempt), hook).await;
             Event::Hooked { place, attempt, hook, result }
         }
         Action::Ask { place, attempt, image } => {
@@ -92,7 +92,7 @@ async fn create_sandbox<W: World>(edges: &Edges<W>, pod: &Pod, node: &Surroundin
         return Event::VolumesFailed(failure);
     }
     let created = edges.runtime.create_sandbox(&pod.sandbox()).await;
-    created.map_or_else(Event::SandboxFailed, |()| Event::SandboxReady)
+    created.map_or_else(Event::SandboxFailed, |addresses| Event::SandboxReady { addresses })
 }
 
 async fn measure<W: World>(edges: &Edges<W>, pod: &Pod, wanted: &Measuring) -> StorageUse {
@@ -162,8 +162,7 @@ async fn start<W: World>(
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
     };
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
-    let (variables, mounts) =
-        contents::of_container(edges, pod, node, place, &beside.images).await?;
+    let (variables, mounts) = contents::of_container(edges, pod, node, place, beside).await?;
     // Who lacks one fails before anything is removed: what is left of the last attempt tells an agent
     // that comes how it ended.
     let look = || contents::devices(container, &node.devices, &beside.taken);
@@ -205,8 +204,8 @@ async fn start_after<R: Runtime>(
 async fn run_hook<W: World>(
     edges: &Edges<W>,
     pod: &Rc<Pod>,
-    place: usize,
-    attempt: u32,
+    beside: &Beside,
+    (place, attempt): (usize, u32),
     hook: Hook,
 ) -> Result<HookDone, HookError> {
     let checks = pod.containers.get(place).and_then(|container| container.checks.as_ref());
@@ -217,7 +216,8 @@ async fn run_hook<W: World>(
     let (Some(handler), Some(id)) = (handler, id(pod, place, attempt)) else {
         return Ok(HookDone::AsAsked);
     };
-    let target = Target { id, host_network: pod.host.network };
+    let address = beside.addresses.first().copied();
+    let target = Target { id, host_network: pod.host.network, address };
     edges.handlers.hook(&target, handler).await
 }
 

@@ -42,6 +42,12 @@ pub enum RuntimeError {
         /// Whether trying again can help.
         retry: Retry,
     },
+    /// The node has no network for pods.
+    #[error("network is not ready: {cause}")]
+    Network {
+        /// What is missing.
+        cause: String,
+    },
     /// The container could not be created; its entrypoint never ran.
     #[error("create container `{}`: {cause}", id.name)]
     Create {
@@ -83,7 +89,10 @@ impl RuntimeError {
         match self {
             Self::Sandbox { retry, .. } | Self::Create { retry, .. } => *retry,
             Self::Start { .. } | Self::NotRunning { .. } => Retry::Never,
-            Self::NoSandbox { .. } | Self::OtherUsers { .. } | Self::Io { .. } => Retry::Soon,
+            Self::NoSandbox { .. }
+            | Self::OtherUsers { .. }
+            | Self::Network { .. }
+            | Self::Io { .. } => Retry::Soon,
         }
     }
 }

@@ -14,6 +14,7 @@ mod terminal;
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -288,11 +289,13 @@ pub trait Runtime {
     /// cache of ours. One pod that gives no answer hides no other.
     fn list(&self) -> impl Future<Output = Result<Observed, RuntimeError>>;
 
-    /// Sets up a pod's cgroup, `mote-pause` and namespaces. A live sandbox is left as it is.
+    /// Sets up a pod's cgroup, `mote-pause`, namespaces and network. A live sandbox is left as it is.
+    /// Returns the addresses that the pod has for its own: none where it has the host's, or nothing
+    /// but localhost.
     fn create_sandbox(
         &self,
         request: &SandboxRequest,
-    ) -> impl Future<Output = Result<(), RuntimeError>>;
+    ) -> impl Future<Output = Result<Vec<IpAddr>, RuntimeError>>;
 
     /// Creates and starts one attempt; returns once its entrypoint was executed, with the instant.
     fn start(&self, request: &StartRequest)
@@ -347,7 +350,7 @@ impl<R: Runtime> Runtime for Rc<R> {
         R::list(self).await
     }
 
-    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<Vec<IpAddr>, RuntimeError> {
         R::create_sandbox(self, request).await
     }
 

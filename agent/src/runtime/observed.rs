@@ -1,6 +1,7 @@
 //! What exists of pods: what the kernel, their `mote-pause` and their directories know.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,8 @@ pub struct ObservedPod {
     pub origin: Option<Origin>,
     /// Its sandbox.
     pub sandbox: ObservedSandbox,
+    /// The addresses that the sandbox has for its own.
+    pub addresses: Vec<IpAddr>,
     /// Some attempt of it was begun since the machine was booted, in this sandbox or another.
     pub begun: bool,
     /// Its containers, every attempt that was not removed, oldest first.
@@ -111,6 +114,13 @@ impl ObservedPod {
     /// One whose sandbox is no more.
     pub const fn died(uid: Uid) -> Self {
         let sandbox = ObservedSandbox::Died;
-        Self { uid, origin: None, sandbox, begun: true, containers: Vec::new() }
+        Self {
+            uid,
+            origin: None,
+            sandbox,
+            addresses: Vec::new(),
+            begun: true,
+            containers: Vec::new(),
+        }
     }
 }

@@ -9,6 +9,7 @@ use mote_protocol::topic::Topic;
 use super::{Gone, Steward, World};
 use crate::events::Report;
 use crate::link::Delivery;
+use crate::network::Unavailable;
 
 /// What presence is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,11 @@ pub enum ToPresence {
     Devices(Box<Devices>),
     /// The desired objects of this node changed.
     Objects(ObjectDigest),
+    /// Pods can have a network, or cannot.
+    Network {
+        /// Why not.
+        missing: Option<Unavailable>,
+    },
     /// The flash card answers with errors, or does so no more.
     Storage {
         /// It does.

@@ -63,8 +63,11 @@ impl<W: World> Steward<W> {
             return None;
         }
         let accepted = desired.revision;
-        let context = Context { accepted, refusal, addresses: Vec::new() };
-        Some(status::of(self.machine(key)?, context))
+        let machine = self.machine(key)?;
+        let node_addresses =
+            if machine.pod().host.network { (self.identity.addresses)() } else { Vec::new() };
+        let context = Context { accepted, refusal, node_addresses };
+        Some(status::of(machine, context))
     }
 
     /// Says nothing of an object any more.

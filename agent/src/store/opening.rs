@@ -365,6 +365,7 @@ pub(super) fn life(
     let lenient = NodePolicy {
         labels: asked_of.node_selector.clone(),
         unsafe_sysctls: vec!["*".to_owned()],
+        addresses: true,
         enforcement: policy.enforcement.of_accepted(),
         ..NodePolicy::default()
     };

@@ -63,6 +63,7 @@ pub(super) fn edges(
         all_pods: all_pods(totals, &config.limits),
         pod_pids: config.limits.pod_pids,
         seccomp_profiles: config.seccomp_profiles.clone(),
+        network: config.network,
         ..OciConfig::default()
     };
     let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);

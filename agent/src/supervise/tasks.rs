@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mote_protocol::pod::Amounts;
@@ -20,6 +21,7 @@ use crate::device;
 use crate::doctor;
 use crate::link::session::connect;
 use crate::log::Chain;
+use crate::network::Network;
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Instruments, addresses};
@@ -30,7 +32,7 @@ use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWa
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
-use crate::steward::{self, Identity, LocalRequest, Steward};
+use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::memory;
 use crate::world::SharedEdges;
@@ -93,6 +95,7 @@ pub(super) async fn start(
     let identity = identity(config, &facts, &totals);
     let (doctor, patients) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
+    let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
     let channels = steward::Channels {
         runtime: runtime_inbox,
         from_presence,
@@ -117,12 +120,26 @@ pub(super) async fn start(
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
+    tasks.spawn_local(named("network", network));
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
     Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
+}
+
+/// Keeps the network of pods, and tells whether there is one.
+async fn network(network: Arc<Network>, presence: mpsc::UnboundedSender<ToPresence>) {
+    let mut health = network.health();
+    let told = async {
+        while health.changed().await.is_ok() {
+            let missing = health.borrow_and_update().clone();
+            let _ = presence.send(ToPresence::Network { missing });
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::join!(network.run(), told);
 }
 
 /// Looks at this machine, and says that somebody did.
@@ -236,6 +253,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
+        addresses: config.network.is_some(),
         enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
     }
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -222,7 +223,7 @@ impl Runtime for Still {
         pending().await
     }
 
-    async fn create_sandbox(&self, _: &SandboxRequest) -> Result<(), RuntimeError> {
+    async fn create_sandbox(&self, _: &SandboxRequest) -> Result<Vec<IpAddr>, RuntimeError> {
         pending().await
     }
 

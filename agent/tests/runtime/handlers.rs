@@ -30,7 +30,7 @@ fn tcp(port: Port) -> Handler {
 }
 
 fn target(node: &Node) -> Target {
-    Target { id: node.id("main"), host_network: false }
+    Target { id: node.id("main"), host_network: false, address: None }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The machine below the node: sandboxes and containers that outlive an agent, not a reboot.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mote_agent::pod::contents::projection::Wanted;
@@ -181,7 +182,7 @@ impl Runtime for SimRuntime {
         Ok(observed)
     }
 
-    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<Vec<IpAddr>, RuntimeError> {
         self.0.pause(64).await;
         if self.0.get().misfortune(16) {
             let (uid, cause) = (request.uid, "no space left on device".into());
@@ -195,7 +196,7 @@ impl Runtime for SimRuntime {
             pod.origin = Some(request.origin.clone());
         }
         self.0.pause(64).await;
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn start(&self, request: &StartRequest) -> Result<BootTime, RuntimeError> {
@@ -383,5 +384,6 @@ fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {
         (false, true) => ObservedSandbox::Stopped,
         (false, false) => ObservedSandbox::Died,
     };
-    ObservedPod { uid, origin: pod.origin.clone(), sandbox, begun: pod.begun, containers }
+    let (origin, addresses, begun) = (pod.origin.clone(), Vec::new(), pod.begun);
+    ObservedPod { uid, origin, sandbox, addresses, begun, containers }
 }

@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Amounts, Container, DnsPolicy, EnvValue, PodNetwork, PodSpec};
+use super::{Amounts, Container, DnsPolicy, PodNetwork, PodSpec};
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +52,6 @@ impl Findings {
     }
 
     fn container(&mut self, path: &str, container: &Container, host_network: bool) {
-        for (place, variable) in container.env.iter().enumerate() {
-            let EnvValue::Field(field) = &variable.value else { continue };
-            // A pod has no address of its own yet; in the host's network it has the host's.
-            let address = matches!(field.as_str(), "status.podIP" | "status.podIPs");
-            let path = format!("{path}.env[{place}].valueFrom");
-            self.refused(address && !host_network, &path, "fieldRef.fieldPath");
-        }
         for (place, port) in container.ports.iter().enumerate() {
             // In the host's network the port is the host's already.
             let mapped = port.host_port != 0 && !host_network;
@@ -105,7 +98,7 @@ impl Findings {
 mod tests {
     use alloc::vec;
 
-    use super::super::{ContainerPort, EnvVar};
+    use super::super::ContainerPort;
     use super::*;
 
     fn spec(container: Container) -> PodSpec {
@@ -121,7 +114,6 @@ mod tests {
     #[test]
     fn what_changes_the_meaning_is_refused_by_path() {
         let container = Container {
-            env: vec![EnvVar { name: "A".into(), value: EnvValue::Field("status.podIP".into()) }],
             ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
             stdin: true,
             tty: true,
@@ -131,7 +123,6 @@ mod tests {
         assert_eq!(
             findings(&spec(container)),
             [
-                refused("env[0].valueFrom.fieldRef.fieldPath"),
                 refused("ports[0].hostPort"),
                 Finding::Ignored("spec.containers[0].stdin".into()),
                 refused("tty"),

@@ -173,6 +173,13 @@ pub(super) const GROUPS: &[Group] = &[
         ..WHOLE_NODES
     },
     Group {
+        name: "network",
+        about: "the network of pods: addresses, traffic, rules, ports of the node",
+        needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::NFTABLES, Need::IPROUTE],
+        owns: |program| program.package == "tests" && program.target == "network",
+        ..WHOLE_NODES
+    },
+    Group {
         name: "faults",
         about: "agents that are killed, cards that fail, directories that are wiped: what runs goes on",
         owns: |program| program.package == "tests" && program.target == "faults",
@@ -342,6 +349,7 @@ mod tests {
             ("tests", "lifecycle"),
             ("tests", "contents"),
             ("tests", "streams"),
+            ("tests", "network"),
             ("tests", "faults"),
             ("tests", "escape"),
             ("tests", "images"),

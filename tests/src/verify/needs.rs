@@ -31,6 +31,8 @@ impl Need {
     pub(super) const SYSTEMD: Self = Self::Program("systemd-analyze", "systemd");
     pub(super) const TIME: Self = Self::Program("time", "time");
     pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
+    pub(super) const NFTABLES: Self = Self::Program("nft", "nftables");
+    pub(super) const IPROUTE: Self = Self::Program("ip", "iproute2");
     pub(super) const CRUN: Self = Self::Program("crun", "crun");
     pub(super) const APPARMOR: Self = Self::Program("apparmor_parser", "apparmor");
     pub(super) const STRACE: Self = Self::Program("strace", "strace");

@@ -194,7 +194,7 @@ impl BoardNode {
 fn configuration(world: &World, fleet: &str) -> Result<String> {
     let port = world.broker.tls_address()?.port();
     Ok(format!(
-        "node = \"{NAME}\"\nfleet = \"{fleet}\"\n\n[broker]\nurl = \"mqtts://{}:{port}\"\n\
+        "node = \"{NAME}\"\nfleet = \"{fleet}\"\nnetwork.pod_cidr = \"none\"\n\n[broker]\nurl = \"mqtts://{}:{port}\"\n\
          ca = \"/etc/mote/ca.pem\"\ncert = \"/etc/mote/node.pem\"\nkey = \"/etc/mote/node.key\"\n",
         board::HOST
     ))

@@ -307,7 +307,7 @@ fn configuration(world: &World, registry: &Registry) -> Result<String> {
     let registry = self::host(registry)?;
     let fleet = world.options(NAME).fleet;
     Ok(format!(
-        "node = \"{NAME}\"\nfleet = \"{fleet}\"\n\n[broker]\nurl = \"mqtt://{host}:{port}\"\n\n\
+        "node = \"{NAME}\"\nfleet = \"{fleet}\"\nnetwork.pod_cidr = \"none\"\n\n[broker]\nurl = \"mqtt://{host}:{port}\"\n\n\
          [[images.registry]]\nhost = \"{registry}\"\ninsecure = true\n"
     ))
 }

@@ -35,10 +35,11 @@ pub(super) async fn probe<S: PodSockets>(
     service: &str,
     limit: Duration,
 ) -> Outcome {
-    let at = authority("", port);
+    let host = target.host("");
+    let at = authority(&host, port);
     let mut answer = Answer::default();
     let asked = async {
-        let stream = dial(sockets, target, "", port).await.map_err(CallError::Dial)?;
+        let stream = dial(sockets, target, &host, port).await.map_err(CallError::Dial)?;
         call(stream, &at, service, limit, &mut answer).await
     };
     let result = timeout(limit, asked).await;

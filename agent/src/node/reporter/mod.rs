@@ -194,6 +194,14 @@ where
             // What depends on it is told by the look that follows.
             ToPresence::ClockSet => self.next_look = now,
             ToPresence::Objects(objects) => self.objects = objects,
+            ToPresence::Network { missing } => {
+                let (truth, condition) = (missing.is_some(), NodeCondition::NetworkUnavailable);
+                let (reason, message) = missing.map(|m| (m.reason, m.message)).unwrap_or_default();
+                let now = self.now();
+                if let Some(change) = self.conditions.set(condition, truth, reason, &message, now) {
+                    self.announce(&change);
+                }
+            }
             ToPresence::Storage { failing } => {
                 self.set(NodeCondition::StorageErrors, failing, "writing to flash fails");
             }

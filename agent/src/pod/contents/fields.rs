@@ -102,7 +102,10 @@ fn value(field: FieldPath<'_>, given: Given<'_>) -> Result<String, ContentsError
     let single = |map: Option<&std::collections::BTreeMap<String, String>>, key: &str| {
         map.and_then(|map| map.get(key)).cloned().unwrap_or_default()
     };
-    let addresses = || node.addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let own = matches!(field, FieldPath::PodIp | FieldPath::PodIps) && !pod.host.network;
+    let missing = if own { ContentsError::NoPodAddress } else { ContentsError::NoAddress };
+    let addresses = if own { &node.pod_addresses } else { &node.addresses };
+    let addresses = || addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
     Ok(match field {
         FieldPath::Name => pod.name.name.to_string(),
         FieldPath::Namespace => pod.name.namespace.to_string(),
@@ -115,12 +118,9 @@ fn value(field: FieldPath<'_>, given: Given<'_>) -> Result<String, ContentsError
         FieldPath::ServiceAccountName => {
             meta.map(|meta| meta.service_account.clone()).unwrap_or_default()
         }
-        // A pod in the host's network has the host's addresses; others are refused beforehand.
-        FieldPath::HostIp | FieldPath::PodIp => {
-            addresses().into_iter().next().ok_or(ContentsError::NoAddress)?
-        }
+        FieldPath::HostIp | FieldPath::PodIp => addresses().into_iter().next().ok_or(missing)?,
         FieldPath::HostIps | FieldPath::PodIps => match addresses() {
-            none if none.is_empty() => return Err(ContentsError::NoAddress),
+            none if none.is_empty() => return Err(missing),
             some => some.join(","),
         },
     })
@@ -225,6 +225,7 @@ mod tests {
         NodeFacts {
             name: "pi-7".into(),
             addresses: vec!["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+            pod_addresses: vec!["10.188.0.1".parse().unwrap(), "fd00:188::1".parse().unwrap()],
             allocatable: Amounts {
                 cpu_milli: Some(3900),
                 memory_bytes: Some(1 << 30),
@@ -254,6 +255,8 @@ mod tests {
         assert_eq!(variable("spec.serviceAccountName"), "robot");
         assert_eq!(variable("status.hostIP"), "10.0.0.7");
         assert_eq!(variable("status.hostIPs"), "10.0.0.7,2001:db8::7");
+        assert_eq!(variable("status.podIP"), "10.188.0.1");
+        assert_eq!(variable("status.podIPs"), "10.188.0.1,fd00:188::1");
         let file = |path| in_volume(path, given).unwrap();
         assert_eq!(file("metadata.labels"), "app=\"x\\ty\"\nzone=\"a \\\"b\\\"\"");
         assert_eq!(file("metadata.annotations"), "k.io/n=\"\\x01\u{e4}\"");
@@ -272,6 +275,12 @@ mod tests {
         let node = NodeFacts::default();
         let given = Given { pod: &pod, node: &node, library: &library };
         assert_eq!(in_variable("status.hostIP", given), Err(ContentsError::NoAddress));
+        assert_eq!(in_variable("status.podIP", given), Err(ContentsError::NoPodAddress));
+        let mut pod = pod.clone();
+        pod.host.network = true;
+        let node = super::super::NodeFacts { addresses: vec!["10.0.0.7".parse().unwrap()], ..node };
+        let given = Given { pod: &pod, node: &node, library: &library };
+        assert_eq!(in_variable("status.podIP", given).as_deref(), Ok("10.0.0.7"));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct NodeFacts {
     pub name: String,
     /// `status.hostIPs`.
     pub addresses: Vec<IpAddr>,
+    /// `status.podIPs` of a pod that does not have the node's.
+    pub pod_addresses: Vec<IpAddr>,
     /// What pods can have of it: stands in for limits that are not set.
     pub allocatable: Amounts,
 }
@@ -132,6 +134,9 @@ pub enum ContentsError {
     /// The node knows no address of its own yet.
     #[error("host IP unknown")]
     NoAddress,
+    /// The node gives pods no addresses.
+    #[error("pod IP unknown: pods have no addresses on this node")]
+    NoPodAddress,
     /// This version does not know the resource.
     #[error("unsupported container resource : {resource}")]
     UnknownResource {

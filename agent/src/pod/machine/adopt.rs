@@ -50,6 +50,8 @@ impl Machine {
             Some(ObservedSandbox::Died) => Sandbox::Lost,
         };
         if machine.sandbox == Sandbox::Ready {
+            let addresses = remains.observed.map(|pod| pod.addresses.clone());
+            machine.addresses = addresses.unwrap_or_default().into();
             machine.contents_adopted();
             machine.wrote();
         }

@@ -1,6 +1,7 @@
 //! What may happen to a pod, and what people hear of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use mote_protocol::event::EventType;
@@ -39,7 +40,10 @@ pub enum Event {
     /// The runtime was told to make the sandbox.
     SandboxBegun,
     /// The sandbox stands.
-    SandboxReady,
+    SandboxReady {
+        /// What it has for its own.
+        addresses: Vec<IpAddr>,
+    },
     /// The sandbox could not be made.
     SandboxFailed(RuntimeError),
     /// The sandbox was not made, because of a volume.

@@ -20,7 +20,7 @@ impl Machine {
             Event::SaveFailed => self.save_failed(now),
             Event::Tick => {}
             Event::SandboxBegun => self.sandbox_begun(),
-            Event::SandboxReady => self.sandbox_ready(),
+            Event::SandboxReady { addresses } => self.sandbox_ready(addresses),
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),

@@ -19,6 +19,7 @@
 //! be done now, [`Machine::deadline`] says when to look again. A stage never goes back.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub use devices::{Given, Health};
 pub use event::{Event, Hook, Note, StartFailure};
 pub use progress::Progress;
 pub use record::{Record, SlotRecord};
+pub use sandbox::NETWORK_NOT_READY;
 pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};
 pub use stop::{Stop, StopStep};
 pub use transitions::Transitions;
@@ -127,6 +129,10 @@ pub struct Machine {
     stage: Stage,
     sandbox: Sandbox,
     sandbox_retry: Option<Moment>,
+    /// What the sandbox has for its own.
+    addresses: Box<[IpAddr]>,
+    /// Why there is no sandbox, where that is for want of a network.
+    no_network: Option<Box<str>>,
     /// Containers may have been started. On flash before that is so, where it matters.
     begun: bool,
     begun_saved: bool,
@@ -161,6 +167,8 @@ impl Machine {
             stage: Stage::Active,
             sandbox: Sandbox::Absent,
             sandbox_retry: None,
+            addresses: Box::default(),
+            no_network: None,
             begun: false,
             begun_saved: false,
             begins: false,

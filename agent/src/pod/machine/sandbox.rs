@@ -1,11 +1,26 @@
 //! What happens to a pod's sandbox, and what flash must know of it.
 
+use std::net::IpAddr;
+
 use super::facts::chain;
 use super::{Ended, Machine, Note, SANDBOX_RETRY, Sandbox, Slot, Stage};
 use crate::pod::Moment;
 use crate::runtime::RuntimeError;
 
+/// Why containers wait, and the event that says so, where the node has no network for them.
+pub const NETWORK_NOT_READY: &str = "NetworkNotReady";
+
 impl Machine {
+    /// What its sandbox has for its own.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Why it waits for the node's network, where it does.
+    pub fn no_network(&self) -> Option<&str> {
+        self.no_network.as_deref()
+    }
+
     /// Only for a pod that runs once does it matter that it has begun. After a failure flash is
     /// not told in advance any more: a node that never can would write for ever.
     pub(super) fn sandbox_begun(&mut self) {
@@ -16,9 +31,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn sandbox_ready(&mut self) {
+    pub(super) fn sandbox_ready(&mut self, addresses: Vec<IpAddr>) {
         self.sandbox = Sandbox::Ready;
         self.sandbox_retry = None;
+        self.addresses = addresses.into();
+        self.no_network = None;
         self.contents_made();
         let told = std::mem::take(&mut self.begins);
         if !self.begun {
@@ -35,8 +52,16 @@ impl Machine {
         now: Moment,
         notes: &mut Vec<Note>,
     ) {
-        let message = format!("Failed to create pod sandbox: {}", chain(error));
-        notes.push(Note::warning(None, "FailedCreatePodSandBox", message));
+        let text = chain(error);
+        self.no_network =
+            matches!(error, RuntimeError::Network { .. }).then(|| text.clone().into());
+        notes.push(match &self.no_network {
+            Some(_) => Note::warning(None, NETWORK_NOT_READY, text),
+            None => {
+                let message = format!("Failed to create pod sandbox: {text}");
+                Note::warning(None, "FailedCreatePodSandBox", message)
+            }
+        });
         self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
         self.sandbox_not_made();
     }
@@ -68,6 +93,8 @@ impl Machine {
         self.volumes_stopped(for_good);
         self.sandbox = Sandbox::Absent;
         self.sandbox_retry = None;
+        self.addresses = Box::default();
+        self.no_network = None;
         self.initialized = false;
         for place in 0..self.slots.len() {
             let since = self.slots.get(place).and_then(Slot::running).map(|running| running.since);

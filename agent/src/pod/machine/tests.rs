@@ -58,6 +58,7 @@ fn an_attempt_that_flash_did_not_hear_of_keeps_its_number_though_it_never_ran() 
         origin: None,
         uid: pod.name.uid,
         sandbox: ObservedSandbox::Ready,
+        addresses: Vec::new(),
         begun: true,
         containers: vec![created],
     };
@@ -90,7 +91,14 @@ fn start(machine: &mut Machine, place: usize, now: Moment) {
 }
 
 fn observed(pod: &Pod, sandbox: ObservedSandbox, begun: bool) -> ObservedPod {
-    ObservedPod { uid: pod.name.uid, origin: None, sandbox, begun, containers: Vec::new() }
+    ObservedPod {
+        uid: pod.name.uid,
+        origin: None,
+        sandbox,
+        addresses: Vec::new(),
+        begun,
+        containers: Vec::new(),
+    }
 }
 
 /// A pod of the given policy whose record says that it may have begun.
@@ -160,7 +168,7 @@ fn a_sidecar_holds_up_the_others_until_it_was_up_once() {
     let place = |name| pod.containers.iter().position(|c| c.name == name).unwrap();
     let (a, s, i) = (place("a"), place("s"), place("i"));
     let mut machine = Machine::new(Rc::new(pod), Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     assert_eq!(machine.next_starts(), [s]);
     start(&mut machine, s, after(1));
     assert_eq!(machine.next_starts(), [i]);
@@ -178,7 +186,7 @@ fn a_sidecar_holds_up_the_others_until_it_was_up_once() {
     // In a new sandbox it must come up again.
     step(&mut machine, Event::SandboxDied, after(6));
     step(&mut machine, Event::SandboxStopped { for_good: false }, after(6));
-    step(&mut machine, Event::SandboxReady, after(6));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, after(6));
     assert_eq!(machine.next_starts(), [s]);
 }
 
@@ -187,7 +195,7 @@ fn a_pod_that_keeps_losing_its_sandbox_is_held_back() {
     let mut machine = Machine::new(Rc::new(pod()), Moment(0));
     let mut notes = Vec::new();
     for (at, held) in [(1, false), (2, true)] {
-        step(&mut machine, Event::SandboxReady, after(at));
+        step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, after(at));
         start(&mut machine, 0, after(at));
         step(&mut machine, Event::SandboxDied, after(at));
         machine.step(Event::SandboxStopped { for_good: false }, after(at), &mut notes);
@@ -229,7 +237,7 @@ fn pauses_grow_where_pulls_bring_nothing_and_begin_anew_where_they_do() {
 fn what_came_while_a_container_was_started_is_used_at_once() {
     let failed = |come: Option<Event>| {
         let mut machine = Machine::new(Rc::new(pod()), Moment(0));
-        step(&mut machine, Event::SandboxReady, Moment(0));
+        step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
         step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
         if let Some(event) = come {
             step(&mut machine, event, after(1));
@@ -287,7 +295,7 @@ fn an_image_of_a_volume_that_was_lost_is_fetched_again() {
     let (_, mut machine) = of_images();
     let other = Digest::of(b"other");
     pulled(&mut machine, 2, other);
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     let mut lose = |id| {
         step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
         let failure = StartFailure::Image(ImageError::NotPresent { id });

@@ -159,7 +159,7 @@ impl Life {
             }
             Action::CreateSandbox if well => {
                 self.step(Event::SandboxBegun);
-                self.step(Event::SandboxReady);
+                self.step(Event::SandboxReady { addresses: Vec::new() });
             }
             Action::CreateSandbox if self.mount_failing => {
                 self.step(Event::SandboxBegun);
@@ -452,7 +452,7 @@ fn what_changes_while_the_sandbox_is_made_is_shown_afterwards() {
     }
     life.step(Event::SandboxBegun);
     life.step(Event::ContentsChanged);
-    life.step(Event::SandboxReady);
+    life.step(Event::SandboxReady { addresses: Vec::new() });
     let mark = life.machine.outdated_volumes(life.now).expect("a change");
     life.step(Event::ContentsChanged);
     life.step(Event::VolumesRefreshed { mark, result: Ok(()) });
@@ -505,7 +505,7 @@ fn a_pod_that_runs_once_is_written_down_while_its_sandbox_is_made() {
     life.step(Event::SandboxBegun);
     let mark = life.machine.unsaved(life.now).expect("flash must know");
     assert!(life.machine.record(Boot::default()).begun);
-    life.step(Event::SandboxReady);
+    life.step(Event::SandboxReady { addresses: Vec::new() });
     assert!(!life.may_start(), "not before flash knows");
     assert_eq!(life.machine.unsaved(life.now), Some(mark), "nothing to write beside that");
     life.step(Event::Saved { mark });
@@ -547,8 +547,14 @@ fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
     };
     let adopted = |containers| {
         let sandbox = ObservedSandbox::Ready;
-        let observed =
-            ObservedPod { uid: name.uid, origin: None, sandbox, begun: true, containers };
+        let observed = ObservedPod {
+            uid: name.uid,
+            origin: None,
+            sandbox,
+            addresses: Vec::new(),
+            begun: true,
+            containers,
+        };
         let record = Some(life.machine.record(Boot::default()));
         let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
         let pod = Rc::clone(life.machine.pod());

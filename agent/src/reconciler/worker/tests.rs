@@ -1,6 +1,7 @@
 //! What a worker does in which order, with a runtime that takes its time.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 
 use mote_registry::config::ImageConfig;
 use mote_registry::digest::Digest;
@@ -28,7 +29,7 @@ impl Runtime for Slow {
         unreachable!()
     }
 
-    async fn create_sandbox(&self, _: &SandboxRequest) -> Result<(), RuntimeError> {
+    async fn create_sandbox(&self, _: &SandboxRequest) -> Result<Vec<IpAddr>, RuntimeError> {
         unreachable!()
     }
 

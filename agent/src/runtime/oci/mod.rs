@@ -35,6 +35,7 @@ mod wait;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,9 @@ use self::cgroup::{Controller, Tree};
 use self::layout::Layout;
 use self::news::News;
 use self::pod::{Ears, Pod};
+use self::record::SandboxRecord;
 use self::sandbox::{Program, Sandbox, SandboxError};
+use crate::network::{Network, Ranges};
 use crate::runtime::{
     AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed,
     Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
@@ -78,6 +81,8 @@ pub struct OciConfig {
     pub pod_pids: Option<u64>,
     /// The directory below which seccomp profiles are: `/etc/mote/seccomp`.
     pub seccomp_profiles: PathBuf,
+    /// Where the addresses of pods come from; none where they have nothing but localhost.
+    pub network: Option<Ranges>,
 }
 
 impl Default for OciConfig {
@@ -92,6 +97,7 @@ impl Default for OciConfig {
             all_pods: Limits::default(),
             pod_pids: None,
             seccomp_profiles: PathBuf::from("/etc/mote/seccomp"),
+            network: None,
         }
     }
 }
@@ -119,6 +125,7 @@ pub struct OciRuntime {
     helper: OwnedFd,
     pause: Program,
     news: News,
+    network: Arc<Network>,
     slots: Mutex<BTreeMap<Uid, Arc<Slot>>>,
 }
 
@@ -147,8 +154,10 @@ impl OciRuntime {
         let pause = Program::extract(&bin)
             .map_err(|error| io_error("install mote-pause")(io::Error::other(error)))?;
         let tree = Tree::detect(&config.cgroup_root).map_err(cgroup_error)?;
+        let network = Arc::new(network(config.network, &layout));
         Ok(Self {
             layout,
+            network,
             log_bytes: config.log_bytes,
             log_files: config.log_files,
             pod_pids: config.pod_pids,
@@ -168,6 +177,11 @@ impl OciRuntime {
             missing_controllers: self.tree.missing().to_vec(),
             cgroup_v2: self.tree.hierarchies().is_v2(),
         }
+    }
+
+    /// The network of its pods.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
     }
 
     fn slot(&self, uid: &Uid) -> Arc<Slot> {
@@ -228,7 +242,7 @@ impl Runtime for OciRuntime {
         Ok(self.observe().await)
     }
 
-    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
+    async fn create_sandbox(&self, request: &SandboxRequest) -> Result<Vec<IpAddr>, RuntimeError> {
         self.set_up(request).await
     }
 
@@ -271,6 +285,19 @@ impl Runtime for OciRuntime {
     async fn remove_sandbox(&self, uid: &Uid) -> Result<(), RuntimeError> {
         self.remove_pod(uid).await
     }
+}
+
+/// The network as the pods' records tell of it.
+fn network(ranges: Option<Ranges>, layout: &Layout) -> Network {
+    let (mut pods, mut unsure) = (Vec::new(), false);
+    for uid in layout.list_pods() {
+        match SandboxRecord::read(&layout.sandbox(&uid)) {
+            Ok(Some(record)) if !record.addresses.is_empty() => pods.push((uid, record.addresses)),
+            Ok(_) => {}
+            Err(_) => unsure = true,
+        }
+    }
+    Network::new(ranges, pods, unsure)
 }
 
 /// Makes a directory that only root can look into, with what is above it.

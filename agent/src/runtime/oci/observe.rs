@@ -53,8 +53,13 @@ impl OciRuntime {
             None if self.layout.has_sandbox(&uid) => ObservedSandbox::Died,
             None => ObservedSandbox::Stopped,
         };
-        let origin = record.ok().flatten().and_then(|record| record.origin);
-        Ok(ObservedPod { uid, origin, sandbox, begun: self.layout.has_logs(&uid), containers })
+        let record = record.ok().flatten().unwrap_or_default();
+        let (origin, begun) = (record.origin, self.layout.has_logs(&uid));
+        let addresses = match sandbox {
+            ObservedSandbox::Ready => record.addresses,
+            ObservedSandbox::Died | ObservedSandbox::Stopped => Vec::new(),
+        };
+        Ok(ObservedPod { uid, origin, sandbox, addresses, begun, containers })
     }
 
     /// An attempt without a first process and without a helper never came to be: it is not there.
@@ -96,12 +101,14 @@ impl OciRuntime {
     }
 }
 
-/// Whether a sandbox has the namespaces it should have. Where an agent died before they were
-/// made, containers would run in the host's.
+/// Whether a sandbox has the namespaces and the network it should have. Where an agent died before they
+/// were made, containers would run in the host's, or with no way out.
 fn is_whole(record: &io::Result<Option<SandboxRecord>>, pod: &Pod) -> Result<bool, RuntimeError> {
     let record = record.as_ref().map_err(|error| io::Error::from(error.kind()));
     let record = record.map_err(io_error("read the pod's sandbox record"))?;
-    Ok(record.as_ref().is_some_and(|record| record.namespaces() == pod.sandbox.namespaces()))
+    Ok(record.as_ref().is_some_and(|record| {
+        record.namespaces() == pod.sandbox.namespaces() && record.is_connected()
+    }))
 }
 
 /// What is known of a pod's processes.

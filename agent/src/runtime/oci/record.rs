@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,11 +37,21 @@ pub(super) struct SandboxRecord {
     pub(super) share_process_namespace: bool,
     /// What its users are on the host, if they are its own.
     pub(super) users: Option<Users>,
+    /// Addresses of its own. Nobody else gets them as long as this is here.
+    pub(super) addresses: Vec<IpAddr>,
+    /// They can be used: the pod's network is set up.
+    pub(super) connected: bool,
 }
 
 impl SandboxRecord {
-    pub(super) fn of(request: &SandboxRequest, users: Option<Users>) -> Self {
+    pub(super) fn of(
+        request: &SandboxRequest,
+        users: Option<Users>,
+        addresses: Vec<IpAddr>,
+    ) -> Self {
         Self {
+            addresses,
+            connected: false,
             needs: VERSION,
             origin: Some(request.origin.clone()),
             users,
@@ -63,6 +74,11 @@ impl SandboxRecord {
         ];
         let own = own.into_iter().filter(|(_, own)| *own);
         own.fold(Namespaces::NONE, |all, (kind, _)| all.with(kind))
+    }
+
+    /// All of its network is there.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected || self.addresses.is_empty()
     }
 
     /// Replaces the file as a whole.
@@ -170,6 +186,8 @@ mod tests {
             host,
             share_process_namespace: false,
             users,
+            addresses: vec!["10.188.0.1".parse().unwrap()],
+            connected: true,
         };
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);
         record.write(&path).unwrap();

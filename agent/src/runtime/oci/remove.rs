@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use mote_protocol::name::Uid;
 
 use super::cgroup::Group;
+use super::setup::network_error;
 use super::wait::until_empty;
 use super::{OciRuntime, cgroup_error, io_error, memory};
 use crate::runtime::{ContainerId, RuntimeError};
@@ -69,6 +70,7 @@ impl OciRuntime {
         }
         until_empty(&pause).await?;
         drop(pod);
+        self.network.take_back(uid).await.map_err(|error| network_error(uid, &error))?;
         for directory in [self.layout.shm(uid), self.layout.messages(uid)] {
             memory::unmount(&directory)
                 .map_err(io_error("take away what the pod has in memory"))?;

@@ -1,6 +1,7 @@
 //! Sets a pod's sandbox up: cgroups, directories, `mote-pause`, namespaces.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -16,18 +17,27 @@ use super::sandbox::{Sandbox, SandboxError};
 use super::users::Users;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
 use crate::log::Chain;
+use crate::network::NetworkError;
 use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 
 impl OciRuntime {
-    pub(super) async fn set_up(&self, request: &SandboxRequest) -> Result<(), RuntimeError> {
-        let mut wanted = SandboxRecord::of(request, None).namespaces();
+    pub(super) async fn set_up(
+        &self,
+        request: &SandboxRequest,
+    ) -> Result<Vec<IpAddr>, RuntimeError> {
+        let mut wanted = SandboxRecord::of(request, None, Vec::new()).namespaces();
         if request.own_users {
             wanted = wanted.with(Namespace::User);
         }
         let failed = |error| sandbox_error(&request.uid, &error);
         let pod = self.find(&request.uid).await.map_err(failed)?;
-        if pod.is_some_and(|pod| pod.sandbox.namespaces() == wanted) {
-            return Ok(());
+        if let Some(pod) = pod.filter(|pod| pod.sandbox.namespaces() == wanted) {
+            return self.connect(&request.uid, &pod).await;
+        }
+        if wanted.has(Namespace::Net) {
+            // Before anything is made that would have to wait for it.
+            let ready = self.network.settle().await;
+            ready.map_err(|why| RuntimeError::Network { cause: why.message })?;
         }
         // An agent died while it set the sandbox up or removed it: what is left is no use.
         let group = self.tree.pause(&request.uid);
@@ -46,8 +56,30 @@ impl OciRuntime {
             let unshare = Unshare { namespaces: wanted, users, hostname: hostname.as_bytes() };
             sandbox.unshare(&unshare).await.map_err(failed)?;
         }
-        *known = Some(Arc::new(Pod::new(sandbox, ears)));
-        Ok(())
+        let pod = Arc::new(Pod::new(sandbox, ears));
+        *known = Some(Arc::clone(&pod));
+        drop(known);
+        self.connect(&request.uid, &pod).await
+    }
+
+    /// Lays the cable of a pod whose namespaces are there, unless that is done. Returns its addresses.
+    async fn connect(&self, uid: &Uid, pod: &Pod) -> Result<Vec<IpAddr>, RuntimeError> {
+        let path = self.layout.sandbox(uid);
+        let record =
+            SandboxRecord::read(&path).map_err(io_error("read the pod's sandbox record"))?;
+        let mut record = record.unwrap_or_default();
+        if !record.is_connected() {
+            let network = pod.sandbox.open_namespace(Namespace::Net);
+            let network = network.and_then(|network| network.ok_or(io::ErrorKind::NotFound.into()));
+            let network = network.map_err(io_error("open the pod's network"))?;
+            let label = record.origin.as_ref().map(|origin| origin.key().to_string());
+            let laid =
+                self.network.lay(network, label.unwrap_or_default(), record.addresses.clone());
+            laid.await.map_err(|error| network_error(uid, &error))?;
+            record.connected = true;
+            record.write(&path).map_err(io_error("record the pod's network"))?;
+        }
+        Ok(record.addresses)
     }
 
     /// Users for a pod: those it has, or some that no other pod has.
@@ -96,7 +128,9 @@ impl OciRuntime {
             .map_err(io_error("mount the pod's termination messages"))?;
         // Nobody else looks for users between this and the record.
         let users = request.own_users.then(|| self.users_of(uid)).transpose()?;
-        SandboxRecord::of(request, users)
+        let addresses = if request.host.network { Ok(Vec::new()) } else { self.network.give(uid) };
+        let addresses = addresses.map_err(|error| network_error(uid, &error))?;
+        SandboxRecord::of(request, users, addresses)
             .write(&self.layout.sandbox(uid))
             .map_err(io_error("record the pod's sandbox"))?;
         Ok(users)
@@ -124,6 +158,13 @@ impl OciRuntime {
         // Somebody cleaned the run directory up while we ran.
         self.pause.restore()?;
         Sandbox::start(&self.pause, &dir, &entrances, ears.listener()).await
+    }
+}
+
+pub(super) fn network_error(uid: &Uid, error: &NetworkError) -> RuntimeError {
+    match error {
+        NetworkError::Unavailable(why) => RuntimeError::Network { cause: why.message.clone() },
+        error => RuntimeError::Sandbox { uid: *uid, cause: cause(error), retry: Retry::Soon },
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn seen(number: Option<u64>) -> Event {
 fn a_device_that_is_pulled_is_told_and_its_container_runs_on() {
     let mut machine = with_device();
     step(&mut machine, Event::SandboxBegun, Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     let given = vec![("mote.io/ttyUSB0".to_owned(), 7)];
     step(&mut machine, Event::Starting { place: 0, made_of: tag() }, after(1));
     step(&mut machine, Event::DevicesGiven { place: 0, devices: given.clone() }, after(1));

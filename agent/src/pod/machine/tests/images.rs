@@ -63,7 +63,7 @@ fn an_image_that_may_be_stale_is_told_until_a_pull_says_otherwise() {
 fn beside_what_is_mounted_nobody_asks_and_so_nobody_confirms() {
     let (_, mut machine) = of_images();
     came(&mut machine, 2, unreachable());
-    step(&mut machine, Event::SandboxReady, after(1));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, after(1));
     came(&mut machine, 2, Source::Present);
     assert_eq!(told(&machine).as_deref(), Some(VOLUME));
     came(&mut machine, 2, fetched());
@@ -100,7 +100,7 @@ fn what_runs_is_not_asked_to_end_before_every_new_image_is_here() {
         Rc::new(pod_from(&asked))
     };
     let mut machine = Machine::new(asked("web:1"), Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     for place in [0, 1] {
         begin(&mut machine, place);
     }
@@ -161,7 +161,7 @@ fn an_image_is_on_its_way_until_asking_for_it_failed_twice() {
         fails(&mut machine, place, after(20));
         assert_eq!(machine.progress(), Progress::NotReady, "{place}, twice");
         came(&mut machine, place, fetched());
-        step(&mut machine, Event::SandboxReady, after(21));
+        step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, after(21));
         machine.forget_volume_images(|_| true);
         came(&mut machine, 1, fetched());
         fails(&mut machine, 2, after(30));
@@ -174,7 +174,7 @@ fn who_is_done_is_not_what_keeps_a_pod_from_being_ready() {
     let mut asked = wire_pod(vec![container("done"), container("b")]);
     asked.spec.restart_policy = RestartPolicy::OnFailure;
     let mut machine = Machine::new(Rc::new(pod_from(&asked)), Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     begin(&mut machine, 0);
     step(&mut machine, Event::Exited { place: 0, attempt: 0, exit: exit(0, 3) }, after(3));
     assert_eq!(machine.complaint(), "container b: was not started");

@@ -11,7 +11,7 @@ fn limited() -> (Rc<Pod>, Machine) {
     let pod = Rc::new(pod_from(&asked));
     let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
     step(&mut machine, Event::SandboxBegun, Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     start(&mut machine, 0, after(2));
     (pod, machine)
 }
@@ -36,7 +36,7 @@ fn a_pod_with_limits_is_looked_at_every_ten_seconds_and_another_never() {
     assert_eq!(machine.deadline(after(72)), Some(after(672)), "but not for ever");
     let mut other = Machine::new(Rc::new(pod()), Moment(0));
     step(&mut other, Event::SandboxBegun, Moment(0));
-    step(&mut other, Event::SandboxReady, Moment(0));
+    step(&mut other, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     start(&mut other, 0, after(2));
     assert_eq!((other.to_measure(after(99)), other.deadline(after(2))), (None, None));
 }
@@ -54,7 +54,7 @@ fn a_pod_in_which_nothing_runs_is_looked_at_once_more_and_then_not() {
         Some(())
     };
     let mut machine = Machine::new(Rc::clone(&pod), Moment(0));
-    step(&mut machine, Event::SandboxReady, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
     assert_eq!(look(&mut machine, 1, 0), None, "nobody has written yet");
     start(&mut machine, 0, after(2));
     assert_eq!(look(&mut machine, 2, 0), Some(()));

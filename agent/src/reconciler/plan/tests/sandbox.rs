@@ -48,6 +48,7 @@ fn the_next_agent_tells_flash_of_attempts_that_it_has_not_heard_of() {
             uid,
             origin: None,
             sandbox: ObservedSandbox::Died,
+            addresses: Vec::new(),
             begun: true,
             containers: vec![seen],
         };

@@ -1,0 +1,320 @@
+//! The cable between a pod and its node: a pair of veth interfaces, with routes at both ends.
+//!
+//! ```text
+//! pod     eth0            POD/32; 169.254.1.1 on the link, everything else through it
+//!          |
+//! node    mote-XXXXXXXX   169.254.1.1/32; POD/32 on the link
+//! ```
+//! No bridge and no range on a link: whoever wants a pod asks the node's table of routes. All pods
+//! have the same gateway, which none of them can reach but through its own cable. IPv6 is the same
+//! with `fe80::1`. The interface bears the pod's address in its name, so that no two pods have one.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::message::{CREATE, Message, REPLACE};
+use super::netlink::Netlink;
+use crate::sys::netns;
+
+/// Before the names of all interfaces of ours.
+pub const PREFIX: &str = "mote-";
+
+/// What a pod calls its own end.
+const INSIDE: &str = "eth0";
+
+/// The node, as every pod calls it.
+const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+// rtnetlink(7); linux/rtnetlink.h, if_link.h, if_addr.h, veth.h.
+const NEWLINK: u16 = 16;
+const DELLINK: u16 = 17;
+const GETLINK: u16 = 18;
+const NEWADDR: u16 = 20;
+const NEWROUTE: u16 = 24;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+/// Nobody else has it: it is there at once.
+const NO_DAD: u8 = 2;
+const UP: u32 = 1;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// Bytes of `struct ifinfomsg`.
+const IFINFO: usize = 16;
+
+/// Why a cable could not be laid.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct LinkError {
+    /// What was being done to what.
+    pub doing: String,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+impl LinkError {
+    /// The kernel has no such interfaces.
+    pub fn lacks_veth(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::EOPNOTSUPP)
+    }
+}
+
+fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> LinkError {
+    move |source| LinkError { doing: doing.into(), source }
+}
+
+/// The name of the node's end of the cable of the pod with these addresses; none without any.
+pub fn name(addresses: &[IpAddr]) -> Option<String> {
+    addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(format!("{PREFIX}{:08x}", address.to_bits())),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The address in a name that we gave; none in any other name.
+pub fn address_in(name: &str) -> Option<IpAddr> {
+    let digits = name.strip_prefix(PREFIX)?;
+    let ours = digits.len() == 8 && !digits.bytes().any(|byte| byte.is_ascii_uppercase());
+    let bits = u32::from_str_radix(digits, 16).ok().filter(|_| ours)?;
+    Some(Ipv4Addr::from_bits(bits).into())
+}
+
+/// Lays the cable of a pod: `pod` is its network namespace, `label` what people are shown. What is left
+/// of one that was begun is removed first.
+pub fn lay(pod: BorrowedFd<'_>, label: &str, addresses: &[IpAddr]) -> Result<(), LinkError> {
+    let Some(name) = name(addresses) else { return Ok(()) };
+    let mut node = open()?;
+    remove_with(&mut node, &name)?;
+    add(&mut node, &name, pod, label)?;
+    let laid = connect_node(&mut node, &name, addresses)
+        .and_then(|()| netns::inside(pod, Netlink::open).map_err(failed("enter the pod's network")))
+        .and_then(|mut inside| connect_pod(&mut inside, addresses));
+    if laid.is_err() {
+        // The next try begins anew.
+        let _ = remove_with(&mut node, &name);
+    }
+    laid
+}
+
+/// Makes the node's end what it should be, where it is there: somebody may have changed it while no
+/// agent ran. Returns whether it is.
+pub fn mend(addresses: &[IpAddr]) -> Result<bool, LinkError> {
+    let Some(name) = name(addresses) else { return Ok(true) };
+    let mut node = open()?;
+    if index(&mut node, &name)?.is_none() {
+        return Ok(false);
+    }
+    connect_node(&mut node, &name, addresses).map(|()| true)
+}
+
+/// Removes the cable of a pod; one that is not there is no error.
+pub fn remove(addresses: &[IpAddr]) -> Result<(), LinkError> {
+    let Some(name) = name(addresses) else { return Ok(()) };
+    remove_with(&mut open()?, &name)
+}
+
+/// Removes an interface that is nobody's any more.
+pub fn remove_named(name: &str) -> Result<(), LinkError> {
+    remove_with(&mut open()?, name)
+}
+
+/// The names of all interfaces of ours.
+pub fn all() -> Result<Vec<String>, LinkError> {
+    let mut names = Vec::new();
+    links(&mut open()?, |name, _| {
+        if address_in(name).is_some() {
+            names.push(name.to_owned());
+        }
+    })?;
+    Ok(names)
+}
+
+fn open() -> Result<Netlink, LinkError> {
+    Netlink::open().map_err(failed("open a netlink socket"))
+}
+
+/// Tells name and number of every interface.
+fn links(netlink: &mut Netlink, mut tell: impl FnMut(&str, u32)) -> Result<(), LinkError> {
+    let told = netlink.list(&Message::new(GETLINK, 0, &interface(0, 0)), |received| {
+        let index = received.payload.get(4..).and_then(|bytes| bytes.first_chunk());
+        let name = received.attributes(IFINFO).text(IFLA_IFNAME);
+        if let (true, Some(index), Some(name)) = (received.kind == NEWLINK, index, name) {
+            tell(name, u32::from_ne_bytes(*index));
+        }
+    });
+    told.map_err(failed("list network interfaces"))
+}
+
+fn index(netlink: &mut Netlink, wanted: &str) -> Result<Option<u32>, LinkError> {
+    let mut found = None;
+    links(netlink, |name, index| {
+        if name == wanted {
+            found = Some(index);
+        }
+    })?;
+    Ok(found)
+}
+
+/// `struct ifinfomsg`; flags are set and never taken away.
+fn interface(index: u32, flags: u32) -> [u8; IFINFO] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    let [e, f, g, h] = flags.to_ne_bytes();
+    [0, 0, 0, 0, a, b, c, d, e, f, g, h, e, f, g, h]
+}
+
+fn text(text: &str) -> Vec<u8> {
+    // Names that we make hold no NUL.
+    CString::new(text).unwrap_or_default().into_bytes_with_nul()
+}
+
+fn add(node: &mut Netlink, name: &str, pod: BorrowedFd<'_>, label: &str) -> Result<(), LinkError> {
+    let namespace = pod.as_raw_fd().cast_unsigned().to_ne_bytes();
+    let peer = |mut message: Message| {
+        message = message.raw(&interface(0, 0));
+        message.with(IFLA_IFNAME, &text(INSIDE)).with(IFLA_NET_NS_FD, &namespace)
+    };
+    let pair = Message::new(NEWLINK, CREATE, &interface(0, 0))
+        .with(IFLA_IFNAME, &text(name))
+        .nested(IFLA_LINKINFO, |info| {
+            let info = info.with(IFLA_INFO_KIND, b"veth");
+            info.nested(IFLA_INFO_DATA, |data| data.nested(VETH_INFO_PEER, peer))
+        });
+    let doing = || format!("add network interface `{name}`");
+    node.ask(&pair).map_err(failed(doing()))?;
+    let labelled = Message::new(NEWLINK, 0, &interface(0, 0))
+        .with(IFLA_IFNAME, &text(name))
+        .with(IFLA_IFALIAS, label.as_bytes());
+    // It is for people only.
+    let _ = node.ask(&labelled);
+    Ok(())
+}
+
+fn remove_with(node: &mut Netlink, name: &str) -> Result<(), LinkError> {
+    let message = Message::new(DELLINK, 0, &interface(0, 0)).with(IFLA_IFNAME, &text(name));
+    match node.ask(&message) {
+        Err(gone) if gone.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        done => done.map_err(failed(format!("remove network interface `{name}`"))),
+    }
+}
+
+fn connect_node(node: &mut Netlink, name: &str, pod: &[IpAddr]) -> Result<(), LinkError> {
+    let doing = || format!("set up network interface `{name}`");
+    set_sysctls(name, pod).map_err(failed(doing()))?;
+    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+    let index = index(node, name)?.ok_or_else(gone).map_err(failed(doing()))?;
+    let mut configure = || {
+        node.ask(&Message::new(NEWLINK, 0, &interface(index, UP)))?;
+        for address in pod {
+            let scope_prefix = if address.is_ipv4() { (SCOPE_LINK, 32) } else { (SCOPE_LINK, 64) };
+            node.ask(&address_message(index, gateway(*address), scope_prefix))?;
+            node.ask(&route(index, Some(*address), None))?;
+        }
+        Ok(())
+    };
+    configure().map_err(failed(doing()))
+}
+
+fn connect_pod(inside: &mut Netlink, addresses: &[IpAddr]) -> Result<(), LinkError> {
+    let doing = || format!("set up `{INSIDE}` of the pod");
+    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+    let index = index(inside, INSIDE)?.ok_or_else(gone).map_err(failed(doing()))?;
+    let mut configure = || {
+        inside.ask(&Message::new(NEWLINK, 0, &interface(index, UP)))?;
+        for address in addresses {
+            let prefix = if address.is_ipv4() { 32 } else { 128 };
+            inside.ask(&address_message(index, *address, (SCOPE_UNIVERSE, prefix)))?;
+            let gateway = gateway(*address);
+            inside.ask(&route(index, Some(gateway), None))?;
+            inside.ask(&route(index, None, Some(gateway)))?;
+        }
+        Ok(())
+    };
+    configure().map_err(failed(doing()))
+}
+
+/// The node, for a pod with this address.
+fn gateway(pod: IpAddr) -> IpAddr {
+    if pod.is_ipv4() { GATEWAY_V4.into() } else { GATEWAY_V6.into() }
+}
+
+fn octets(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    }
+}
+
+fn address_message(index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Message {
+    let (family, octets) = octets(address);
+    let [a, b, c, d] = index.to_ne_bytes();
+    let flags = if family == AF_INET6 { NO_DAD } else { 0 };
+    // `struct ifaddrmsg`.
+    let header = [family, prefix, flags, scope, a, b, c, d];
+    Message::new(NEWADDR, REPLACE, &header).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
+}
+
+/// A route to one address on the link, or to everything through a gateway.
+fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
+    const MAIN_TABLE: u8 = 254;
+    const STATIC: u8 = 4;
+    const UNICAST: u8 = 1;
+    let (family, _) = octets(to.or(through).unwrap_or(GATEWAY_V4.into()));
+    let len = match to {
+        None => 0,
+        Some(address) if address.is_ipv4() => 32,
+        Some(_) => 128,
+    };
+    let scope = if through.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
+    // `struct rtmsg`.
+    let header = [family, len, 0, 0, MAIN_TABLE, STATIC, scope, UNICAST, 0, 0, 0, 0];
+    let mut message = Message::new(NEWROUTE, REPLACE, &header).with(RTA_OIF, &index.to_ne_bytes());
+    if let Some(to) = to {
+        message = message.with(RTA_DST, &octets(to).1);
+    }
+    if let Some(through) = through {
+        message = message.with(RTA_GATEWAY, &octets(through).1);
+    }
+    message
+}
+
+/// What comes from a pod must come from its address, and a pod is no router: it has raw sockets, and
+/// may say that it is one.
+fn set_sysctls(name: &str, pod: &[IpAddr]) -> io::Result<()> {
+    write_sysctl(&format!("ipv4/conf/{name}/rp_filter"), "1")?;
+    let six = pod.iter().any(IpAddr::is_ipv6);
+    for (setting, value) in
+        [("accept_ra", "0"), ("addr_gen_mode", "1"), ("disable_ipv6", if six { "0" } else { "1" })]
+    {
+        match write_sysctl(&format!("ipv6/conf/{name}/{setting}"), value) {
+            // A kernel without IPv6.
+            Err(none) if !six && none.kind() == ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes a setting of this thread's network, where it is another.
+pub(super) fn write_sysctl(setting: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{setting}");
+    if fs::read_to_string(&path)?.trim() == value {
+        return Ok(());
+    }
+    fs::write(path, value)
+}

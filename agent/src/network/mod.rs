@@ -1,0 +1,315 @@
+//! The network of this node's pods: who has which address, cables, and the rules that lead out.
+//!
+//! ```text
+//! address in the pod's record --> cable (veth, routes) --> containers start
+//!                                     |
+//!                  one table of nftables, for all pods: what leaves the node is masqueraded
+//! ```
+//! What is kept in memory is what the records of the pods say: an agent that comes reads those. An
+//! address is written there before it is used, so that no two pods ever have one. The runtime lays
+//! cables and removes them; the task [`Network::run`] keeps the rules what they should be.
+
+pub mod link;
+pub mod message;
+pub mod netlink;
+pub mod nft;
+pub mod range;
+pub mod rules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+
+use mote_protocol::name::Uid;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use self::link::LinkError;
+use self::nft::{NftError, Own, Watch};
+pub use self::range::{PodRange, RangeError, Ranges};
+use crate::log::Chain;
+
+/// Pause after rules were mended, before they are again. It doubles with each time, as long as somebody
+/// goes on changing them.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest of these.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Why pods cannot have a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unavailable {
+    /// One word.
+    pub reason: &'static str,
+    /// What is missing, and what to do about it.
+    pub message: String,
+}
+
+/// Why a pod did not get what it needs of the network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No pod gets it.
+    #[error("network is not ready: {0}")]
+    Unavailable(Unavailable),
+    /// All addresses are taken.
+    #[error("all {capacity} addresses of {range} are in use")]
+    Full {
+        /// Of which range.
+        range: PodRange,
+        /// How many that are.
+        capacity: u128,
+    },
+    /// Its cable.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// What the rules were when the kernel took them last.
+#[derive(Debug, Default)]
+struct Applied {
+    /// The sysctls are set, and what belongs to nobody is gone.
+    prepared: bool,
+    text: Option<String>,
+}
+
+/// Who has which addresses.
+#[derive(Debug, Default)]
+struct Given {
+    pods: BTreeMap<Uid, Vec<IpAddr>>,
+    /// Those of pods that cannot be told: their records are unreadable.
+    unknown: BTreeSet<IpAddr>,
+    last: Vec<IpAddr>,
+}
+
+/// The network of this node's pods.
+#[derive(Debug)]
+pub struct Network {
+    /// None where pods have nothing but their own localhost.
+    ranges: Option<Ranges>,
+    given: Mutex<Given>,
+    /// Some pods' records could not be read: what looks like nobody's may be theirs.
+    unsure: bool,
+    applied: tokio::sync::Mutex<Applied>,
+    own: Arc<Own>,
+    health: watch::Sender<Option<Unavailable>>,
+}
+
+impl Network {
+    /// For pods that have these addresses already; `unsure` where there may be others.
+    pub fn new(
+        ranges: Option<Ranges>,
+        pods: impl IntoIterator<Item = (Uid, Vec<IpAddr>)>,
+        unsure: bool,
+    ) -> Self {
+        let pods = pods.into_iter().collect();
+        Self {
+            ranges,
+            given: Mutex::new(Given { pods, ..Given::default() }),
+            unsure,
+            applied: tokio::sync::Mutex::default(),
+            own: Arc::default(),
+            health: watch::Sender::new(None),
+        }
+    }
+
+    /// Why pods cannot have a network, as that changes.
+    pub fn health(&self) -> watch::Receiver<Option<Unavailable>> {
+        self.health.subscribe()
+    }
+
+    /// Gives a pod addresses: those it has, or some that nobody has. To be written down before they
+    /// are used.
+    pub fn give(&self, uid: &Uid) -> Result<Vec<IpAddr>, NetworkError> {
+        let Some(ranges) = self.ranges else { return Ok(Vec::new()) };
+        let mut given = self.given();
+        if let Some(has) = given.pods.get(uid).filter(|has| ranges.gives(has)) {
+            return Ok(has.clone());
+        }
+        let taken: BTreeSet<IpAddr> =
+            given.pods.values().flatten().chain(&given.unknown).copied().collect();
+        let mut addresses = Vec::new();
+        for range in ranges.all() {
+            let last = given.last.iter().copied().find(|last| range.contains(*last));
+            let full = || NetworkError::Full { range, capacity: range.capacity() };
+            addresses.push(range.next_free(last, &taken).ok_or_else(full)?);
+        }
+        given.last.clone_from(&addresses);
+        given.pods.insert(*uid, addresses.clone());
+        Ok(addresses)
+    }
+
+    /// Lays a pod's cable, which has its addresses; what is left of one is removed first.
+    pub async fn lay(
+        &self,
+        pod: OwnedFd,
+        label: String,
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), NetworkError> {
+        let laid = blocking(move || link::lay(pod.as_fd(), &label, &addresses)).await;
+        if laid.as_ref().is_err_and(LinkError::lacks_veth) {
+            let message = "the kernel has no veth interfaces: load or build the module `veth`";
+            let why = Unavailable { reason: "VethMissing", message: message.to_owned() };
+            self.tell(Some(why.clone()));
+            return Err(NetworkError::Unavailable(why));
+        }
+        Ok(laid?)
+    }
+
+    /// Takes a pod's cable away, and gives its addresses back.
+    pub async fn take_back(&self, uid: &Uid) -> Result<(), NetworkError> {
+        let addresses = self.given().pods.get(uid).cloned();
+        let Some(addresses) = addresses else { return Ok(()) };
+        blocking(move || link::remove(&addresses)).await?;
+        self.given().pods.remove(uid);
+        Ok(())
+    }
+
+    /// Makes sysctls, interfaces and rules what they should be, where they are not known to be.
+    pub async fn settle(&self) -> Result<(), Unavailable> {
+        let Some(ranges) = self.ranges else { return Ok(()) };
+        let mut applied = self.applied.lock().await;
+        let settled = self.settle_locked(ranges, &mut applied).await;
+        self.tell(settled.clone().err());
+        settled
+    }
+
+    async fn settle_locked(
+        &self,
+        ranges: Ranges,
+        applied: &mut Applied,
+    ) -> Result<(), Unavailable> {
+        if !applied.prepared {
+            let six = ranges.v6.is_some();
+            blocking(move || forward(six)).await.map_err(|error| Unavailable {
+                reason: "ForwardingFailed",
+                message: format!("let the node forward packets: {error}"),
+            })?;
+            self.tidy().await;
+            applied.prepared = true;
+        }
+        let text = rules::table(ranges, &self.outside(ranges));
+        if applied.text.as_ref() != Some(&text) {
+            let (own, whole) = (Arc::clone(&self.own), text.clone());
+            blocking(move || nft::apply(&whole, &own)).await.map_err(|error| Unavailable {
+                reason: match error {
+                    NftError::Missing => "NftMissing",
+                    NftError::Refused { .. } | NftError::Run(_) => "NftFailed",
+                },
+                message: Chain(&error).to_string(),
+            })?;
+            applied.text = Some(text);
+        }
+        Ok(())
+    }
+
+    /// Keeps the rules what they should be, for as long as the agent runs.
+    pub async fn run(&self) {
+        if self.ranges.is_none() {
+            std::future::pending::<()>().await;
+        }
+        let watched = async {
+            // First, so that nothing happens unheard.
+            let mut watch = Watch::new()?;
+            // Whoever needs it tries again; that it failed is told.
+            let _ = self.settle().await;
+            let (mut pause, mut mended) = (FIRST_PAUSE, None::<Instant>);
+            loop {
+                watch.changed(&self.own).await?;
+                if mended.is_some_and(|at| at.elapsed() > LONGEST_PAUSE) {
+                    pause = FIRST_PAUSE;
+                }
+                info!("somebody changed our rules for packets: making them anew");
+                self.applied.lock().await.text = None;
+                let _ = self.settle().await;
+                mended = Some(Instant::now());
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        };
+        let ended: io::Result<std::convert::Infallible> = watched.await;
+        let Err(error) = ended;
+        warn!(%error, "watch the rules for packets");
+        let _ = self.settle().await;
+        std::future::pending::<()>().await;
+    }
+
+    /// Removes interfaces of ours that are nobody's, and makes those of pods what they should be: an
+    /// agent may have died between any two steps.
+    async fn tidy(&self) {
+        let named = match blocking(link::all).await {
+            Ok(named) => named,
+            Err(error) => return warn!(error = %Chain(&error), "look for interfaces of pods"),
+        };
+        let pods: Vec<_> = self.given().pods.values().cloned().collect();
+        let wanted: BTreeSet<String> = pods.iter().filter_map(|pod| link::name(pod)).collect();
+        let nobodys: Vec<_> = named.into_iter().filter(|name| !wanted.contains(name)).collect();
+        if self.unsure {
+            self.given().unknown.extend(nobodys.iter().filter_map(|name| link::address_in(name)));
+        } else {
+            for name in nobodys {
+                info!(interface = name, "removing what is left of a pod");
+                if let Err(error) = blocking(move || link::remove_named(&name)).await {
+                    warn!(error = %Chain(&error), "remove what is left of a pod");
+                }
+            }
+        }
+        for pod in pods {
+            match blocking(move || link::mend(&pod)).await {
+                Ok(_) => {}
+                Err(error) => warn!(error = %Chain(&error), "mend the network of a pod"),
+            }
+        }
+    }
+
+    /// Addresses of pods that come from other ranges: those of an earlier configuration.
+    fn outside(&self, ranges: Ranges) -> Vec<IpAddr> {
+        let given = self.given();
+        let outside = |address: &&IpAddr| !ranges.all().any(|range| range.contains(**address));
+        let mut outside: Vec<_> = given.pods.values().flatten().filter(outside).copied().collect();
+        outside.sort();
+        outside
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, health: Option<Unavailable>) {
+        self.health.send_if_modified(|told| {
+            let changed = *told != health;
+            *told = health;
+            changed
+        });
+    }
+}
+
+/// Does something that may wait for the kernel, beside the agent's only thread.
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(act).await {
+        Ok(done) => done,
+        Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+    }
+}
+
+/// Lets the kernel pass packets on. With IPv6 a node that does so hears no routers any more, unless it
+/// is told to: it would lose its own way out.
+fn forward(six: bool) -> io::Result<()> {
+    link::write_sysctl("ipv4/ip_forward", "1")?;
+    if !six {
+        return Ok(());
+    }
+    for interface in fs::read_dir("/proc/sys/net/ipv6/conf")?.flatten() {
+        let path = interface.path().join("accept_ra");
+        if fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1") {
+            // One that has just gone hears nobody.
+            let _ = fs::write(path, "2");
+        }
+    }
+    link::write_sysctl("ipv6/conf/all/forwarding", "1")
+}

@@ -1,0 +1,73 @@
+//! Questions to the kernel over netlink, one at a time, each with its answer.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socket_with,
+};
+
+use super::message::{ACK, DONE, DUMP, ERROR, Message, Messages, Received};
+
+/// What the kernel puts into one datagram at most, where the reader has as much room.
+const DATAGRAM: usize = 32 * 1024;
+
+/// The kernel answers within the call that asks. Where it does not, nobody waits for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A conversation about links, addresses and routes of one network namespace: that of the thread that
+/// opened it.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens one for rtnetlink(7).
+    pub fn open() -> io::Result<Self> {
+        let kind = (AddressFamily::NETLINK, SocketType::RAW);
+        // `NETLINK_ROUTE` is 0, the protocol where none is named.
+        let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Has something done.
+    pub fn ask(&mut self, message: &Message) -> io::Result<()> {
+        self.converse(message, ACK, |_| ())
+    }
+
+    /// Has everything of a kind told.
+    pub fn list(&mut self, message: &Message, told: impl FnMut(&Received<'_>)) -> io::Result<()> {
+        self.converse(message, DUMP, told)
+    }
+
+    fn converse(
+        &mut self,
+        message: &Message,
+        flags: u16,
+        mut told: impl FnMut(&Received<'_>),
+    ) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = message.clone().flagged(flags).finish(self.sequence);
+        net::send(&self.socket, &bytes, SendFlags::empty())?;
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            let (_, len) = match net::recv(&self.socket, &mut buffer[..], RecvFlags::empty()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                received => received?,
+            };
+            let datagram = buffer.get(..len).unwrap_or_default();
+            for received in Messages(datagram).filter(|one| one.sequence == self.sequence) {
+                match (received.kind, received.error()) {
+                    (ERROR, Some(0)) | (DONE, _) => return Ok(()),
+                    (ERROR, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
+                    _ => told(&received),
+                }
+            }
+        }
+    }
+}

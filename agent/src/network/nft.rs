@@ -1,0 +1,203 @@
+//! Gives the kernel our table of rules, and hears when somebody else changes it.
+//!
+//! `nft` is the way in that every distribution has, and the one that is kept up with kernels. It is a
+//! process, fed on its standard input; the kernel tells by netlink when rules change, and who did it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use std::os::fd::OwnedFd;
+
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, socket_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::message::{Messages, Received};
+use super::rules::TABLE;
+use crate::sys::event::register;
+
+/// The program, looked for where all are.
+const PROGRAM: &str = "nft";
+
+/// Most characters of its complaint that are told.
+const MAX_COMPLAINT: usize = 200;
+
+/// Of our own changes so many are remembered until the kernel tells of them.
+const OWN: usize = 16;
+
+/// Why the kernel did not get our rules.
+#[derive(Debug, thiserror::Error)]
+pub enum NftError {
+    /// There is no such program.
+    #[error("the program `nft` is not there: install nftables")]
+    Missing,
+    /// It says no.
+    #[error("nft: {complaint}")]
+    Refused {
+        /// In its own words.
+        complaint: String,
+    },
+    /// It could not be run.
+    #[error("run nft")]
+    Run(#[source] io::Error),
+}
+
+/// Changes of ours that the kernel has not told of yet, by the process that made them.
+#[derive(Debug, Default)]
+pub struct Own(Mutex<VecDeque<u32>>);
+
+impl Own {
+    fn remember(&self, pid: u32) {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        own.push_back(pid);
+        while own.len() > OWN {
+            own.pop_front();
+        }
+    }
+
+    fn knows(&self, pid: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
+    }
+}
+
+/// Gives a text to `nft`: all of it counts, or nothing. Waits for its end.
+pub fn apply(text: &str, own: &Own) -> Result<(), NftError> {
+    let mut command = Command::new(PROGRAM);
+    command.args(["-f", "-"]).current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => NftError::Missing,
+        _ => NftError::Run(error),
+    })?;
+    // Before it can change anything.
+    own.remember(child.id());
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
+    let ended = child.wait_with_output().map_err(NftError::Run)?;
+    if ended.status.success() {
+        return written.map_err(NftError::Run);
+    }
+    let complaint = String::from_utf8_lossy(&ended.stderr);
+    let first = complaint.lines().find(|line| !line.trim().is_empty());
+    let first = first.map_or_else(|| ended.status.to_string(), str::to_owned);
+    Err(NftError::Refused { complaint: first.chars().take(MAX_COMPLAINT).collect() })
+}
+
+/// Tells of changes that others make to our table.
+#[derive(Debug)]
+pub struct Watch {
+    socket: AsyncFd<OwnedFd>,
+    /// The changes that are being told of are changes of our table.
+    ours: bool,
+}
+
+// nfnetlink.h, nf_tables.h.
+const NFNLGRP_NFTABLES: u32 = 7;
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_NEWGEN: u16 = 15;
+/// Of every message about tables and what is in them: the table's name.
+const NAME: u16 = 1;
+const NFTA_GEN_PROC_PID: u16 = 2;
+const NFPROTO_INET: u8 = 1;
+/// Bytes of `struct nfgenmsg`.
+const HEADER: usize = 4;
+
+impl Watch {
+    /// Hears from now on.
+    pub fn new() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let kind = (AddressFamily::NETLINK, SocketType::RAW);
+        let socket = socket_with(kind.0, kind.1, flags, Some(netlink::NETFILTER))?;
+        net::bind(&socket, &SocketAddrNetlink::new(0, 1 << (NFNLGRP_NFTABLES - 1)))?;
+        Ok(Self { socket: register(socket, Interest::READABLE)?, ours: false })
+    }
+
+    /// Waits until somebody else than `own` changed our table, or may have. Cancel-safe.
+    pub async fn changed(&mut self, own: &Own) -> io::Result<()> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let mut buffer = [0; 8192];
+            let received = net::recv(self.socket.get_ref(), &mut buffer[..], RecvFlags::empty());
+            let len = match received {
+                Ok((_, len)) => len,
+                Err(rustix::io::Errno::AGAIN) => {
+                    ready.clear_ready();
+                    continue;
+                }
+                Err(rustix::io::Errno::INTR) => continue,
+                // More than had room: nobody knows what it was.
+                Err(rustix::io::Errno::NOBUFS) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut changed = false;
+            for message in Messages(buffer.get(..len).unwrap_or_default()) {
+                changed |= heed(&message, &mut self.ours, own);
+            }
+            if changed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Takes one message in. What a transaction did comes first, and at its end who did it; returns whether
+/// that was somebody else, and our table.
+fn heed(message: &Received<'_>, ours: &mut bool, own: &Own) -> bool {
+    if message.kind >> 8 != NFNL_SUBSYS_NFTABLES {
+        return false;
+    }
+    let attributes = message.attributes(HEADER);
+    if message.kind & 0xff != NFT_MSG_NEWGEN {
+        let inet = message.payload.first() == Some(&NFPROTO_INET);
+        *ours |= inet && attributes.text(NAME) == Some(TABLE);
+        return false;
+    }
+    let pid = attributes.value(NFTA_GEN_PROC_PID).and_then(|value| value.first_chunk());
+    let by_us = pid.is_some_and(|pid| own.knows(u32::from_be_bytes(*pid)));
+    // Where we are in a namespace of process ids, only the port is a number of ours.
+    let by_us = by_us || own.knows(message.port);
+    std::mem::take(ours) && !by_us
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::message::Message;
+
+    fn told(kind: u16, name: &str, pid: u32) -> Vec<u8> {
+        let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
+        let message = Message::new(kind, 0, &[NFPROTO_INET, 0, 0, 0]);
+        let message = match name {
+            "" => message.with(NFTA_GEN_PROC_PID, &pid.to_be_bytes()),
+            name => message.with(NAME, [name, "\0"].concat().as_bytes()),
+        };
+        message.finish(0)
+    }
+
+    #[test]
+    fn who_changed_our_table_is_told_apart() {
+        let own = Own::default();
+        own.remember(100);
+        let table = [
+            (vec![told(2, "mote", 0), told(NFT_MSG_NEWGEN, "", 7)], true),
+            (vec![told(2, "mote", 0), told(NFT_MSG_NEWGEN, "", 100)], false),
+            (vec![told(2, "other", 0), told(NFT_MSG_NEWGEN, "", 7)], false),
+            (vec![told(2, "other", 0), told(5, "mote", 0), told(NFT_MSG_NEWGEN, "", 7)], true),
+        ];
+        for (messages, expected) in table {
+            let (bytes, mut ours) = (messages.concat(), false);
+            let changed = Messages(&bytes).map(|message| heed(&message, &mut ours, &own));
+            assert_eq!(changed.collect::<Vec<_>>().contains(&true), expected, "{messages:?}");
+            assert!(!ours);
+        }
+    }
+
+    #[test]
+    fn own_changes_are_forgotten_in_time() {
+        let own = Own::default();
+        (0..40).for_each(|pid| own.remember(pid));
+        assert!(own.knows(39) && own.knows(24) && !own.knows(23));
+    }
+}

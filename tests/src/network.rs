@@ -1,0 +1,189 @@
+//! Networks of a test's own: a machine to be alone on, other machines beside it, and who talks to whom.
+//!
+//! A thread that [`OwnNetwork::enter`]s one is there with everything that it starts from then on: broker,
+//! agent, operator. So whole nodes have addresses, routes and rules, and no two tests meet.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::process::{Process, command};
+
+/// How long a connection may take that should be there at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long one may take that must not come.
+const IMPATIENCE: Duration = Duration::from_millis(700);
+
+/// A network that nobody else is in.
+#[derive(Debug)]
+pub struct OwnNetwork {
+    /// It lasts as long as this sleeps.
+    holder: Process,
+}
+
+impl OwnNetwork {
+    /// Makes one, with nothing but localhost.
+    fn new() -> Result<Self> {
+        let mut sleeper = command("unshare");
+        sleeper.args(["--net", "--", "sh", "-c", "echo there; exec sleep 1000000"]);
+        let holder = Process::spawn("network", &mut sleeper)?;
+        holder.wait_for_line("there")?;
+        let network = Self { holder };
+        network.run("ip", &["link", "set", "lo", "up"])?;
+        Ok(network)
+    }
+
+    /// Makes one and goes there, with this thread.
+    pub fn enter() -> Result<Self> {
+        let network = Self::new()?;
+        move_into_link_name_space(network.open()?.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(network)
+    }
+
+    /// Another one, with a cable to this: `ours` and `theirs` are addresses of both ends, as `ip` takes
+    /// them. It knows nobody but this end.
+    pub fn neighbour(&self, name: &str, ends: &[(&str, &str)]) -> Result<Self> {
+        let other = Self::new()?;
+        let pid = other.holder.pid().as_raw_nonzero().to_string();
+        let peer = ["type", "veth", "peer", "name", "up0", "netns", &pid];
+        self.run("ip", &[&["link", "add", name][..], &peer].concat())?;
+        for (network, name, place) in [(self, name, 0), (&other, "up0", 1)] {
+            network.run("ip", &["link", "set", name, "up"])?;
+            for (ours, theirs) in ends {
+                let address = if place == 0 { ours } else { theirs };
+                let nodad = address.contains(':').then_some("nodad");
+                let words = ["address", "add", address, "dev", name].into_iter().chain(nodad);
+                network.run("ip", &words.collect::<Vec<_>>())?;
+            }
+        }
+        Ok(other)
+    }
+
+    /// Runs a program there, and gives what it printed.
+    pub fn run(&self, program: &str, words: &[&str]) -> Result<String> {
+        let target = format!("--target={}", self.holder.pid().as_raw_nonzero());
+        let mut command = Command::new("nsenter");
+        let output = command.args([&target, "--net", "--", program]).args(words).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{program} {}: {error}", words.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// It, as a place to talk from.
+    pub fn open(&self) -> Result<File> {
+        network_of(self.holder.pid())
+    }
+}
+
+/// The network of a process.
+pub fn network_of(process: Pid) -> Result<File> {
+    let path = format!("/proc/{}/ns/net", process.as_raw_nonzero());
+    File::open(&path).with_context(|| format!("open {path}"))
+}
+
+/// Does something as if from within a network.
+pub fn inside<T: Send>(network: &File, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            // The thread ends there: nobody else of this process moves.
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            act()
+        });
+        there.join().map_err(|_| anyhow!("the thread panicked"))?
+    })
+}
+
+/// Tells everybody who connects, by TCP or UDP, over IPv4 or IPv6, who that is.
+#[derive(Debug)]
+pub struct Mirror {
+    tcp: TcpListener,
+    udp: UdpSocket,
+}
+
+impl Mirror {
+    /// Begins, on a port of a network.
+    pub fn start(network: &File, port: u16) -> Result<Self> {
+        let all = (Ipv6Addr::UNSPECIFIED, port);
+        let (tcp, udp) = inside(network, || Ok((TcpListener::bind(all)?, UdpSocket::bind(all)?)))?;
+        let (listener, socket) = (tcp.try_clone()?, udp.try_clone()?);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                if let Ok(peer) = stream.peer_addr() {
+                    // Whoever hangs up does not want to know.
+                    let _ = stream.write_all(peer.ip().to_canonical().to_string().as_bytes());
+                }
+            }
+        });
+        thread::spawn(move || {
+            let mut buffer = [0; 16];
+            while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+                if len == 0 {
+                    return;
+                }
+                let _ = socket.send_to(peer.ip().to_canonical().to_string().as_bytes(), peer);
+            }
+        });
+        Ok(Self { tcp, udp })
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        // Both threads end, and with them what holds the network.
+        let _ = rustix::net::shutdown(&self.tcp, rustix::net::Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.udp, rustix::net::Shutdown::Both);
+    }
+}
+
+/// Whom a mirror sees where somebody connects to it from a network.
+pub fn seen(network: &File, mirror: impl Into<SocketAddr>) -> Result<IpAddr> {
+    let mirror = mirror.into();
+    inside(network, || look(mirror, PATIENCE)).with_context(|| format!("connect to {mirror}"))
+}
+
+/// Nobody answers there.
+pub fn unreachable(network: &File, mirror: impl Into<SocketAddr>) -> Result<()> {
+    let mirror = mirror.into();
+    let answer = inside(network, || Ok(look(mirror, IMPATIENCE)))?;
+    ensure!(answer.is_err(), "{mirror} answers: {answer:?}");
+    Ok(())
+}
+
+fn look(mirror: SocketAddr, patience: Duration) -> Result<IpAddr> {
+    let mut stream = TcpStream::connect_timeout(&mirror, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    text.parse().with_context(|| format!("`{text}` is no address"))
+}
+
+/// The same by a datagram, which is sent again as long as nobody answers.
+pub fn seen_by_datagram(network: &File, mirror: impl Into<SocketAddr>) -> Result<IpAddr> {
+    let mirror = mirror.into();
+    inside(network, || {
+        let local: SocketAddr =
+            if mirror.is_ipv4() { ([0; 4], 0).into() } else { ([0_u8; 16], 0).into() };
+        let socket = UdpSocket::bind(local)?;
+        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let mut buffer = [0; 64];
+        for _ in 0..40 {
+            socket.send_to(b"?", mirror)?;
+            if let Ok((len, _)) = socket.recv_from(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..len]);
+                return text.parse().with_context(|| format!("`{text}` is no address"));
+            }
+        }
+        Err(anyhow!("no answer"))
+    })
+    .with_context(|| format!("ask {mirror} by UDP"))
+}

@@ -1,0 +1,103 @@
+//! The network of pods: real nodes, each in a network of its own, with real packets.
+//!
+//! | what must hold | test |
+//! |---|---|
+//! | a pod has its address before its first container starts, and everybody is told | `addresses::a_pod_knows_its_address_and_so_does_everybody` |
+//! | a pod that waits for its image has one as soon as its containers start, and gives it back | `addresses::addresses_are_given_once` |
+//! | pods in the host's network have the host's, and pods of a node without a range have localhost | `addresses::*` |
+//! | pod to pod, to node, to the world (masqueraded), and back, IPv4 and IPv6 | `traffic::pods_node_and_world_reach_each_other` |
+//! | nobody speaks with another pod's address, or turns the node's routes | `traffic::a_pod_speaks_with_its_own_address_only` |
+//! | probes ask a pod at its address | `traffic::probes_ask_at_the_pods_address` |
+//! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
+//! | rules that somebody flushed come back, others' stay | `resume::rules_that_somebody_flushed_come_back` |
+//! | nothing is left of a pod; what an agent left behind is removed | `resume::*` |
+//! | without nft pods wait and say so, but for those in the host's network | `missing::pods_wait_for_nft` |
+
+mod addresses;
+mod missing;
+mod resume;
+mod traffic;
+
+use std::fs::File;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use mote_protocol::status::{Phase, PodStatus};
+use mote_tests::manifest::{Manifest, pod};
+use mote_tests::network::{OwnNetwork, network_of};
+use mote_tests::node::{Node, NodeOptions};
+use mote_tests::world::{BUSYBOX, World};
+
+const V4: &str = "pod_cidr = \"10.188.0.0/20\"";
+const BOTH: &str = "pod_cidr = \"10.188.0.0/20\"\npod_cidr_v6 = \"fd00:188::/112\"";
+
+/// A machine with a world on it, and what its node is told.
+struct Machine {
+    world: World,
+    network: OwnNetwork,
+}
+
+impl Machine {
+    fn new() -> Result<Self> {
+        let network = OwnNetwork::enter()?;
+        Ok(Self { world: World::new()?, network })
+    }
+
+    fn options(&self, network: &str) -> NodeOptions {
+        NodeOptions { network: network.into(), ..self.world.options("n1") }
+    }
+
+    fn node(&self, network: &str) -> Result<Node> {
+        self.world.node_with(self.options(network))
+    }
+
+    /// A pod that runs and does nothing, and its network.
+    fn idle(&self, node: &Node, name: &str) -> Result<Idle> {
+        self.run(node, &sleeper(name), name)
+    }
+
+    fn run(&self, node: &Node, manifest: &Manifest, name: &str) -> Result<Idle> {
+        self.world.operator.apply(manifest, node)?;
+        let status = self.world.wait_for_phase(node, name, Phase::Running)?;
+        let network = network_of(node.process(&seconds(name))?)?;
+        Ok(Idle { addresses: status.addresses.to_vec(), status, network })
+    }
+
+    /// Names of the node's ends of cables.
+    fn cables(&self) -> Result<Vec<String>> {
+        let links = self.network.run("ip", &["-o", "link"])?;
+        let names = links.lines().filter_map(|line| line.split([' ', '@']).nth(1));
+        let ours = names.filter(|name| name.starts_with("mote-"));
+        Ok(ours.map(|name| name.trim_end_matches(':').to_owned()).collect())
+    }
+}
+
+/// A pod that runs, in its network.
+struct Idle {
+    status: PodStatus,
+    addresses: Vec<IpAddr>,
+    network: File,
+}
+
+impl Idle {
+    fn v4(&self) -> Result<IpAddr> {
+        self.addresses.first().copied().context("an address")
+    }
+}
+
+/// The command line that only this pod has.
+fn seconds(name: &str) -> String {
+    let number: u32 = name.bytes().map(u32::from).sum();
+    format!("sleep 10{number}")
+}
+
+fn sleeper(name: &str) -> Manifest {
+    let line = seconds(name);
+    pod(name).container("main", BUSYBOX, &line.split(' ').collect::<Vec<_>>())
+}
+
+fn ensure_in_range(address: IpAddr) -> Result<()> {
+    let text = address.to_string();
+    ensure!(text.starts_with("10.188.") || text.starts_with("fd00:188::"), "{text}");
+    Ok(())
+}

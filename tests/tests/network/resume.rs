@@ -1,0 +1,125 @@
+//! Agents that end and come again, and others who change the node's network.
+
+use anyhow::{Context, Result, ensure};
+use mote_protocol::status::Phase;
+use mote_tests::network::{Mirror, seen};
+use mote_tests::process::{Process, command};
+
+use crate::{BOTH, Machine, V4};
+
+const PORT: u16 = 9000;
+
+#[test]
+fn a_killed_agent_leaves_the_network_as_it_is() -> Result<()> {
+    let machine = Machine::new()?;
+    let mut node = machine.node(BOTH)?;
+    let (one, two) = (machine.idle(&node, "one")?, machine.idle(&node, "two")?);
+    let (cables, rules) = (machine.cables()?, machine.network.run("nft", &["list", "ruleset"])?);
+    let _mirror = Mirror::start(&two.network, PORT)?;
+    node.kill()?;
+    ensure!(seen(&one.network, (two.v4()?, PORT))? == one.v4()?, "without an agent");
+    // Somebody takes the node's end down, and a route with it.
+    machine.network.run("ip", &["link", "set", &cables[0], "down"])?;
+    node.start()?;
+    let third = machine.idle(&node, "three")?;
+    ensure!(!one.addresses.contains(&third.v4()?) && !two.addresses.contains(&third.v4()?));
+    for (name, before) in [("one", &one), ("two", &two)] {
+        let after = machine.world.wait_for_phase(&node, name, Phase::Running)?;
+        ensure!(after.addresses == before.status.addresses, "{name}: {:?}", after.addresses);
+    }
+    ensure!(seen(&one.network, (two.v4()?, PORT))? == one.v4()?, "the cable was mended");
+    ensure!(seen(&third.network, (two.v4()?, PORT))? == third.v4()?);
+    ensure!(machine.network.run("nft", &["list", "ruleset"])? == rules);
+    ensure!(cables.iter().all(|cable| machine.cables().is_ok_and(|now| now.contains(cable))));
+    Ok(())
+}
+
+#[test]
+fn rules_that_somebody_flushed_come_back() -> Result<()> {
+    let machine = Machine::new()?;
+    let out = machine.network.neighbour("out0", &[("192.0.2.1/24", "192.0.2.2/24")])?;
+    let node = machine.node(V4)?;
+    let one = machine.idle(&node, "one")?;
+    let _mirror = Mirror::start(&out.open()?, PORT)?;
+    let world = ([192, 0, 2, 2], PORT);
+    let rules = || machine.network.run("nft", &["list", "ruleset"]);
+    let table = rules()?;
+    ensure!(table.contains("table inet mote"), "{table}");
+    for flush in [&["flush", "ruleset"][..], &["flush", "table", "inet", "mote"]] {
+        let monitor =
+            Process::spawn("nft monitor", command("nft").args(["monitor", "new", "rules"]))?;
+        // It says nothing when it listens, so that something is said until it does.
+        machine.network.run("nft", &["add", "table", "ip", "other"])?;
+        machine.network.run("nft", flush)?;
+        wait_for_rules(&machine, &monitor)?;
+        ensure!(seen(&one.network, world)?.to_string() == "192.0.2.1", "masqueraded again");
+    }
+    machine.network.run("nft", &["delete", "table", "ip", "other"])?;
+    // Others' rules are none of ours, whatever pods come and go.
+    machine.network.run("nft", &["add", "table", "ip", "other"])?;
+    machine.idle(&node, "two")?;
+    machine.world.operator.delete("two", &node)?;
+    let now = rules()?;
+    ensure!(now.contains("table ip other") && now.contains("table inet mote"), "{now}");
+    Ok(())
+}
+
+/// Waits until the node's rules are there again.
+fn wait_for_rules(machine: &Machine, monitor: &Process) -> Result<()> {
+    let there = || -> Result<bool> {
+        Ok(machine.network.run("nft", &["list", "ruleset"])?.contains("masquerade"))
+    };
+    if there()? {
+        return Ok(());
+    }
+    monitor.wait_for_line("masquerade").map(drop).or_else(|error| {
+        // They may have come before it listened.
+        there()?.then_some(()).context(error)
+    })
+}
+
+#[test]
+fn nothing_is_left_of_a_pod() -> Result<()> {
+    let machine = Machine::new()?;
+    let node = machine.node(BOTH)?;
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        machine.idle(&node, name)?;
+    }
+    let shown = |words: &[&str]| machine.network.run("ip", words);
+    ensure!(shown(&["route"])?.matches("10.188.0.").count() == names.len());
+    ensure!(shown(&["-6", "route"])?.matches("fd00:188::").count() == names.len());
+    for name in names {
+        machine.world.operator.delete(name, &node)?;
+    }
+    ensure!(machine.cables()?.is_empty());
+    for family in ["-4", "-6"] {
+        let left = [shown(&[family, "route"])?, shown(&[family, "address"])?].concat();
+        ensure!(!left.contains("188") && !left.contains("169.254"), "{left}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_left_of_pods_that_are_no_more_is_removed() -> Result<()> {
+    let machine = Machine::new()?;
+    let mut node = machine.node(V4)?;
+    let one = machine.idle(&node, "one")?;
+    let ours = machine.cables()?;
+    node.kill()?;
+    let add = |name: &str| {
+        machine.network.run("ip", &["link", "add", name, "type", "veth", "peer", "name", "x"])?;
+        machine.network.run("ip", &["link", "set", "x", "name", &format!("x{}", name.len())])
+    };
+    add("mote-0abc0fff")?;
+    // Others are none of ours.
+    add("mote-0abc")?;
+    node.start()?;
+    let two = machine.idle(&node, "two")?;
+    let _mirror = Mirror::start(&one.network, PORT)?;
+    ensure!(seen(&two.network, (one.v4()?, PORT))? == two.v4()?);
+    let cables = machine.cables()?;
+    ensure!(cables.contains(&ours[0]) && cables.contains(&"mote-0abc".into()), "{cables:?}");
+    ensure!(!cables.contains(&"mote-0abc0fff".into()) && cables.len() == 3, "{cables:?}");
+    Ok(())
+}

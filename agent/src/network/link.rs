@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::Share;
 use super::message::{CREATE, Message, REPLACE};
 use super::netlink::Netlink;
 use crate::sys::netns;
@@ -97,14 +98,14 @@ pub fn address_in(name: &str) -> Option<IpAddr> {
 
 /// Lays the cable of a pod: `pod` is its network namespace, `label` what people are shown. What is left
 /// of one that was begun is removed first.
-pub fn lay(pod: BorrowedFd<'_>, label: &str, addresses: &[IpAddr]) -> Result<(), LinkError> {
-    let Some(name) = name(addresses) else { return Ok(()) };
+pub fn lay(pod: BorrowedFd<'_>, label: &str, share: &Share) -> Result<(), LinkError> {
+    let Some(name) = name(&share.addresses) else { return Ok(()) };
     let mut node = open()?;
     remove_with(&mut node, &name)?;
     add(&mut node, &name, pod, label)?;
-    let laid = connect_node(&mut node, &name, addresses)
+    let laid = connect_node(&mut node, &name, share)
         .and_then(|()| netns::inside(pod, Netlink::open).map_err(failed("enter the pod's network")))
-        .and_then(|mut inside| connect_pod(&mut inside, addresses));
+        .and_then(|mut inside| connect_pod(&mut inside, &share.addresses));
     if laid.is_err() {
         // The next try begins anew.
         let _ = remove_with(&mut node, &name);
@@ -114,13 +115,13 @@ pub fn lay(pod: BorrowedFd<'_>, label: &str, addresses: &[IpAddr]) -> Result<(),
 
 /// Makes the node's end what it should be, where it is there: somebody may have changed it while no
 /// agent ran. Returns whether it is.
-pub fn mend(addresses: &[IpAddr]) -> Result<bool, LinkError> {
-    let Some(name) = name(addresses) else { return Ok(true) };
+pub fn mend(share: &Share) -> Result<bool, LinkError> {
+    let Some(name) = name(&share.addresses) else { return Ok(true) };
     let mut node = open()?;
     if index(&mut node, &name)?.is_none() {
         return Ok(false);
     }
-    connect_node(&mut node, &name, addresses).map(|()| true)
+    connect_node(&mut node, &name, share).map(|()| true)
 }
 
 /// Removes the cable of a pod; one that is not there is no error.
@@ -172,10 +173,9 @@ fn index(netlink: &mut Netlink, wanted: &str) -> Result<Option<u32>, LinkError> 
 }
 
 /// `struct ifinfomsg`; flags are set and never taken away.
-fn interface(index: u32, flags: u32) -> [u8; IFINFO] {
-    let [a, b, c, d] = index.to_ne_bytes();
-    let [e, f, g, h] = flags.to_ne_bytes();
-    [0, 0, 0, 0, a, b, c, d, e, f, g, h, e, f, g, h]
+fn interface(index: u32, flags: u32) -> Vec<u8> {
+    // Family and type are of no interest.
+    [0, index, flags, flags].map(u32::to_ne_bytes).concat()
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -213,14 +213,14 @@ fn remove_with(node: &mut Netlink, name: &str) -> Result<(), LinkError> {
     }
 }
 
-fn connect_node(node: &mut Netlink, name: &str, pod: &[IpAddr]) -> Result<(), LinkError> {
+fn connect_node(node: &mut Netlink, name: &str, share: &Share) -> Result<(), LinkError> {
     let doing = || format!("set up network interface `{name}`");
-    set_sysctls(name, pod).map_err(failed(doing()))?;
+    set_sysctls(name, share).map_err(failed(doing()))?;
     let gone = || io::Error::from_raw_os_error(libc::ENODEV);
     let index = index(node, name)?.ok_or_else(gone).map_err(failed(doing()))?;
     let mut configure = || {
         node.ask(&Message::new(NEWLINK, 0, &interface(index, UP)))?;
-        for address in pod {
+        for address in &share.addresses {
             let scope_prefix = if address.is_ipv4() { (SCOPE_LINK, 32) } else { (SCOPE_LINK, 64) };
             node.ask(&address_message(index, gateway(*address), scope_prefix))?;
             node.ask(&route(index, Some(*address), None))?;
@@ -295,9 +295,13 @@ fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
 
 /// What comes from a pod must come from its address, and a pod is no router: it has raw sockets, and
 /// may say that it is one.
-fn set_sysctls(name: &str, pod: &[IpAddr]) -> io::Result<()> {
+fn set_sysctls(name: &str, share: &Share) -> io::Result<()> {
     write_sysctl(&format!("ipv4/conf/{name}/rp_filter"), "1")?;
-    let six = pod.iter().any(IpAddr::is_ipv6);
+    // Answers to the node's own localhost, which ports of the pod are asked at. A rule keeps the pod
+    // from asking there itself.
+    let localhost = if share.ports.is_empty() { "0" } else { "1" };
+    write_sysctl(&format!("ipv4/conf/{name}/route_localnet"), localhost)?;
+    let six = share.addresses.iter().any(IpAddr::is_ipv6);
     for (setting, value) in
         [("accept_ra", "0"), ("addr_gen_mode", "1"), ("disable_ipv6", if six { "0" } else { "1" })]
     {

@@ -166,6 +166,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The attributes that the first of a kind consists of.
+    #[must_use]
     pub fn inside(self, kind: u16) -> Self {
         Self(self.value(kind).unwrap_or_default())
     }

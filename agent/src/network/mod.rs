@@ -9,10 +9,12 @@
 //! address is written there before it is used, so that no two pods ever have one. The runtime lays
 //! cables and removes them; the task [`Network::run`] keeps the rules what they should be.
 
+mod flows;
 pub mod link;
 pub mod message;
 pub mod netlink;
 pub mod nft;
+pub mod port;
 pub mod range;
 pub mod rules;
 
@@ -24,13 +26,15 @@ use std::time::Duration;
 use std::{fs, io};
 
 use mote_protocol::name::Uid;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::link::LinkError;
 use self::nft::{NftError, Own, Watch};
+use self::port::PortMap;
 pub use self::range::{PodRange, RangeError, Ranges};
 use crate::log::Chain;
 
@@ -78,10 +82,20 @@ struct Applied {
     text: Option<String>,
 }
 
+/// What a pod has of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Share {
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Ports of the node that lead to it.
+    pub ports: Vec<PortMap>,
+}
+
 /// Who has which addresses.
 #[derive(Debug, Default)]
 struct Given {
-    pods: BTreeMap<Uid, Vec<IpAddr>>,
+    pods: BTreeMap<Uid, Share>,
     /// Those of pods that cannot be told: their records are unreadable.
     unknown: BTreeSet<IpAddr>,
     last: Vec<IpAddr>,
@@ -101,10 +115,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// For pods that have these addresses already; `unsure` where there may be others.
+    /// For pods that have these already; `unsure` where there may be others.
     pub fn new(
         ranges: Option<Ranges>,
-        pods: impl IntoIterator<Item = (Uid, Vec<IpAddr>)>,
+        pods: impl IntoIterator<Item = (Uid, Share)>,
         unsure: bool,
     ) -> Self {
         let pods = pods.into_iter().collect();
@@ -125,14 +139,14 @@ impl Network {
 
     /// Gives a pod addresses: those it has, or some that nobody has. To be written down before they
     /// are used.
-    pub fn give(&self, uid: &Uid) -> Result<Vec<IpAddr>, NetworkError> {
-        let Some(ranges) = self.ranges else { return Ok(Vec::new()) };
+    pub fn give(&self, uid: &Uid, ports: &[PortMap]) -> Result<Share, NetworkError> {
+        let Some(ranges) = self.ranges else { return Ok(Share::default()) };
         let mut given = self.given();
-        if let Some(has) = given.pods.get(uid).filter(|has| ranges.gives(has)) {
+        if let Some(has) = given.pods.get(uid).filter(|has| ranges.gives(&has.addresses)) {
             return Ok(has.clone());
         }
-        let taken: BTreeSet<IpAddr> =
-            given.pods.values().flatten().chain(&given.unknown).copied().collect();
+        let pods = given.pods.values().flat_map(|share| &share.addresses);
+        let taken: BTreeSet<IpAddr> = pods.chain(&given.unknown).copied().collect();
         let mut addresses = Vec::new();
         for range in ranges.all() {
             let last = given.last.iter().copied().find(|last| range.contains(*last));
@@ -140,33 +154,37 @@ impl Network {
             addresses.push(range.next_free(last, &taken).ok_or_else(full)?);
         }
         given.last.clone_from(&addresses);
-        given.pods.insert(*uid, addresses.clone());
-        Ok(addresses)
+        let share = Share { addresses, ports: ports.to_vec() };
+        given.pods.insert(*uid, share.clone());
+        Ok(share)
     }
 
-    /// Lays a pod's cable, which has its addresses; what is left of one is removed first.
-    pub async fn lay(
-        &self,
-        pod: OwnedFd,
-        label: String,
-        addresses: Vec<IpAddr>,
-    ) -> Result<(), NetworkError> {
-        let laid = blocking(move || link::lay(pod.as_fd(), &label, &addresses)).await;
+    /// Lays the cable of a pod with this share, what is left of one is removed first; then its ports
+    /// lead there.
+    pub async fn lay(&self, pod: OwnedFd, label: String, share: Share) -> Result<(), NetworkError> {
+        let kept = share.clone();
+        let laid = blocking(move || link::lay(pod.as_fd(), &label, &share)).await;
         if laid.as_ref().is_err_and(LinkError::lacks_veth) {
             let message = "the kernel has no veth interfaces: load or build the module `veth`";
             let why = Unavailable { reason: "VethMissing", message: message.to_owned() };
             self.tell(Some(why.clone()));
             return Err(NetworkError::Unavailable(why));
         }
-        Ok(laid?)
+        laid?;
+        self.settle().await.map_err(NetworkError::Unavailable)?;
+        forget(kept).await;
+        Ok(())
     }
 
     /// Takes a pod's cable away, and gives its addresses back.
     pub async fn take_back(&self, uid: &Uid) -> Result<(), NetworkError> {
-        let addresses = self.given().pods.get(uid).cloned();
-        let Some(addresses) = addresses else { return Ok(()) };
+        let Some(share) = self.given().pods.get(uid).cloned() else { return Ok(()) };
+        let addresses = share.addresses.clone();
         blocking(move || link::remove(&addresses)).await?;
         self.given().pods.remove(uid);
+        // A rule that stays leads to nobody; why it does is told.
+        let _ = self.settle().await;
+        forget(share).await;
         Ok(())
     }
 
@@ -193,7 +211,8 @@ impl Network {
             self.tidy().await;
             applied.prepared = true;
         }
-        let text = rules::table(ranges, &self.outside(ranges));
+        let pods: Vec<Share> = self.given().pods.values().cloned().collect();
+        let text = rules::table(ranges, &pods);
         if applied.text.as_ref() != Some(&text) {
             let (own, whole) = (Arc::clone(&self.own), text.clone());
             blocking(move || nft::apply(&whole, &own)).await.map_err(|error| Unavailable {
@@ -247,7 +266,8 @@ impl Network {
             Err(error) => return warn!(error = %Chain(&error), "look for interfaces of pods"),
         };
         let pods: Vec<_> = self.given().pods.values().cloned().collect();
-        let wanted: BTreeSet<String> = pods.iter().filter_map(|pod| link::name(pod)).collect();
+        let wanted: BTreeSet<String> =
+            pods.iter().filter_map(|pod| link::name(&pod.addresses)).collect();
         let nobodys: Vec<_> = named.into_iter().filter(|name| !wanted.contains(name)).collect();
         if self.unsure {
             self.given().unknown.extend(nobodys.iter().filter_map(|name| link::address_in(name)));
@@ -267,15 +287,6 @@ impl Network {
         }
     }
 
-    /// Addresses of pods that come from other ranges: those of an earlier configuration.
-    fn outside(&self, ranges: Ranges) -> Vec<IpAddr> {
-        let given = self.given();
-        let outside = |address: &&IpAddr| !ranges.all().any(|range| range.contains(**address));
-        let mut outside: Vec<_> = given.pods.values().flatten().filter(outside).copied().collect();
-        outside.sort();
-        outside
-    }
-
     fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,6 +297,13 @@ impl Network {
             *told = health;
             changed
         });
+    }
+}
+
+/// Forgets the flows to a pod's ports. A kernel that cannot be asked forgets them in its time.
+async fn forget(pod: Share) {
+    if let Err(error) = blocking(move || flows::forget(&pod)).await {
+        debug!(%error, "forget flows to ports of a pod");
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socket_with,
+    self, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink,
+    socket_with,
 };
 
 use super::message::{ACK, DONE, DUMP, ERROR, Message, Messages, Received};
@@ -17,8 +18,7 @@ const DATAGRAM: usize = 32 * 1024;
 /// The kernel answers within the call that asks. Where it does not, nobody waits for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A conversation about links, addresses and routes of one network namespace: that of the thread that
-/// opened it.
+/// A conversation about one network namespace: that of the thread that opened it.
 #[derive(Debug)]
 pub struct Netlink {
     socket: OwnedFd,
@@ -28,9 +28,18 @@ pub struct Netlink {
 impl Netlink {
     /// Opens one for rtnetlink(7).
     pub fn open() -> io::Result<Self> {
-        let kind = (AddressFamily::NETLINK, SocketType::RAW);
         // `NETLINK_ROUTE` is 0, the protocol where none is named.
-        let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None)?;
+        Self::of(None)
+    }
+
+    /// Opens one for what filters packets, and for the flows that are tracked.
+    pub fn open_for_filters() -> io::Result<Self> {
+        Self::of(Some(netlink::NETFILTER))
+    }
+
+    fn of(protocol: Option<Protocol>) -> io::Result<Self> {
+        let kind = (AddressFamily::NETLINK, SocketType::RAW);
+        let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, protocol)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { socket, sequence: 0 })
     }

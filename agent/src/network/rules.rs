@@ -3,64 +3,126 @@
 //! All of it is replaced at once, so that no packet sees half of it. Other tables are none of ours.
 //! Nothing here lets through what another table drops: a firewall of the operator's has its say.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use super::Share;
 use super::link::PREFIX;
+use super::port::{PortMap, Transport};
 use super::range::Ranges;
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
 
-/// The table for pods of these ranges, and for those with `others`, which they got from ranges of an
-/// earlier configuration.
-pub fn table(ranges: Ranges, others: &[IpAddr]) -> String {
+/// The table for these pods, on a node whose pods get addresses of these ranges.
+///
+/// Ports of the node lead to pods wherever they are asked at: from elsewhere, from pods, from the node,
+/// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
+/// itself, and the node's localhost.
+pub fn table(ranges: Ranges, pods: &[Share]) -> String {
     let mut text = String::new();
-    let mut postrouting = String::new();
-    let four: Vec<String> = others_of(others, true).collect();
-    let six: Vec<String> = others_of(others, false).collect();
-    let masquerade = |family: &str, sources: &[String], multicast: &str| {
-        let sources = sources.join(", ");
-        format!(
-            "\t\t{family} saddr {{ {sources} }} {family} daddr != {{ {sources}, {multicast} }} \
-             masquerade fully-random\n"
-        )
-    };
-    let sources = |own: Option<String>, others: Vec<String>| {
-        own.into_iter().chain(others).collect::<Vec<_>>()
-    };
-    let four = sources(Some(ranges.v4.to_string()), four);
-    postrouting.push_str(&masquerade("ip", &four, "224.0.0.0/4"));
-    let six = sources(ranges.v6.map(|range| range.to_string()), six);
-    if !six.is_empty() {
-        postrouting.push_str(&masquerade("ip6", &six, "fe80::/10, ff00::/8"));
-    }
     // Made first: what is not there cannot be deleted.
     let _ = write!(text, "table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-    if !six.is_empty() {
-        chain(&mut text, "spoofed", "type filter hook prerouting priority raw", &spoofed());
+    let six =
+        ranges.v6.is_some() || pods.iter().any(|pod| pod.addresses.iter().any(IpAddr::is_ipv6));
+    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard(six));
+    let ports: String = pods
+        .iter()
+        .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
+        .flat_map(|(pod, map)| leading(pod, map))
+        .collect();
+    if !ports.is_empty() {
+        chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &ports);
+        // nft knows this one by its number only.
+        chain(&mut text, "output", "type nat hook output priority -100", &ports);
     }
-    chain(&mut text, "postrouting", "type nat hook postrouting priority srcnat", &postrouting);
+    let mut leaving: String =
+        pods.iter().filter(|pod| !pod.ports.is_empty()).flat_map(hairpins).collect();
+    leaving.push_str(&masquerade(ranges, pods, true));
+    if six {
+        leaving.push_str(&masquerade(ranges, pods, false));
+    }
+    chain(&mut text, "postrouting", "type nat hook postrouting priority srcnat", &leaving);
     text.push_str("}\n");
     text
 }
 
-/// What a pod says with an address of another. For IPv4 the kernel looks by itself (`rp_filter`).
-fn spoofed() -> String {
-    format!("\t\tiifname \"{PREFIX}*\" meta nfproto ipv6 fib saddr . iif oif missing drop\n")
+/// What pods must not say: with the address of another (for IPv4 the kernel looks by itself, `rp_filter`),
+/// or to the node's localhost, which it lets answers in for.
+fn guard(six: bool) -> String {
+    let mut rules = String::new();
+    let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" ip daddr 127.0.0.0/8 drop");
+    let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" ip saddr 127.0.0.0/8 drop");
+    if six {
+        let spoofed = "meta nfproto ipv6 fib saddr . iif oif missing drop";
+        let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" {spoofed}");
+    }
+    rules
+}
+
+/// What leaves the node with the node's address: what pods send to others than pods.
+fn masquerade(ranges: Ranges, pods: &[Share], four: bool) -> String {
+    let range = if four { Some(ranges.v4) } else { ranges.v6 };
+    // Those that pods have from ranges of an earlier configuration.
+    let others = pods.iter().flat_map(|pod| &pod.addresses);
+    let others = others.filter(|address| address.is_ipv4() == four);
+    let others = others.filter(|address| range.is_none_or(|range| !range.contains(**address)));
+    let sources: BTreeSet<String> = others.map(ToString::to_string).collect();
+    let sources: Vec<String> =
+        range.map(|range| range.to_string()).into_iter().chain(sources).collect();
+    let sources = sources.join(", ");
+    let (family, several) =
+        if four { ("ip", "224.0.0.0/4") } else { ("ip6", "fe80::/10, ff00::/8") };
+    format!(
+        "\t\t{family} saddr {{ {sources} }} {family} daddr != {{ {sources}, {several} }} \
+         masquerade fully-random\n"
+    )
+}
+
+/// The rules by which a port of the node leads to a pod: one for each family in which it has an address,
+/// and the node's may be asked.
+fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
+    let transport = match map.host.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    let asked =
+        |address: &&IpAddr| map.host.address.is_none_or(|at| at.is_ipv4() == address.is_ipv4());
+    let rule = |to: &IpAddr| {
+        let (family, to) = match to {
+            IpAddr::V4(to) => ("ip", to.to_string()),
+            IpAddr::V6(to) => ("ip6", format!("[{to}]")),
+        };
+        let at = match map.host.address {
+            Some(at) => format!("{family} daddr {at}"),
+            None if family == "ip" => "meta nfproto ipv4 fib daddr type local".to_owned(),
+            None => "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1".to_owned(),
+        };
+        format!("\t\t{at} {transport} dport {} dnat {family} to {to}:{}\n", map.host.port, map.port)
+    };
+    pod.addresses.iter().filter(asked).map(rule).collect()
+}
+
+/// Whoever asks a pod by a port of the node, and would be answered past the node.
+fn hairpins(pod: &Share) -> Vec<String> {
+    let rule = |address: &IpAddr| match address {
+        IpAddr::V4(_) => {
+            format!("\t\tip saddr {{ {address}, 127.0.0.0/8 }} ip daddr {address} masquerade\n")
+        }
+        IpAddr::V6(_) => format!("\t\tip6 saddr {address} ip6 daddr {address} masquerade\n"),
+    };
+    pod.addresses.iter().map(rule).collect()
 }
 
 fn chain(text: &mut String, name: &str, hook: &str, rules: &str) {
     let _ = write!(text, "\tchain {name} {{\n\t\t{hook}; policy accept;\n{rules}\t}}\n");
 }
 
-fn others_of(others: &[IpAddr], four: bool) -> impl Iterator<Item = String> + '_ {
-    others.iter().filter(move |other| other.is_ipv4() == four).map(ToString::to_string)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::port::HostPort;
     use crate::network::range::PodRange;
 
     fn ranges(v6: bool) -> Ranges {
@@ -68,13 +130,30 @@ mod tests {
         Ranges { v4, v6: v6.then(|| PodRange::parse_v6("fd00:188::/112").unwrap()) }
     }
 
+    fn pod(addresses: &[&str], ports: &[(Option<&str>, u16, Transport)]) -> Share {
+        let map = |(address, port, transport): &(Option<&str>, u16, Transport)| {
+            let address = address.map(|address| address.parse().unwrap());
+            let host = HostPort { address, port: *port, transport: *transport };
+            PortMap { host, port: 8000 + port }
+        };
+        Share {
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            ports: ports.iter().map(map).collect(),
+        }
+    }
+
     #[test]
     fn the_table_is_one_text_that_replaces_itself() {
         assert_eq!(
-            table(ranges(false), &[]),
+            table(ranges(false), &[pod(&["10.188.0.1"], &[])]),
             "table inet mote\n\
              delete table inet mote\n\
              table inet mote {\n\
+             \tchain guard {\n\
+             \t\ttype filter hook prerouting priority raw; policy accept;\n\
+             \t\tiifname \"mote-*\" ip daddr 127.0.0.0/8 drop\n\
+             \t\tiifname \"mote-*\" ip saddr 127.0.0.0/8 drop\n\
+             \t}\n\
              \tchain postrouting {\n\
              \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
              \t\tip saddr { 10.188.0.0/20 } ip daddr != { 10.188.0.0/20, 224.0.0.0/4 } \
@@ -86,12 +165,37 @@ mod tests {
 
     #[test]
     fn pods_of_an_earlier_configuration_are_in_it() {
-        let others = ["10.7.0.1".parse().unwrap(), "fd00:7::1".parse().unwrap()];
+        let others = [pod(&["10.7.0.1", "fd00:7::1"], &[])];
         let text = table(ranges(false), &others);
         assert!(text.contains("ip saddr { 10.188.0.0/20, 10.7.0.1 }"), "{text}");
         assert!(text.contains("ip6 saddr { fd00:7::1 }"), "{text}");
         let both = table(ranges(true), &others);
         assert!(both.contains("ip6 saddr { fd00:188::/112, fd00:7::1 }"), "{both}");
         assert!(both.contains("iifname \"mote-*\" meta nfproto ipv6"), "{both}");
+    }
+
+    #[test]
+    fn ports_lead_to_pods_in_the_families_that_they_have() {
+        let ports = [
+            (None, 80, Transport::Tcp),
+            (Some("192.0.2.1"), 53, Transport::Udp),
+            (Some("2001:db8::1"), 54, Transport::Udp),
+        ];
+        let text = table(ranges(true), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)]);
+        let rules = [
+            "meta nfproto ipv4 fib daddr type local tcp dport 80 dnat ip to 10.188.0.1:8080",
+            "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1 tcp dport 80 \
+             dnat ip6 to [fd00:188::1]:8080",
+            "ip daddr 192.0.2.1 udp dport 53 dnat ip to 10.188.0.1:8053",
+            "ip6 daddr 2001:db8::1 udp dport 54 dnat ip6 to [fd00:188::1]:8054",
+        ];
+        for rule in rules {
+            assert_eq!(text.matches(&format!("\t\t{rule}\n")).count(), 2, "{rule} in {text}");
+        }
+        assert!(
+            text.contains("ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 masq"),
+            "{text}"
+        );
+        assert_eq!(text.matches(" dnat ").count(), 8, "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use crate::pod::contents::names::NodeFiles;
 use rustix::fs::StatVfs;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
@@ -113,6 +114,26 @@ pub fn addresses() -> Vec<IpAddr> {
         .map(|address| address.ip())
         .filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
         .collect()
+}
+
+/// Longest file about names that is read: longer ones are lists of what is not to be found.
+const MAX_NAMES: u64 = 64 * 1024;
+
+/// What the node's own programs find of names. What is not there says nothing.
+pub fn files() -> NodeFiles {
+    let read = |path: &str| {
+        let mut text = Vec::new();
+        let file = File::open(path).map(|file| file.take(MAX_NAMES));
+        // What of it could be read counts.
+        let _ = file.and_then(|mut file| file.read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    NodeFiles {
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hosts: read("/etc/hosts"),
+        resolver: read("/etc/resolv.conf"),
+        beyond: read("/run/systemd/resolve/resolv.conf"),
+    }
 }
 
 #[cfg(test)]

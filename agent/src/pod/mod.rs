@@ -12,6 +12,7 @@ pub mod machine;
 mod messages;
 mod moment;
 pub mod phase;
+pub mod ports;
 pub mod process;
 pub mod qos;
 pub mod resources;

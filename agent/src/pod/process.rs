@@ -10,7 +10,7 @@ use super::contents::environment::Variables;
 use super::qos::oom_score_adj;
 use super::spec::{Container, Pod};
 use crate::image::{Image, ImageId};
-use crate::runtime::{ContainerId, Mount, StartRequest};
+use crate::runtime::{ContainerId, Mount, PodFile, StartRequest};
 
 /// Where programs are looked for when neither image nor spec says so.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -90,6 +90,8 @@ pub struct Parts {
     pub variables: Variables,
     /// Its volumes.
     pub mounts: Vec<Mount>,
+    /// Files of its pod.
+    pub files: Vec<PodFile>,
     /// Its devices.
     pub devices: Vec<PathBuf>,
 }
@@ -102,7 +104,9 @@ pub fn start_request(
     parts: Parts,
     memory_bytes: u64,
 ) -> Result<StartRequest, ConfigError> {
-    let Parts { image, variables, mounts, devices } = parts;
+    let Parts { image, variables, mounts, mut files, devices } = parts;
+    // Who has something of its own there keeps it, as in Kubernetes.
+    files.retain(|file| mounts.iter().all(|mount| mount.target != file.target));
     check_user(pod, container, &image.config.user)?;
     let tag = Tag::of(pod, container, image.id).to_string();
     let args = command_line(container, &variables, &image.config)?;
@@ -119,6 +123,7 @@ pub fn start_request(
         image_user: image.config.user,
         layers: image.layers,
         mounts,
+        files,
         devices,
         sysctls: pod.sysctls.clone(),
         rights: container.rights.clone(),

@@ -11,7 +11,9 @@ use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use mote_protocol::pod::{Amounts, EnvFrom, EnvVar, RestartPolicy, Volume, VolumeMount};
 use mote_protocol::status::ContainerRole;
 
+use super::contents::names::Names;
 use super::handler::Checks;
+use super::ports::PortMap;
 use super::qos::QosClass;
 use super::storage::StorageLimits;
 use crate::image::PullPolicy;
@@ -60,6 +62,10 @@ pub struct Pod {
     pub own_users: bool,
     /// The hostname its containers see.
     pub hostname: String,
+    /// How it wants to be called, and to find others. Most do not say.
+    pub names: Option<Box<Names>>,
+    /// Ports of the node that lead to it.
+    pub ports: Vec<PortMap>,
     /// Limits of the whole pod.
     pub limits: Limits,
     /// What it may keep on disk. Most pods have no limit, and must stay small.
@@ -165,6 +171,7 @@ impl Pod {
             host: self.host,
             share_process_namespace: self.share_process_namespace,
             own_users: self.own_users,
+            ports: self.ports.clone(),
             limits: self.limits,
         }
     }

@@ -17,6 +17,7 @@ use super::spec::{Pod, PodName};
 mod build;
 mod checks;
 mod devices;
+mod names;
 mod network;
 pub(crate) mod profiles;
 mod sysctls;
@@ -52,10 +53,22 @@ pub struct NodePolicy {
     pub unsafe_sysctls: Vec<String>,
     /// Bytes of the disk that pods may ask for together; unset where nobody knows.
     pub storage: Option<u64>,
-    /// Its pods have addresses.
-    pub addresses: bool,
+    /// Which addresses its pods have.
+    pub addresses: PodAddresses,
     /// Rights that it cannot enforce.
     pub enforcement: Enforcement,
+}
+
+/// Which addresses the pods of a node have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodAddresses {
+    /// Nothing but localhost.
+    #[default]
+    None,
+    /// One of IPv4.
+    V4,
+    /// One of IPv6 as well.
+    Both,
 }
 
 /// Checks a pod for a node with this policy.
@@ -70,6 +83,7 @@ pub fn validate(
     check.extensions("spec", &spec.extensions);
     check.containers(spec);
     check.pod(spec, &node.labels);
+    names::check(&mut check, &name, &spec.network);
     volumes::check(&mut check, spec);
     devices::check(&mut check, spec);
     network::check(&mut check, spec, node.addresses);
@@ -128,9 +142,6 @@ impl Check {
         self.require(grace <= MAX_GRACE_S, "spec.terminationGracePeriodSeconds", rule);
         let deadline = spec.active_deadline_s != Some(0);
         self.require(deadline, "spec.activeDeadlineSeconds", "must be greater than 0");
-        let hostname = &spec.network.hostname;
-        let valid = hostname.is_empty() || ContainerName::new(hostname).is_ok();
-        self.require(valid, "spec.hostname", "must be a DNS label (RFC 1123)");
         let shared = spec.share_process_namespace && spec.host_pid;
         self.require(!shared, "spec.shareProcessNamespace", "excludes `hostPID`");
         for (key, value) in &spec.node_selector {

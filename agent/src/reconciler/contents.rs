@@ -1,6 +1,7 @@
 //! Gets what a pod's variables and volumes are made from, and has them made.
 
 use std::io;
+use std::net::IpAddr;
 
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::{EnvValue, EnvVar, ImagePullPolicy, Volume, VolumeMount, VolumeSource};
@@ -10,11 +11,13 @@ use super::{Beside, Surroundings, Taken};
 use crate::device::{self, Device, Pattern};
 use crate::image::{ImageError, ImageId, ImageRequest, Images, PullPolicy};
 use crate::pod::contents::environment::{self, Variables};
-use crate::pod::contents::{self, ContentsError, Entries, Given, Library, NodeFacts, projection};
+use crate::pod::contents::{
+    self, ContentsError, Entries, Given, Library, NodeFacts, names, projection,
+};
 use crate::pod::machine::{MountFailure, StartFailure};
 use crate::pod::process::ConfigError;
 use crate::pod::{Container, Pod};
-use crate::runtime::{Mount, MountSource};
+use crate::runtime::{Mount, MountSource, PodFile};
 use crate::store::DataReader;
 use crate::volume::{VolumeError, Volumes};
 use crate::world::{Edges, World};
@@ -87,14 +90,14 @@ fn failure(volume: &str, error: &dyn std::error::Error, passing: bool) -> MountF
     MountFailure { volume: volume.to_owned(), cause: error.to_string(), passing }
 }
 
-/// Variables and volumes of a container that is about to start.
+/// Variables, volumes and files of a container that is about to start.
 pub(super) async fn of_container<W: World>(
     edges: &Edges<W>,
     pod: &Pod,
     node: &Surroundings,
     place: usize,
     beside: &Beside,
-) -> Result<(Variables, Vec<Mount>), StartFailure> {
+) -> Result<(Variables, Vec<Mount>, Vec<PodFile>), StartFailure> {
     let Some(container) = pod.containers.get(place) else { return Ok(Default::default()) };
     let library = library(&node.data, contents::of_environment(pod, place)).await;
     let library = library.map_err(StartFailure::Storage)?;
@@ -105,7 +108,13 @@ pub(super) async fn of_container<W: World>(
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;
     let mounts = mounts(edges, (pod, node), container, &variables, &beside.images).await?;
-    Ok((variables, mounts))
+    Ok((variables, mounts, files(pod, node, &beside.addresses)))
+}
+
+/// Files that say who is who. What the node's say is looked up each time: those change.
+fn files(pod: &Pod, node: &Surroundings, addresses: &[IpAddr]) -> Vec<PodFile> {
+    let asks = pod.names.is_some() || pod.host.network || !addresses.is_empty();
+    if asks { names::files(pod, addresses, &(node.files)()) } else { Vec::new() }
 }
 
 /// Most bytes of `imagePullSecrets`: they are part of one message to the pull process.

@@ -162,12 +162,13 @@ async fn start<W: World>(
         return Err(StartFailure::Runtime(RuntimeError::NoSandbox { uid: pod.name.uid }));
     };
     let image = edges.images.resolve(&image).await.map_err(StartFailure::Image)?;
-    let (variables, mounts) = contents::of_container(edges, pod, node, place, beside).await?;
+    let (variables, mounts, files) =
+        contents::of_container(edges, pod, node, place, beside).await?;
     // Who lacks one fails before anything is removed: what is left of the last attempt tells an agent
     // that comes how it ended.
     let look = || contents::devices(container, &node.devices, &beside.taken);
     let look = || look().map_err(StartFailure::Config);
-    let parts = Parts { image, variables, mounts, devices: paths(&look()?) };
+    let parts = Parts { image, variables, mounts, files, devices: paths(&look()?) };
     let request = start_request(pod, container, attempt, parts, node.memory_bytes)
         .map_err(StartFailure::Config)?;
     let before = attempt.checked_sub(1).and_then(|before| id(pod, place, before));

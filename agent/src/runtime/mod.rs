@@ -33,6 +33,7 @@ pub use observed::{
 pub use rights::{AppArmor, Rights, Seccomp};
 pub use terminal::Terminal;
 
+use crate::network::port::PortMap;
 use crate::tree::Measured;
 
 /// One run of one container of one pod: a restart is another attempt.
@@ -126,6 +127,8 @@ pub struct SandboxRequest {
     pub share_process_namespace: bool,
     /// `hostUsers: false`: its users are not the host's, not even root.
     pub own_users: bool,
+    /// Ports of the node that lead to it.
+    pub ports: Vec<PortMap>,
     /// Limits of the whole pod.
     pub limits: Limits,
 }
@@ -172,6 +175,17 @@ pub struct Mount {
     pub propagation: MountPropagation,
 }
 
+/// A file of a pod, the same for all its containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFile {
+    /// Its name on the node.
+    pub name: &'static str,
+    /// Where containers find it.
+    pub target: &'static str,
+    /// What is in it.
+    pub text: String,
+}
+
 /// Everything needed to start one attempt of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
@@ -181,6 +195,8 @@ pub struct StartRequest {
     pub layers: Vec<PathBuf>,
     /// Its volumes, in the order of its spec.
     pub mounts: Vec<Mount>,
+    /// Files of its pod that it finds, written anew.
+    pub files: Vec<PodFile>,
     /// Device nodes of the host that it gets, at the same paths.
     pub devices: Vec<PathBuf>,
     /// Settings of the kernel that belong to its pod's namespaces: name, with dots, and value.

@@ -38,6 +38,7 @@ async fn node() -> Node {
         memory_bytes: 1 << 30,
         allocatable: Amounts::default(),
         addresses: Vec::new,
+        files: Default::default,
         devices: Vec::new(),
         streams: Allowed::default(),
     };

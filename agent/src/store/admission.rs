@@ -12,13 +12,14 @@ use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
 use mote_protocol::topic::Scope;
 
+use super::claims::{Claims, Crowded};
 use super::judgement::{Judgement, Objection, behind_lost, judge};
 use super::seal::short_hash;
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
 use super::{Admission, Change, Life, OnTrial, Store, spec_file};
+use crate::pod::PodName;
 use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
-use crate::pod::{PodName, resources};
 use crate::ports::Disk;
 use crate::world::World;
 
@@ -211,11 +212,10 @@ impl<W: World> Store<W> {
 
     fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
         let body = self.check(said.key, said.object, uid)?;
-        let storage = resources::storage_request(&body.asked.spec);
-        match self.lacks_storage(said.key, storage) {
+        match self.crowded(said.key, &Claims::of(&body.asked.spec)) {
             None => Ok(body),
-            Some(message) => {
-                Err(refuse(said.object.revision, "OutOfephemeral-storage", "", &message))
+            Some(Crowded { reason, message }) => {
+                Err(refuse(said.object.revision, reason, "", &message))
             }
         }
     }
@@ -243,7 +243,7 @@ impl<W: World> Store<W> {
         let trial = stored.on_trial(said.key, &self.policy);
         self.write(said.scope, said.key, said.object.revision, before, stored).await?;
         if let Some(entry) = self.entries.get_mut(said.key) {
-            entry.storage = resources::storage_request(&body.asked.spec);
+            entry.claims = Claims::of(&body.asked.spec);
         }
         Ok(accepted(said.object.revision, body, accepted_unix_ms, change, trial))
     }
@@ -338,21 +338,6 @@ impl<W: World> Store<W> {
         let delays = rollout::delay(annotations).map_err(fault)?.is_some();
         checked.ignored.extend(rollout::unknown(annotations).map(rollout::field));
         Ok(Body { asked, checked, rollback_after, delays })
-    }
-
-    /// Why a pod that asks for so much of the disk is not taken, where it is not. What others of the
-    /// node ask for counts, and not the life that it replaces: that ends before.
-    fn lacks_storage(&self, key: &ObjectKey, requested: u64) -> Option<String> {
-        let capacity = self.policy.storage?;
-        let others = self.entries.iter().filter(|(other, _)| *other != key);
-        let used = others.fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.storage));
-        let fits = requested == 0 || used.saturating_add(requested) <= capacity;
-        (!fits).then(|| {
-            format!(
-                "Node didn't have enough resource: ephemeral-storage, requested: {requested}, \
-                 used: {used}, capacity: {capacity}"
-            )
-        })
     }
 }
 

@@ -48,8 +48,8 @@ impl<W: World> Store<W> {
             deleting: stored.current.ending.is_some(),
         };
         let previous = stored.previous.is_some();
-        let storage = self.entries.get(key).map_or(0, |entry| entry.storage);
-        self.entries.insert(key.clone(), Entry { held, previous, storage });
+        let claims = self.entries.get(key).map(|entry| entry.claims.clone()).unwrap_or_default();
+        self.entries.insert(key.clone(), Entry { held, previous, claims });
         self.repaired(key).await;
         Ok(())
     }

@@ -33,6 +33,7 @@ use crate::runtime::Origin;
 use crate::world::{SharedEdges, World};
 
 mod admission;
+mod claims;
 mod clerk;
 mod data;
 mod delayed;
@@ -61,6 +62,7 @@ pub use rollout::{OnTrial, Rejected, Sentence, Sentenced, WentBack};
 pub use seen::{keep_time, last_seen};
 
 use crate::ports::Disk;
+use claims::Claims;
 use device::Device;
 use lost::LostPod;
 use stored::Stored;
@@ -204,8 +206,7 @@ struct Entry {
     held: Held,
     /// The life before has not ended yet.
     previous: bool,
-    /// Bytes of the disk that it asks for, as long as it is not over.
-    storage: u64,
+    claims: Claims,
 }
 
 /// Beside what the record of a pod says: whom its object was said to, in case that is lost.
@@ -252,7 +253,10 @@ impl<W: World> Store<W> {
     pub async fn save_record(&mut self, uid: Uid, record: &Record) -> std::io::Result<()> {
         if record.verdict.is_some() {
             // What is over keeps nothing of what it asked for.
-            self.entries.values_mut().filter(|e| e.held.uid == uid).for_each(|e| e.storage = 0);
+            self.entries
+                .values_mut()
+                .filter(|e| e.held.uid == uid)
+                .for_each(|e| e.claims = Claims::default());
         }
         let entry = self.entries.values().find(|entry| entry.held.uid == uid);
         let scope = entry.map(|entry| entry.held.scope.clone());

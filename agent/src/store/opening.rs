@@ -8,6 +8,7 @@ use mote_protocol::event::EventType;
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use serde::de::DeserializeOwned;
 
+use super::claims::Claims;
 use super::delayed::Waits;
 use super::device::{Device, DeviceKey, KEY_LEN};
 use super::judgement::Held;
@@ -20,9 +21,9 @@ use super::{
 };
 use super::{data, lost};
 use crate::events::{About, Report};
+use crate::pod::PodName;
 use crate::pod::machine::Record;
-use crate::pod::validate::{NodePolicy, validate};
-use crate::pod::{PodName, resources};
+use crate::pod::validate::{NodePolicy, PodAddresses, validate};
 use crate::ports::Disk;
 use crate::world::{Edges, SharedEdges, World};
 
@@ -56,7 +57,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     for entry in entries.values_mut() {
         let record = records.get(&entry.held.uid);
         if record.is_some_and(|record| record.verdict.is_some()) {
-            entry.storage = 0;
+            entry.claims = Claims::default();
         }
     }
     let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
@@ -332,9 +333,9 @@ pub(super) fn load(
     };
     let deleting = stored.current.ending.is_some();
     let held = Held { uid: stored.current.uid, revision: last, scope, deleting };
-    let storage = stored.current.pod().map(|asked| resources::storage_request(&asked.spec));
-    let storage = storage.map_err(text)?;
-    let entry = Entry { held, previous: stored.previous.is_some(), storage };
+    let claims = stored.current.pod().map(|asked| Claims::of(&asked.spec));
+    let claims = claims.map_err(text)?;
+    let entry = Entry { held, previous: stored.previous.is_some(), claims };
     let trial = stored.on_trial(key, policy);
     let key = key.clone();
     Ok((Loaded { key, revision, current, previous, trial, rejected, put_off }, entry))
@@ -349,7 +350,7 @@ pub(super) fn load_data(
     let revision = data::object(key, &stored.current, device)?.revision;
     let scope = stored.current.scope().map_err(|error| error.to_string())?;
     let held = Held { uid: stored.current.uid, revision, scope, deleting: false };
-    Ok(Entry { held, previous: false, storage: 0 })
+    Ok(Entry { held, previous: false, claims: Claims::default() })
 }
 
 pub(super) fn life(
@@ -365,7 +366,7 @@ pub(super) fn life(
     let lenient = NodePolicy {
         labels: asked_of.node_selector.clone(),
         unsafe_sysctls: vec!["*".to_owned()],
-        addresses: true,
+        addresses: PodAddresses::Both,
         enforcement: policy.enforcement.of_accepted(),
         ..NodePolicy::default()
     };

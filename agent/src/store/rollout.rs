@@ -14,11 +14,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::admission::outgoing;
+use super::claims::Claims;
 use super::opening::life;
 use super::stored::{Stored, StoredError, StoredLife};
 use super::{Change, Life, Store};
+use crate::pod::Pod;
 use crate::pod::validate::NodePolicy;
-use crate::pod::{Pod, resources};
 use crate::rollout::{Count, Trial};
 use crate::world::World;
 
@@ -183,10 +184,10 @@ impl<W: World> Store<W> {
                 let (stored, change) = self.taken_back(stored, trial, &rejected);
                 let revision = stored.current.revision().map_err(io::Error::other)?;
                 let life = life(key, &stored.current, &self.policy).map_err(io::Error::other)?;
-                let storage = stored.current.pod().map(|pod| resources::storage_request(&pod.spec));
+                let claims = stored.current.pod().map(|pod| Claims::of(&pod.spec));
                 self.write(&held.scope, key, held.revision, Some(before), stored).await?;
-                if let (Some(entry), Ok(storage)) = (self.entries.get_mut(key), storage) {
-                    entry.storage = storage;
+                if let (Some(entry), Ok(claims)) = (self.entries.get_mut(key), claims) {
+                    entry.claims = claims;
                 }
                 let back = WentBack { revision, life, change, rejected };
                 return Ok(Sentenced::Back(Box::new(back)));

@@ -21,13 +21,13 @@ use crate::device;
 use crate::doctor;
 use crate::link::session::connect;
 use crate::log::Chain;
-use crate::network::Network;
+use crate::network::{Network, Ranges};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Instruments, addresses};
+use crate::node::readings::{Instruments, addresses, files};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::enforcement::{Enforcement, Right};
-use crate::pod::validate::NodePolicy;
+use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
@@ -234,6 +234,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
             ..Amounts::default()
         },
         addresses,
+        files,
         devices: config.devices.clone(),
         streams: config.streams,
     }
@@ -253,7 +254,11 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
-        addresses: config.network.is_some(),
+        addresses: match config.network {
+            None => PodAddresses::None,
+            Some(Ranges { v6: None, .. }) => PodAddresses::V4,
+            Some(_) => PodAddresses::Both,
+        },
         enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
     }
 }

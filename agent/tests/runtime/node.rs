@@ -83,6 +83,7 @@ impl Node {
             host: HostNamespaces::default(),
             share_process_namespace: false,
             own_users: self.own_users,
+            ports: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -94,6 +95,7 @@ impl Node {
     pub fn request(&self, name: &str, args: &[&str]) -> StartRequest {
         StartRequest {
             mounts: Vec::new(),
+            files: Vec::new(),
             devices: Vec::new(),
             sysctls: Vec::new(),
             id: self.id(name),

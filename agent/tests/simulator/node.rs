@@ -125,6 +125,7 @@ fn identity(machine: &Machine) -> Identity {
     let (memory_bytes, allocatable) = (1 << 30, Amounts::default());
     let (addresses, devices): (fn() -> _, _) = (Vec::new, Vec::new());
     let streams = Allowed::default();
+    let files = Default::default;
     Identity {
         fleet,
         node,
@@ -134,6 +135,7 @@ fn identity(machine: &Machine) -> Identity {
         memory_bytes,
         allocatable,
         addresses,
+        files,
         devices,
         streams,
     }

@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Amounts, Container, DnsPolicy, PodNetwork, PodSpec};
+use super::{Amounts, Container, PodSpec, PortProtocol};
 
 /// A field that something is asked of in vain, by its path (`spec.containers[0].tty`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,6 @@ pub fn findings(spec: &PodSpec) -> Vec<Finding> {
         }
     }
     found.pod(spec);
-    found.network(&spec.network);
     found.0
 }
 
@@ -54,7 +53,8 @@ impl Findings {
     fn container(&mut self, path: &str, container: &Container, host_network: bool) {
         for (place, port) in container.ports.iter().enumerate() {
             // In the host's network the port is the host's already.
-            let mapped = port.host_port != 0 && !host_network;
+            let sctp = port.protocol == PortProtocol::Sctp;
+            let mapped = port.host_port != 0 && !host_network && sctp;
             self.refused(mapped, path, &format!("ports[{place}].hostPort"));
         }
         self.amounts(&format!("{path}.resources.requests"), &container.requests);
@@ -73,24 +73,6 @@ impl Findings {
     fn pod(&mut self, spec: &PodSpec) {
         self.refused(!matches!(spec.os.as_str(), "" | "linux"), "spec", "os.name");
         self.amounts("spec.overhead", &spec.overhead);
-    }
-
-    fn network(&mut self, network: &PodNetwork) {
-        self.refused(!network.host_aliases.is_empty(), "spec", "hostAliases");
-        match network.dns_policy {
-            DnsPolicy::None => self.refused(true, "spec", "dnsPolicy"),
-            // A container has the resolv.conf of its image, whichever of these is asked for.
-            DnsPolicy::Default | DnsPolicy::ClusterFirstWithHostNet => {
-                self.ignored(true, "spec", "dnsPolicy");
-            }
-            DnsPolicy::ClusterFirst => {}
-        }
-        let dns = &network.dns_config;
-        let configured =
-            !(dns.nameservers.is_empty() && dns.searches.is_empty() && dns.options.is_empty());
-        self.refused(configured, "spec", "dnsConfig");
-        self.ignored(!network.subdomain.is_empty(), "spec", "subdomain");
-        self.refused(network.hostname_as_fqdn, "spec", "setHostnameAsFQDN");
     }
 }
 
@@ -114,7 +96,11 @@ mod tests {
     #[test]
     fn what_changes_the_meaning_is_refused_by_path() {
         let container = Container {
-            ports: vec![ContainerPort { host_port: 80, ..ContainerPort::default() }],
+            ports: vec![ContainerPort {
+                host_port: 80,
+                protocol: PortProtocol::Sctp,
+                ..ContainerPort::default()
+            }],
             stdin: true,
             tty: true,
             ..Container::default()

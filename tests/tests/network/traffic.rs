@@ -60,7 +60,7 @@ fn a_pod_speaks_with_its_own_address_only() -> Result<()> {
     let (one, two) = (machine.idle(&node, "one")?, machine.idle(&node, "two")?);
     let here = machine.network.open()?;
     let _mirror = Mirror::start(&here, PORT)?;
-    machine.network.run("ip", &["address", "add", "fd00::1/128", "dev", "lo"])?;
+    machine.network.run("ip", &["address", "add", "fd00::1/128", "dev", "lo", "nodad"])?;
     let nodes = [ip("169.254.1.1")?, ip("fd00::1")?];
     // What arrives is counted, before anybody listens: answers would go to the other anyway.
     machine.network.run("nft", &["add", "table", "inet", "count"])?;
@@ -78,7 +78,8 @@ fn a_pod_speaks_with_its_own_address_only() -> Result<()> {
         inside(&one.network, || {
             let prefix = if forged.is_ipv4() { 32 } else { 128 };
             let added = format!("{forged}/{prefix}");
-            let words = ["address", "add", &added, "dev", "lo"];
+            let nodad = forged.is_ipv6().then_some("nodad");
+            let words = ["address", "add", &added, "dev", "lo"].into_iter().chain(nodad);
             let added = std::process::Command::new("ip").args(words).status()?;
             ensure!(added.success());
             std::net::UdpSocket::bind((forged, 0))?.send_to(b"forged", (node, PORT))?;

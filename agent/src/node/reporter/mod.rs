@@ -195,12 +195,9 @@ where
             ToPresence::ClockSet => self.next_look = now,
             ToPresence::Objects(objects) => self.objects = objects,
             ToPresence::Network { missing } => {
-                let (truth, condition) = (missing.is_some(), NodeCondition::NetworkUnavailable);
+                let truth = missing.is_some();
                 let (reason, message) = missing.map(|m| (m.reason, m.message)).unwrap_or_default();
-                let now = self.now();
-                if let Some(change) = self.conditions.set(condition, truth, reason, &message, now) {
-                    self.announce(&change);
-                }
+                self.set_for(NodeCondition::NetworkUnavailable, truth, reason, &message);
             }
             ToPresence::Storage { failing } => {
                 self.set(NodeCondition::StorageErrors, failing, "writing to flash fails");
@@ -275,8 +272,12 @@ where
     }
 
     fn set(&mut self, condition: NodeCondition, truth: bool, message: &str) {
-        let message = if truth { message } else { "" };
-        if let Some(change) = self.conditions.set(condition, truth, "", message, self.now()) {
+        self.set_for(condition, truth, "", if truth { message } else { "" });
+    }
+
+    fn set_for(&mut self, condition: NodeCondition, truth: bool, reason: &str, message: &str) {
+        let now = self.now();
+        if let Some(change) = self.conditions.set(condition, truth, reason, message, now) {
             self.announce(&change);
         }
     }
@@ -300,11 +301,7 @@ where
         self.doubt = daytime.doubt();
         let told = |doubt: Doubt| (doubt.reason(), daytime.describe(doubt));
         let (reason, message) = self.doubt.map(told).unwrap_or_default();
-        let (truth, now) = (self.doubt.is_some(), self.now());
-        let condition = NodeCondition::ClockNotTrusted;
-        if let Some(change) = self.conditions.set(condition, truth, reason, &message, now) {
-            self.announce(&change);
-        }
+        self.set_for(NodeCondition::ClockNotTrusted, self.doubt.is_some(), reason, &message);
         if let Some(seen) = daytime.to_remember() {
             self.channels.seen.send_replace(seen);
         }

@@ -15,6 +15,7 @@ use super::Pod;
 
 pub mod environment;
 pub mod fields;
+pub mod names;
 pub mod projection;
 
 /// Keys and values of one `ConfigMap` or Secret.

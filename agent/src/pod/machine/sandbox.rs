@@ -55,12 +55,11 @@ impl Machine {
         let text = chain(error);
         self.no_network =
             matches!(error, RuntimeError::Network { .. }).then(|| text.clone().into());
-        notes.push(match &self.no_network {
-            Some(_) => Note::warning(None, NETWORK_NOT_READY, text),
-            None => {
-                let message = format!("Failed to create pod sandbox: {text}");
-                Note::warning(None, "FailedCreatePodSandBox", message)
-            }
+        notes.push(if self.no_network.is_some() {
+            Note::warning(None, NETWORK_NOT_READY, text)
+        } else {
+            let message = format!("Failed to create pod sandbox: {text}");
+            Note::warning(None, "FailedCreatePodSandBox", message)
         });
         self.sandbox_retry = Some(now.after(SANDBOX_RETRY));
         self.sandbox_not_made();

@@ -25,7 +25,7 @@ fn request(
     let given = Given { pod: &pod, node: &node, library: &library };
     let variables = variables(&pod.containers[0], given).expect("nothing is missing");
     let (mounts, devices) = (Vec::new(), Vec::new());
-    let parts = Parts { image: image(config), variables, mounts, devices };
+    let parts = Parts { image: image(config), variables, mounts, files: Vec::new(), devices };
     start_request(&pod, &pod.containers[0], 3, parts, 1 << 30)
 }
 

@@ -10,10 +10,11 @@ use mote_protocol::status::ContainerRole;
 
 use super::{bare, checks, devices, grace_s, init_role, profiles, sysctls, users};
 use crate::image::PullPolicy;
+use crate::pod::contents::names::{self, Names};
 use crate::pod::contents::{self, fields::FieldPath};
 use crate::pod::enforcement::Enforcement;
 use crate::pod::spec::{Asked, Container, Pod, PodMeta, PodName};
-use crate::pod::{qos, resources, storage};
+use crate::pod::{ports, qos, resources, storage};
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
 
 /// Longest hostname that the kernel's tools agree on.
@@ -56,7 +57,9 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
         },
         share_process_namespace: spec.share_process_namespace,
         own_users,
-        hostname: hostname(&name, &spec.network.hostname),
+        hostname: hostname(&name, &spec.network),
+        names: Names::of(&spec.network, name.namespace.as_str()),
+        ports: ports::maps(spec),
         limits: resources::of_pod(spec, class),
         storage: storage::limits(spec),
         qos: class,
@@ -112,11 +115,17 @@ fn asks_about_resources(spec: &wire::PodSpec) -> bool {
             .any(|item| matches!(item.value, DownwardValue::Resource(_)))
 }
 
-fn hostname(name: &PodName, asked: &str) -> String {
+/// What the kernel of a pod calls it.
+pub(super) fn hostname(name: &PodName, network: &wire::PodNetwork) -> String {
+    let asked = network.hostname.as_str();
     let whole = if asked.is_empty() { name.name.as_str() } else { asked };
     // Validated names are ASCII, so every place is a boundary.
     let cut = whole.get(..MAX_HOSTNAME).unwrap_or(whole);
-    cut.trim_end_matches(['-', '.']).to_owned()
+    let short = cut.trim_end_matches(['-', '.']);
+    match names::domain(network, name.namespace.as_str()) {
+        domain if network.hostname_as_fqdn && !domain.is_empty() => format!("{short}.{domain}"),
+        _ => short.to_owned(),
+    }
 }
 
 fn build_container(

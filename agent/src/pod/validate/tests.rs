@@ -166,12 +166,76 @@ fn what_does_not_go_with_users_of_its_own_is_named() {
 fn all_faults_are_told_at_once() {
     let mut asked = wire_pod(vec![container("app"), container("app")]);
     asked.spec.containers[0].image.clear();
-    asked.spec.network.hostname_as_fqdn = true;
+    asked.spec.containers[0].tty = true;
     let error = checked(&asked).unwrap_err();
     assert_eq!(error.first.field, "spec.containers[0].image");
     let fields: Vec<_> = error.others.iter().map(|fault| fault.field.as_str()).collect();
-    assert_eq!(fields, ["spec.containers[1].name", "spec.setHostnameAsFQDN"]);
-    assert!(error.to_string().contains("spec.setHostnameAsFQDN: this version"), "{error}");
+    assert_eq!(fields, ["spec.containers[1].name", "spec.containers[0].tty"]);
+    assert!(error.to_string().contains("spec.containers[0].tty: this version"), "{error}");
+}
+
+#[test]
+fn ports_of_the_node_have_rules() {
+    let port = |host_ip: &str, host_port, container_port| wire::ContainerPort {
+        host_ip: host_ip.into(),
+        host_port,
+        container_port,
+        ..wire::ContainerPort::default()
+    };
+    let told = |ports: Vec<wire::ContainerPort>, host_network, addresses| {
+        let mut asked = wire_pod(vec![container("app")]);
+        asked.spec.containers[0].ports = ports;
+        asked.spec.network.host_network = host_network;
+        let node = NodePolicy { addresses, ..NodePolicy::default() };
+        let fault = |error: SpecError| (error.first.reason, error.first.field);
+        validate(name("web"), &asked, &node).map(|checked| checked.pod.ports.len()).map_err(fault)
+    };
+    let field = |name: &str| format!("spec.containers[0].ports[0].{name}");
+    let (v4, none) = (PodAddresses::V4, PodAddresses::None);
+    assert_eq!(told(vec![port("", 80, 8080), port("", 81, 8080)], false, v4), Ok(2));
+    assert_eq!(told(vec![port("", 80, 80)], true, none), Ok(0));
+    assert_eq!(told(vec![port("", 80, 81)], true, v4), Err(("Invalid", field("hostPort"))));
+    assert_eq!(told(vec![port("x", 80, 81)], false, v4), Err(("Invalid", field("hostIP"))));
+    assert_eq!(told(vec![port("", 80, 0)], false, v4), Err(("Invalid", field("containerPort"))));
+    assert_eq!(told(vec![port("", 80, 80)], false, none), Err(("Unsupported", field("hostPort"))));
+    assert_eq!(told(vec![port("fd00::1", 8, 8)], false, v4), Err(("Unsupported", field("hostIP"))));
+    let twice = told(vec![port("", 80, 1), port("10.0.0.1", 80, 2)], false, v4);
+    assert_eq!(twice, Err(("Invalid", "spec.containers[*].ports[*].hostPort".to_owned())));
+}
+
+#[test]
+fn what_goes_into_files_about_names_cannot_make_other_lines_of_them() {
+    let fault = |change: &dyn Fn(&mut wire::PodNetwork)| {
+        let mut asked = wire_pod(vec![container("app")]);
+        change(&mut asked.spec.network);
+        checked(&asked).map(drop).map_err(|error| error.first.field)
+    };
+    let dns =
+        |change: &dyn Fn(&mut wire::DnsConfig)| fault(&|network| change(&mut network.dns_config));
+    let alias =
+        |ip: &str, host: &str| wire::HostAlias { ip: ip.into(), hostnames: vec![host.into()] };
+    let refused = |field: &str| Err(format!("spec.{field}"));
+    assert_eq!(fault(&|network| network.host_aliases = vec![alias("::1", "a.b")]), Ok(()));
+    let lines = fault(&|network| network.host_aliases = vec![alias("::1", "a\n1.1.1.1\tb")]);
+    assert_eq!(lines, refused("hostAliases[0].hostnames[0]"));
+    let ip = fault(&|network| network.host_aliases = vec![alias("::1\n", "a")]);
+    assert_eq!(ip, refused("hostAliases[0].ip"));
+    assert_eq!(fault(&|network| network.subdomain = "a.b".into()), refused("subdomain"));
+    let none = fault(&|network| network.dns_policy = wire::DnsPolicy::None);
+    assert_eq!(none, refused("dnsConfig.nameservers"));
+    let server = dns(&|dns| dns.nameservers = vec!["1.1.1.1 ".into()]);
+    assert_eq!(server, refused("dnsConfig.nameservers[0]"));
+    assert_eq!(dns(&|dns| dns.searches = vec![".".into(), "_tcp.a.".into()]), Ok(()));
+    let search = dns(&|dns| dns.searches = vec!["a b".into()]);
+    assert_eq!(search, refused("dnsConfig.searches[0]"));
+    let option = dns(&|dns| dns.options = vec![("ndots".into(), Some("1\nx".into()))]);
+    assert_eq!(option, refused("dnsConfig.options[0].value"));
+    let long = fault(&|network| {
+        network.hostname_as_fqdn = true;
+        network.subdomain = "s".repeat(50);
+    });
+    assert_eq!(long, refused("setHostnameAsFQDN"));
+    assert_eq!(fault(&|network| network.subdomain = "s".repeat(50)), Ok(()), "short in the kernel");
 }
 
 #[test]

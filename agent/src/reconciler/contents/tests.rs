@@ -36,6 +36,7 @@ fn surroundings(data: DataReader) -> Surroundings {
         memory_bytes: 1 << 30,
         allocatable: Amounts::default(),
         addresses: Vec::new,
+        files: Default::default,
         data,
         devices: Rc::from([]),
     }

@@ -87,7 +87,7 @@ async fn a_container_gets_the_devices_that_are_there_when_its_predecessor_is_rem
     let image =
         Image { id: id_of_image, config, layers: Vec::new(), digest_reference: String::new() };
     let (variables, mounts, devices) = (Variables::default(), Vec::new(), Vec::new());
-    let parts = Parts { image, variables, mounts, devices };
+    let parts = Parts { image, variables, mounts, files: Vec::new(), devices };
     let request = start_request(&pod, &pod.containers[0], 1, parts, 1 << 30).expect("a request");
     let runtime = Slow::default();
     let look = || {

@@ -8,6 +8,7 @@
 //!    |- sandbox                   what the pod's containers share
 //!    |- shm/                      behind /dev/shm
 //!    |- messages/CONTAINER.ATTEMPT    why it ended, as it says itself
+//!    |- messages/pod.hosts ...        files of the pod that its containers find
 //!    |- logs/CONTAINER/ATTEMPT.log
 //!    `- containers/CONTAINER.ATTEMPT/
 //!       |- config.json, rootfs/, cgroup/, state/    the helper's and libcontainer's
@@ -68,6 +69,12 @@ impl Layout {
 
     pub(super) fn message(&self, id: &ContainerId) -> PathBuf {
         self.messages(&id.pod).join(format!("{}.{}", id.name, id.attempt))
+    }
+
+    /// A file of the pod that its containers find, beside what they write themselves: no container's name
+    /// has a dot, and none of these has an attempt.
+    pub(super) fn file(&self, uid: &Uid, name: &str) -> PathBuf {
+        self.messages(uid).join(format!("pod.{name}"))
     }
 
     pub(super) fn sandbox(&self, uid: &Uid) -> PathBuf {

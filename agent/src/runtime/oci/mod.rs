@@ -13,6 +13,7 @@ mod attach;
 pub mod bundle;
 pub mod cgroup;
 mod exec;
+mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod halt;
@@ -292,7 +293,9 @@ fn network(ranges: Option<Ranges>, layout: &Layout) -> Network {
     let (mut pods, mut unsure) = (Vec::new(), false);
     for uid in layout.list_pods() {
         match SandboxRecord::read(&layout.sandbox(&uid)) {
-            Ok(Some(record)) if !record.addresses.is_empty() => pods.push((uid, record.addresses)),
+            Ok(Some(record)) if !record.share.addresses.is_empty() => {
+                pods.push((uid, record.share));
+            }
             Ok(_) => {}
             Err(_) => unsure = true,
         }

@@ -56,7 +56,7 @@ impl OciRuntime {
         let record = record.ok().flatten().unwrap_or_default();
         let (origin, begun) = (record.origin, self.layout.has_logs(&uid));
         let addresses = match sandbox {
-            ObservedSandbox::Ready => record.addresses,
+            ObservedSandbox::Ready => record.share.addresses,
             ObservedSandbox::Died | ObservedSandbox::Stopped => Vec::new(),
         };
         Ok(ObservedPod { uid, origin, sandbox, addresses, begun, containers })

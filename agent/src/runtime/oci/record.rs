@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use mote_pause::wire::{Namespace as Kind, Namespaces};
 
 use super::users::Users;
+use crate::network::Share;
 use crate::runtime::op::order::{PROCESS, STARTED};
 use crate::runtime::{
     BootTime, HostNamespaces, Origin, ProcessId, SandboxRequest, StartRequest, TerminationMessage,
@@ -37,20 +37,17 @@ pub(super) struct SandboxRecord {
     pub(super) share_process_namespace: bool,
     /// What its users are on the host, if they are its own.
     pub(super) users: Option<Users>,
-    /// Addresses of its own. Nobody else gets them as long as this is here.
-    pub(super) addresses: Vec<IpAddr>,
+    /// Addresses of its own, and ports. Nobody else gets them as long as this is here.
+    #[serde(flatten)]
+    pub(super) share: Share,
     /// They can be used: the pod's network is set up.
     pub(super) connected: bool,
 }
 
 impl SandboxRecord {
-    pub(super) fn of(
-        request: &SandboxRequest,
-        users: Option<Users>,
-        addresses: Vec<IpAddr>,
-    ) -> Self {
+    pub(super) fn of(request: &SandboxRequest, users: Option<Users>, share: Share) -> Self {
         Self {
-            addresses,
+            share,
             connected: false,
             needs: VERSION,
             origin: Some(request.origin.clone()),
@@ -78,7 +75,7 @@ impl SandboxRecord {
 
     /// All of its network is there.
     pub(super) fn is_connected(&self) -> bool {
-        self.connected || self.addresses.is_empty()
+        self.connected || self.share.addresses.is_empty()
     }
 
     /// Replaces the file as a whole.
@@ -165,6 +162,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::port::{HostPort, PortMap, Transport};
     use mote_protocol::name::{Namespace, ObjectName};
 
     #[test]
@@ -186,7 +184,13 @@ mod tests {
             host,
             share_process_namespace: false,
             users,
-            addresses: vec!["10.188.0.1".parse().unwrap()],
+            share: Share {
+                addresses: vec!["10.188.0.1".parse().unwrap()],
+                ports: vec![PortMap {
+                    host: HostPort { address: None, port: 80, transport: Transport::Tcp },
+                    port: 8080,
+                }],
+            },
             connected: true,
         };
         assert_eq!(SandboxRecord::read(&path).unwrap(), None);

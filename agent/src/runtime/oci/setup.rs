@@ -17,7 +17,7 @@ use super::sandbox::{Sandbox, SandboxError};
 use super::users::Users;
 use super::{OciRuntime, cause, cgroup_error, io_error, make_directory};
 use crate::log::Chain;
-use crate::network::NetworkError;
+use crate::network::{NetworkError, Share};
 use crate::runtime::{Limits, Retry, RuntimeError, SandboxRequest};
 
 impl OciRuntime {
@@ -25,7 +25,7 @@ impl OciRuntime {
         &self,
         request: &SandboxRequest,
     ) -> Result<Vec<IpAddr>, RuntimeError> {
-        let mut wanted = SandboxRecord::of(request, None, Vec::new()).namespaces();
+        let mut wanted = SandboxRecord::of(request, None, Share::default()).namespaces();
         if request.own_users {
             wanted = wanted.with(Namespace::User);
         }
@@ -73,13 +73,12 @@ impl OciRuntime {
             let network = network.and_then(|network| network.ok_or(io::ErrorKind::NotFound.into()));
             let network = network.map_err(io_error("open the pod's network"))?;
             let label = record.origin.as_ref().map(|origin| origin.key().to_string());
-            let laid =
-                self.network.lay(network, label.unwrap_or_default(), record.addresses.clone());
+            let laid = self.network.lay(network, label.unwrap_or_default(), record.share.clone());
             laid.await.map_err(|error| network_error(uid, &error))?;
             record.connected = true;
             record.write(&path).map_err(io_error("record the pod's network"))?;
         }
-        Ok(record.addresses)
+        Ok(record.share.addresses)
     }
 
     /// Users for a pod: those it has, or some that no other pod has.
@@ -128,9 +127,13 @@ impl OciRuntime {
             .map_err(io_error("mount the pod's termination messages"))?;
         // Nobody else looks for users between this and the record.
         let users = request.own_users.then(|| self.users_of(uid)).transpose()?;
-        let addresses = if request.host.network { Ok(Vec::new()) } else { self.network.give(uid) };
-        let addresses = addresses.map_err(|error| network_error(uid, &error))?;
-        SandboxRecord::of(request, users, addresses)
+        let share = if request.host.network {
+            Ok(Share::default())
+        } else {
+            self.network.give(uid, &request.ports)
+        };
+        let share = share.map_err(|error| network_error(uid, &error))?;
+        SandboxRecord::of(request, users, share)
             .write(&self.layout.sandbox(uid))
             .map_err(io_error("record the pod's sandbox"))?;
         Ok(users)

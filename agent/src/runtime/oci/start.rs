@@ -17,8 +17,11 @@ use super::pod::{Pod, key};
 use super::record::{AttemptRecord, SandboxRecord};
 use super::remove::remove_old_logs;
 use super::sandbox::Helper;
+use super::users::Users;
 use super::wait::until_ended;
-use super::{OciRuntime, cause, cgroup_error, io_error, make_directory, message, process, record};
+use super::{
+    OciRuntime, cause, cgroup_error, files, io_error, make_directory, message, process, record,
+};
 use crate::runtime::op::order::{self, ORDER_FD, Order, REPORT_FD};
 use crate::runtime::op::report::{Phase, Report};
 use crate::runtime::{
@@ -97,7 +100,7 @@ impl OciRuntime {
             return Err(RuntimeError::OtherUsers { uid: id.pod, own_users });
         }
         let group = self.tree.container(id);
-        let device_filter = self.prepare_attempt(request, &group)?;
+        let device_filter = self.prepare_attempt(request, record.users, &group)?;
         let log = Layout::log(id).ok_or_else(|| never(id, "no container can have this name"))?;
         let log = LogFile { path: &log, limit: self.log_bytes, files: self.log_files };
         let order = self.order(pod, request, record, &group, device_filter);
@@ -129,7 +132,12 @@ impl OciRuntime {
     }
 
     /// Returns whether the kernel filters the devices that its processes open.
-    fn prepare_attempt(&self, request: &StartRequest, group: &Group) -> Result<bool, RuntimeError> {
+    fn prepare_attempt(
+        &self,
+        request: &StartRequest,
+        users: Option<Users>,
+        group: &Group,
+    ) -> Result<bool, RuntimeError> {
         group.create(&request.limits, Level::Container).map_err(cgroup_error)?;
         let device_filter = !request.rights.privileged
             && group.restrict_devices(&request.devices).map_err(cgroup_error)?;
@@ -139,10 +147,14 @@ impl OciRuntime {
         }
         remove_old_logs(&self.layout.logs(id), id.attempt);
         let attempt = self.layout.attempt(id);
+        make_directory(&self.layout.messages(&id.pod))?;
         if !request.termination_message.path.is_empty() {
-            make_directory(&self.layout.messages(&id.pod))?;
             message::make(&self.layout.message(id))
                 .map_err(io_error(format!("make the termination message of {id}")))?;
+        }
+        for file in &request.files {
+            files::write(&self.layout.file(&id.pod, file.name), &file.text, users)
+                .map_err(io_error(format!("write `{}` of pod {}", file.target, id.pod)))?;
         }
         AttemptRecord::of(request)
             .write(&attempt)
@@ -195,6 +207,11 @@ impl OciRuntime {
             termination_message: Some(request.termination_message.path.clone())
                 .filter(|path| !path.is_empty())
                 .map(|path| (path, self.layout.message(&request.id))),
+            files: request
+                .files
+                .iter()
+                .map(|file| (file.target.to_owned(), self.layout.file(&request.id.pod, file.name)))
+                .collect(),
         }
     }
 

@@ -110,6 +110,8 @@ pub struct Start {
     pub oom_score_adj: i32,
     /// Where it finds the file in which it says why it ends, and which one that is on this node.
     pub termination_message: Option<(String, PathBuf)>,
+    /// Files of the pod: where it finds them, and which those are on this node.
+    pub files: Vec<(String, PathBuf)>,
 }
 
 /// What the containers of a pod share.

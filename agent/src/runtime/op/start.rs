@@ -125,7 +125,8 @@ fn open_to_users(order: &Start) -> io::Result<()> {
 
 /// The directories of this node that the container's own process looks for files in.
 fn outside(order: &Start) -> Vec<&Path> {
-    let messages = order.termination_message.iter().filter_map(|(_, file)| file.parent());
+    let files = order.termination_message.iter().chain(&order.files);
+    let messages = files.filter_map(|(_, file)| file.parent());
     [order.attempt.as_path(), bundle::shm(order)].into_iter().chain(messages).collect()
 }
 

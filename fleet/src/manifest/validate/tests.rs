@@ -198,21 +198,18 @@ fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
     };
     let containers = "containers: [{name: a, image: a, tty: true, stdin: true, \
                       volumeMounts: [{name: v, mountPath: /v}], \
-                      ports: [{containerPort: 80, hostPort: 80}], \
+                      ports: [{containerPort: 80, hostPort: 80, protocol: SCTP}], \
                       envFrom: [{configMapRef: {name: c}}], \
                       env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}]";
     let refused = |field: &str| {
         format!("field \"spec.{field}\" is not supported by mote: nodes refuse the pod")
     };
     assert_eq!(
-        told(&format!(
-            "{containers}, volumes: [{{name: v, emptyDir: {{}}}}], setHostnameAsFQDN: true"
-        )),
+        told(&format!("{containers}, volumes: [{{name: v, emptyDir: {{}}}}]")),
         [
             refused("containers[0].ports[0].hostPort"),
             "field \"spec.containers[0].stdin\" is not supported by mote and has no effect".into(),
             refused("containers[0].tty"),
-            refused("setHostnameAsFQDN"),
         ]
     );
 }
@@ -251,10 +248,9 @@ fn ignored_of(spec: &str) -> Vec<String> {
 #[test]
 fn fields_that_no_node_acts_on_are_all_told() {
     let spec = "containers: [{name: a, image: a, stdin: true, stdinOnce: true, tty: true}], \
-                subdomain: x, serviceAccountName: x, \
+                serviceAccountName: x, \
                 priorityClassName: x, tolerations: [{key: a, operator: Exists}], \
-                dnsPolicy: Default, dnsConfig: {searches: [x]}, schedulerName: x, \
-                hostAliases: [{ip: 10.0.0.1, hostnames: [x]}], setHostnameAsFQDN: true, \
+                schedulerName: x, \
                 affinity: {nodeAffinity: {}}, automountServiceAccountToken: true";
     let mut found = ignored_of(spec);
     found.sort();
@@ -264,14 +260,9 @@ fn fields_that_no_node_acts_on_are_all_told() {
         "containers[0].stdin",
         "containers[0].stdinOnce",
         "containers[0].tty",
-        "dnsConfig",
-        "dnsPolicy",
-        "hostAliases",
         "priorityClassName",
         "schedulerName",
         "serviceAccountName",
-        "setHostnameAsFQDN",
-        "subdomain",
         "tolerations",
     ];
     assert_eq!(found, expected.map(|field| format!("spec.{field}")));

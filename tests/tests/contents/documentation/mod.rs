@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `persistentVolumeClaim`, `serviceAccountToken` | `mote apply` refuses it: nobody could provide them |
 //! | `supplementalGroupsPolicy: Strict` | `mote apply` refuses it: nodes do as with `Merge` |
-//! | `status.podIP` in a variable, extended resources | the node refuses it |
+//! | `status.podIP` in a variable, on a node whose pods have localhost only; extended resources | the node refuses it |
 //! | `nodeSelector` | a node that lacks the label refuses the pod; it is not `Pending` |
 //! | `affinity`, `resources` of a pod | no effect, and `mote apply` says so |
 //! | requests that no node can meet | nobody schedules: the pod runs where it is sent |

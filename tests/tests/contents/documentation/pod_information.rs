@@ -194,14 +194,15 @@ spec:
               divisor: 1Mi
 "#;
 
-/// Pods have no address yet; one that wants to know its own is told so.
+/// Where pods have nothing but localhost, one that wants to know its own address is told so. Where they have
+/// addresses is the group `network`.
 #[test]
 fn a_pod_that_asks_for_its_address_is_refused() -> Result<()> {
     let reader = Reader::with(&[BUSYBOX])?;
     let refused = reader.refusal(FIELDS)?;
     let field = "spec.containers[0].env[3].valueFrom.fieldRef.fieldPath";
     assert!(
-        refused.contains(&format!("{field}: this version of the agent cannot do it")),
+        refused.contains(&format!("{field}: pods have no addresses on this node")),
         "{refused}"
     );
     Ok(())

@@ -42,7 +42,8 @@ pub fn shm(order: &Start) -> &Path {
 }
 
 /// The volumes, as the helper staged them with all that is asked of them, and the termination message,
-/// which may be inside of one. What is mounted inside another comes after it, whatever the order of the
+/// which may be inside of one, and files of
+/// the pod. What is mounted inside another comes after it, whatever the order of the
 /// spec.
 fn volumes(order: &Start) -> Vec<Mount> {
     let stage = order.attempt.join(VOLUMES);
@@ -55,6 +56,11 @@ fn volumes(order: &Start) -> Vec<Mount> {
     volumes.extend(order.termination_message.iter().map(|(target, file)| {
         let options = ["bind", "rw", "nosuid", "noexec", "nodev"];
         mount(Path::new("/").join(target), "bind", file, &options)
+    }));
+    volumes.extend(order.files.iter().map(|(target, file)| {
+        // The other containers of the pod have the same.
+        let access = if order.rights.read_only_root { "ro" } else { "rw" };
+        mount(target, "bind", file, &["bind", access, "nosuid", "noexec", "nodev"])
     }));
     volumes.sort_by_key(|volume| volume.destination().components().count());
     volumes

@@ -31,6 +31,7 @@ fn order() -> Start {
         seccomp_profiles: PathBuf::new(),
         oom_score_adj: 1000,
         termination_message: None,
+        files: Vec::new(),
     }
 }
 

@@ -1,0 +1,146 @@
+//! Forgets flows of UDP that the kernel tracks to where a port of the node led before.
+//!
+//! Rules are asked for the first packet of a flow only. A connection of TCP ends with its pod; a flow of
+//! UDP goes on for as long as somebody sends, to a pod that is no more, or to nobody: whoever sent before
+//! the pod was there would never reach it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Share;
+use super::message::{Attributes, Message, Received};
+use super::netlink::Netlink;
+use super::port::Transport;
+
+// nfnetlink_conntrack.h.
+const SUBSYSTEM: u16 = 1 << 8;
+const NEW: u16 = SUBSYSTEM;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
+const CTA_ID: u16 = 12;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_DST_PORT: u16 = 3;
+const UDP: u8 = 17;
+/// Somebody answered.
+const SEEN_REPLY: u32 = 1 << 1;
+/// An attribute that consists of others.
+const NESTED: u16 = 1 << 15;
+/// Bytes of `struct nfgenmsg`.
+const HEADER: usize = 4;
+
+/// Flows that are looked at; a node that tracks more has other sorrows.
+const MOST: usize = 4096;
+
+/// Forgets the flows to ports of a pod: those that lead to it, and those that lead to nobody.
+pub(super) fn forget(pod: &Share) -> io::Result<()> {
+    let udp = pod.ports.iter().filter(|map| map.host.transport == Transport::Udp);
+    let ports: BTreeSet<u16> = udp.map(|map| map.host.port).collect();
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let mut netlink = Netlink::open_for_filters()?;
+    let mut stale = Vec::new();
+    netlink.list(&Message::new(GET, 0, &[0; HEADER]), |flow| {
+        if flow.kind == NEW && stale.len() < MOST && is_stale(flow, &ports, &pod.addresses) {
+            stale.extend(deletion(flow));
+        }
+    })?;
+    for flow in stale {
+        // One that has ended by itself is gone.
+        let _ = netlink.ask(&flow);
+    }
+    Ok(())
+}
+
+fn is_stale(flow: &Received<'_>, ports: &BTreeSet<u16>, addresses: &[IpAddr]) -> bool {
+    let attributes = || flow.attributes(HEADER);
+    let asked = attributes().inside(CTA_TUPLE_ORIG).inside(CTA_TUPLE_PROTO);
+    let udp = asked.clone().value(CTA_PROTO_NUM) == Some(&[UDP]);
+    let port = asked.value(CTA_PROTO_DST_PORT).and_then(|value| value.first_chunk());
+    if !udp || !port.is_some_and(|port| ports.contains(&u16::from_be_bytes(*port))) {
+        return false;
+    }
+    let status = attributes().value(CTA_STATUS).and_then(|value| value.first_chunk());
+    let answered = status.is_some_and(|status| u32::from_be_bytes(*status) & SEEN_REPLY != 0);
+    let to = source(attributes().inside(CTA_TUPLE_REPLY).inside(CTA_TUPLE_IP));
+    !answered || to.is_some_and(|to| addresses.contains(&to))
+}
+
+/// Who answers.
+fn source(address: Attributes<'_>) -> Option<IpAddr> {
+    let v4 = address.clone().value(CTA_IP_V4_SRC).and_then(|value| value.first_chunk::<4>());
+    let v6 = || address.value(CTA_IP_V6_SRC).and_then(|value| value.first_chunk::<16>());
+    v4.map(|bytes| Ipv4Addr::from(*bytes).into())
+        .or_else(|| v6().map(|bytes| Ipv6Addr::from(*bytes).into()))
+}
+
+/// That very flow, and none that begins meanwhile.
+fn deletion(flow: &Received<'_>) -> Option<Message> {
+    let attributes = || flow.attributes(HEADER);
+    let tuple = attributes().value(CTA_TUPLE_ORIG)?;
+    let message = Message::new(DELETE, 0, flow.payload.get(..HEADER)?);
+    Some(message.with(CTA_TUPLE_ORIG | NESTED, tuple).with(CTA_ID, attributes().value(CTA_ID)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::message::Messages;
+    use crate::network::port::{HostPort, PortMap};
+
+    fn flow(protocol: u8, port: u16, answered: bool, to: [u8; 4]) -> Vec<u8> {
+        let tuple = |message: Message, source: [u8; 4]| {
+            message.nested(CTA_TUPLE_IP | NESTED, |ip| ip.with(CTA_IP_V4_SRC, &source)).nested(
+                CTA_TUPLE_PROTO | NESTED,
+                |proto| {
+                    proto
+                        .with(CTA_PROTO_NUM, &[protocol])
+                        .with(CTA_PROTO_DST_PORT, &port.to_be_bytes())
+                },
+            )
+        };
+        let status = if answered { SEEN_REPLY } else { 0 };
+        Message::new(NEW, 0, &[2, 0, 0, 0])
+            .nested(CTA_TUPLE_ORIG | NESTED, |message| tuple(message, [192, 0, 2, 2]))
+            .nested(CTA_TUPLE_REPLY | NESTED, |message| tuple(message, to))
+            .with(CTA_STATUS, &status.to_be_bytes())
+            .with(CTA_ID, &[1, 2, 3, 4])
+            .finish(1)
+    }
+
+    fn tuple<'a>(flow: &Received<'a>) -> Vec<(u16, &'a [u8])> {
+        flow.attributes(HEADER).inside(CTA_TUPLE_ORIG).collect()
+    }
+
+    #[test]
+    fn flows_to_the_pod_and_to_nobody_are_stale() {
+        let pod = [10, 188, 0, 1];
+        let host = HostPort { address: None, port: 53, transport: Transport::Udp };
+        let ports = BTreeSet::from([host.port]);
+        let share =
+            Share { addresses: vec![IpAddr::from(pod)], ports: vec![PortMap { host, port: 53 }] };
+        let other = [192, 0, 2, 1];
+        let table = [
+            (flow(UDP, 53, true, pod), true),
+            (flow(UDP, 53, false, other), true),
+            (flow(UDP, 53, true, other), false),
+            (flow(UDP, 54, false, pod), false),
+            (flow(6, 53, false, pod), false),
+        ];
+        for (bytes, expected) in table {
+            let flow = Messages(&bytes).next().unwrap();
+            assert_eq!(is_stale(&flow, &ports, &share.addresses), expected);
+            let deleted = deletion(&flow).unwrap().finish(2);
+            let deleted = Messages(&deleted).next().unwrap();
+            assert_eq!(tuple(&deleted), tuple(&flow));
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What a container finds of names and addresses: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`,
+//! as a kubelet and its runtime make them.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use mote_protocol::pod::{DnsPolicy, HostAlias, PodNetwork};
+
+use crate::pod::Pod;
+use crate::runtime::PodFile;
+
+/// What names of services end in; there are none yet, but a pod's own domain is one.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// What C libraries read of a `resolv.conf`, as the kubelet bounds it.
+const MAX_NAMESERVERS: usize = 3;
+const MAX_SEARCHES: usize = 32;
+const MAX_SEARCH_CHARACTERS: usize = 2048;
+
+/// Longest name that the kernel takes for a host.
+pub const MAX_NODENAME: usize = 64;
+
+/// How a pod wants to be called, and to find others, where it says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// `hostAliases`.
+    pub aliases: Vec<HostAlias>,
+    /// `dnsPolicy`.
+    pub policy: DnsPolicy,
+    /// `dnsConfig`.
+    pub dns: Resolver,
+    /// What follows its hostname in its whole name; empty where it has none.
+    pub domain: String,
+}
+
+impl Names {
+    /// Those of a pod in this namespace; none where it asks for nothing.
+    pub fn of(network: &PodNetwork, namespace: &str) -> Option<Box<Self>> {
+        let dns = &network.dns_config;
+        let names = Self {
+            aliases: network.host_aliases.clone(),
+            policy: network.dns_policy,
+            dns: Resolver {
+                nameservers: dns.nameservers.clone(),
+                searches: dns.searches.clone(),
+                options: dns.options.clone(),
+            },
+            domain: domain(network, namespace),
+        };
+        (names != Self::default()).then(|| Box::new(names))
+    }
+}
+
+/// `SUBDOMAIN.NAMESPACE.svc.DOMAIN`; empty for a pod without a subdomain.
+pub fn domain(network: &PodNetwork, namespace: &str) -> String {
+    match network.subdomain.as_str() {
+        "" => String::new(),
+        subdomain => format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"),
+    }
+}
+
+/// What a `resolv.conf` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolver {
+    /// `nameserver`, each.
+    pub nameservers: Vec<String>,
+    /// `search`.
+    pub searches: Vec<String>,
+    /// `options`: name, and value behind a colon.
+    pub options: Vec<(String, Option<String>)>,
+}
+
+/// Files of the node that pods are told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFiles {
+    /// The node's name, as its kernel has it.
+    pub hostname: String,
+    /// `/etc/hosts`.
+    pub hosts: String,
+    /// `/etc/resolv.conf`.
+    pub resolver: String,
+    /// The same as its own local resolver has it, where it has one.
+    pub beyond: String,
+}
+
+/// The files of a pod with these addresses. One that has nothing but localhost gets only what it asks
+/// for: its images' files tell as much.
+pub fn files(pod: &Pod, addresses: &[IpAddr], node: &NodeFiles) -> Vec<PodFile> {
+    let none = Names::default();
+    let names = pod.names.as_deref().unwrap_or(&none);
+    let reached = pod.host.network || !addresses.is_empty();
+    let asks_dns = names.policy == DnsPolicy::None || names.dns != Resolver::default();
+    let mut files = Vec::new();
+    if reached || !names.aliases.is_empty() {
+        let text = hosts(pod, names, addresses, node);
+        files.push(PodFile { name: "hosts", target: "/etc/hosts", text });
+    }
+    if reached {
+        let name = if pod.host.network { &node.hostname } else { &pod.hostname };
+        let text = format!("{name}\n");
+        files.push(PodFile { name: "hostname", target: "/etc/hostname", text });
+    }
+    if reached || asks_dns {
+        let text = resolver(pod.host.network, names, node).to_string();
+        files.push(PodFile { name: "resolv.conf", target: "/etc/resolv.conf", text });
+    }
+    files
+}
+
+fn hosts(pod: &Pod, names: &Names, addresses: &[IpAddr], node: &NodeFiles) -> String {
+    let mut text = if pod.host.network {
+        format!("# Kubernetes-managed hosts file (host network).\n{}", node.hosts)
+    } else {
+        own_hosts(pod, &names.domain, addresses)
+    };
+    if !names.aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+        for HostAlias { ip, hostnames } in &names.aliases {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{ip}\t{}", hostnames.join("\t"));
+        }
+    }
+    text
+}
+
+fn own_hosts(pod: &Pod, domain: &str, addresses: &[IpAddr]) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n\
+         127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\n\
+         fe00::0\tip6-mcastprefix\n\
+         fe00::1\tip6-allnodes\n\
+         fe00::2\tip6-allrouters\n",
+    );
+    let whole = format!(".{domain}");
+    let short = pod.hostname.strip_suffix(&whole).unwrap_or(&pod.hostname);
+    for address in addresses {
+        let _ = match domain {
+            "" => writeln!(text, "{address}\t{short}"),
+            domain => writeln!(text, "{address}\t{short}.{domain}\t{short}"),
+        };
+    }
+    text
+}
+
+/// By `dnsPolicy`, with `dnsConfig` over it. There is no resolver of a cluster's: `ClusterFirst` is what
+/// the node has, as for a kubelet that knows none.
+fn resolver(host_network: bool, names: &Names, node: &NodeFiles) -> Resolver {
+    let mut resolver = match names.policy {
+        DnsPolicy::None => Resolver::default(),
+        _ if host_network => Resolver::parse(&node.resolver),
+        _ => for_pods(node),
+    };
+    let own = &names.dns;
+    resolver.nameservers.extend(own.nameservers.iter().cloned());
+    resolver.searches.extend(own.searches.iter().cloned());
+    for (name, value) in &own.options {
+        resolver.options.retain(|(other, _)| other != name);
+        resolver.options.push((name.clone(), value.clone()));
+    }
+    resolver.bounded()
+}
+
+/// What the node asks, without who listens on its own localhost: that is another one in a pod.
+fn for_pods(node: &NodeFiles) -> Resolver {
+    let local = |text: &String| {
+        text.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    };
+    let mut resolver = Resolver::parse(&node.resolver);
+    if resolver.nameservers.iter().all(local) && !node.beyond.is_empty() {
+        resolver = Resolver::parse(&node.beyond);
+    }
+    resolver.nameservers.retain(|nameserver| !local(nameserver));
+    resolver
+}
+
+impl Resolver {
+    /// What a text says, as the kubelet reads it: of several lines `search` the last counts, options
+    /// come together.
+    fn parse(text: &str) -> Self {
+        let mut resolver = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("nameserver") => resolver.nameservers.extend(words.next().map(str::to_owned)),
+                Some("search") => {
+                    let names = words.map(|name| name.strip_suffix('.').unwrap_or(name));
+                    let named = names.filter(|name| !name.is_empty());
+                    resolver.searches = named.map(str::to_owned).collect();
+                }
+                Some("options") => {
+                    for word in words {
+                        let (name, value) = match word.split_once(':') {
+                            Some((name, value)) => (name, Some(value.to_owned())),
+                            None => (word, None),
+                        };
+                        resolver.options.retain(|(other, _)| other != name);
+                        resolver.options.push((name.to_owned(), value));
+                    }
+                }
+                _ => {}
+            }
+        }
+        resolver
+    }
+
+    /// Each once, and no more than are read.
+    fn bounded(mut self) -> Self {
+        once(&mut self.nameservers);
+        once(&mut self.searches);
+        self.nameservers.truncate(MAX_NAMESERVERS);
+        self.searches.truncate(MAX_SEARCHES);
+        while self.searches.join(" ").len() > MAX_SEARCH_CHARACTERS {
+            self.searches.pop();
+        }
+        self
+    }
+}
+
+fn once(list: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    list.retain(|text| seen.insert(text.clone()));
+}
+
+impl std::fmt::Display for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.searches.is_empty() {
+            writeln!(f, "search {}", self.searches.join(" "))?;
+        }
+        for nameserver in &self.nameservers {
+            writeln!(f, "nameserver {nameserver}")?;
+        }
+        let option = |(name, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{name}:{value}"),
+            None => name.clone(),
+        };
+        let options: Vec<_> = self.options.iter().map(option).collect();
+        if options.is_empty() { Ok(()) } else { writeln!(f, "options {}", options.join(" ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::tests::{container, pod_from, wire_pod};
+    use mote_protocol::pod::DnsConfig;
+
+    fn node() -> NodeFiles {
+        NodeFiles {
+            hostname: "pi-7".into(),
+            hosts: "127.0.0.1 localhost\n127.0.1.1 pi-7\n".into(),
+            resolver: "# by hand\nnameserver 192.0.2.53\nsearch old.\nsearch lan home. .\n\
+                       options ndots:2 rotate\noptions ndots:3\n"
+                .into(),
+            beyond: String::new(),
+        }
+    }
+
+    fn pod(change: impl FnOnce(&mut PodNetwork)) -> Pod {
+        let mut asked = wire_pod(vec![container("main")]);
+        change(&mut asked.spec.network);
+        pod_from(&asked)
+    }
+
+    fn text(pod: &Pod, addresses: &[&str], node: &NodeFiles, target: &str) -> String {
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let found = files(pod, &addresses, node).into_iter().find(|file| file.target == target);
+        found.map(|file| file.text).unwrap_or_default()
+    }
+
+    const ADDRESSES: &[&str] = &["10.188.0.1", "fd00:188::1"];
+
+    #[test]
+    fn hosts_are_those_of_the_kubelet() {
+        let head = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n\
+                    ::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
+                    fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
+        let hosts = |pod: &Pod| text(pod, ADDRESSES, &node(), "/etc/hosts");
+        let plain = pod(|_| {});
+        assert_eq!(hosts(&plain), format!("{head}10.188.0.1\tweb\nfd00:188::1\tweb\n"));
+        assert_eq!(text(&plain, ADDRESSES, &node(), "/etc/hostname"), "web\n");
+        let alias = HostAlias { ip: "192.0.2.9".into(), hostnames: vec!["a".into(), "b.c".into()] };
+        let more = pod(|network| {
+            network.hostname = "w".into();
+            network.subdomain = "s".into();
+            network.hostname_as_fqdn = true;
+            network.host_aliases = vec![alias.clone()];
+        });
+        let whole = "w.s.default.svc.cluster.local";
+        assert_eq!(
+            hosts(&more),
+            format!(
+                "{head}10.188.0.1\t{whole}\tw\nfd00:188::1\t{whole}\tw\n\n\
+                 # Entries added by HostAliases.\n192.0.2.9\ta\tb.c\n"
+            )
+        );
+        assert_eq!(text(&more, ADDRESSES, &node(), "/etc/hostname"), format!("{whole}\n"));
+        let host = pod(|network| {
+            network.host_network = true;
+            network.host_aliases = vec![alias];
+        });
+        assert_eq!(
+            text(&host, &[], &node(), "/etc/hosts"),
+            "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\
+             127.0.1.1 pi-7\n\n# Entries added by HostAliases.\n192.0.2.9\ta\tb.c\n"
+        );
+        assert_eq!(text(&host, &[], &node(), "/etc/hostname"), "pi-7\n");
+    }
+
+    #[test]
+    fn who_has_nothing_but_localhost_gets_what_it_asks_for() {
+        assert!(files(&pod(|_| {}), &[], &node()).is_empty());
+        let alias = HostAlias { ip: "127.0.0.1".into(), hostnames: vec!["a".into()] };
+        let asks = pod(|network| network.host_aliases = vec![alias]);
+        let targets: Vec<_> = files(&asks, &[], &node()).iter().map(|file| file.target).collect();
+        assert_eq!(targets, ["/etc/hosts"]);
+    }
+
+    #[test]
+    fn resolvers_are_asked_by_policy() {
+        let resolv = |pod: &Pod, node: &NodeFiles| text(pod, ADDRESSES, node, "/etc/resolv.conf");
+        let of_node = "search lan home\nnameserver 192.0.2.53\noptions rotate ndots:3\n";
+        for policy in [DnsPolicy::ClusterFirst, DnsPolicy::Default] {
+            assert_eq!(resolv(&pod(|network| network.dns_policy = policy), &node()), of_node);
+        }
+        let config = || DnsConfig {
+            nameservers: vec!["9.9.9.9".into(), "192.0.2.53".into()],
+            searches: vec!["lan".into(), "more.example".into()],
+            options: vec![("ndots".into(), Some("1".into())), ("edns0".into(), None)],
+        };
+        let merged = pod(|network| network.dns_config = config());
+        assert_eq!(
+            resolv(&merged, &node()),
+            "search lan home more.example\nnameserver 192.0.2.53\nnameserver 9.9.9.9\n\
+             options rotate ndots:1 edns0\n"
+        );
+        let alone = pod(|network| {
+            network.dns_policy = DnsPolicy::None;
+            network.dns_config = config();
+        });
+        assert_eq!(
+            resolv(&alone, &node()),
+            "search lan more.example\nnameserver 9.9.9.9\nnameserver 192.0.2.53\n\
+             options ndots:1 edns0\n"
+        );
+    }
+
+    #[test]
+    fn a_resolver_on_the_nodes_localhost_is_none_for_pods() {
+        let local = NodeFiles {
+            resolver: "nameserver 127.0.0.53\noptions edns0\nsearch lan\n".into(),
+            beyond: "nameserver 192.0.2.1\nsearch lan\n".into(),
+            ..node()
+        };
+        let plain = pod(|_| {});
+        let resolv = |pod: &Pod, node: &NodeFiles| text(pod, ADDRESSES, node, "/etc/resolv.conf");
+        assert_eq!(resolv(&plain, &local), "search lan\nnameserver 192.0.2.1\n");
+        let host = pod(|network| network.host_network = true);
+        let shown = text(&host, &[], &local, "/etc/resolv.conf");
+        assert!(shown.contains("nameserver 127.0.0.53"), "{shown}");
+        let mixed =
+            NodeFiles { resolver: "nameserver ::1\nnameserver 192.0.2.2\n".into(), ..local };
+        assert_eq!(resolv(&plain, &mixed), "nameserver 192.0.2.2\n");
+    }
+
+    #[test]
+    fn what_is_not_read_is_cut() {
+        let name = |number: u32| format!("{number:060}.example");
+        let names = |numbers: std::ops::Range<u32>| numbers.map(name).collect::<Vec<_>>();
+        let servers = "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n\
+                       nameserver 192.0.2.4\nnameserver 192.0.2.1\n";
+        let resolver = format!("search {}\n{servers}", names(0..25).join(" "));
+        let many = NodeFiles { resolver, ..node() };
+        let long = pod(|network| network.dns_config.searches = names(20..40));
+        let shown = text(&long, ADDRESSES, &many, "/etc/resolv.conf");
+        assert_eq!(shown.matches("nameserver").count(), 3);
+        let search = shown.lines().next().unwrap();
+        assert!(search.len() <= MAX_SEARCH_CHARACTERS + "search ".len(), "{}", search.len());
+        assert!(search.ends_with(&name(28)), "each once, as far as there is room: {search}");
+    }
+}

@@ -188,6 +188,19 @@ impl Network {
         Ok(())
     }
 
+    /// Pods whose cable is not there, in whole or not yet; none where nobody can say.
+    pub async fn cut(&self) -> BTreeSet<Uid> {
+        if self.given().pods.is_empty() {
+            return BTreeSet::new();
+        }
+        let Ok(there) = blocking(link::all).await else { return BTreeSet::new() };
+        let is_there =
+            |share: &Share| link::name(&share.addresses).is_none_or(|name| there.contains(&name));
+        let given = self.given();
+        let cut = given.pods.iter().filter(|(_, share)| !is_there(share));
+        cut.map(|(uid, _)| *uid).collect()
+    }
+
     /// Makes sysctls, interfaces and rules what they should be, where they are not known to be.
     pub async fn settle(&self) -> Result<(), Unavailable> {
         let Some(ranges) = self.ranges else { return Ok(()) };

@@ -23,9 +23,15 @@ const RETRIES: usize = 2;
 impl OciRuntime {
     pub(super) async fn observe(&self) -> Observed {
         let mut observed = Observed::default();
+        let cut = self.network.cut().await;
         for uid in self.layout.list_pods() {
             match self.observe_pod(uid).await {
-                Ok(pod) => observed.pods.push(pod),
+                Ok(pod) => {
+                    if pod.sandbox == ObservedSandbox::Ready && cut.contains(&uid) {
+                        self.lay_anew(&uid).await;
+                    }
+                    observed.pods.push(pod);
+                }
                 Err(error) => {
                     let record = SandboxRecord::read(&self.layout.sandbox(&uid));
                     let origin = record.ok().flatten().and_then(|record| record.origin);

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use mote_pause::wire::{Namespace, Namespaces, Unshare};
 use mote_protocol::name::Uid;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::cgroup::{CgroupError, Level};
 use super::memory;
@@ -69,16 +69,31 @@ impl OciRuntime {
             SandboxRecord::read(&path).map_err(io_error("read the pod's sandbox record"))?;
         let mut record = record.unwrap_or_default();
         if !record.is_connected() {
-            let network = pod.sandbox.open_namespace(Namespace::Net);
-            let network = network.and_then(|network| network.ok_or(io::ErrorKind::NotFound.into()));
-            let network = network.map_err(io_error("open the pod's network"))?;
-            let label = record.origin.as_ref().map(|origin| origin.key().to_string());
-            let laid = self.network.lay(network, label.unwrap_or_default(), record.share.clone());
-            laid.await.map_err(|error| network_error(uid, &error))?;
+            self.lay(uid, pod, &record).await?;
             record.connected = true;
             record.write(&path).map_err(io_error("record the pod's network"))?;
         }
         Ok(record.share.addresses)
+    }
+
+    async fn lay(&self, uid: &Uid, pod: &Pod, record: &SandboxRecord) -> Result<(), RuntimeError> {
+        let network = pod.sandbox.open_namespace(Namespace::Net);
+        let network = network.and_then(|network| network.ok_or(io::ErrorKind::NotFound.into()));
+        let network = network.map_err(io_error("open the pod's network"))?;
+        let label = record.origin.as_ref().map(|origin| origin.key().to_string());
+        let laid = self.network.lay(network, label.unwrap_or_default(), record.share.clone());
+        laid.await.map_err(|error| network_error(uid, &error))
+    }
+
+    /// Lays the cable of a pod that runs, and of which somebody removed it.
+    pub(super) async fn lay_anew(&self, uid: &Uid) {
+        let record = SandboxRecord::read(&self.layout.sandbox(uid));
+        let (Some(pod), Ok(Some(record))) = (self.pod(uid).await, record) else { return };
+        info!(pod = %uid, "somebody removed the pod's network interface: making it anew");
+        if let Err(error) = self.lay(uid, &pod, &record).await {
+            // The next look tries again.
+            warn!(pod = %uid, error = %Chain(&error), "make the pod's network interface anew");
+        }
     }
 
     /// Users for a pod: those it has, or some that no other pod has.

@@ -26,7 +26,12 @@ pub fn table(ranges: Ranges, pods: &[Share]) -> String {
     let _ = write!(text, "table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
     let six =
         ranges.v6.is_some() || pods.iter().any(|pod| pod.addresses.iter().any(IpAddr::is_ipv6));
-    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard(six));
+    chain(
+        &mut text,
+        "guard",
+        "type filter hook prerouting priority raw",
+        &guard(ranges, pods, six),
+    );
     let ports: String = pods
         .iter()
         .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
@@ -49,35 +54,42 @@ pub fn table(ranges: Ranges, pods: &[Share]) -> String {
 }
 
 /// What pods must not say: with the address of another (for IPv4 the kernel looks by itself, `rp_filter`),
-/// or to the node's localhost, which it lets answers in for.
-fn guard(six: bool) -> String {
+/// or to the node's localhost, which it lets answers in for. And what nobody says to pods by their own
+/// addresses: a neighbour who sends it to the node, which passes packets on, would reach every port.
+fn guard(ranges: Ranges, pods: &[Share], six: bool) -> String {
     let mut rules = String::new();
-    let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" ip daddr 127.0.0.0/8 drop");
-    let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" ip saddr 127.0.0.0/8 drop");
+    let from_pods = format!("\t\tiifname \"{PREFIX}*\"");
+    let others = format!("\t\tiifname != \"{PREFIX}*\"");
+    let _ = writeln!(rules, "{from_pods} ip daddr 127.0.0.0/8 drop");
+    let _ = writeln!(rules, "{from_pods} ip saddr 127.0.0.0/8 drop");
+    let _ = writeln!(rules, "{others} ip daddr {{ {} }} drop", addresses(ranges, pods, true));
     if six {
-        let spoofed = "meta nfproto ipv6 fib saddr . iif oif missing drop";
-        let _ = writeln!(rules, "\t\tiifname \"{PREFIX}*\" {spoofed}");
+        let _ = writeln!(rules, "{from_pods} meta nfproto ipv6 fib saddr . iif oif missing drop");
+        let _ = writeln!(rules, "{others} ip6 daddr {{ {} }} drop", addresses(ranges, pods, false));
     }
     rules
 }
 
 /// What leaves the node with the node's address: what pods send to others than pods.
 fn masquerade(ranges: Ranges, pods: &[Share], four: bool) -> String {
-    let range = if four { Some(ranges.v4) } else { ranges.v6 };
-    // Those that pods have from ranges of an earlier configuration.
-    let others = pods.iter().flat_map(|pod| &pod.addresses);
-    let others = others.filter(|address| address.is_ipv4() == four);
-    let others = others.filter(|address| range.is_none_or(|range| !range.contains(**address)));
-    let sources: BTreeSet<String> = others.map(ToString::to_string).collect();
-    let sources: Vec<String> =
-        range.map(|range| range.to_string()).into_iter().chain(sources).collect();
-    let sources = sources.join(", ");
+    let sources = addresses(ranges, pods, four);
     let (family, several) =
         if four { ("ip", "224.0.0.0/4") } else { ("ip6", "fe80::/10, ff00::/8") };
     format!(
         "\t\t{family} saddr {{ {sources} }} {family} daddr != {{ {sources}, {several} }} \
          masquerade fully-random\n"
     )
+}
+
+/// The range, and what pods have from ranges of an earlier configuration.
+fn addresses(ranges: Ranges, pods: &[Share], four: bool) -> String {
+    let range = if four { Some(ranges.v4) } else { ranges.v6 };
+    let others = pods.iter().flat_map(|pod| &pod.addresses);
+    let others = others.filter(|address| address.is_ipv4() == four);
+    let others = others.filter(|address| range.is_none_or(|range| !range.contains(**address)));
+    let others: BTreeSet<String> = others.map(ToString::to_string).collect();
+    let range = range.map(|range| range.to_string());
+    range.into_iter().chain(others).collect::<Vec<_>>().join(", ")
 }
 
 /// The rules by which a port of the node leads to a pod: one for each family in which it has an address,
@@ -153,6 +165,7 @@ mod tests {
              \t\ttype filter hook prerouting priority raw; policy accept;\n\
              \t\tiifname \"mote-*\" ip daddr 127.0.0.0/8 drop\n\
              \t\tiifname \"mote-*\" ip saddr 127.0.0.0/8 drop\n\
+             \t\tiifname != \"mote-*\" ip daddr { 10.188.0.0/20 } drop\n\
              \t}\n\
              \tchain postrouting {\n\
              \t\ttype nat hook postrouting priority srcnat; policy accept;\n\

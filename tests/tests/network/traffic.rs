@@ -46,7 +46,11 @@ fn pods_node_and_world_reach_each_other() -> Result<()> {
         // The world sees the node.
         ensure!(seen(&one.network, at(theirs))? == ours);
         ensure!(seen_by_datagram(&two.network, at(theirs))? == ours);
-        // And has no way in.
+        // And has no way in, also where it knows who would pass it on.
+        unreachable(&there, at(first))?;
+        let family = if ours.is_ipv4() { "-4" } else { "-6" };
+        let range = if ours.is_ipv4() { "10.188.0.0/20" } else { "fd00:188::/112" };
+        world.run("ip", &[family, "route", "add", range, "via", &ours.to_string()])?;
         unreachable(&there, at(first))?;
     }
     ensure!(seen(&one.network, at(ip("127.0.0.1")?))? == ip("127.0.0.1")?);

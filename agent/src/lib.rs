@@ -12,6 +12,7 @@ pub mod daytime;
 pub mod device;
 pub mod doctor;
 pub mod events;
+pub mod eviction;
 pub mod exit;
 #[doc(hidden)]
 pub mod fuzz;

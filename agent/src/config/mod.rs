@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::Pattern;
+use crate::eviction::Settings;
 use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::streams::Allowed;
@@ -19,6 +20,7 @@ use mote_protocol::name::{FleetName, GroupName, NodeName};
 use toml::de::DeTable;
 
 mod broker;
+mod eviction;
 mod images;
 mod label;
 mod network;
@@ -80,6 +82,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// Images: where they come from, and how long they stay.
     pub images: ImagesConfig,
+    /// When the node is short of something.
+    pub eviction: Settings,
     /// What pods can have.
     pub limits: NodeLimits,
     /// Where the addresses of pods come from; none where they have nothing but localhost.
@@ -211,6 +215,9 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let mut section = root.table("network");
     let network = network::read(&mut section, &limits);
     section.finish();
+    let mut section = root.table("eviction");
+    let eviction = eviction::read(&mut section);
+    section.finish();
     let devices = security::devices(root);
     let mut section = root.table("security");
     let unsafe_sysctls = security::unsafe_sysctls(&mut section);
@@ -233,6 +240,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         heartbeat: Duration::from_secs(heartbeat),
         broker: broker?,
         images,
+        eviction,
         limits,
         network,
         devices,

@@ -360,3 +360,36 @@ fn devices_are_offered_unless_the_operator_lists_them() {
         assert!(found.contains(expected), "{found}");
     }
 }
+
+#[test]
+fn thresholds_are_the_kubelets_where_nobody_set_others() {
+    let eviction = |text: &str| parse(&format!("{MINIMAL}[eviction]\n{text}")).map(|c| c.eviction);
+    assert_eq!(parse(MINIMAL).expect("valid").eviction, Settings::default());
+    let kubelet = eviction("defaults = \"kubelet\"").expect("valid");
+    assert_ne!(kubelet, Settings::default());
+    // Any hard threshold takes the place of all defaults, and the list without any of all.
+    let own = eviction("hard = [\"pid.available<10%\"]\nmax_pod_grace_s = 7").expect("valid");
+    assert_eq!((own.thresholds.len(), own.max_pod_grace_s), (1, 7));
+    assert_eq!(eviction("hard = []\ntransition_s = 9").expect("valid").thresholds.len(), 0);
+    let text = "soft = [\"memory.available<20%\"]\nsoft_grace = [\"memory.available=1m\"]\n\
+                min_reclaim = [\"memory.available=50Mi\"]";
+    let soft = eviction(text).expect("valid").thresholds.pop().expect("the last");
+    assert_eq!(soft.grace, Some(Duration::from_mins(1)));
+    assert_eq!(soft.reclaim.of(1), 50 << 20);
+}
+
+#[test]
+fn wrong_thresholds_are_told_by_their_rule() {
+    let rows = [
+        ("defaults = \"mine\"", "must be `scaled` or `kubelet`"),
+        ("hard = [\"memory.available>1\"]", "must be a signal, `<` and a value"),
+        ("hard = [\"imagefs.available<15%\"]", "images are on the same file system here"),
+        ("hard = [\"memory.available<1\", \"memory.available<2\"]", "is there twice"),
+        ("soft = [\"memory.available<20%\"]", "needs a time in `soft_grace`"),
+        ("soft_grace = [\"memory.available=1m\"]", "has no threshold in `soft`"),
+    ];
+    for (text, rule) in rows {
+        let told = problems(&format!("{MINIMAL}[eviction]\n{text}"));
+        assert!(told.len() == 1 && told[0].contains(rule), "{text}: {told:?}");
+    }
+}

@@ -6,9 +6,9 @@ use mote_protocol::limits::MAX_DEVICES;
 use mote_protocol::node::{Devices, Resources};
 use mote_protocol::text::Short;
 
-use super::conditions::memory_threshold;
 use crate::config::NodeLimits;
 use crate::device::Device;
+use crate::eviction::{Settings, Signal};
 
 /// What a machine has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +34,18 @@ pub fn capacity(totals: &Totals, limits: &NodeLimits) -> Resources {
 
 /// `status.allocatable`: without what is kept for the system, and without what must stay free for
 /// the node not to be under pressure.
-pub fn allocatable(totals: &Totals, limits: &NodeLimits) -> Resources {
+pub fn allocatable(totals: &Totals, limits: &NodeLimits, eviction: &Settings) -> Resources {
+    let free =
+        |signal, kib: u64| eviction.kept_free(signal, kib.saturating_mul(1024)).div_ceil(1024);
     let kept = limits.reserved_memory_mib.saturating_mul(1024);
-    let kept = kept.saturating_add(memory_threshold(totals.memory_kib));
+    let kept = kept.saturating_add(free(Signal::MemoryAvailable, totals.memory_kib));
     let all = capacity(totals, limits);
     Resources {
         cpu_milli: all.cpu_milli.saturating_sub(limits.reserved_cpu_milli),
         memory_kib: all.memory_kib.saturating_sub(kept),
-        ephemeral_kib: all.ephemeral_kib / 10 * 9,
+        ephemeral_kib: all
+            .ephemeral_kib
+            .saturating_sub(free(Signal::NodefsAvailable, totals.disk_kib)),
         ..all
     }
 }
@@ -66,10 +70,10 @@ mod tests {
             reserved_memory_mib: 32,
             pod_pids: None,
         };
-        let found = allocatable(&totals, &limits);
+        let found = allocatable(&totals, &limits, &Settings::default());
         assert_eq!(found.cpu_milli, 3900);
         // 512 MiB without 32 that are reserved and the tenth that stays free.
-        assert_eq!(found.memory_kib, (512 - 32) * 1024 - 512 * 1024 / 10);
+        assert_eq!(found.memory_kib, (512 - 32) * 1024 - (512 * 1024_u64).div_ceil(10));
         assert_eq!((found.ephemeral_kib, found.pods), (900, 32));
         assert_eq!(capacity(&totals, &limits).memory_kib, 512 * 1024);
     }
@@ -83,7 +87,7 @@ mod tests {
             reserved_memory_mib: 4096,
             pod_pids: None,
         };
-        let found = allocatable(&totals, &limits);
+        let found = allocatable(&totals, &limits, &Settings::default());
         assert_eq!((found.cpu_milli, found.memory_kib), (0, 0));
     }
 }

@@ -9,15 +9,9 @@ use std::time::Duration;
 use mote_protocol::node::{NodeCondition, NodeConditionStatus};
 use mote_protocol::text::{Short, Text};
 
-use super::readings::{Amount, Reading};
+use super::readings::Amount;
+use crate::eviction::{Breach, Found, Level, Pressure, Resource, Settings, Signal};
 use crate::pod::Moment;
-
-/// How long a pressure lasts after the last reading below its threshold
-/// (`evictionPressureTransitionPeriod` of the kubelet).
-const TRANSITION: Duration = Duration::from_mins(5);
-
-/// Memory below which a machine is short of it: the kubelet's `memory.available<100Mi`.
-const MEMORY_KIB: u64 = 100 * 1024;
 
 /// Conditions that Kubernetes expects of every node, true or not. The others are told while they
 /// are true.
@@ -54,17 +48,19 @@ pub struct Change {
 #[derive(Clone, Debug)]
 pub struct Conditions {
     states: [State; NodeCondition::ALL.len()],
+    /// How long a pressure lasts after the last look at which it was seen.
+    transition: Duration,
 }
 
 impl Conditions {
     /// At the start: ready, and nothing else is known to hold.
-    pub fn new(now: Moment) -> Self {
+    pub fn new(transition: Duration, now: Moment) -> Self {
         let mut states = <[State; NodeCondition::ALL.len()]>::default();
         for state in &mut states {
             state.since = now;
         }
         states[NodeCondition::Ready as usize].truth = true;
-        Self { states }
+        Self { states, transition }
     }
 
     /// Whether a condition holds.
@@ -98,17 +94,14 @@ impl Conditions {
         changed.then(|| Change { condition, truth, message: message.to_owned() })
     }
 
-    /// Takes a reading.
-    pub fn observe(&mut self, reading: &Reading, now: Moment) -> Vec<Change> {
-        let memory = reading.memory_kib.and_then(short_memory);
-        let disk = reading.disk_kib.and_then(short_disk);
-        let inodes = reading.inodes.and_then(short_inodes);
-        let pids = reading.pids.and_then(|pids| below(pids, 10, "process ids"));
-        let mut changes = Vec::new();
-        changes.extend(self.pressure(NodeCondition::MemoryPressure, memory, now));
-        changes.extend(self.pressure(NodeCondition::DiskPressure, disk.or(inodes), now));
-        changes.extend(self.pressure(NodeCondition::PIDPressure, pids, now));
-        changes
+    /// Takes in what a look came to.
+    pub fn observe(&mut self, found: &Found, now: Moment) -> Vec<Change> {
+        let breaches = Pressure::ALL.into_iter().zip(&found.breaches);
+        breaches
+            .filter_map(|(pressure, breach)| {
+                self.pressure(condition(pressure), breach.as_ref().map(describe), now)
+            })
+            .collect()
     }
 
     /// `breach` says what is short, if anything is.
@@ -124,7 +117,7 @@ impl Conditions {
             // The first message stays: numbers that change are not worth a message each.
             return if state.truth { None } else { self.set(condition, true, "", &message, now) };
         }
-        let lasts = state.breached.is_some_and(|at| now.since(at) < TRANSITION);
+        let lasts = state.breached.is_some_and(|at| now.since(at) < self.transition);
         if lasts { None } else { self.set(condition, false, "", "", now) }
     }
 
@@ -143,34 +136,52 @@ impl Conditions {
     }
 }
 
-/// KiB of memory that must be available. On machines below 1 GiB the kubelet's threshold would be a
-/// constant alarm: there it is a tenth of what they have.
-pub(super) fn memory_threshold(total_kib: u64) -> u64 {
-    MEMORY_KIB.min(total_kib / 10)
+/// The condition that says so.
+pub const fn condition(pressure: Pressure) -> NodeCondition {
+    match pressure {
+        Pressure::Memory => NodeCondition::MemoryPressure,
+        Pressure::Disk => NodeCondition::DiskPressure,
+        Pressure::Pid => NodeCondition::PIDPressure,
+    }
 }
 
-fn short_memory(memory: Amount) -> Option<String> {
-    let threshold = memory_threshold(memory.total);
-    let Amount { free, total } = memory;
-    (free < threshold)
-        .then(|| format!("{free} KiB of {total} KiB of memory available, less than {threshold}"))
+/// What is short, for a person.
+fn describe(breach: &Breach) -> String {
+    let Breach { signal, level: Level { available, capacity }, line } = *breach;
+    let kib = |bytes: u64| bytes / 1024;
+    let what = match signal {
+        Signal::MemoryAvailable => "memory available",
+        Signal::AllocatableMemoryAvailable => "memory of pods available",
+        Signal::NodefsAvailable => "disk free",
+        Signal::NodefsInodesFree => "inodes free",
+        Signal::PidAvailable => "process ids free",
+    };
+    match signal.resource() {
+        Resource::Memory | Resource::EphemeralStorage => {
+            let (left, all, line) = (kib(available), kib(capacity), kib(line));
+            format!("{left} KiB of {all} KiB of {what}, less than {line}")
+        }
+        Resource::Inodes | Resource::Pids => {
+            format!("{available} of {capacity} {what}, less than {line}")
+        }
+    }
 }
 
-/// What is short of a disk with so many KiB: the kubelet's `nodefs.available<10%`.
+/// What is short of a disk with so many KiB, where nobody set another threshold.
 pub(crate) fn short_disk(kib: Amount) -> Option<String> {
-    below(kib, 10, "KiB of disk")
+    let bytes = |kib: u64| kib.saturating_mul(1024);
+    let level = Level { available: bytes(kib.free), capacity: bytes(kib.total) };
+    short(Signal::NodefsAvailable, level)
 }
 
-/// What is short of a file system with so many inodes: the kubelet's `nodefs.inodesFree<5%`.
+/// What is short of a file system with so many inodes, likewise.
 pub(crate) fn short_inodes(inodes: Amount) -> Option<String> {
-    below(inodes, 5, "inodes")
+    short(Signal::NodefsInodesFree, Level { available: inodes.free, capacity: inodes.total })
 }
 
-/// What is short where less than `percent` of it is free.
-fn below(amount: Amount, percent: u64, what: &str) -> Option<String> {
-    let Amount { free, total } = amount;
-    let threshold = total / 100 * percent;
-    (free < threshold).then(|| format!("{free} of {total} {what} free, less than {threshold}"))
+fn short(signal: Signal, level: Level) -> Option<String> {
+    let line = Settings::default().kept_free(signal, level.capacity);
+    (level.available < line).then(|| describe(&Breach { signal, level, line }))
 }
 
 #[cfg(test)]
@@ -178,7 +189,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::eviction::Watch;
+    use crate::node::readings::Reading;
+
     const MIB: u64 = 1024;
+    const TRANSITION: Duration = Duration::from_mins(5);
+
+    /// Conditions, and what watches for them.
+    struct Bench(Conditions, Watch);
+
+    impl Bench {
+        fn new() -> Self {
+            let watch = Watch::new(&Settings::default().thresholds);
+            Self(Conditions::new(TRANSITION, at(0)), watch)
+        }
+
+        fn observe(&mut self, reading: &Reading, now: Moment) -> Vec<Change> {
+            let found = self.1.observe(&reading.levels(), now);
+            self.0.observe(&found, now)
+        }
+
+        fn is_true(&self, condition: NodeCondition) -> bool {
+            self.0.is_true(condition)
+        }
+    }
 
     fn reading(free_mib: u64, total_mib: u64) -> Reading {
         let memory_kib = Some(Amount { free: free_mib * MIB, total: total_mib * MIB });
@@ -191,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_pressure_begins_at_once_and_ends_after_five_quiet_minutes() {
-        let mut conditions = Conditions::new(at(0));
+        let mut conditions = Bench::new();
         let change = conditions.observe(&reading(99, 4096), at(1));
         assert_eq!(change.len(), 1);
         assert_eq!(
@@ -211,7 +245,7 @@ mod tests {
         for (free, total, short) in
             [(99, 4096, true), (101, 4096, false), (60, 512, false), (50, 512, true)]
         {
-            let mut conditions = Conditions::new(at(0));
+            let mut conditions = Bench::new();
             conditions.observe(&reading(free, total), at(0));
             let found = conditions.is_true(NodeCondition::MemoryPressure);
             assert_eq!(found, short, "{free} of {total} MiB");
@@ -228,19 +262,19 @@ mod tests {
             (Reading { pids: amount(99), ..fine }, NodeCondition::PIDPressure),
         ];
         for (reading, condition) in table {
-            let mut conditions = Conditions::new(at(0));
+            let mut conditions = Bench::new();
             let changes = conditions.observe(&reading, at(0));
             assert_eq!(changes.len(), 1, "{changes:?}");
             assert!(conditions.is_true(condition));
         }
         let enough =
             Reading { disk_kib: amount(100), inodes: amount(50), pids: amount(100), ..fine };
-        assert!(Conditions::new(at(0)).observe(&enough, at(0)).is_empty());
+        assert!(Bench::new().observe(&enough, at(0)).is_empty());
     }
 
     #[test]
     fn kubernetes_four_are_always_told_and_the_others_while_true() {
-        let mut conditions = Conditions::new(at(0));
+        let mut conditions = Conditions::new(TRANSITION, at(0));
         assert_eq!(conditions.to_wire().count(), 4);
         assert_eq!(conditions.bits(), 1);
         conditions.set(NodeCondition::IdentityConflict, true, "", "who?", at(2));
@@ -255,7 +289,7 @@ mod tests {
         fn a_condition_never_flaps_faster_than_its_transition(
             free in proptest::collection::vec(0u64..200, 1..60),
         ) {
-            let mut conditions = Conditions::new(at(0));
+            let mut conditions = Bench::new();
             let mut ended = None;
             for (minute, free) in (0i64..).zip(free) {
                 for change in conditions.observe(&reading(free, 4096), at(minute)) {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use crate::eviction::{Level, Levels, Signal};
 use crate::pod::contents::names::NodeFiles;
 use rustix::fs::StatVfs;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,31 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
 pub struct Reading {
     /// Memory that programs can have without swapping, and all, in KiB.
     pub memory_kib: Option<Amount>,
+    /// The same for all pods together, of what they may have.
+    pub pods_memory_kib: Option<Amount>,
     /// Disk under the state directory, in KiB.
     pub disk_kib: Option<Amount>,
     /// Inodes there.
     pub inodes: Option<Amount>,
     /// Process ids.
     pub pids: Option<Amount>,
+}
+
+impl Reading {
+    /// What of it is watched.
+    pub fn levels(&self) -> Levels {
+        let units = |amount: Amount| Level { available: amount.free, capacity: amount.total };
+        let kib = |amount: Amount| Level {
+            available: amount.free.saturating_mul(1024),
+            capacity: amount.total.saturating_mul(1024),
+        };
+        Levels::default()
+            .with(Signal::MemoryAvailable, self.memory_kib.map(kib))
+            .with(Signal::AllocatableMemoryAvailable, self.pods_memory_kib.map(kib))
+            .with(Signal::NodefsAvailable, self.disk_kib.map(kib))
+            .with(Signal::NodefsInodesFree, self.inodes.map(units))
+            .with(Signal::PidAvailable, self.pids.map(units))
+    }
 }
 
 /// What is there, and what of it is free.
@@ -47,7 +67,8 @@ impl Instruments {
     /// Reads everything that changes.
     pub fn read(&mut self) -> Reading {
         let (disk_kib, inodes) = disk(&self.state_dir);
-        Reading { memory_kib: self.memory(), disk_kib, inodes, pids: pids() }
+        let memory_kib = self.memory();
+        Reading { memory_kib, pods_memory_kib: None, disk_kib, inodes, pids: pids() }
     }
 
     /// CPUs that are there.

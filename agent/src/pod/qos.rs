@@ -1,6 +1,6 @@
 //! How well a pod is protected when memory is short: Kubernetes' classes and `oom_score_adj`.
 
-use mote_protocol::pod::{Amounts, Container};
+use mote_protocol::pod::{Amounts, Container, PodSpec};
 
 /// The quality of service class of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,21 @@ pub enum QosClass {
     Burstable,
     /// Every container has equal requests and limits of CPU and memory: the last to go.
     Guaranteed,
+}
+
+/// From this priority on a pod is critical: it is not evicted, and taken whatever is short
+/// (`SystemCriticalPriority`).
+pub const CRITICAL: i32 = 2_000_000_000;
+
+/// The priority classes that every cluster of Kubernetes has.
+const CLASSES: [(&str, i32); 2] =
+    [("system-cluster-critical", CRITICAL), ("system-node-critical", CRITICAL + 1000)];
+
+/// The priority of a pod: that of its class, where that is one that everybody knows, else what it
+/// says, else 0.
+pub fn priority(spec: &PodSpec) -> i32 {
+    let class = CLASSES.iter().find(|(name, _)| *name == spec.priority_class_name);
+    class.map(|(_, priority)| *priority).or(spec.priority).unwrap_or(0)
 }
 
 /// The class of a pod with these containers, requests already filled in from limits.

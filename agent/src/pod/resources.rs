@@ -3,6 +3,7 @@
 use mote_protocol::pod::{Amounts, Container, PodSpec};
 
 use super::qos::QosClass;
+use super::spec::Requests;
 use crate::runtime::Limits;
 
 /// CPU shares of nothing at all.
@@ -44,6 +45,18 @@ fn request(container: &Container, of: fn(&Amounts) -> Option<u64>) -> u64 {
 /// Memory that a container asks for.
 pub fn memory_request(container: &Container) -> u64 {
     request(container, memory)
+}
+
+/// What a container asks for of what may run short.
+pub fn requests(container: &Container) -> Requests {
+    Requests { memory: memory_request(container), storage: request(container, storage) }
+}
+
+/// The same for a whole pod.
+pub fn requests_of_pod(spec: &PodSpec) -> Requests {
+    let requests = effective(spec, memory_request);
+    let memory = requests.saturating_add(memory(&spec.overhead).unwrap_or(0));
+    Requests { memory, storage: storage_request(spec) }
 }
 
 /// Limits of one container.

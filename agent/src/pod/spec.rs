@@ -14,7 +14,7 @@ use mote_protocol::status::ContainerRole;
 use super::contents::names::Names;
 use super::handler::Checks;
 use super::ports::PortMap;
-use super::qos::QosClass;
+use super::qos::{self, QosClass};
 use super::storage::StorageLimits;
 use crate::image::PullPolicy;
 use crate::runtime::{HostNamespaces, Limits, Origin, Rights, SandboxRequest, TerminationMessage};
@@ -72,6 +72,10 @@ pub struct Pod {
     pub storage: Option<Box<StorageLimits>>,
     /// How well it is protected when memory is short.
     pub qos: QosClass,
+    /// Who is evicted first where something is short: the lowest.
+    pub priority: i32,
+    /// What it asks for of what may run short.
+    pub requests: Requests,
     /// `priorityClassName: system-node-critical`.
     pub node_critical: bool,
     /// `readinessGates[].conditionType`.
@@ -112,6 +116,15 @@ pub struct Asked {
     pub limits: Amounts,
 }
 
+/// What is asked for of what pods are evicted for, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Memory.
+    pub memory: u64,
+    /// `ephemeral-storage`.
+    pub storage: u64,
+}
+
 /// One container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
@@ -145,6 +158,8 @@ pub struct Container {
     pub run_as_non_root: bool,
     /// Its own limits.
     pub limits: Limits,
+    /// What it asks for.
+    pub requests: Requests,
     /// Memory request that its `oom_score_adj` is computed from.
     pub oom_request: u64,
     /// Replaces the image's stop signal.
@@ -158,6 +173,11 @@ pub struct Container {
 }
 
 impl Pod {
+    /// It is never evicted for others, and taken whatever is short.
+    pub const fn is_critical(&self) -> bool {
+        self.priority >= qos::CRITICAL
+    }
+
     /// What its sandbox needs.
     pub fn sandbox(&self) -> SandboxRequest {
         SandboxRequest {

@@ -9,13 +9,10 @@ use std::time::Duration;
 use mote_protocol::pod::{PodSpec, VolumeSource};
 use mote_protocol::quantity::format_units;
 
-use super::resources;
 use super::spec::Pod;
+use super::{qos, resources};
 use crate::tree::walk::{DEEPEST, MOST_NAMES};
 use crate::tree::{Counted, Measured};
-
-/// Pods that the kubelet never evicts (`IsCriticalPod`).
-const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
 
 /// `status.reason` of a pod that kept more than it may.
 pub const EVICTED: &str = "Evicted";
@@ -75,7 +72,7 @@ impl StorageUse {
 
 /// The limits of a pod; none where it has none, or is never evicted.
 pub(super) fn limits(spec: &PodSpec) -> Option<Box<StorageLimits>> {
-    if CRITICAL.contains(&spec.priority_class_name.as_str()) {
+    if qos::priority(spec) >= qos::CRITICAL {
         return None;
     }
     let first_app = spec.init_containers.len();

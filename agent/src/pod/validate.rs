@@ -13,6 +13,7 @@ use mote_protocol::status::ContainerRole;
 use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
 use super::spec::{Pod, PodName};
+use crate::eviction::Pressures;
 
 mod build;
 mod checks;
@@ -57,6 +58,8 @@ pub struct NodePolicy {
     pub addresses: PodAddresses,
     /// Rights that it cannot enforce.
     pub enforcement: Enforcement,
+    /// What it is short of.
+    pub pressure: Pressures,
 }
 
 /// Which addresses the pods of a node have.

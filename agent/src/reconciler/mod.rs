@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
+use crate::eviction::{Candidate, Shortage};
 use crate::image::{ImageError, Swept};
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
@@ -55,6 +56,15 @@ pub enum Report {
     },
     /// Images were removed to make room.
     Swept(Result<Swept, ImageError>),
+    /// What no pod needs was removed, for the node is short of something.
+    Reclaimed(Result<Swept, ImageError>),
+    /// What pods use of what the node is short of.
+    Weighed {
+        /// Of what.
+        shortage: Shortage,
+        /// Who may be evicted.
+        candidates: Vec<Candidate>,
+    },
     /// Images were imported, by these full references.
     ImagesCame(BTreeSet<String>),
     /// The node was examined.

@@ -276,6 +276,18 @@ pub struct Attached {
     pub exit: Pin<Box<dyn Future<Output = Option<i32>>>>,
 }
 
+/// What a pod or a container uses, as far as the kernel counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that cannot be had back without swapping or stopping something (the kubelet's working
+    /// set), in bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Time on CPUs so far, in microseconds.
+    pub cpu_us: Option<u64>,
+}
+
 /// What the runtime tells without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeEvent {
@@ -346,6 +358,12 @@ pub trait Runtime {
     /// What an attempt keeps beside its image: its writable layer, and the logs of its container.
     fn written(&self, id: &ContainerId) -> impl Future<Output = Measured>;
 
+    /// What a pod uses, all of its containers together.
+    fn pod_usage(&self, uid: &Uid) -> Usage;
+
+    /// What an attempt uses.
+    fn container_usage(&self, id: &ContainerId) -> Usage;
+
     /// Removes an attempt that does not run: cgroup, mounts, writable layer, state. Its log stays
     /// until its pod is removed.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
@@ -396,6 +414,14 @@ impl<R: Runtime> Runtime for Rc<R> {
 
     async fn written(&self, id: &ContainerId) -> Measured {
         R::written(self, id).await
+    }
+
+    fn pod_usage(&self, uid: &Uid) -> Usage {
+        R::pod_usage(self, uid)
+    }
+
+    fn container_usage(&self, id: &ContainerId) -> Usage {
+        R::container_usage(self, id)
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

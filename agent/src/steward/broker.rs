@@ -157,6 +157,7 @@ impl<W: World> Steward<W> {
                 self.books.outbox.owe(Class::Presence, topic, message);
             }
             FromPresence::BrokerForgot => self.say_everything_again(),
+            FromPresence::Pressure(told) => self.pressure_told(&told),
             FromPresence::Report(report) => self.record(report),
         }
     }

@@ -217,7 +217,7 @@ impl<W: World> Steward<W> {
     }
 
     /// What pods ask for, run, ran last, ran before their image was changed, and may go back to.
-    fn images_in_use(&self) -> InUse {
+    pub(super) fn images_in_use(&self) -> InUse {
         let mut in_use = InUse::default();
         for (_, machine) in self.books.reconciler.machines() {
             of_machine(machine, &mut in_use);

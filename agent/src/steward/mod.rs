@@ -50,6 +50,7 @@ mod channels;
 mod commands;
 mod data;
 mod delays;
+mod eviction;
 mod happened;
 mod images;
 mod local;
@@ -68,6 +69,7 @@ pub use crate::world::{Edges, SharedEdges, World};
 pub use attached::Commanded;
 pub use channels::{Asked, Channels};
 use delays::Waiting;
+pub use eviction::NodePressure;
 pub use images::ImageOrder;
 pub use local::{LocalExec, LocalRequest, PodDetail, PodView};
 use looks::Silent;
@@ -100,6 +102,8 @@ pub struct Identity {
     pub memory_bytes: u64,
     /// What pods can have of the node.
     pub allocatable: Amounts,
+    /// Most seconds that a pod gets to end where the node is softly short of something.
+    pub max_evicted_grace_s: u32,
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names, which change.
@@ -198,6 +202,7 @@ struct Books<W: World> {
     missed: bool,
     /// Devices that are there, once somebody said so.
     devices: Option<Rc<BTreeMap<String, Device>>>,
+    evictions: eviction::Evictions,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -269,6 +274,7 @@ impl<W: World> Steward<W> {
             silent: Silent::default(),
             missed: false,
             devices: None,
+            evictions: eviction::Evictions::default(),
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -332,7 +338,8 @@ impl<W: World> Steward<W> {
         let pods = books.reconciler.deadline(books.clock);
         let write = books.events.next_write();
         let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
-        let next = [Some(books.next_look), event, write, pods, changes];
+        let victim = books.evictions.deadline();
+        let next = [Some(books.next_look), event, write, pods, changes, victim];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
@@ -347,6 +354,7 @@ impl<W: World> Steward<W> {
         self.books.clock = now;
         self.look_at_trials(now);
         self.look_at_delays();
+        self.look_at_evictions(now);
         self.keep_events(now);
         if self.books.next_look <= now {
             self.look_again(now, TICK);
@@ -360,6 +368,8 @@ impl<W: World> Steward<W> {
         let now = self.now();
         match report {
             Report::Swept(result) => self.room_made(result),
+            Report::Reclaimed(result) => self.reclaimed(result),
+            Report::Weighed { shortage, candidates } => self.weighed(&shortage, candidates),
             Report::ImagesCame(names) => self.images_came(names),
             Report::Answered { id, replies } => self.answered(&id, replies),
             Report::Examined { id, replies } => self.reply(&id, replies),

@@ -291,6 +291,7 @@ impl<W: World> Steward<W> {
         if outcome.device_freed {
             self.device_freed(now);
         }
+        self.look_at_victim(uid);
         if outcome.gone {
             self.life_gone(uid);
         } else if let Some(key) = key {

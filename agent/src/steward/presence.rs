@@ -6,7 +6,7 @@
 use mote_protocol::node::{Devices, ObjectDigest, Session};
 use mote_protocol::topic::Topic;
 
-use super::{Gone, Steward, World};
+use super::{Gone, NodePressure, Steward, World};
 use crate::events::Report;
 use crate::link::Delivery;
 use crate::network::Unavailable;
@@ -35,6 +35,10 @@ pub enum ToPresence {
     },
     /// Somebody set the clock.
     ClockSet,
+    /// Programs wait for memory.
+    Stalls,
+    /// The node is to be looked at now; what is told of it carries this number from here on.
+    Look(u64),
     /// Devices came or went.
     Devices(Box<Devices>),
     /// The desired objects of this node changed.
@@ -69,6 +73,8 @@ pub enum FromPresence {
     /// The broker has lost what it kept (the birth that it gave back is missing or old): every
     /// retained status is owed again.
     BrokerForgot,
+    /// What the node is short of.
+    Pressure(NodePressure),
     /// Something that people should know.
     Report(Report),
 }

@@ -37,6 +37,7 @@ async fn node() -> Node {
         boot_id: [1; 16],
         memory_bytes: 1 << 30,
         allocatable: Amounts::default(),
+        max_evicted_grace_s: 0,
         addresses: Vec::new,
         files: Default::default,
         devices: Vec::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mote_protocol::frame::{self, FrameError};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{self, BodyError, ContentHash, Intent, Object, Revision};
+use mote_protocol::pod::{PodSpec, TaintEffect, TolerationOperator};
 use mote_protocol::rollout;
 use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
@@ -19,6 +20,8 @@ use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
 use super::{Admission, Change, Life, OnTrial, Store, spec_file};
 use crate::pod::PodName;
+use crate::pod::qos::QosClass;
+use crate::pod::storage::EVICTED;
 use crate::pod::validate::{Checked, DEFAULT_GRACE_S, validate};
 use crate::ports::Disk;
 use crate::world::World;
@@ -212,6 +215,14 @@ impl<W: World> Store<W> {
 
     fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
         let body = self.check(said.key, said.object, uid)?;
+        let pressure = self.policy.pressure;
+        let (pod, spec) = (&body.checked.pod, &body.asked.spec);
+        let best_effort = pod.qos == QosClass::BestEffort && !tolerates_memory_pressure(spec);
+        // What was put off was admitted when it came.
+        if !said.now && !pressure.admits(pod.is_critical(), best_effort) {
+            let message = format!("The node had condition: {pressure}. ");
+            return Err(refuse(said.object.revision, EVICTED, "", &message));
+        }
         match self.crowded(said.key, &Claims::of(&body.asked.spec)) {
             None => Ok(body),
             Some(Crowded { reason, message }) => {
@@ -339,6 +350,17 @@ impl<W: World> Store<W> {
         checked.ignored.extend(rollout::unknown(annotations).map(rollout::field));
         Ok(Body { asked, checked, rollback_after, delays })
     }
+}
+
+/// Whether a pod is to run although memory is short.
+fn tolerates_memory_pressure(spec: &PodSpec) -> bool {
+    spec.tolerations.iter().any(|toleration| {
+        let key = &toleration.key;
+        let exists = toleration.operator == TolerationOperator::Exists;
+        let of_it = key == "node.kubernetes.io/memory-pressure" || key.is_empty() && exists;
+        let effect = toleration.effect.is_none_or(|effect| effect == TaintEffect::NoSchedule);
+        of_it && effect && (exists || toleration.value.is_empty())
+    })
 }
 
 fn accepted(

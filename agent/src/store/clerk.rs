@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Admission, Patience, Sentence, Sentenced, Store};
 use crate::events::EventLog;
+use crate::eviction::Pressures;
 use crate::link::Receipt;
 use crate::pod::contents::Entries;
 use crate::pod::machine::Record;
@@ -43,6 +44,8 @@ pub struct Arrival {
 pub enum Order {
     /// Take in what was published.
     Receive(Arrival),
+    /// What the node is short of decides about new pods.
+    Pressure(Pressures),
     /// The connection ended: what was not acknowledged comes again.
     LinkLost,
     /// Write how far a pod got.
@@ -264,6 +267,7 @@ async fn carry_out<W: World>(
     match order {
         Order::Receive(arrival) => return receive(store, arrival, told).await,
         Order::LinkLost => {}
+        Order::Pressure(held) => store.under(held),
         Order::SaveRecord { uid, mark, record } => {
             let result = store.save_record(uid, &record).await;
             let _ = told.send(Told::RecordSaved { uid, mark, result });

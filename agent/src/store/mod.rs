@@ -26,6 +26,7 @@ use mote_protocol::status::Refusal;
 use mote_protocol::topic::Scope;
 
 use crate::events::{EventLog, Report};
+use crate::eviction::Pressures;
 use crate::pod::Pod;
 use crate::pod::machine::Record;
 use crate::pod::validate::NodePolicy;
@@ -249,6 +250,11 @@ const DEVICE_KEY: &str = "device-key";
 const DAMAGED: &str = "damaged";
 
 impl<W: World> Store<W> {
+    /// The node is short of this from here on.
+    pub(super) const fn under(&mut self, held: Pressures) {
+        self.policy.pressure = held;
+    }
+
     /// Writes how far a pod got.
     pub async fn save_record(&mut self, uid: Uid, record: &Record) -> std::io::Result<()> {
         if record.verdict.is_some() {

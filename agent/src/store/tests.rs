@@ -290,3 +290,50 @@ async fn every_sentence_is_answered() {
     };
     Box::pin(LocalSet::new().run_until(tasks)).await;
 }
+
+/// A pod of this class, priority and toleration.
+fn of_class(number: u64, memory: Option<u64>, priority: Option<i32>, tolerates: bool) -> Vec<u8> {
+    use mote_protocol::pod::{Toleration, TolerationOperator};
+    let mut asked = wire_pod(vec![container("a")]);
+    asked.spec.containers[0].requests.memory_bytes = memory;
+    asked.spec.priority = priority;
+    let (operator, key) = (TolerationOperator::Exists, "node.kubernetes.io/memory-pressure".into());
+    let (value, effect, seconds) = (String::new(), None, None);
+    let toleration = Toleration { key, operator, value, effect, seconds };
+    asked.spec.tolerations.extend(tolerates.then_some(toleration));
+    framed(number, None, asked.to_intent().unwrap())
+}
+
+#[test]
+fn a_node_that_is_short_of_something_takes_no_pod_that_makes_it_worse() {
+    use crate::eviction::{Pressure, Pressures};
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (some, critical) = (Some(1 << 20), Some(2_000_000_000));
+    // Pressure, request, priority, toleration, and whether the pod is taken.
+    let rows = [
+        (Pressure::Memory, None, None, false, false),
+        (Pressure::Memory, some, None, false, true),
+        (Pressure::Memory, None, None, true, true),
+        (Pressure::Memory, None, critical, false, true),
+        (Pressure::Disk, some, None, true, false),
+        (Pressure::Disk, None, critical, false, true),
+        (Pressure::Pid, some, None, false, false),
+    ];
+    for (pressure, memory, priority, tolerates, taken) in rows {
+        let admission = runtime.block_on(async {
+            let mut store = opened(&edges()).await;
+            store.under(Pressures::of(|one| one == pressure));
+            let frame = of_class(1, memory, priority, tolerates);
+            Box::pin(store.admit(&scope("n"), &key(), &frame)).await.unwrap()
+        });
+        match admission {
+            Admission::Accepted { .. } => assert!(taken, "{pressure:?} {memory:?} {priority:?}"),
+            Admission::Refused(no) => {
+                assert!(!taken, "{pressure:?} {memory:?} {priority:?}");
+                let message = format!("The node had condition: [{}]. ", pressure.as_str());
+                assert_eq!((&*no.reason, &*no.message), ("Evicted", &*message));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

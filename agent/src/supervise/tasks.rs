@@ -19,12 +19,13 @@ use crate::config::Config;
 use crate::ctl::{self, server::Server};
 use crate::device;
 use crate::doctor;
+use crate::eviction::Pressures;
 use crate::link::session::connect;
 use crate::log::Chain;
 use crate::network::{Network, Ranges};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Instruments, addresses, files};
+use crate::node::readings::{Amount, Instruments, Reading, addresses, files};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
@@ -34,7 +35,8 @@ use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
-use crate::sys::memory;
+use crate::sys::pressure::Trigger;
+use crate::sys::{memory, pressure};
 use crate::world::SharedEdges;
 
 /// When starting is over: connected, everything adopted.
@@ -45,6 +47,10 @@ const LOOKED: Duration = Duration::from_secs(1);
 
 /// How long an agent that ends waits for its card.
 const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Programs that wait for memory for a tenth of a second in two are worth a look.
+const STALL: Duration = Duration::from_millis(100);
+const STALL_WINDOW: Duration = Duration::from_secs(2);
 
 /// What runs, and what is left to do when it is asked to stop.
 pub(super) struct Tasks<S> {
@@ -96,6 +102,7 @@ pub(super) async fn start(
     let (doctor, patients) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
+    let stalls = to_presence.clone();
     let channels = steward::Channels {
         runtime: runtime_inbox,
         from_presence,
@@ -106,7 +113,7 @@ pub(super) async fn start(
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone() };
     let settled = Rc::new(Notify::new());
-    let look = look(instruments, config.devices.clone(), Rc::clone(&settled));
+    let look = look(instruments, config.devices.clone(), Rc::clone(&edges), Rc::clone(&settled));
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
     let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
 
@@ -116,6 +123,7 @@ pub(super) async fn start(
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
     watch_machine(&mut tasks, config, &edges, &local);
+    tasks.spawn_local(named("stalls", watch_stalls(stalls)));
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
@@ -146,11 +154,17 @@ async fn network(network: Arc<Network>, presence: mpsc::UnboundedSender<ToPresen
 fn look(
     mut instruments: Instruments,
     patterns: Vec<device::Pattern>,
+    edges: SharedEdges<RealWorld>,
     looked: Rc<Notify>,
 ) -> impl FnMut() -> Sight {
     move || {
         let devices = capacity::devices(&device::found(&patterns));
-        let sight = Sight { reading: instruments.read(), addresses: addresses(), devices };
+        let pods_memory_kib = edges.runtime.pods_memory().map(|(total, used)| Amount {
+            free: total.saturating_sub(used) / 1024,
+            total: total / 1024,
+        });
+        let reading = Reading { pods_memory_kib, ..instruments.read() };
+        let sight = Sight { reading, addresses: addresses(), devices };
         looked.notify_one();
         sight
     }
@@ -214,7 +228,8 @@ fn facts(
         groups: config.groups.clone(),
         heartbeat: config.heartbeat,
         capacity: capacity::capacity(totals, &config.limits),
-        allocatable: capacity::allocatable(totals, &config.limits),
+        allocatable: capacity::allocatable(totals, &config.limits, &config.eviction),
+        eviction: config.eviction.clone(),
         cgroup_memory: !missing.contains(&Controller::Memory),
     }
 }
@@ -233,6 +248,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
             ephemeral_bytes: Some(facts.allocatable.ephemeral_kib.saturating_mul(1024)),
             ..Amounts::default()
         },
+        max_evicted_grace_s: config.eviction.max_pod_grace_s,
         addresses,
         files,
         devices: config.devices.clone(),
@@ -248,7 +264,7 @@ fn lacks() -> impl Iterator<Item = (Right, &'static str)> {
 }
 
 fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -> NodePolicy {
-    let storage_kib = capacity::allocatable(totals, &config.limits).ephemeral_kib;
+    let storage_kib = capacity::allocatable(totals, &config.limits, &config.eviction).ephemeral_kib;
     NodePolicy {
         labels: labels.clone(),
         unsafe_sysctls: config.unsafe_sysctls.clone(),
@@ -260,6 +276,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
             Some(_) => PodAddresses::Both,
         },
         enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
+        pressure: Pressures::default(),
     }
 }
 
@@ -322,6 +339,22 @@ async fn watch_locks(locks: LockFiles, local: mpsc::UnboundedSender<LocalRequest
         Ok(())
     };
     watching("locks", told).await;
+}
+
+/// Tells when programs wait for memory: then it is short, or all of it is being used up. Unwatched,
+/// looks at the node find it, which are more frequent where little is left.
+async fn watch_stalls(presence: mpsc::UnboundedSender<ToPresence>) {
+    let Ok(trigger) = Trigger::new(pressure::MEMORY, STALL, STALL_WINDOW) else {
+        // Many kernels are built or booted without it.
+        return std::future::pending().await;
+    };
+    let told = async {
+        while presence.send(ToPresence::Stalls).is_ok() {
+            trigger.next().await?;
+        }
+        Ok(())
+    };
+    watching("stalls of memory", told).await;
 }
 
 /// Carries what happened to images to whoever tells of it.

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod netns;
+pub mod pressure;
 pub mod priority;
 pub mod process;
 pub mod seccomp;

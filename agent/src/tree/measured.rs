@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Measured {
     /// Bytes on disk, at least.
     pub bytes: u64,
+    /// Names: what inodes it takes, as far as each has one.
+    pub names: u64,
     /// How much of them that is.
     pub counted: Counted,
     /// How long it took to find out.

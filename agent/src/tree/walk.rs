@@ -104,6 +104,7 @@ pub fn walk(roots: &[PathBuf], bounds: &Bounds, wanted: &dyn Fn() -> bool) -> Me
     let shares = u64::try_from((walk.parts + (1 << (PARTS - 1))) >> PARTS).unwrap_or(u64::MAX);
     Measured {
         bytes: walk.bytes.saturating_add(shares),
+        names: walk.entries,
         counted: walk.counted,
         took: walk.began.elapsed(),
     }

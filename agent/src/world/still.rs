@@ -27,7 +27,7 @@ use crate::pod::handler::Handler;
 use crate::ports::{Clock, Disk, Locks, Random, WallClock};
 use crate::runtime::{
     AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Observed, Runtime,
-    RuntimeError, SandboxRequest, StartRequest,
+    RuntimeError, SandboxRequest, StartRequest, Usage,
 };
 use crate::tree::Measured;
 use crate::volume::{VolumeError, Volumes};
@@ -253,6 +253,14 @@ impl Runtime for Still {
 
     async fn written(&self, _: &ContainerId) -> Measured {
         pending().await
+    }
+
+    fn pod_usage(&self, _: &Uid) -> Usage {
+        Usage::default()
+    }
+
+    fn container_usage(&self, _: &ContainerId) -> Usage {
+        Usage::default()
     }
 
     async fn remove_container(&self, _: &ContainerId) -> Result<(), RuntimeError> {

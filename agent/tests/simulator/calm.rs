@@ -30,6 +30,7 @@ pub(crate) async fn check(shared: &Shared, agent: Agent) {
         universe.storm = false;
         universe.card.failure = None;
         universe.images_failing = false;
+        universe.run_short(None);
         universe.lock(false);
         universe.broker.network = true;
         universe.broker.rules.allow_everything();
@@ -101,7 +102,8 @@ fn must_have(universe: &Universe, word: &Said) -> bool {
     let lost = universe.judge.is_lost(word.place.key);
     let other = universe.judge.heard_elsewhere(word.place) || universe.judge.is_replaced(word);
     let excused = lost && (!kept || other);
-    !excused && !universe.judge.may_be_ended(word)
+    let refused = universe.judge.was_refusable(word);
+    !excused && !refused && !universe.judge.may_be_ended(word)
 }
 
 fn kept<B: Body>(universe: &Universe, of: &str) -> Option<B> {
@@ -163,7 +165,8 @@ fn check_name(
     // What is tried may be taken back, and says so; what is older than it is stale then.
     let may_stay = |word: &&Said| {
         let back = word.is_doomed() || universe.judge.is_rolled_back(word);
-        !back && !universe.judge.heard_of_later_trial(word)
+        let refused = universe.judge.was_refusable(word);
+        !back && !refused && !universe.judge.heard_of_later_trial(word)
     };
     let newer = |word: &&Said| word.revision > accepted && !universe.judge.may_be_ended(word);
     let newer = last_word(universe, said.place).filter(newer).filter(may_stay);

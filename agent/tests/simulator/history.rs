@@ -12,6 +12,7 @@ use crate::medium::Failure;
 use crate::node::Agent;
 use crate::operator::Operator;
 use crate::ports::START;
+use crate::shortage;
 use crate::universe::Shared;
 
 /// What came out.
@@ -116,6 +117,7 @@ async fn step(shared: &Shared, operator: &mut Operator, agent: Agent) -> Agent {
             universe.lock(held);
             shared.locks_changed.notify_one();
         }
+        14 => shortage::strike(shared),
         _ => {
             operator.act(&mut shared.get());
             shared.stirred.notify_one();

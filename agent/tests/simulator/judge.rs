@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::delays::LIMIT;
 use crate::marker::Marker;
 use crate::scope::Place;
+use crate::shortage::Shortages;
 
 /// Between the decision to start a container and the call of the runtime, at most.
 const UNDER_WAY: Duration = Duration::from_millis(32);
@@ -121,6 +122,12 @@ pub(crate) struct Judge {
     pub(crate) clock_set: Option<Instant>,
     /// How often the agent died so far.
     deaths: u32,
+    /// What ran short, and when.
+    pub(crate) shortages: Shortages,
+    /// Names and lives of pods that are critical.
+    pub(crate) critical: BTreeSet<(String, u64)>,
+    /// Words that came while something was short: the node need not take them.
+    refusable: BTreeSet<usize>,
     /// The card refused to write at least once.
     pub(crate) card_failed: bool,
     violation: Option<String>,
@@ -143,6 +150,7 @@ impl Judge {
 
     pub(crate) fn delivered(&mut self, said: usize) {
         self.note_early(said);
+        self.note_refusable(said);
         self.owed.insert(said);
         self.heard.insert(said);
         if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
@@ -199,8 +207,32 @@ impl Judge {
         }
     }
 
+    /// A word that comes while something is short may be refused for that.
+    fn note_refusable(&mut self, said: usize) {
+        if self.shortages.refuses() {
+            self.refusable.insert(said);
+        }
+    }
+
+    /// Whether a word was refused, perhaps, because something was short.
+    pub(crate) fn was_refusable(&self, word: &Said) -> bool {
+        let said = self.refusable.iter().filter_map(|said| self.said.get(*said));
+        said.into_iter().any(|said| said.place == word.place && said.revision == word.revision)
+    }
+
+    /// When a life began, as far as anything of it was started.
+    pub(crate) fn began_at(&self, uid: Uid) -> Option<Instant> {
+        self.began.get(&uid).copied()
+    }
+
+    /// The number of a life.
+    pub(crate) fn life_of(&self, uid: Uid) -> Option<u64> {
+        self.lives.get(&uid).map(|(_, life)| *life)
+    }
+
     pub(crate) fn acknowledged(&mut self, said: usize) {
         self.owed.remove(&said);
+        self.note_refusable(said);
         if self.greater(&self.acknowledged, said) {
             let place = self.said[said].place;
             self.since.insert(place, Instant::now());
@@ -327,6 +359,7 @@ impl Judge {
             && !newest.is_on_trial()
             && !newest.waits
             && !self.shadowed.contains(&(marker.key.clone(), newest.revision))
+            && !self.was_refusable(newest)
             && !self.heard(&marker.key).any(|said| said.waits && said.place != place)
         {
             let text = format!("{id} of {marker:?} starts after {newest:?} was acknowledged");
@@ -521,6 +554,7 @@ impl Judge {
                 self.phases.remove(&ended);
             }
         }
+        self.check_eviction(key, status);
         self.first_told.entry(uid).or_insert(status.accepted);
         self.check_patience(key, uid, status.accepted);
         if status.phase.is_terminal() && running {

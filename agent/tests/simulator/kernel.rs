@@ -8,13 +8,14 @@ use mote_agent::pod::contents::projection::Wanted;
 use mote_agent::runtime::{
     AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Exit, Observed,
     ObservedContainer, ObservedPod, ObservedSandbox, ObservedState, Origin, ProcessId, Retry,
-    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, Silence, StartRequest,
+    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, Silence, StartRequest, Usage,
 };
 use mote_agent::tree::Measured;
 use mote_protocol::name::Uid;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::marker::Marker;
+use crate::shortage;
 use crate::universe::{Shared, Universe};
 
 #[derive(Clone, Debug)]
@@ -259,6 +260,14 @@ impl Runtime for SimRuntime {
     async fn written(&self, _: &ContainerId) -> Measured {
         self.0.pause(64).await;
         Measured::default()
+    }
+
+    fn pod_usage(&self, uid: &Uid) -> Usage {
+        shortage::usage(uid)
+    }
+
+    fn container_usage(&self, id: &ContainerId) -> Usage {
+        shortage::usage(&id.pod)
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -27,6 +27,7 @@ mod operator;
 mod ports;
 mod rollout;
 mod scope;
+mod shortage;
 mod stories;
 mod universe;
 

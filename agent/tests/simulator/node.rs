@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use mote_agent::eviction::Settings;
 use mote_agent::node::machine::Machine;
 use mote_agent::node::presence::Board;
 use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
@@ -99,11 +100,13 @@ async fn agent(shared: Shared) {
     let seen = watch::Sender::new(opened.seen_s.unwrap_or(WRITTEN_S));
     spawn_local(keep_time(Rc::clone(&edges), seen.subscribe()));
     spawn_local(watch_clock(shared.clone(), to_presence.clone()));
+    spawn_local(watch_stalls(shared.clone(), to_presence.clone()));
     let link = SimLink::new(shared.clone(), start.subscribe());
     let machine = machine(&shared);
     let identity = identity(&machine);
     let channels = reporter::Channels { inbox, outbox, start, seen };
-    spawn_presence(machine, clock, channels);
+    let look = shared.clone();
+    spawn_presence(machine, clock, move || look.get().sight(), channels);
     spawn_local(keep_start(Rc::clone(&edges), changes));
     let (ask, local) = mpsc::unbounded_channel();
     spawn_local(watch_locks(shared.clone(), ask));
@@ -126,6 +129,7 @@ fn identity(machine: &Machine) -> Identity {
     let (addresses, devices): (fn() -> _, _) = (Vec::new, Vec::new());
     let streams = Allowed::default();
     let files = Default::default;
+    let max_evicted_grace_s = 0;
     Identity {
         fleet,
         node,
@@ -134,6 +138,7 @@ fn identity(machine: &Machine) -> Identity {
         boot_id,
         memory_bytes,
         allocatable,
+        max_evicted_grace_s,
         addresses,
         files,
         devices,
@@ -141,8 +146,12 @@ fn identity(machine: &Machine) -> Identity {
     }
 }
 
-fn spawn_presence<C>(machine: Machine, clock: impl Fn() -> C, channels: reporter::Channels)
-where
+fn spawn_presence<C>(
+    machine: Machine,
+    clock: impl Fn() -> C,
+    look: impl FnMut() -> Sight + 'static,
+    channels: reporter::Channels,
+) where
     C: Clock + WallClock + 'static,
 {
     let facts = Facts {
@@ -153,9 +162,10 @@ where
         heartbeat: Duration::from_mins(5),
         capacity: Resources::default(),
         allocatable: Resources::default(),
+        eviction: Settings::default(),
         cgroup_memory: true,
     };
-    let reporter = Reporter::new(facts, clock(), clock(), Sight::default, channels);
+    let reporter = Reporter::new(facts, clock(), clock(), look, channels);
     spawn_local(reporter.run());
 }
 
@@ -173,6 +183,16 @@ async fn watch_clock(shared: Shared, presence: mpsc::UnboundedSender<ToPresence>
     loop {
         shared.clock_set.notified().await;
         if presence.send(ToPresence::ClockSet).is_err() {
+            return;
+        }
+    }
+}
+
+/// The same of who waits for memory.
+async fn watch_stalls(shared: Shared, presence: mpsc::UnboundedSender<ToPresence>) {
+    loop {
+        shared.stalled.notified().await;
+        if presence.send(ToPresence::Stalls).is_err() {
             return;
         }
     }

@@ -17,6 +17,9 @@ use crate::rollout::{IMAGES, on_trial};
 use crate::scope::{Place, SCOPES};
 use crate::universe::Universe;
 
+/// The priority of pods that are never evicted.
+const CRITICAL: i32 = 2_000_000_000;
+
 /// Names that people use; few, so that they meet.
 pub(crate) const KEYS: [&str; 4] = ["pod/default/a", "pod/default/b", "pod/team/a", "pod/team/c"];
 
@@ -92,6 +95,10 @@ impl Operator {
         let number = self.next(place);
         let mut pod = random_pod(universe, place.key, number);
         put_off(&mut pod, universe.chance.below(8));
+        if universe.chance.one_in(6) {
+            pod.spec.priority = Some(CRITICAL);
+            universe.judge.critical.insert((place.key.to_owned(), number));
+        }
         let uid = with_uid.then(|| {
             let mut bits = [0; 16];
             bits[..8].copy_from_slice(&universe.chance.bits().to_le_bytes());

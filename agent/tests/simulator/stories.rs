@@ -44,6 +44,20 @@ impl Story {
         self.settle().await;
     }
 
+    /// Somebody asks for another life of the pod.
+    pub(crate) async fn replace(&self, scope: &'static str, number: u64) {
+        let place = Place { scope, key: KEY };
+        let uid = Some(Uid([u8::try_from(number).expect("few"); 16]));
+        self.shared.get().publish(&place.spec_topic(), forever(KEY, number, uid), None);
+        self.settle().await;
+    }
+
+    pub(crate) fn status(&self) -> Option<PodStatus> {
+        let universe = self.shared.get();
+        let kept = universe.broker.retained.get(&node_topic(&format!("status/{KEY}")));
+        kept.and_then(|(payload, _)| frame::decode::<PodStatus>(payload).ok())
+    }
+
     pub(crate) async fn delete(&self, scope: &'static str, number: u64) {
         let place = Place { scope, key: KEY };
         self.shared.get().publish(&place.spec_topic(), tombstone(number), None);
@@ -66,10 +80,7 @@ impl Story {
     }
 
     pub(crate) fn accepted(&self) -> u64 {
-        let universe = self.shared.get();
-        let kept = universe.broker.retained.get(&node_topic(&format!("status/{KEY}")));
-        let status = kept.and_then(|(payload, _)| frame::decode::<PodStatus>(payload).ok());
-        status.map_or(0, |status| status.accepted.number)
+        self.status().map_or(0, |status| status.accepted.number)
     }
 
     /// Which pods run.

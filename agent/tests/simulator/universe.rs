@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use mote_agent::eviction::Signal;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ pub(crate) struct Universe {
     /// Everything may fail now and then.
     pub(crate) storm: bool,
     pub(crate) images_failing: bool,
+    /// What the machine is short of.
+    pub(crate) short: Option<Signal>,
     /// Locks that people hold.
     pub(crate) locks: BTreeSet<String>,
     /// When the machine booted last.
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) doomed: Rc<Notify>,
     /// Somebody set the clock.
     pub(crate) clock_set: Rc<Notify>,
+    /// Programs wait for memory.
+    pub(crate) stalled: Rc<Notify>,
     /// Somebody took a lock, or freed one.
     pub(crate) locks_changed: Rc<Notify>,
     planned: Rc<Notify>,
@@ -68,6 +73,7 @@ impl Shared {
             judge: Judge::default(),
             storm: true,
             images_failing: false,
+            short: None,
             locks: BTreeSet::new(),
             booted: now,
             wall_error_ms: 0,
@@ -83,6 +89,7 @@ impl Shared {
             stirred: Rc::default(),
             doomed: Rc::default(),
             clock_set: Rc::default(),
+            stalled: Rc::default(),
             locks_changed: Rc::default(),
             planned: Rc::default(),
         }

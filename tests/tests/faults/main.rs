@@ -10,6 +10,7 @@
 //! | the run directory wiped beneath agent and pods | `directories::*` |
 //! | a broker that expired, that others signed, that denies everything | `brokers::*` |
 //! | ten pods after a boot without a network, and how long that takes | `boot::ten_pods_run_soon_after_a_boot_without_a_network` |
+//! | memory that pods use up, and a card that one fills: the right pod is evicted, and no other is harmed | `shortage::*` |
 //! | a second agent on the same directories | `directories::a_second_agent_is_refused_and_harms_nothing` |
 
 mod boot;
@@ -17,5 +18,6 @@ mod brokers;
 mod churn;
 mod directories;
 mod pods;
+mod shortage;
 mod storage;
 mod traces;

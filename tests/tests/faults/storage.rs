@@ -9,6 +9,7 @@ use mote_tests::manifest::{Manifest, pod};
 use mote_tests::node::Node;
 use mote_tests::world::{BUSYBOX, World, container, status_topic, topic};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 /// A pod that goes on through all of it.
 const STAY: &str = "sleep 1001";
@@ -19,7 +20,12 @@ const JOB: &str = "trap 'exit 7' TERM; sleep 1002 & wait";
 /// A node whose state lies on a small card, and two pods: one that stays, one that runs once.
 fn node_on_a_card(world: &World) -> Result<(Card, Node, Pid)> {
     let card = Card::new(&world.directory().join("n1/state"), "300m")?;
-    let node = world.node("n1")?;
+    let mut options = world.options("n1");
+    // It is told that the card is full, and nobody is evicted for it.
+    options.extra = "[eviction]\nhard = []\nsoft = [\"nodefs.available<10%\"]\n\
+                     soft_grace = [\"nodefs.available=24h\"]\n"
+        .into();
+    let node = world.node_with(options)?;
     world.operator.apply(&stay(), &node)?;
     let job = pod("job").container("main", BUSYBOX, &["sh", "-c", JOB]).once();
     world.operator.apply(&job, &node)?;
@@ -32,6 +38,10 @@ fn node_on_a_card(world: &World) -> Result<(Card, Node, Pid)> {
 
 fn stay() -> Manifest {
     pod("stay").container("main", BUSYBOX, &["sleep", "1001"])
+}
+
+fn late() -> Manifest {
+    pod("late").container("main", BUSYBOX, &["sleep", "1003"])
 }
 
 fn say(world: &World, manifest: &Manifest) -> Result<()> {
@@ -56,7 +66,7 @@ fn wait_until_recovered(world: &World, node: &Node) -> Result<()> {
 /// Says things that the card does not take, has a pod end, and looks that nothing of it counts, also for
 /// the next agent.
 fn say_in_vain(world: &World, node: &mut Node, process: Pid) -> Result<()> {
-    say(world, &pod("late").container("main", BUSYBOX, &["sleep", "1003"]))?;
+    say(world, &late())?;
     say(world, &stay().label("version", "2"))?;
     kill_process(node.process(JOB)?, Signal::TERM)?;
     world.wait_for_condition(node, NodeCondition::StorageErrors)?;
@@ -97,7 +107,7 @@ fn a_full_card_stops_no_pod_and_what_is_said_is_kept() -> Result<()> {
     let (card, mut node, process) = node_on_a_card(&world)?;
     card.fill()?;
     // The agent writes to what it reserved for itself.
-    say(&world, &pod("late").container("main", BUSYBOX, &["sleep", "1003"]))?;
+    say(&world, &late().spec("priorityClassName", json!("system-node-critical")))?;
     kill_process(node.process(JOB)?, Signal::TERM)?;
     world.wait_for_phase(&node, "late", Phase::Running)?;
     world.wait_for_phase(&node, "job", Phase::Failed)?;

@@ -22,25 +22,29 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::conditions::{Change, Conditions};
+use super::conditions::{Change, Conditions, condition};
 use super::machine::Machine;
 use super::presence::{Effect, Presence};
 use super::readings::Reading;
 use crate::daytime::{Daytime, Doubt, unix_s};
 use crate::events::{About, Report};
+use crate::eviction::{Pressures, Settings, Shortage, Watch};
 use crate::link::Delivery;
 use crate::pod::Moment;
 use crate::ports::{Clock, WallClock};
-use crate::steward::{FromPresence, ToPresence};
+use crate::steward::{FromPresence, NodePressure, ToPresence};
 
 mod wording;
 
 #[cfg(test)]
 mod tests;
 
-/// Time between two looks at the machine. Shortage of memory is the kernel's to notice at once;
+/// Time between two looks at the machine. That programs wait for memory the kernel tells at once;
 /// disk and process ids fill slowly, and that somebody keeps the clock nobody tells.
 const LOOK: Duration = Duration::from_mins(1);
+
+/// The same while something is short, or may soon be (the kubelet's `monitoringInterval`).
+const NEAR: Duration = Duration::from_secs(10);
 
 /// A boot time that moved by more than this (somebody set the clock) is told anew: statuses count
 /// from it.
@@ -63,6 +67,8 @@ pub struct Facts {
     pub capacity: Resources,
     /// `status.allocatable`.
     pub allocatable: Resources,
+    /// Where shortages begin and end.
+    pub eviction: Settings,
     /// Limits on memory can be enforced.
     pub cgroup_memory: bool,
 }
@@ -99,6 +105,11 @@ pub struct Reporter<C, W, L> {
     channels: Channels,
     presence: Presence,
     conditions: Conditions,
+    watch: Watch,
+    /// The last look that the steward asked for.
+    asked: u64,
+    /// What the steward was told of shortages last: what holds, and whether something is short.
+    pressed: (Pressures, bool),
     objects: ObjectDigest,
     sight: Sight,
     /// Why the clock does not count.
@@ -124,12 +135,15 @@ where
         let now = Moment::from(clock.now());
         Self {
             presence: Presence::new(facts.machine.board),
+            conditions: Conditions::new(facts.eviction.transition, now),
+            watch: Watch::new(&facts.eviction.thresholds),
+            asked: 0,
+            pressed: (Pressures::default(), false),
             facts,
             clock,
             wall,
             look,
             channels,
-            conditions: Conditions::new(now),
             objects: ObjectDigest::default(),
             sight: Sight::default(),
             doubt: None,
@@ -192,7 +206,8 @@ where
             }
             ToPresence::Devices(devices) => self.sight.devices = *devices,
             // What depends on it is told by the look that follows.
-            ToPresence::ClockSet => self.next_look = now,
+            ToPresence::ClockSet | ToPresence::Stalls => self.next_look = now,
+            ToPresence::Look(asked) => (self.asked, self.next_look) = (asked, now),
             ToPresence::Objects(objects) => self.objects = objects,
             ToPresence::Network { missing } => {
                 let truth = missing.is_some();
@@ -246,12 +261,14 @@ where
         self.presence.tick(now);
         self.note_conflict();
         if self.next_look <= now {
-            self.next_look = now.after(LOOK);
             self.sight = (self.look)();
-            let changes = self.conditions.observe(&self.sight.reading, now);
+            let found = self.watch.observe(&self.sight.reading.levels(), now);
+            self.next_look = now.after(if found.near { NEAR } else { LOOK });
+            let changes = self.conditions.observe(&found, now);
             for change in changes {
                 self.announce(&change);
             }
+            self.tell_pressure(found.shortage);
             self.look_at_clock();
             if self.born.is_some_and(|born| self.moved(born)) {
                 self.tell_birth();
@@ -260,6 +277,16 @@ where
         if self.next_heartbeat <= now {
             self.next_heartbeat = now.after(self.facts.heartbeat);
             self.tell_heartbeat(now);
+        }
+    }
+
+    /// Says what is short: each time that something is, and once when it is no more.
+    fn tell_pressure(&mut self, shortage: Option<Shortage>) {
+        let held = Pressures::of(|pressure| self.conditions.is_true(condition(pressure)));
+        let pressed = (held, shortage.is_some());
+        if std::mem::replace(&mut self.pressed, pressed) != pressed || shortage.is_some() {
+            let look = self.asked;
+            self.tell(FromPresence::Pressure(NodePressure { held, shortage, look }));
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
 use super::*;
+use crate::eviction::Pressure;
 use crate::node::presence::Board;
 use crate::node::readings::Amount;
 use crate::runtime::BootTime;
@@ -71,6 +72,7 @@ impl Bench {
             heartbeat: Duration::from_mins(5),
             capacity: Resources { cpu_milli: 4000, memory_kib: 500_000, ..Resources::default() },
             allocatable: Resources { cpu_milli: 3900, memory_kib: 400_000, ..Resources::default() },
+            eviction: Settings::default(),
             cgroup_memory,
         };
         let (look, now) = (Rc::clone(&sight), Instant::now());
@@ -112,8 +114,10 @@ impl Bench {
         frame::decode(&payload).expect("a frame")
     }
 
+    /// Nothing is said to the broker.
     fn quiet(&mut self) -> bool {
-        self.from.try_recv().is_err()
+        let heard = std::iter::from_fn(|| self.from.try_recv().ok());
+        heard.filter(|told| !matches!(told, FromPresence::Pressure(_))).count() == 0
     }
 }
 
@@ -207,6 +211,7 @@ fn without_a_connection_nothing_is_said_but_everything_is_seen() {
         bench.sight.borrow_mut().reading.pids = Some(Amount { free: 1, total: 1000 });
         let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
         assert_eq!(report.reason, "NodeHasInsufficientPID");
+        assert!(matches!(bench.heard().await, FromPresence::Pressure(_)));
         bench.connect(1);
         bench.body::<Birth>(Topic::Birth).await;
         let status: NodeStatus = bench.body(Topic::NodeStatus).await;
@@ -336,5 +341,42 @@ fn bytes_that_are_no_birth_change_nothing() {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(bench.quiet());
+    });
+}
+
+/// What the steward is told next of shortages.
+async fn pressed(bench: &mut Bench) -> NodePressure {
+    loop {
+        if let FromPresence::Pressure(told) = bench.heard().await {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn who_evicts_is_told_what_is_short_until_it_is_no_more() {
+    with_bench(|mut bench| async move {
+        let memory = |free_mib: u64| Some(Amount { free: free_mib * 1024, total: 4096 * 1024 });
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bench.sight.borrow_mut().reading.memory_kib = memory(90);
+        bench.say(ToPresence::Stalls);
+        let told = pressed(&mut bench).await;
+        let shortage = told.shortage.expect("less than 100 MiB");
+        assert!(told.held.has(Pressure::Memory) && !shortage.soft && told.look == 0);
+        assert_eq!(began.elapsed().as_secs(), 1, "at once");
+        // While it is short it is looked at every ten seconds, and what is told names the last look
+        // that was asked for.
+        bench.say(ToPresence::Look(7));
+        assert_eq!(pressed(&mut bench).await.look, 7);
+        assert!(pressed(&mut bench).await.shortage.is_some());
+        assert_eq!(began.elapsed().as_secs(), 11);
+        // The condition lasts, the shortage does not.
+        bench.sight.borrow_mut().reading.memory_kib = memory(2048);
+        let told = pressed(&mut bench).await;
+        assert!(told.shortage.is_none() && told.held.has(Pressure::Memory));
+        let told = pressed(&mut bench).await;
+        assert!(!told.held.has(Pressure::Memory));
+        assert!(began.elapsed() >= Duration::from_mins(5));
     });
 }

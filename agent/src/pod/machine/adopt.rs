@@ -92,7 +92,7 @@ impl Machine {
             self.verdict = Some(Verdict { phase, cause });
             self.stage = Stage::Finished;
         } else if let Some(why) = record.evicted {
-            self.evict(why, now);
+            self.evict_again(why, now);
         }
         for kept in record.slots {
             if let Some(slot) = self.place(&kept.name).and_then(|place| self.slots.get_mut(place)) {

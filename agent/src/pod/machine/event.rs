@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mote_protocol::event::EventType;
 
@@ -50,6 +51,13 @@ pub enum Event {
     VolumesFailed(MountFailure),
     /// Something changed that variables or files of volumes are made from.
     ContentsChanged,
+    /// The node is short of something, and this pod is to end for it.
+    Evict {
+        /// Why, for a person.
+        why: String,
+        /// How long it may take.
+        grace: Duration,
+    },
     /// It was looked at how much it keeps on disk.
     Measured(StorageUse),
     /// A device that it may wait for is free.

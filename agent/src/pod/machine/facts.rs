@@ -24,6 +24,7 @@ impl Machine {
             Event::SandboxFailed(error) => self.sandbox_failed(&error, now, notes),
             Event::VolumesFailed(failure) => self.volumes_failed(failure, now, notes),
             Event::ContentsChanged => self.contents_changed(now),
+            Event::Evict { why, grace } => self.evict_for_node(why, grace, now),
             Event::Measured(kept) => self.measured(&kept, now, notes),
             Event::DevicesGiven { place, devices } => self.devices_given(place, devices),
             Event::DevicesSeen(there) => {

@@ -57,6 +57,7 @@ pub use record::{Record, SlotRecord};
 pub use sandbox::NETWORK_NOT_READY;
 pub use slot::{EndReason, Ended, Hold, PostStart, Renewal, Run, Running, Slot};
 pub use stop::{Stop, StopStep};
+pub use storage::GRACE as EVICTION_GRACE;
 pub use transitions::Transitions;
 pub use volumes::{MountFailure, VolumeImage};
 

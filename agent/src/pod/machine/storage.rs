@@ -17,7 +17,7 @@ const REST: u32 = 20;
 const MOST_REST: Duration = Duration::from_mins(10);
 
 /// Grace of an evicted pod, the kubelet's `immediateEvictionGracePeriodSeconds`.
-const GRACE: Duration = Duration::from_secs(1);
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// What is known of what a pod keeps on disk.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +72,7 @@ impl Machine {
         }
         if let Some(why) = limits.exceeded(&self.pod, kept) {
             self.storage.untold = true;
-            self.evict(why, now);
+            self.evict(why, GRACE, now);
         } else if self.storage.partial && !before {
             let message = "not all files of this pod could be counted: its limits of \
                            ephemeral-storage and sizeLimit may be exceeded without notice";
@@ -88,9 +88,21 @@ impl Machine {
         }
     }
 
-    /// Begins to end it.
-    pub(super) fn evict(&mut self, why: String, now: Moment) {
-        self.stage = Stage::Stopping { deadline: now.after(GRACE) };
+    /// The node is short of something. What is on its way out goes on.
+    pub(super) fn evict_for_node(&mut self, why: String, grace: Duration, now: Moment) {
+        if self.stage == Stage::Active {
+            self.storage.untold = true;
+            self.evict(why, grace, now);
+        }
+    }
+
+    /// Begins to end one that an earlier agent evicted.
+    pub(super) fn evict_again(&mut self, why: String, now: Moment) {
+        self.evict(why, GRACE, now);
+    }
+
+    fn evict(&mut self, why: String, grace: Duration, now: Moment) {
+        self.stage = Stage::Stopping { deadline: now.after(grace) };
         self.storage.evicted = Some(why);
         self.touch();
     }

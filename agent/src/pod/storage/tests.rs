@@ -45,7 +45,7 @@ fn pods_without_limits_are_not_looked_at() {
     assert_eq!(pod_from(&none).storage, None, "memory is bounded by its tmpfs");
     let zero = pod([None; 3], &[(false, Some(0))]);
     assert_eq!(pod_from(&zero).storage, None);
-    for class in CRITICAL {
+    for class in ["system-node-critical", "system-cluster-critical"] {
         let mut critical = pod([Some(MI); 3], &[(false, Some(MI))]);
         critical.spec.priority_class_name = class.into();
         assert_eq!(pod_from(&critical).storage, None, "the kubelet evicts none of them");

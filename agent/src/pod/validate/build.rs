@@ -63,6 +63,8 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
         limits: resources::of_pod(spec, class),
         storage: storage::limits(spec),
         qos: class,
+        priority: qos::priority(spec),
+        requests: resources::requests_of_pod(spec),
         node_critical: spec.priority_class_name == "system-node-critical",
         readiness_gates: spec.readiness_gates.clone(),
         containers,
@@ -155,6 +157,7 @@ fn build_container(
         rights: rights(pod, own),
         run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false),
         limits: resources::of_container(container),
+        requests: resources::requests(container),
         // A sidecar must not die before the containers that it serves.
         oom_request: match role {
             ContainerRole::Sidecar => request.max(smallest_app),

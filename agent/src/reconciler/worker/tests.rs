@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::pod::contents::environment::Variables;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::runtime::{
-    AttachRequest, Attached, BootTime, ExecOutcome, ExecRequest, Observed, SandboxRequest,
+    AttachRequest, Attached, BootTime, ExecOutcome, ExecRequest, Observed, SandboxRequest, Usage,
 };
 use crate::tree::Measured;
 
@@ -61,6 +61,14 @@ impl Runtime for Slow {
 
     async fn written(&self, _: &ContainerId) -> Measured {
         unreachable!()
+    }
+
+    fn pod_usage(&self, _: &Uid) -> Usage {
+        unreachable!("nobody asks")
+    }
+
+    fn container_usage(&self, _: &ContainerId) -> Usage {
+        unreachable!("nobody asks")
     }
 
     async fn remove_container(&self, _: &ContainerId) -> Result<(), RuntimeError> {

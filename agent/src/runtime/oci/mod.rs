@@ -56,7 +56,7 @@ use self::sandbox::{Program, Sandbox, SandboxError};
 use crate::network::{Network, Ranges};
 use crate::runtime::{
     AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed,
-    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest,
+    Runtime, RuntimeError, RuntimeEvent, SandboxRequest, StartRequest, Usage,
 };
 use crate::tree::Measured;
 use crate::{sys, tree};
@@ -185,6 +185,13 @@ impl OciRuntime {
         &self.network
     }
 
+    /// What all pods together may have of the machine's memory, and what they use of it, in bytes;
+    /// none where they are not bounded.
+    pub fn pods_memory(&self) -> Option<(u64, u64)> {
+        let all = self.tree.root();
+        Some((all.memory_limit()?, all.usage().memory?))
+    }
+
     fn slot(&self, uid: &Uid) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(*uid).or_default())
@@ -273,6 +280,14 @@ impl Runtime for OciRuntime {
 
     async fn written(&self, id: &ContainerId) -> Measured {
         tree::usage(self.layout.written(id)).await
+    }
+
+    fn pod_usage(&self, uid: &Uid) -> Usage {
+        self.tree.pod(uid).usage()
+    }
+
+    fn container_usage(&self, id: &ContainerId) -> Usage {
+        self.tree.container(id).usage()
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

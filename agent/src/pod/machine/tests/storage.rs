@@ -17,7 +17,7 @@ fn limited() -> (Rc<Pod>, Machine) {
 }
 
 fn kept(bytes: u64, counted: Counted, took: Duration) -> Event {
-    let containers = vec![(0, Measured { bytes, counted, took })];
+    let containers = vec![(0, Measured { bytes, names: 0, counted, took })];
     Event::Measured(StorageUse { containers, ..StorageUse::default() })
 }
 
@@ -126,4 +126,24 @@ fn that_not_everything_was_counted_is_told_once() {
     assert_eq!(told(Counted::Part), [""; 0]);
     assert_eq!(told(Counted::Whole), [""; 0]);
     assert_eq!(told(Counted::Part), ["StorageNotMeasured"]);
+}
+
+#[test]
+fn a_pod_of_a_node_that_is_short_of_something_ends_within_its_grace_and_stays_so() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    step(&mut machine, Event::SandboxBegun, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
+    start(&mut machine, 0, after(2));
+    let evict =
+        |why: &str, grace| Event::Evict { why: why.into(), grace: Duration::from_secs(grace) };
+    step(&mut machine, evict("The node was low on resource: memory. ", 5), after(10));
+    assert_eq!(machine.stage(), Stage::Stopping { deadline: after(15) });
+    // It is on its way out: nobody changes its reason, or gives it longer.
+    step(&mut machine, evict("another", 90), after(11));
+    assert_eq!(machine.stage(), Stage::Stopping { deadline: after(15) });
+    step(&mut machine, Event::Exited { place: 0, attempt: 0, exit: exit(0, 13) }, after(13));
+    let verdict = machine.verdict().expect("a verdict");
+    let cause = verdict.cause.as_ref().expect("a cause");
+    assert_eq!((verdict.phase, &*cause.0), (Phase::Failed, "Evicted"));
+    assert_eq!(&*cause.1, "The node was low on resource: memory. ");
 }

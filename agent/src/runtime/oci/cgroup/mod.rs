@@ -18,6 +18,7 @@ mod detect;
 mod device;
 mod group;
 mod limits;
+mod usage;
 
 use std::fs;
 use std::io;

@@ -1,6 +1,5 @@
 //! Whether the card has room, can be written, and will last.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -8,12 +7,9 @@ use mote_protocol::doctor::Finding;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde::{Deserialize, Serialize};
 
-use super::kernel::text;
+pub(super) use crate::node::board::Wear;
 use crate::node::conditions::{short_disk, short_inodes};
 use crate::node::readings::{Amount, amounts};
-
-/// Most disks that are looked at.
-const MAX_DISKS: usize = 16;
 
 /// What to do about a card that wears out.
 const REPLACE: &str = "copy it to a new card soon; `mote-agent ctl images verify` tells what of the \
@@ -33,17 +29,6 @@ pub(super) struct Room {
     pub(super) kib: Option<Amount>,
     pub(super) inodes: Option<Amount>,
     pub(super) read_only: bool,
-}
-
-/// What an eMMC says of its own end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wear {
-    pub(super) disk: String,
-    /// `life_time`, the worse of its two numbers: tenths of its life that are used up, from 1; 11 is
-    /// more than all.
-    pub(super) life: Option<u8>,
-    /// `pre_eol_info`: 1 is normal, 2 a warning, 3 urgent.
-    pub(super) end: Option<u8>,
 }
 
 impl Disk {
@@ -82,44 +67,13 @@ impl Disk {
 }
 
 impl Wear {
-    /// What the eMMCs below `root` (`/`) say; SD cards say nothing.
-    pub(super) fn read(root: &Path) -> Vec<Self> {
-        let disks = fs::read_dir(root.join("sys/block")).into_iter().flatten();
-        let names = disks.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<_> = names.filter(|name| name.starts_with("mmcblk")).collect();
-        names.sort_unstable();
-        let told = |disk: String| {
-            let device = root.join("sys/block").join(&disk).join("device");
-            let numbers = |name: &str| text(&device.join(name)).map(|text| hexadecimal(&text));
-            let life = numbers("life_time").and_then(|numbers| numbers.into_iter().max());
-            let end = numbers("pre_eol_info").and_then(|numbers| numbers.first().copied());
-            (life.is_some() || end.is_some()).then_some(Self { disk, life, end })
-        };
-        names.into_iter().take(MAX_DISKS).filter_map(told).collect()
-    }
-
     pub(super) fn judge(&self, found: &mut Vec<Finding>) {
-        let disk = &self.disk;
-        match (self.end, self.life) {
-            (Some(3..), _) => {
-                let message = format!("{disk} has used up its spare blocks (pre_eol_info: urgent)");
-                found.push(Finding::problem("DiskWorn", &message, REPLACE));
-            }
-            (Some(2), _) => {
-                let message = format!("{disk} has used up 80% of its spare blocks (pre_eol_info)");
-                found.push(Finding::problem("DiskWorn", &message, REPLACE));
-            }
-            (_, Some(11..)) => {
-                let message = format!("{disk} has outlived what it was made for (life_time)");
-                found.push(Finding::problem("DiskWorn", &message, REPLACE));
-            }
-            (_, Some(life @ 9..)) => {
-                let message =
-                    format!("{disk} has {}% of its life behind it (life_time)", life * 10);
-                found.push(Finding::hint("DiskWearing", &message, REPLACE));
-            }
-            _ => {}
-        }
+        let Some(message) = self.describe() else { return };
+        found.push(if self.is_urgent() {
+            Finding::problem("DiskWorn", &message, REPLACE)
+        } else {
+            Finding::hint("DiskWearing", &message, REPLACE)
+        });
     }
 }
 
@@ -137,10 +91,4 @@ fn room(directory: &Path) -> Result<Room, String> {
         }
     }
     Err("no such directory".to_owned())
-}
-
-/// `0x01 0x0b`.
-fn hexadecimal(text: &str) -> Vec<u8> {
-    let numbers = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix("0x"));
-    numbers.filter_map(|digits| u8::from_str_radix(digits, 16).ok()).collect()
 }

@@ -29,7 +29,7 @@ struct State {
     since: Moment,
     reason: String,
     message: String,
-    /// For pressures: the last reading below the threshold.
+    /// For those that last: when it was seen last.
     breached: Option<Moment>,
 }
 
@@ -99,13 +99,14 @@ impl Conditions {
         let breaches = Pressure::ALL.into_iter().zip(&found.breaches);
         breaches
             .filter_map(|(pressure, breach)| {
-                self.pressure(condition(pressure), breach.as_ref().map(describe), now)
+                self.lasting(condition(pressure), breach.as_ref().map(describe), now)
             })
             .collect()
     }
 
-    /// `breach` says what is short, if anything is.
-    fn pressure(
+    /// A condition that is seen now and then, and ends when it was not for a while; `breach` says why
+    /// it holds, where it is seen.
+    pub fn lasting(
         &mut self,
         condition: NodeCondition,
         breach: Option<String>,

@@ -35,8 +35,8 @@ pub enum ToPresence {
     },
     /// Somebody set the clock.
     ClockSet,
-    /// Programs wait for memory.
-    Stalls,
+    /// Programs wait for memory, or the board's supply became too weak: somebody should look.
+    Alarm,
     /// The node is to be looked at now; what is told of it carries this number from here on.
     Look(u64),
     /// Devices came or went.

@@ -23,6 +23,7 @@ use crate::eviction::Pressures;
 use crate::link::session::connect;
 use crate::log::Chain;
 use crate::network::{Network, Ranges};
+use crate::node::board::{self, Ailments};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Amount, Instruments, Reading, addresses, files};
@@ -35,6 +36,7 @@ use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
+use crate::sys::attribute::Attribute;
 use crate::sys::pressure::Trigger;
 use crate::sys::{memory, pressure};
 use crate::world::SharedEdges;
@@ -123,7 +125,8 @@ pub(super) async fn start(
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
     watch_machine(&mut tasks, config, &edges, &local);
-    tasks.spawn_local(named("stalls", watch_stalls(stalls)));
+    tasks.spawn_local(named("stalls", watch_stalls(stalls.clone())));
+    tasks.spawn_local(named("supply", watch_supply(stalls)));
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
@@ -164,7 +167,8 @@ fn look(
             total: total / 1024,
         });
         let reading = Reading { pods_memory_kib, ..instruments.read() };
-        let sight = Sight { reading, addresses: addresses(), devices };
+        let ailments = Ailments::read(Path::new("/"));
+        let sight = Sight { reading, addresses: addresses(), devices, ailments };
         looked.notify_one();
         sight
     }
@@ -349,12 +353,28 @@ async fn watch_stalls(presence: mpsc::UnboundedSender<ToPresence>) {
         return std::future::pending().await;
     };
     let told = async {
-        while presence.send(ToPresence::Stalls).is_ok() {
+        while presence.send(ToPresence::Alarm).is_ok() {
             trigger.next().await?;
         }
         Ok(())
     };
     watching("stalls of memory", told).await;
+}
+
+/// Tells when the supply of the board becomes too weak, or is not any more. Boards that do not tell are
+/// looked at.
+async fn watch_supply(presence: mpsc::UnboundedSender<ToPresence>) {
+    let Some(alarm) = board::voltage_alarm(Path::new("/")) else {
+        return std::future::pending().await;
+    };
+    let told = async {
+        let alarm = Attribute::watch(&alarm)?;
+        while presence.send(ToPresence::Alarm).is_ok() {
+            alarm.next().await?;
+        }
+        Ok(())
+    };
+    watching("supply of the board", told).await;
 }
 
 /// Carries what happened to images to whoever tells of it.

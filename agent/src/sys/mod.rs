@@ -5,6 +5,7 @@
 //! the callers.
 #![allow(unsafe_code)]
 
+pub mod attribute;
 pub mod bpf;
 pub mod clock;
 pub mod event;

@@ -192,7 +192,7 @@ async fn watch_clock(shared: Shared, presence: mpsc::UnboundedSender<ToPresence>
 async fn watch_stalls(shared: Shared, presence: mpsc::UnboundedSender<ToPresence>) {
     loop {
         shared.stalled.notified().await;
-        if presence.send(ToPresence::Stalls).is_err() {
+        if presence.send(ToPresence::Alarm).is_err() {
             return;
         }
     }

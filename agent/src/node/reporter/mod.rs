@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::board::Ailments;
 use super::conditions::{Change, Conditions, condition};
 use super::machine::Machine;
 use super::presence::{Effect, Presence};
@@ -82,6 +83,8 @@ pub struct Sight {
     pub addresses: Vec<IpAddr>,
     /// Devices that containers can have.
     pub devices: Devices,
+    /// What ails the board.
+    pub ailments: Ailments,
 }
 
 /// The channels of the task.
@@ -206,7 +209,7 @@ where
             }
             ToPresence::Devices(devices) => self.sight.devices = *devices,
             // What depends on it is told by the look that follows.
-            ToPresence::ClockSet | ToPresence::Stalls => self.next_look = now,
+            ToPresence::ClockSet | ToPresence::Alarm => self.next_look = now,
             ToPresence::Look(asked) => (self.asked, self.next_look) = (asked, now),
             ToPresence::Objects(objects) => self.objects = objects,
             ToPresence::Network { missing } => {
@@ -268,6 +271,7 @@ where
             for change in changes {
                 self.announce(&change);
             }
+            self.note_ailments(now);
             self.tell_pressure(found.shortage);
             self.look_at_clock();
             if self.born.is_some_and(|born| self.moved(born)) {
@@ -277,6 +281,19 @@ where
         if self.next_heartbeat <= now {
             self.next_heartbeat = now.after(self.facts.heartbeat);
             self.tell_heartbeat(now);
+        }
+    }
+
+    fn note_ailments(&mut self, now: Moment) {
+        let Ailments { under_voltage, throttled, wear } = std::mem::take(&mut self.sight.ailments);
+        for (condition, why) in [
+            (NodeCondition::UnderVoltage, under_voltage),
+            (NodeCondition::ThermalThrottled, throttled),
+            (NodeCondition::StorageWear, wear),
+        ] {
+            if let Some(change) = self.conditions.lasting(condition, why, now) {
+                self.announce(&change);
+            }
         }
     }
 

@@ -360,7 +360,7 @@ fn who_evicts_is_told_what_is_short_until_it_is_no_more() {
         let began = Instant::now();
         tokio::time::sleep(Duration::from_secs(1)).await;
         bench.sight.borrow_mut().reading.memory_kib = memory(90);
-        bench.say(ToPresence::Stalls);
+        bench.say(ToPresence::Alarm);
         let told = pressed(&mut bench).await;
         let shortage = told.shortage.expect("less than 100 MiB");
         assert!(told.held.has(Pressure::Memory) && !shortage.soft && told.look == 0);
@@ -378,5 +378,21 @@ fn who_evicts_is_told_what_is_short_until_it_is_no_more() {
         let told = pressed(&mut bench).await;
         assert!(!told.held.has(Pressure::Memory));
         assert!(began.elapsed() >= Duration::from_mins(5));
+    });
+}
+
+#[test]
+fn what_ails_the_board_is_a_condition_for_as_long_as_it_is_seen_and_five_minutes_more() {
+    with_bench(|mut bench| async move {
+        let weak = Some("the supply voltage is too low".to_owned());
+        bench.sight.borrow_mut().ailments.under_voltage = weak;
+        bench.say(ToPresence::Alarm);
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "UnderVoltage");
+        let began = Instant::now();
+        bench.sight.borrow_mut().ailments = Ailments::default();
+        let FromPresence::Report(report) = bench.heard().await else { panic!("no event") };
+        assert_eq!(report.reason, "VoltageRestored");
+        assert!((300..370).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     });
 }

@@ -1,8 +1,9 @@
 //! What a node says of itself.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,7 @@ use crate::extension::Extensions;
 use crate::frame::{Body, FrameKind};
 use crate::limits::{MAX_ADDRESSES, MAX_DEVICES, MAX_LABEL, MAX_NODE_CONDITIONS};
 use crate::name::GroupName;
+use crate::pod::TaintEffect;
 use crate::status::{BootSeconds, IpAddress, Message, Reason};
 use crate::text::Short;
 
@@ -57,7 +59,69 @@ pub struct Birth {
 /// know it sees a node that could be in any group, which is what an older node looks like.
 const GROUPS: &str = "groups";
 
+/// The extension of [`Birth`] that lists taints, separated by commas.
+const TAINTS: &str = "taints";
+
+/// A taint of a node: `key=value:Effect`, or `key:Effect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; may be empty.
+    pub value: String,
+    /// What it does to pods that do not tolerate it.
+    pub effect: TaintEffect,
+}
+
+impl core::str::FromStr for Taint {
+    type Err = TaintError;
+
+    fn from_str(text: &str) -> Result<Self, TaintError> {
+        let (taint, effect) = text.rsplit_once(':').ok_or(TaintError)?;
+        let effect = TaintEffect::ALL.into_iter().find(|one| one.as_str() == effect);
+        let (key, value) = taint.split_once('=').unwrap_or((taint, ""));
+        let (key, value) = (key.into(), value.into());
+        Ok(Self { key, value, effect: effect.ok_or(TaintError)? })
+    }
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        let sign = if value.is_empty() { "" } else { "=" };
+        write!(f, "{key}{sign}{value}:{}", effect.as_str())
+    }
+}
+
+/// A text that is no taint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaintError;
+
+impl fmt::Display for TaintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "must be key=value:Effect or key:Effect, where the effect is NoSchedule, \
+             PreferNoSchedule or NoExecute",
+        )
+    }
+}
+
+impl core::error::Error for TaintError {}
+
 impl Birth {
+    /// Lists the taints of the node. One that has none says nothing.
+    pub fn set_taints(&mut self, taints: &[Taint]) {
+        let texts: Vec<String> = taints.iter().map(ToString::to_string).collect();
+        let value = (!texts.is_empty()).then(|| texts.join(",").into_bytes());
+        self.extensions.set(TAINTS, value);
+    }
+
+    /// The taints of the node, as far as they can be read.
+    pub fn taints(&self) -> Vec<Taint> {
+        let texts = self.extensions.get(TAINTS).and_then(|value| core::str::from_utf8(value).ok());
+        texts.unwrap_or_default().split(',').filter_map(|text| text.parse().ok()).collect()
+    }
+
     /// Lists the groups whose objects the node runs beside its own.
     pub fn set_groups(&mut self, groups: &[GroupName]) {
         let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();

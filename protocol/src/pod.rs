@@ -175,6 +175,29 @@ pub enum TaintEffect {
     NoExecute,
 }
 
+impl TaintEffect {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NoSchedule, Self::PreferNoSchedule, Self::NoExecute];
+
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+        }
+    }
+}
+
+impl Toleration {
+    /// Whether it tolerates a taint, by the rules of Kubernetes.
+    pub fn tolerates(&self, key: &str, value: &str, effect: TaintEffect) -> bool {
+        let exists = self.operator == TolerationOperator::Exists;
+        let of_it = self.key == key || self.key.is_empty() && exists;
+        of_it && self.effect.is_none_or(|own| own == effect) && (exists || self.value == value)
+    }
+}
+
 /// Amounts of resources: `requests`, `limits` or `overhead`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {

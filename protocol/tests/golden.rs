@@ -444,6 +444,22 @@ fn status_of_an_object() {
 }
 
 #[test]
+fn birth_of_a_node_with_taints() {
+    let mut birth = Birth { session: SESSION, ..Birth::default() };
+    let texts = ["dedicated=kiosk:NoExecute", "slow:PreferNoSchedule"];
+    let taints: Vec<Taint> = texts.iter().map(|text| text.parse().expect("a taint")).collect();
+    birth.set_taints(&taints);
+    assert_eq!(birth.taints(), taints);
+    assert_eq!(birth.taints().iter().map(Taint::to_string).collect::<Vec<_>>(), texts);
+    for wrong in ["dedicated", "dedicated:Never", ":", ""] {
+        assert!(wrong.parse::<Taint>().is_err(), "{wrong}");
+    }
+    frozen("birth-taints", &birth);
+    birth.set_taints(&[]);
+    assert_eq!(birth, Birth { session: SESSION, ..Birth::default() });
+}
+
+#[test]
 fn status_of_a_node() {
     let mut resources = Resources {
         cpu_milli: 4000,

@@ -4,7 +4,10 @@
 
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::Uid;
-use mote_protocol::node::{Heartbeat, ObjectDigest, Session};
+use mote_protocol::node::{
+    Heartbeat, NodeAddress, NodeCondition, NodeConditionStatus, NodeStatus, ObjectDigest,
+    Resources, Session,
+};
 use mote_protocol::object::{ContentHash, Revision};
 use mote_protocol::status::{
     Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
@@ -66,6 +69,49 @@ fn a_heartbeat_costs_less_than_32_bytes() {
 fn the_status_of_a_pod_with_one_container_costs_less_than_96_bytes() {
     costs_less_than(96, "pod status, started with the board", &pod_status("10.88.0.2", 14));
     costs_less_than(96, "pod status, half a year later", &pod_status("10.88.0.2", UPTIME));
+}
+
+/// A board with two addresses, half a dozen devices, everything that always is told, and this much
+/// that is wrong.
+fn node_status(wrong: usize) -> NodeStatus {
+    let mut resources = Resources {
+        cpu_milli: 4000,
+        memory_kib: 3_900_000,
+        ephemeral_kib: 30_000_000,
+        pods: 32,
+        ..Resources::default()
+    };
+    for name in ["gpiochip0", "gpiochip1", "i2c-1", "spidev0.0", "spidev0.1", "ttyAMA0"] {
+        resources.devices.push((format!("mote.io/{name}").as_str().into(), 8)).expect("room");
+    }
+    let session = Session { start: 40, connection: 300 };
+    let objects = ObjectDigest { count: 20, digest: 0xdead_beef };
+    let (capacity, allocatable) = (resources.clone(), resources);
+    let mut status =
+        NodeStatus { session, capacity, allocatable, objects, ..NodeStatus::default() };
+    let ips = ["192.168.178.107", "2001:db8:1234:5678:ba27:ebff:fe12:3456"];
+    for ip in ips {
+        let ip = NodeAddress::InternalIp(ip.parse().expect("an address"));
+        status.addresses.push(ip).expect("room");
+    }
+    let hostname = NodeAddress::Hostname("greenhouse-3".into());
+    status.addresses.push(hostname).expect("room");
+    let always = NodeCondition::ALL.into_iter().take(4).map(|condition| (condition, ""));
+    let message = "3141592 KiB of 30000000 KiB of disk free, less than 3145728";
+    let wrong = NodeCondition::ALL.into_iter().skip(5).take(wrong);
+    for (condition, message) in always.chain(wrong.map(|condition| (condition, message))) {
+        let (truth, since) = (!message.is_empty(), UPTIME);
+        let (reason, message) = ("".into(), message.into());
+        let told = NodeConditionStatus { condition, truth, since, reason, message };
+        status.conditions.push(told).expect("room");
+    }
+    status
+}
+
+#[test]
+fn the_status_of_a_node_costs_less_than_512_bytes() {
+    costs_less_than(512, "node status, nothing wrong", &node_status(0));
+    costs_less_than(512, "node status, two things wrong", &node_status(2));
 }
 
 /// No goal: shown so that a change of the layout shows.

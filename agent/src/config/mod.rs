@@ -17,6 +17,7 @@ use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::streams::Allowed;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
+use mote_protocol::node::Taint;
 use toml::de::DeTable;
 
 mod broker;
@@ -55,6 +56,9 @@ const MAX_GROUPS: usize = 16;
 /// Labels of one node: they travel in every birth.
 const MAX_LABELS: usize = 32;
 
+/// Taints of one node, likewise.
+const MAX_TAINTS: usize = 16;
+
 /// Longest run directory: the path of a unix socket ends at 108 bytes, and a pod's socket lies
 /// `/pods/UID/pause.sock` below it.
 const MAX_RUN_DIR: usize = 50;
@@ -68,6 +72,8 @@ pub struct Config {
     pub fleet: FleetName,
     /// The groups whose objects it runs beside its own.
     pub groups: Vec<GroupName>,
+    /// Taints.
+    pub taints: Vec<Taint>,
     /// Labels beside those that the node finds out itself.
     pub labels: BTreeMap<String, String>,
     /// What must survive a power cut.
@@ -201,6 +207,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let cgroup_root = root.text("cgroup_root");
     let cgroup_root = root.parse::<CgroupName>(cgroup_root);
     let heartbeat = root.integer("heartbeat_s", 5..=86_400, 300);
+    let taints = read_taints(root);
     let labels = read_labels(root.table("labels"));
 
     let mut section = root.table("broker");
@@ -233,6 +240,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         node: node?,
         fleet: fleet?,
         groups,
+        taints,
         labels,
         state_dir: state_dir?,
         run_dir: run_dir?,
@@ -314,6 +322,16 @@ fn read_labels(mut section: Section<'_, '_>) -> BTreeMap<String, String> {
         }
     }
     labels
+}
+
+fn read_taints(root: &mut Section<'_, '_>) -> Vec<Taint> {
+    let taints = root.list::<Taint>("taints", MAX_TAINTS);
+    for taint in &taints {
+        if let Err(error) = label::check(&taint.key, &taint.value) {
+            root.report(None, "taints", Rule::Invalid(format!("`{taint}`: {error}")));
+        }
+    }
+    taints
 }
 
 fn read_limits(section: &mut Section<'_, '_>) -> NodeLimits {

@@ -393,3 +393,15 @@ fn wrong_thresholds_are_told_by_their_rule() {
         assert!(told.len() == 1 && told[0].contains(rule), "{text}: {told:?}");
     }
 }
+
+#[test]
+fn taints_are_written_as_for_kubectl() {
+    let with = |taints: &str| format!("taints = [{taints}]\n{MINIMAL}");
+    let config = parse(&with("\"dedicated=kiosk:NoExecute\", \"slow:NoSchedule\"")).expect("valid");
+    let texts: Vec<_> = config.taints.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["dedicated=kiosk:NoExecute", "slow:NoSchedule"]);
+    for wrong in ["\"dedicated\"", "\"a=b:Sometimes\"", "\"-a=b:NoExecute\"", "\"a=b,c:NoExecute\""]
+    {
+        assert_eq!(problems(&with(wrong)).len(), 1, "{wrong}");
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mote_protocol::extension::Extensions;
 use mote_protocol::limits::MAX_CONTAINERS;
 use mote_protocol::name::ContainerName;
+use mote_protocol::node::Taint;
 use mote_protocol::object;
 use mote_protocol::pod::support::{self, Finding};
 use mote_protocol::pod::{self as wire, EnvValue};
@@ -50,6 +51,8 @@ pub(super) use build::pull_policy;
 pub struct NodePolicy {
     /// All labels, for `nodeSelector`.
     pub labels: BTreeMap<String, String>,
+    /// Its taints.
+    pub taints: Vec<Taint>,
     /// Sysctls that pods may set beside the safe ones: names, or beginnings of names and a star.
     pub unsafe_sysctls: Vec<String>,
     /// Bytes of the disk that pods may ask for together; unset where nobody knows.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mote_protocol::frame::{self, FrameError};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::node::Taint;
 use mote_protocol::object::{self, BodyError, ContentHash, Intent, Object, Revision};
-use mote_protocol::pod::{PodSpec, TaintEffect, TolerationOperator};
+use mote_protocol::pod::{PodSpec, TaintEffect};
 use mote_protocol::rollout;
 use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
@@ -223,6 +224,15 @@ impl<W: World> Store<W> {
             let message = format!("The node had condition: {pressure}. ");
             return Err(refuse(said.object.revision, EVICTED, "", &message));
         }
+        // As with a kubelet, the other effects are a scheduler's.
+        let evicts = |taint: &&Taint| taint.effect == TaintEffect::NoExecute;
+        let mut taints = self.policy.taints.iter().filter(evicts);
+        if taints.any(|Taint { key, value, effect }| !tolerates(spec, key, value, *effect)) {
+            let message = "Predicate TaintToleration failed: node(s) had taints that the pod \
+                           didn't tolerate";
+            let field = "spec.tolerations";
+            return Err(refuse(said.object.revision, "TaintToleration", field, message));
+        }
         match self.crowded(said.key, &Claims::of(&body.asked.spec)) {
             None => Ok(body),
             Some(Crowded { reason, message }) => {
@@ -354,13 +364,11 @@ impl<W: World> Store<W> {
 
 /// Whether a pod is to run although memory is short.
 fn tolerates_memory_pressure(spec: &PodSpec) -> bool {
-    spec.tolerations.iter().any(|toleration| {
-        let key = &toleration.key;
-        let exists = toleration.operator == TolerationOperator::Exists;
-        let of_it = key == "node.kubernetes.io/memory-pressure" || key.is_empty() && exists;
-        let effect = toleration.effect.is_none_or(|effect| effect == TaintEffect::NoSchedule);
-        of_it && effect && (exists || toleration.value.is_empty())
-    })
+    tolerates(spec, "node.kubernetes.io/memory-pressure", "", TaintEffect::NoSchedule)
+}
+
+fn tolerates(spec: &PodSpec, key: &str, value: &str, effect: TaintEffect) -> bool {
+    spec.tolerations.iter().any(|toleration| toleration.tolerates(key, value, effect))
 }
 
 fn accepted(

@@ -337,3 +337,24 @@ fn a_node_that_is_short_of_something_takes_no_pod_that_makes_it_worse() {
         }
     }
 }
+
+#[test]
+fn a_pod_that_does_not_tolerate_a_taint_is_not_taken() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let taints = ["node.kubernetes.io/memory-pressure:NoExecute", "slow:NoSchedule"];
+    let taints: Vec<_> = taints.iter().map(|text| text.parse().unwrap()).collect();
+    for tolerates in [false, true] {
+        let admission = runtime.block_on(async {
+            let mut store = opened(&edges()).await;
+            store.policy.taints.clone_from(&taints);
+            let frame = of_class(1, None, None, tolerates);
+            Box::pin(store.admit(&scope("n"), &key(), &frame)).await.unwrap()
+        });
+        match admission {
+            Admission::Refused(no) => {
+                assert!(!tolerates && &*no.reason == "TaintToleration", "{no:?}");
+            }
+            other => assert!(tolerates, "{other:?}"),
+        }
+    }
+}

@@ -229,6 +229,7 @@ fn facts(
         machine,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         labels,
+        taints: config.taints.clone(),
         groups: config.groups.clone(),
         heartbeat: config.heartbeat,
         capacity: capacity::capacity(totals, &config.limits),
@@ -271,6 +272,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
     let storage_kib = capacity::allocatable(totals, &config.limits, &config.eviction).ephemeral_kib;
     NodePolicy {
         labels: labels.clone(),
+        taints: config.taints.clone(),
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),

@@ -158,6 +158,7 @@ fn spawn_presence<C>(
         machine,
         hostname: "n".into(),
         labels: BTreeMap::new(),
+        taints: Vec::new(),
         groups: names().2,
         heartbeat: Duration::from_mins(5),
         capacity: Resources::default(),

@@ -2,7 +2,7 @@
 
 use mote_protocol::name::{GroupName, NodeName};
 use mote_protocol::node::{
-    Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeStatus, Resources,
+    Birth, NodeAddress, NodeCondition, NodeConditionStatus, NodeStatus, Resources, Taint,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,11 @@ pub fn node_value(name: &NodeName, node: &Node, now: i64) -> Value {
         }
     }
     let mut spec = Map::new();
+    let taints = node.birth.iter().flat_map(Birth::taints).map(taint);
+    let taints: Vec<_> = taints.collect();
+    if !taints.is_empty() {
+        spec.insert("taints".into(), taints.into());
+    }
     if let Some(told) = &node.status {
         if told.unschedulable {
             spec.insert("unschedulable".into(), true.into());
@@ -35,6 +40,14 @@ pub fn node_value(name: &NodeName, node: &Node, now: i64) -> Value {
     }
     status.insert("conditions".into(), conditions(node, now));
     json!({ "apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": status })
+}
+
+fn taint(taint: Taint) -> Value {
+    let mut value = json!({ "key": taint.key, "effect": taint.effect.as_str() });
+    if !taint.value.is_empty() {
+        value["value"] = taint.value.into();
+    }
+    value
 }
 
 fn info(birth: &Birth) -> Value {

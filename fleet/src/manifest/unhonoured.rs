@@ -14,11 +14,8 @@ use crate::kubernetes::path::Path;
 const DROPPED: &[(&str, &str)] =
     &[("schedulerName", "default-scheduler"), ("preemptionPolicy", "PreemptLowerPriority")];
 
-/// Tolerations that a control plane adds: to every pod, and to those of a `DaemonSet`.
-const ADDED_TOLERATIONS: &str = "node.kubernetes.io/";
-
-/// The one class that means something to a node: its pods are the last to be killed.
-const NODE_CRITICAL: &str = "system-node-critical";
+/// The classes that mean something to a node: their pods are never evicted.
+const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
 
 /// Notes what `spec` asks for in vain; `value` is what it was read from.
 pub(super) fn check(spec: &PodSpec, value: Option<&Value>, at: Path<'_>, findings: &mut Findings) {
@@ -37,13 +34,8 @@ pub(super) fn check(spec: &PodSpec, value: Option<&Value>, at: Path<'_>, finding
     };
     let account = spec.service_account_name.as_str();
     let class = spec.priority_class_name.as_str();
-    let tolerates = spec
-        .tolerations
-        .iter()
-        .any(|toleration| !toleration.key.as_str().starts_with(ADDED_TOLERATIONS));
     note(!matches!(account, "" | "default"), at.field("serviceAccountName"));
-    note(!class.is_empty() && class != NODE_CRITICAL, at.field("priorityClassName"));
-    note(tolerates, at.field("tolerations"));
+    note(!class.is_empty() && !CRITICAL.contains(&class), at.field("priorityClassName"));
     for (key, default) in DROPPED {
         let text = value.and_then(|value| value.get(key)).and_then(Value::as_str);
         note(text.is_some_and(|text| !text.is_empty() && text != *default), at.field(key));

@@ -13,7 +13,7 @@ use mote_protocol::frame::{self, Body};
 use mote_protocol::name::GroupName;
 use mote_protocol::node::{
     Birth, Devices, Heartbeat, NodeAddress, NodeCondition, NodeStatus, ObjectDigest, Resources,
-    Session, Will,
+    Session, Taint, Will,
 };
 use mote_protocol::object::Pod;
 use mote_protocol::text::Short;
@@ -60,6 +60,8 @@ pub struct Facts {
     pub hostname: String,
     /// All labels.
     pub labels: BTreeMap<String, String>,
+    /// All taints.
+    pub taints: Vec<Taint>,
     /// The groups whose objects it runs beside its own.
     pub groups: Vec<GroupName>,
     /// Time between two heartbeats.
@@ -378,6 +380,7 @@ where
             ..Birth::default()
         };
         birth.set_groups(&self.facts.groups);
+        birth.set_taints(&self.facts.taints);
         self.owe(Topic::Birth, &birth, Delivery::AtLeastOnce);
     }
 

@@ -68,6 +68,7 @@ impl Bench {
             machine,
             hostname: "board-7".to_owned(),
             labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
+            taints: vec!["slow:NoSchedule".parse().expect("a taint")],
             groups: vec![GroupName::new("kiosk").expect("a name")],
             heartbeat: Duration::from_mins(5),
             capacity: Resources { cpu_milli: 4000, memory_kib: 500_000, ..Resources::default() },

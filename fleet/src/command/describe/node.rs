@@ -2,11 +2,14 @@
 
 use mote_protocol::event::Involved;
 use mote_protocol::name::NodeName;
+use mote_protocol::node::Birth;
+use mote_protocol::pod::{Amounts, Container};
 use serde_json::Value;
 
 use super::{items, or_none, pairs, put_events, text};
 use crate::kubernetes::event::Told;
 use crate::kubernetes::node::node_value;
+use crate::kubernetes::quantity::{format_milli, format_units};
 use crate::output::age::{format_age, format_span};
 use crate::output::page::Page;
 use crate::output::table::Table;
@@ -28,7 +31,7 @@ pub(super) fn page(fleet: &Fleet, name: &NodeName, node: &Node, told: &[Told], n
         section(&mut page, label, &value, pointer);
     }
     section(&mut page, "System Info", &value, "/status/nodeInfo");
-    pods(&mut page, fleet, name, now);
+    pods(&mut page, fleet, (name, node), now);
     let own = |told: &&Told| told.node == *name && matches!(told.event.involved, Involved::Node);
     put_events(&mut page, told.iter().filter(own), now);
     page.finish()
@@ -58,6 +61,7 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
             ("Roles", node.roles()),
             ("Groups", node.group_list()),
             ("Labels", pairs(value, "/metadata/labels", "=")),
+            ("Taints", taints(node)),
             ("Booted", or_none(text(value, "/metadata/creationTimestamp").into())),
             ("Clock", clock.to_owned()),
             ("Unschedulable", unschedulable.to_string()),
@@ -66,6 +70,12 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
             ("Last Heartbeat", heard),
         ],
     );
+}
+
+/// As kubectl lists them.
+fn taints(node: &Node) -> String {
+    let taints: Vec<_> = node.birth.iter().flat_map(Birth::taints).collect();
+    or_none(taints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 fn conditions(page: &mut Page, value: &Value) {
@@ -91,28 +101,114 @@ fn section(page: &mut Page, label: &str, value: &Value, pointer: &str) {
     page.fields(2, &fields);
 }
 
-fn pods(page: &mut Page, fleet: &Fleet, name: &NodeName, now: i64) {
+/// Amounts of all that kubectl sums up.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    cpu_milli: u64,
+    memory: u64,
+    storage: u64,
+}
+
+/// What pods can have of a node.
+type Can = Sums;
+
+impl Sums {
+    fn of(node: &Node) -> Self {
+        let Some(status) = &node.status else { return Self::default() };
+        let all = &status.allocatable;
+        Self {
+            cpu_milli: all.cpu_milli.into(),
+            memory: all.memory_kib.saturating_mul(1024),
+            storage: all.ephemeral_kib.saturating_mul(1024),
+        }
+    }
+
+    fn with(self, amounts: &Amounts) -> Self {
+        self.and(&Self {
+            cpu_milli: amounts.cpu_milli.unwrap_or(0),
+            memory: amounts.memory_bytes.unwrap_or(0),
+            storage: amounts.ephemeral_bytes.unwrap_or(0),
+        })
+    }
+
+    /// What a container asks for: where it says nothing, what it may have at most.
+    fn asked(self, container: &Container) -> Self {
+        let Container { requests, limits, .. } = container;
+        self.with(&Amounts {
+            cpu_milli: requests.cpu_milli.or(limits.cpu_milli),
+            memory_bytes: requests.memory_bytes.or(limits.memory_bytes),
+            ephemeral_bytes: requests.ephemeral_bytes.or(limits.ephemeral_bytes),
+            ..Amounts::default()
+        })
+    }
+
+    const fn and(self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
+            memory: self.memory.saturating_add(other.memory),
+            storage: self.storage.saturating_add(other.storage),
+        }
+    }
+}
+
+/// An amount, and how much that is of what pods can have.
+fn share(amount: String, of: u64, all: u64) -> String {
+    let percent = u128::from(of) * 100 / u128::from(all.max(1));
+    if all == 0 { amount } else { format!("{amount} ({percent}%)") }
+}
+
+/// What all pods that have not ended ask for together.
+fn allocated(page: &mut Page, can: &Can, requests: &Sums, limits: &Sums) {
+    page.line(0, "Allocated resources:");
+    page.line(2, "(Total limits may be over 100 percent, i.e., overcommitted.)");
+    let mut table = Table::with_headings(&["Resource", "Requests", "Limits"]);
+    let cpu = |sums: &Sums| share(format_milli(sums.cpu_milli), sums.cpu_milli, can.cpu_milli);
+    let memory = |sums: &Sums| share(format_units(sums.memory), sums.memory, can.memory);
+    let storage = |sums: &Sums| share(format_units(sums.storage), sums.storage, can.storage);
+    table.push(vec!["cpu".into(), cpu(requests), cpu(limits)]);
+    table.push(vec!["memory".into(), memory(requests), memory(limits)]);
+    table.push(vec!["ephemeral-storage".into(), storage(requests), storage(limits)]);
+    page.table(2, &table);
+}
+
+fn pods(page: &mut Page, fleet: &Fleet, (name, node): (&NodeName, &Node), now: i64) {
     let all = fleet.pods(None);
     let here: Vec<_> = all.iter().filter(|pod| pod.node_name() == Some(name)).collect();
     page.line(0, &format!("Pods:  ({} in total)", here.len()));
-    let headings = ["Namespace", "Name", "Status", "CPU Requests", "Memory Requests", "Age"];
+    let headings = [
+        "Namespace",
+        "Name",
+        "Status",
+        "CPU Requests",
+        "CPU Limits",
+        "Memory Requests",
+        "Memory Limits",
+        "Age",
+    ];
     let mut table = Table::with_headings(&headings);
+    let can = Can::of(node);
+    let (mut requests, mut limits) = (Sums::default(), Sums::default());
     for pod in here {
-        let asked = pod.pod.iter().flat_map(|pod| &pod.spec.containers);
-        let (cpu, memory) = asked.fold((0, 0), |(cpu, memory), container| {
-            let requests = &container.requests;
-            (cpu + requests.cpu_milli.unwrap_or(0), memory + requests.memory_bytes.unwrap_or(0))
-        });
+        let containers = pod.pod.iter().flat_map(|pod| &pod.spec.containers);
+        let asked = containers.clone().fold(Sums::default(), Sums::asked);
+        let most = containers.fold(Sums::default(), |sums, one| sums.with(&one.limits));
+        let ended = pod.status().is_some_and(|status| status.phase.is_terminal());
+        if !ended {
+            (requests, limits) = (requests.and(&asked), limits.and(&most));
+        }
         table.push(vec![
             pod.key.namespace.to_string(),
             pod.key.name.to_string(),
             pod.summary(now).status,
-            crate::kubernetes::quantity::format_milli(cpu),
-            crate::kubernetes::quantity::format_units(memory),
+            share(format_milli(asked.cpu_milli), asked.cpu_milli, can.cpu_milli),
+            share(format_milli(most.cpu_milli), most.cpu_milli, can.cpu_milli),
+            share(format_units(asked.memory), asked.memory, can.memory),
+            share(format_units(most.memory), most.memory, can.memory),
             format_age(pod.created(), now),
         ]);
     }
     page.table(2, &table);
+    allocated(page, &can, &requests, &limits);
     if let Some((holds, shown)) = fleet.missing_objects(name) {
         page.line(
             2,

@@ -263,7 +263,6 @@ fn fields_that_no_node_acts_on_are_all_told() {
         "priorityClassName",
         "schedulerName",
         "serviceAccountName",
-        "tolerations",
     ];
     assert_eq!(found, expected.map(|field| format!("spec.{field}")));
 }

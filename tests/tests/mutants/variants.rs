@@ -159,4 +159,16 @@ pub(crate) const VARIANTS: &[Variant] = &[
         says: "let put_off = stored.waits().map(Waits::put_off);",
         instead: "let put_off = stored.waits().map(Waits::put_off).filter(|_| !BROKEN);",
     },
+    Variant {
+        name: "critical-pods-are-evicted",
+        file: "steward/eviction.rs",
+        says: "if !uses || pod.is_critical() {",
+        instead: "if !uses || pod.is_critical() && !BROKEN {",
+    },
+    Variant {
+        name: "what-is-not-short-evicts",
+        file: "eviction/watch.rs",
+        says: "if level.available >= below {",
+        instead: "if level.available >= below && !BROKEN {",
+    },
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use mote_protocol::event::Event;
 use mote_protocol::frame;
-use mote_protocol::node::{NodeCondition, NodeStatus};
+use mote_protocol::node::{Birth, NodeCondition, NodeStatus};
 use mote_protocol::object::Object;
 use mote_protocol::status::{ContainerState, ContainerStatus, Phase, PodStatus, Terminated};
 use tempfile::TempDir;
@@ -109,6 +109,21 @@ impl World {
         self.observer
             .wait(&format!("the first status of {}", node.name()), |view| {
                 view.latest.contains_key(&topic).then_some(())
+            })
+            .with_context(|| format!("log of {}:\n{}", node.name(), node.log()))
+    }
+
+    /// Ends a node's agent as a power cut would, and waits until the next one has said that it is there: what
+    /// the broker keeps of the node may be from before.
+    pub fn replace_agent(&self, node: &mut Node) -> Result<()> {
+        let topic = topic(node, "birth");
+        node.kill()?;
+        let session = |view: &View| view.body::<Birth>(&topic).map(|birth| birth.session);
+        let before = self.observer.look(session);
+        node.start()?;
+        self.observer
+            .wait(&format!("the next agent of {}", node.name()), |view| {
+                (session(view) > before).then_some(())
             })
             .with_context(|| format!("log of {}:\n{}", node.name(), node.log()))
     }

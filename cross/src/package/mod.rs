@@ -60,7 +60,7 @@ fn agent<'a>(target: Target, version: &'a str, entries: &'a [Entry]) -> Deb<'a> 
         description: "One static program for boards: it receives Kubernetes pod specs over MQTT, runs\n\
                       them with an OCI runtime of its own, keeps them running with no network, and\n\
                       reports their phases and the node's conditions.",
-        fields: "Depends: init-system-helpers (>= 1.52)\nRecommends: ca-certificates\n",
+        fields: "Depends: init-system-helpers (>= 1.52)\nRecommends: ca-certificates, nftables\n",
         scripts: &SCRIPTS,
         entries,
     }

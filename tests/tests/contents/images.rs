@@ -112,9 +112,7 @@ fn an_image_that_no_registry_confirmed_is_told_until_one_does() -> Result<()> {
 
     // What is mounted is what it was, also for the next agent; who starts again asks again.
     registry.resume()?;
-    node.kill()?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    world.replace_agent(&mut node)?;
     rustix::process::kill_process(node.process("sleep 1001")?, rustix::process::Signal::KILL)?;
     world.wait_for(&node, "web", "one image confirmed", |status| {
         let told = stale(status).unwrap_or_default();
@@ -173,9 +171,7 @@ fn a_volume_shows_the_same_image_though_its_name_means_another_to_the_next_agent
         let times: u32 = events.iter().filter(of_it).map(|event| event.count).max().unwrap_or(0);
         (times.max(events.iter().filter(of_it).count().try_into().ok()?) > 1).then_some(())
     })?;
-    node.kill()?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    world.replace_agent(&mut node)?;
     rustix::process::kill_process(node.process("sleep 1001")?, rustix::process::Signal::KILL)?;
     world.wait_for(&node, "web", "another attempt", |status| {
         container(status, "main").is_ok_and(|main| main.restarts == 1 && main.ready())

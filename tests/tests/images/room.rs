@@ -108,9 +108,7 @@ fn the_image_that_a_pod_ran_before_stays_until_it_runs_a_third() -> Result<()> {
     node.ctl(&["images", "import", &archive.display().to_string()])?;
     run(&node, "3")?;
     assert_eq!(left(&node)?, ["2", "3"]);
-    node.kill()?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    world.replace_agent(&mut node)?;
     assert_eq!(left(&node)?, ["2", "3"], "the next agent knows of it as well");
     world.operator.delete("web", &node)?;
     world.wait_until_gone(&node, "web")?;

@@ -138,9 +138,7 @@ fn a_finished_pod_stays_finished() -> Result<()> {
     let manifest = pod("job").container("main", BUSYBOX, &["sh", "-c", "exit 3"]).once();
     world.operator.apply(&manifest, &node)?;
     let before = world.wait_for_phase(&node, "job", Phase::Failed)?;
-    node.kill()?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    world.replace_agent(&mut node)?;
     let after = world.wait_for_phase(&node, "job", Phase::Failed)?;
     assert_eq!(before.uid, after.uid);
     assert_eq!(terminated(&after, "main")?, terminated(&before, "main")?);

@@ -128,9 +128,7 @@ fn a_change_waits_while_its_lock_is_held() -> Result<()> {
     let described = world.operator.run(&["describe", "pod", "web", "--node", "n1"])?.succeeded()?;
     assert!(described.contains("UpdatePending"), "{described}");
     // It is on flash, and the agent that comes back waits as well.
-    node.kill()?;
-    node.start()?;
-    world.wait_for_birth(&node)?;
+    world.replace_agent(&mut node)?;
     let described = node.ctl(&["describe", "pod", "web"])?;
     assert!(described.contains(why), "{described}");
     node.process("sleep 1001")?;

@@ -449,10 +449,11 @@ impl Judge {
             let is = |said: &Said| said.place.key == place.key && said.revision == *of;
             self.said.iter().find(|said| is(said)).is_some_and(Said::is_on_trial)
         };
-        // What was delivered since may not be accepted yet.
+        // What was delivered since may not be accepted yet, or never.
         let accepted = self.acknowledged.get(&place).and_then(|said| self.said.get(*said));
-        let came = newest.into_iter().chain(accepted).any(Said::is_on_trial)
-            && self.first_told.get(&uid).is_none_or(on_trial);
+        let tried = newest.into_iter().chain(accepted).any(Said::is_on_trial)
+            || self.works_on.get(key).is_some_and(on_trial);
+        let came = tried && self.first_told.get(&uid).is_none_or(on_trial);
         let taken_back = came || self.is_tried_again(key, *life);
         if wanted && sandbox_alive && !taken_back {
             self.violation(format!("{uid} of {key}/{life} is removed although it is wanted"));

@@ -50,6 +50,7 @@ pub fn boot(machine: Machine, agent: &Path, membership: &Membership) -> Result<(
     let mut emulator = parts.emulator();
     emulator.args(["-serial", "mon:stdio", "-netdev", &network(&membership.forward)]);
     emulator.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+    emulator.args(["-device", "virtio-rng-pci"]);
     emulator.arg("-drive").arg(format!("file={},id=flash,if=none,format=raw", flash.display()));
     emulator.args(["-device", "virtio-blk-pci,drive=flash"]);
     emulator.arg("-kernel").arg(parts.kernel.image()).arg("-initrd").arg(&file_system);

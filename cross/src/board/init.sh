@@ -74,7 +74,7 @@ exec </dev/null
 step modules modules
 step flash flash
 step network network
-if [ "$mote" = console ]; then
+if [ "${mote:-}" = console ]; then
     mote-agent >/var/log/mote-agent.log 2>&1 &
     echo "BOARD up. The agent's log is /var/log/mote-agent.log; exit switches the board off."
     setsid cttyhack sh </dev/console >/dev/console 2>&1

@@ -81,7 +81,8 @@ impl Parts {
         initramfs::write(file_system, &self.kernel, self.busybox()?, files)
     }
 
-    /// The emulator as this machine, with processors and memory, and nothing connected.
+    /// The emulator as this machine, with processors and memory, and nothing connected: the kernel names
+    /// devices by the order in which they are.
     pub fn emulator(&self) -> Command {
         let mut command = self.qemu.command(self.machine);
         command.args(self.machine.options());
@@ -89,7 +90,6 @@ impl Parts {
         // the same everywhere. Its cache of translated code is a gigabyte unless told otherwise.
         command.args(["-accel", "tcg,thread=multi,tb-size=64", "-smp", "2", "-m", MEMORY]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
-        command.args(["-device", "virtio-rng-pci"]);
         command
     }
 }

@@ -209,6 +209,7 @@ fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Pa
     command.args(["-chardev", "stdio,id=host,signal=off", "-device", "virtio-serial-pci"]);
     command.args(["-device", "virtserialport,chardev=host,name=host"]);
     command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    command.args(["-device", "virtio-rng-pci"]);
     let flash = match media.flash {
         // The build machine does not lose its power during a test: no need to wait for its disk.
         Flash::File(file) => format!("file={},cache=unsafe", file.display()),

@@ -19,8 +19,8 @@ pub(super) const BUILD_BUDGET: Duration = minutes(12);
 pub(super) const RELEASES_BUDGET: Duration = minutes(6);
 
 const QUICK: Part = Part { name: "unit and property tests", budget: minutes(5) };
-const SIMULATOR: Part = Part { name: "simulator", budget: minutes(8) };
-const END_TO_END: Part = Part { name: "end to end", budget: minutes(10) };
+const SIMULATOR: Part = Part { name: "simulator", budget: minutes(10) };
+const END_TO_END: Part = Part { name: "end to end", budget: minutes(15) };
 const FUZZ: Part = Part { name: "fuzz", budget: minutes(1) };
 // Emulated processors feel it most when the machine below is slow: 5 minutes on a good day, and 13
 // were seen.
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn all_parts_together_take_an_hour_and_a_quarter_at_most() {
+    fn all_parts_together_take_eighty_minutes_at_most() {
         let mut parts: Vec<Part> = Vec::new();
         for group in GROUPS {
             if !parts.contains(&group.part) {
@@ -379,6 +379,6 @@ mod tests {
             }
         }
         let sum: Duration = parts.iter().map(|part| part.budget).sum();
-        assert!(sum + BUILD_BUDGET + RELEASES_BUDGET <= minutes(75));
+        assert!(sum + BUILD_BUDGET + RELEASES_BUDGET <= minutes(80));
     }
 }

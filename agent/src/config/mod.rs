@@ -210,31 +210,20 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let taints = read_taints(root);
     let labels = read_labels(root.table("labels"));
 
-    let mut section = root.table("broker");
-    let broker = BrokerConfig::read(&mut section);
-    section.finish();
-    let mut section = root.table("images");
-    let images = ImagesConfig::read(&mut section, state_dir.as_deref());
-    section.finish();
-    let mut section = root.table("limits");
-    let limits = read_limits(&mut section);
-    section.finish();
-    let mut section = root.table("network");
-    let network = network::read(&mut section, &limits);
-    section.finish();
-    let mut section = root.table("eviction");
-    let eviction = eviction::read(&mut section);
-    section.finish();
+    let broker = root.within("broker", BrokerConfig::read);
+    let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
+    let limits = root.within("limits", read_limits);
+    let network = root.within("network", |section| network::read(section, &limits));
+    let eviction = root.within("eviction", eviction::read);
     let devices = security::devices(root);
-    let mut section = root.table("security");
-    let unsafe_sysctls = security::unsafe_sysctls(&mut section);
-    let seccomp_profiles = security::seccomp_profiles(&mut section);
-    let allow_unenforced = security::allow_unenforced(&mut section);
-    section.finish();
-    let mut section = root.table("streams");
-    let (exec, port_forward) = (section.flag("exec"), section.flag("port_forward"));
-    let streams = Allowed { exec, port_forward };
-    section.finish();
+    let (unsafe_sysctls, seccomp_profiles, allow_unenforced) = root.within("security", |section| {
+        let sysctls = security::unsafe_sysctls(section);
+        (sysctls, security::seccomp_profiles(section), security::allow_unenforced(section))
+    });
+    let streams = root.within("streams", |section| Allowed {
+        exec: section.flag("exec"),
+        port_forward: section.flag("port_forward"),
+    });
 
     Some(Config {
         node: node?,

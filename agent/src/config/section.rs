@@ -273,6 +273,18 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
+    /// Reads a table in this table to its end.
+    pub(super) fn within<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'a, 'i>) -> T,
+    ) -> T {
+        let mut section = self.table(key);
+        let read = read(&mut section);
+        section.finish();
+        read
+    }
+
     /// A list of tables (`[[name]]`), at most `max`.
     pub(super) fn tables(&mut self, key: &'static str, max: usize) -> Vec<Section<'a, 'i>> {
         let Some(value) = self.value(key) else { return Vec::new() };

@@ -104,7 +104,7 @@ pub(super) async fn start(
     let (doctor, patients) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
-    let stalls = to_presence.clone();
+    let watched = to_presence.clone();
     let channels = steward::Channels {
         runtime: runtime_inbox,
         from_presence,
@@ -124,9 +124,7 @@ pub(super) async fn start(
     tasks.spawn_local(named("link", connector.run()));
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
-    watch_machine(&mut tasks, config, &edges, &local);
-    tasks.spawn_local(named("stalls", watch_stalls(stalls.clone())));
-    tasks.spawn_local(named("supply", watch_supply(stalls)));
+    watch_machine(&mut tasks, config, &edges, &local, &watched);
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
@@ -303,7 +301,10 @@ fn watch_machine(
     config: &Config,
     edges: &SharedEdges<RealWorld>,
     local: &mpsc::UnboundedSender<LocalRequest>,
+    to_presence: &mpsc::UnboundedSender<ToPresence>,
 ) {
+    tasks.spawn_local(named("stalls", watch_stalls(to_presence.clone())));
+    tasks.spawn_local(named("supply", watch_supply(to_presence.clone())));
     tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(edges))));
     tasks.spawn_local(named("image news", image_news(Rc::clone(edges), local.clone())));
     tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));

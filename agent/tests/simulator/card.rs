@@ -54,8 +54,9 @@ impl Card {
             // Erased flash, and blocks that were given out and never written.
             2 => bytes.fill(if chance.one_in(2) { 0xff } else { 0 }),
             _ => {
+                // Spoiled once more it must not be whole again, as by the same bit.
                 if let Some(byte) = bytes.get_mut(place) {
-                    *byte ^= 1 << chance.below(8);
+                    *byte = byte.wrapping_add(1 + u8::try_from(chance.below(127)).unwrap_or(0));
                 }
             }
         }

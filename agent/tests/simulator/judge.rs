@@ -519,6 +519,7 @@ impl Judge {
     pub(crate) fn cleared(&mut self, key: &str) {
         self.dying.remove(key);
         let Some(uid) = self.shown.remove(key) else { return };
+        self.note_end_of_lost(key, uid);
         let Some((_, life)) = self.lives.get(&uid) else { return };
         let Some(place) = self.place_of(key, *life) else { return };
         let early = &self.early;
@@ -527,6 +528,14 @@ impl Judge {
         let heard = heard.filter(|said| said.place == place && !said.invalid);
         let last = heard.map(|said| said.revision).max().unwrap_or_default();
         self.over.insert(uid, last);
+    }
+
+    /// A life whose object was lost ended by an old word, or for another of its name: said again, it begins
+    /// anew, unless it was over.
+    fn note_end_of_lost(&mut self, key: &str, ended: Uid) {
+        if self.is_lost(key) && self.phases.get(&ended).is_some_and(|phase| !phase.is_terminal()) {
+            self.phases.remove(&ended);
+        }
     }
 
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
@@ -548,12 +557,8 @@ impl Judge {
             }
         }
         let before = self.shown.insert(key.to_owned(), uid).filter(|before| *before != uid);
-        if let Some(ended) = before.filter(|_| self.is_lost(key)) {
-            // Its object was lost, and another took its name: said again, it begins anew, unless it was
-            // over.
-            if self.phases.get(&ended).is_some_and(|phase| !phase.is_terminal()) {
-                self.phases.remove(&ended);
-            }
+        if let Some(ended) = before {
+            self.note_end_of_lost(key, ended);
         }
         self.check_eviction(key, status);
         self.first_told.entry(uid).or_insert(status.accepted);

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::logs::print::{Printed, Printer, Side};
-use super::stream::{BEAT, Heard, Line, PATIENCE, Stream, Wanted, asker, find};
+use super::stream::{BEAT, Heard, Line, PATIENCE, Stream, Wanted, asker};
 use super::{Invocation, Outcome};
 use crate::cli::ExecArgs;
 use crate::output::console::Console;
@@ -27,8 +27,6 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let context = invocation.context()?;
-    let mut link = invocation.connect(&context).await?;
     let wanted = Wanted {
         pod: &args.pod,
         node: args.node.as_ref(),
@@ -36,16 +34,14 @@ pub async fn run(
         quiet: args.quiet,
         doing: "exec into a container in",
     };
-    let found = find(&wanted, &context, &mut link, console).await;
-    link.session.close().await;
-    let Some(target) = found? else { return Ok(Outcome::Failed) };
+    let reached = Line::reach(&wanted, invocation, console).await?;
+    let Some((target, mut line)) = reached else { return Ok(Outcome::Failed) };
     // As kubectl: a terminal takes somebody who types.
     let tty = args.tty && args.stdin && terminal::is_there();
     if args.tty && args.stdin && !tty && !args.quiet {
         console
             .remark("Unable to use a TTY - input is not a terminal or the right kind of file")?;
     }
-    let mut line = Line::open(&target, invocation, &context).await?;
     let request = Request::Exec(ExecRequest {
         namespace: target.key.namespace.clone(),
         pod: target.key.name.clone(),

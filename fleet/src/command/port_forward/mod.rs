@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::stream::{BEAT, Heard, Line, PATIENCE, Stream, Target, Wanted, asker, find};
+use super::stream::{BEAT, Heard, Line, PATIENCE, Stream, Target, Wanted, asker};
 use super::{Invocation, Outcome};
 use crate::cli::{PortForwardArgs, PortPair};
 use crate::output::console::Console;
@@ -33,8 +33,6 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let context = invocation.context()?;
-    let mut link = invocation.connect(&context).await?;
     let wanted = Wanted {
         pod: &args.pod,
         node: args.node.as_ref(),
@@ -42,10 +40,8 @@ pub async fn run(
         quiet: true,
         doing: "forward a port of",
     };
-    let found = find(&wanted, &context, &mut link, console).await;
-    link.session.close().await;
-    let Some(target) = found? else { return Ok(Outcome::Failed) };
-    let mut line = Line::open(&target, invocation, &context).await?;
+    let reached = Line::reach(&wanted, invocation, console).await?;
+    let Some((target, mut line)) = reached else { return Ok(Outcome::Failed) };
     let mut forward = Forward::new(target);
     let ready = async {
         forward.ask(&args.ports, &mut line).await?;

@@ -18,12 +18,14 @@ use mote_protocol::stream::{Incoming, Outgoing, StreamFrame, StreamPart};
 use mote_protocol::topic::{Address, Direction, Scope as At, Topic, filter};
 use tokio::time::Instant;
 
-pub(super) use target::{Target, Wanted, find};
+use target::find;
+pub(super) use target::{Target, Wanted};
 
 use super::{Invocation, Link, ask, now_s};
 use crate::broker::Message;
 use crate::context::Context;
 use crate::failure::ServerError;
+use crate::output::console::Console;
 use crate::view::node::Presence;
 
 /// How long a node may take to open a stream.
@@ -51,8 +53,22 @@ pub(super) enum Heard {
 }
 
 impl Line {
-    /// To the node that has a pod.
-    pub(super) async fn open(
+    /// To the node that has the pod that is meant. None where there are several of the name; that was said.
+    pub(super) async fn reach(
+        wanted: &Wanted<'_>,
+        invocation: &Invocation,
+        console: &mut Console,
+    ) -> anyhow::Result<Option<(Target, Self)>> {
+        let context = invocation.context()?;
+        let mut link = invocation.connect(&context).await?;
+        let found = find(wanted, &context, &mut link, console).await;
+        link.session.close().await;
+        let Some(target) = found? else { return Ok(None) };
+        let line = Self::open(&target, invocation, &context).await?;
+        Ok(Some((target, line)))
+    }
+
+    async fn open(
         target: &Target,
         invocation: &Invocation,
         context: &Context,

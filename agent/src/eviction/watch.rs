@@ -8,13 +8,14 @@ use super::signal::{Level, Levels, Pressure, Resource, Signal};
 use super::threshold::Threshold;
 use crate::pod::Moment;
 
-/// Something is short: what is looked at again soon, at how many times its threshold. Memory can go
-/// faster than anything else.
-const fn near(signal: Signal) -> u64 {
-    match signal.resource() {
-        Resource::Memory => 4,
-        Resource::EphemeralStorage | Resource::Inodes | Resource::Pids => 2,
-    }
+/// Below how much of a signal the node is looked at again soon: some times its threshold, but no more
+/// than a part of what there is, or small boards would never rest. Memory can go faster than anything else.
+fn near(signal: Signal, threshold: u64, capacity: u64) -> u64 {
+    let (times, part) = match signal.resource() {
+        Resource::Memory => (4, capacity / 4),
+        Resource::EphemeralStorage | Resource::Inodes | Resource::Pids => (2, capacity / 2),
+    };
+    threshold.saturating_mul(times).min(part).max(threshold)
 }
 
 /// A threshold that is met.
@@ -78,8 +79,14 @@ impl Watch {
                 continue;
             };
             let line = threshold.below.of(level.capacity);
+            if line >= level.capacity {
+                // Nothing would ever be enough, and every pod would go.
+                *since = None;
+                continue;
+            }
             let reclaimed = line.saturating_add(threshold.reclaim.of(level.capacity));
-            found.near |= level.available < reclaimed.saturating_mul(near(threshold.signal));
+            let reclaimed = if reclaimed < level.capacity { reclaimed } else { line };
+            found.near |= level.available < near(threshold.signal, reclaimed, level.capacity);
             let below = if since.is_some() { reclaimed } else { line };
             if level.available >= below {
                 *since = None;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use crate::eviction::{Candidate, Shortage};
+use crate::eviction::{Candidate, Resource};
 use crate::image::{ImageError, Swept};
 use crate::pod::machine::{Event, LEAST_GRACE, Machine, Note, Slot, Stage};
 use crate::pod::process::{SIGTERM, Tag};
@@ -61,7 +61,7 @@ pub enum Report {
     /// What pods use of what the node is short of.
     Weighed {
         /// Of what.
-        shortage: Shortage,
+        resource: Resource,
         /// Who may be evicted.
         candidates: Vec<Candidate>,
     },

@@ -26,6 +26,7 @@ use crate::pod::spec::Requests;
 use crate::reconciler::{Report, plan};
 use crate::runtime::{ContainerId, Runtime};
 use crate::store::Order;
+use crate::tree::{Counted, Measured};
 use crate::volume::Volumes as _;
 use crate::world::Edges;
 
@@ -63,10 +64,14 @@ pub(super) struct Evictions {
     round: Round,
     /// Counts the looks that were asked for.
     look: u64,
+    /// What was short when somebody looked last.
+    latest: Option<Shortage>,
     /// What no pod needs is gone already.
     reclaimed: bool,
     /// People know of this shortage.
     told: bool,
+    /// They know that nobody can tell which pod it is.
+    blind: bool,
 }
 
 impl Evictions {
@@ -94,8 +99,9 @@ impl<W: World> Steward<W> {
             self.order(Order::Pressure(told.held));
         }
         let known = &mut self.books.evictions;
+        known.latest = told.shortage;
         let Some(shortage) = told.shortage else {
-            (known.reclaimed, known.told) = (false, false);
+            (known.reclaimed, known.told, known.blind) = (false, false, false);
             return;
         };
         // An older look may not know what a round has freed.
@@ -106,10 +112,12 @@ impl<W: World> Steward<W> {
             let resource = shortage.resource().as_str();
             self.node_event("EvictionThresholdMet", format!("Attempting to reclaim {resource}"));
         }
-        let disk = matches!(shortage.resource(), Resource::EphemeralStorage | Resource::Inodes);
-        if disk && !self.books.evictions.reclaimed && self.knows_all() {
+        if !is_disk(shortage.resource()) || self.books.evictions.reclaimed {
+            self.weigh(shortage);
+        } else if self.knows_all() {
             self.reclaim();
-        } else {
+        } else if self.books.silent.pods.is_empty() {
+            // What a lost object asked for may be anything, for long.
             self.weigh(shortage);
         }
     }
@@ -139,38 +147,60 @@ impl<W: World> Steward<W> {
     fn weigh(&mut self, shortage: Shortage) {
         self.books.evictions.round = Round::Weighing;
         let machines = self.books.reconciler.machines();
-        let weighed = machines.filter_map(|(_, machine)| weighed(machine, shortage.resource()));
+        let resource = shortage.resource();
+        let weighed = machines.filter_map(|(_, machine)| weighed(machine, resource));
         let weighed: Vec<_> = weighed.collect();
         let (edges, reports) = (Rc::clone(&self.edges), self.books.reports.clone());
         spawn_local(async move {
             let mut candidates = Vec::new();
             for one in weighed {
-                candidates.push(measure(&edges, one, shortage.resource()).await);
+                candidates.push(measure(&edges, one, resource).await);
             }
-            let _ = reports.send(Report::Weighed { shortage, candidates });
+            let _ = reports.send(Report::Weighed { resource, candidates });
         });
     }
 
-    /// Evicts the first of the ranking that still lives.
-    pub(super) fn weighed(&mut self, shortage: &Shortage, mut candidates: Vec<Candidate>) {
-        self.books.evictions.round = Round::Rest;
-        rank(shortage.resource(), &mut candidates);
-        let lives = |one: &&Candidate| {
-            let machine = self.books.reconciler.machine(&one.uid);
-            machine.is_some_and(|machine| machine.stage() == Stage::Active)
+    /// Evicts the first of the ranking. Where that is on its way out it is hurried, and no other goes for
+    /// it; and nobody goes for what is short no more.
+    pub(super) fn weighed(&mut self, resource: Resource, mut candidates: Vec<Candidate>) {
+        let latest = self.books.evictions.latest;
+        let Some(shortage) = latest.filter(|latest| latest.resource() == resource) else {
+            return self.end_round();
         };
-        let Some(victim) = candidates.iter().find(lives) else { return };
+        self.books.evictions.round = Round::Rest;
+        if is_disk(resource) {
+            // Its end would free nothing.
+            candidates.retain(|one| one.used != Some(0));
+        }
+        if !candidates.is_empty() && candidates.iter().all(|one| one.used.is_none()) {
+            return self.tell_blind(resource);
+        }
+        rank(resource, &mut candidates);
+        let Some(victim) = candidates.first() else { return };
         let (uid, now) = (victim.uid, self.now());
+        let Some(machine) = self.books.reconciler.machine(&uid) else { return self.end_round() };
         let grace = if shortage.soft {
-            let pods = self.books.reconciler.machine(&uid).map_or(0, |one| one.pod().grace_s);
-            Duration::from_secs(pods.min(self.identity.max_evicted_grace_s).into())
+            let most = self.identity.max_evicted_grace_s;
+            Duration::from_secs(machine.pod().grace_s.min(most).into())
         } else {
             EVICTION_GRACE
         };
-        let why = message(shortage, victim);
-        self.books.evictions.round = Round::Ending { uid, until: now.after(CLEANUP) };
+        let why = message(&shortage, victim);
+        let until = now.after(grace).after(CLEANUP);
+        self.books.evictions.round = Round::Ending { uid, until };
         (self.books.evictions.reclaimed, self.books.evictions.told) = (false, false);
         self.step(uid, Event::Evict { why, grace }, now);
+    }
+
+    /// Which pod it is nobody can tell: one taken at random would be an innocent one.
+    fn tell_blind(&mut self, resource: Resource) {
+        if !std::mem::replace(&mut self.books.evictions.blind, true) {
+            let resource = resource.as_str();
+            let message = format!(
+                "nobody counts the {resource} of pods on this node: none is evicted for it"
+            );
+            self.node_event("EvictionBlind", message);
+        }
     }
 
     /// A pod may be the victim, and gone.
@@ -195,10 +225,16 @@ impl<W: World> Steward<W> {
     }
 }
 
-/// A pod that something is to be had from: one without a sandbox uses nothing but images.
+const fn is_disk(resource: Resource) -> bool {
+    matches!(resource, Resource::EphemeralStorage | Resource::Inodes)
+}
+
+/// A pod that something is to be had from, also one that is on its way out: one without a sandbox uses
+/// nothing but images.
 fn weighed(machine: &Machine, resource: Resource) -> Option<Weighed> {
     let pod = machine.pod();
-    let uses = machine.stage() == Stage::Active && machine.sandbox() == Sandbox::Ready;
+    let lives = !matches!(machine.stage(), Stage::Finished | Stage::Gone);
+    let uses = lives && machine.sandbox() == Sandbox::Ready;
     if !uses || pod.is_critical() {
         return None;
     }
@@ -241,20 +277,23 @@ async fn measure<W: World>(edges: &Edges<W>, of: Weighed, resource: Resource) ->
         }
         Resource::Pids => candidate.used = edges.runtime.pod_usage(&uid).pids,
         Resource::EphemeralStorage | Resource::Inodes => {
-            let inodes = resource == Resource::Inodes;
-            let mut total = 0_u64;
+            let used = |measured: &Measured| {
+                if resource == Resource::Inodes { measured.names } else { measured.bytes }
+            };
+            let (mut total, mut endless) = (0_u64, false);
             for (id, request) in &containers {
                 let measured = edges.runtime.written(id).await;
-                let used = if inodes { measured.names } else { measured.bytes };
-                total = total.saturating_add(used);
-                candidate.containers.push(eater(id, used, *request));
+                endless |= measured.counted == Counted::Endless;
+                total = total.saturating_add(used(&measured));
+                candidate.containers.push(eater(id, used(&measured), *request));
             }
             for volume in &volumes {
                 let measured = edges.volumes.written(&uid, volume).await;
-                let used = if inodes { measured.names } else { measured.bytes };
-                total = total.saturating_add(used);
+                endless |= measured.counted == Counted::Endless;
+                total = total.saturating_add(used(&measured));
             }
-            candidate.used = Some(total);
+            // Whoever hides files behind more of them uses nobody knows how much.
+            candidate.used = (!endless).then_some(total);
         }
     }
     candidate

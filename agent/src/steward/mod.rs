@@ -369,7 +369,7 @@ impl<W: World> Steward<W> {
         match report {
             Report::Swept(result) => self.room_made(result),
             Report::Reclaimed(result) => self.reclaimed(result),
-            Report::Weighed { shortage, candidates } => self.weighed(&shortage, candidates),
+            Report::Weighed { resource, candidates } => self.weighed(resource, candidates),
             Report::ImagesCame(names) => self.images_came(names),
             Report::Answered { id, replies } => self.answered(&id, replies),
             Report::Examined { id, replies } => self.reply(&id, replies),

@@ -88,11 +88,18 @@ impl Machine {
         }
     }
 
-    /// The node is short of something. What is on its way out goes on.
+    /// The node is short of something. What is on its way out gets no longer for it.
     pub(super) fn evict_for_node(&mut self, why: String, grace: Duration, now: Moment) {
-        if self.stage == Stage::Active {
-            self.storage.untold = true;
-            self.evict(why, grace, now);
+        match &mut self.stage {
+            Stage::Active => {
+                self.storage.untold = true;
+                self.evict(why, grace, now);
+            }
+            Stage::Stopping { deadline } | Stage::Removing { deadline, .. } => {
+                *deadline = (*deadline).min(now.after(grace));
+                self.touch();
+            }
+            Stage::Finished | Stage::Gone => {}
         }
     }
 

@@ -137,6 +137,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_more_than_there_is_asks_for_nothing() {
+        let all = line(Signal::MemoryAvailable, 1000);
+        let mut watch = Watch::new(&Settings::new(&[all], &[], &[]).thresholds);
+        assert_eq!(watch.observe(&memory(0), at(0)), Found::default());
+        // Nor does a threshold last that was met, where nothing could free so much.
+        let reclaim = Reclaim(Signal::MemoryAvailable, Quantity::Units(900));
+        let hard = line(Signal::MemoryAvailable, 100);
+        let mut watch = Watch::new(&Settings::new(&[hard], &[], &[reclaim]).thresholds);
+        assert!(watch.observe(&memory(99), at(0)).shortage.is_some());
+        assert_eq!(watch.observe(&memory(100), at(10)).shortage, None);
+    }
+
+    #[test]
+    fn small_boards_rest_as_well() {
+        let hard = line(Signal::MemoryAvailable, 100);
+        let mut watch = Watch::new(&Settings::new(&[hard], &[], &[]).thresholds);
+        for (left, near) in [(250, false), (249, true), (99, true)] {
+            assert_eq!(watch.observe(&memory(left), at(0)).near, near, "{left}");
+        }
+    }
+
+    #[test]
     fn a_hard_threshold_counts_at_once_and_a_soft_one_after_its_grace() {
         let soft = (line(Signal::MemoryAvailable, 200), Duration::from_secs(90));
         let hard = line(Signal::MemoryAvailable, 100);
@@ -193,9 +215,9 @@ mod tests {
 
     #[test]
     fn what_may_soon_be_short_is_looked_at_more_often() {
-        let hard = [line(Signal::NodefsAvailable, 100), line(Signal::MemoryAvailable, 100)];
+        let hard = [line(Signal::NodefsAvailable, 100), line(Signal::MemoryAvailable, 50)];
         let mut watch = Watch::new(&Settings::new(&hard, &[], &[]).thresholds);
-        for (left, near) in [(400, false), (399, true)] {
+        for (left, near) in [(200, false), (199, true)] {
             assert_eq!(watch.observe(&memory(left), at(0)).near, near);
         }
         for (left, near) in [(200, false), (199, true)] {

@@ -1,7 +1,7 @@
 //! The conditions of a node: which hold, since when, and why. PURE.
 //!
 //! A pressure begins with the first reading below its threshold and ends when no reading was below
-//! it for five minutes, as with the kubelet: a node at the threshold must not flap, since every
+//! it for five minutes (`transition_s`), as with the kubelet: a node at the threshold must not flap, since every
 //! change is a message over what may be a cellular link.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Says on the broker what this node is and how it fares.
 //!
 //! One task. It hears from the steward what happens on the connection and with the objects, looks
-//! at the machine once a minute, and tells the steward what belongs on the broker: the birth with
+//! at the machine once a minute, or every ten seconds while little of something is left, and tells the steward what belongs on the broker: the birth with
 //! each connection, the node's status when it changed, a heartbeat now and then. It sleeps in
 //! between, and without a connection it only looks.
 

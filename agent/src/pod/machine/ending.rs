@@ -34,6 +34,11 @@ impl Machine {
             Stage::Active | Stage::Finished => {}
         }
         self.stage = Stage::Removing { grace_s, deadline };
+        self.shorten_stops(deadline, now);
+    }
+
+    /// What is being ended has no longer than this.
+    pub(super) fn shorten_stops(&mut self, deadline: Moment, now: Moment) {
         for stop in self.slots.iter_mut().filter_map(Slot::stop_mut) {
             stop.shorten(deadline, now);
         }

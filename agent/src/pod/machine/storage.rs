@@ -96,8 +96,9 @@ impl Machine {
                 self.evict(why, grace, now);
             }
             Stage::Stopping { deadline } | Stage::Removing { deadline, .. } => {
-                *deadline = (*deadline).min(now.after(grace));
-                self.touch();
+                let shortened = (*deadline).min(now.after(grace));
+                *deadline = shortened;
+                self.shorten_stops(shortened, now);
             }
             Stage::Finished | Stage::Gone => {}
         }

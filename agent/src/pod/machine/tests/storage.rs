@@ -138,12 +138,27 @@ fn a_pod_of_a_node_that_is_short_of_something_ends_within_its_grace_and_stays_so
         |why: &str, grace| Event::Evict { why: why.into(), grace: Duration::from_secs(grace) };
     step(&mut machine, evict("The node was low on resource: memory. ", 5), after(10));
     assert_eq!(machine.stage(), Stage::Stopping { deadline: after(15) });
-    // It is on its way out: nobody changes its reason, or gives it longer.
+    // It is on its way out: nobody changes its reason, or gives it longer; but less.
     step(&mut machine, evict("another", 90), after(11));
     assert_eq!(machine.stage(), Stage::Stopping { deadline: after(15) });
+    step(&mut machine, evict("another", 1), after(12));
+    assert_eq!(machine.stage(), Stage::Stopping { deadline: after(13) });
     step(&mut machine, Event::Exited { place: 0, attempt: 0, exit: exit(0, 13) }, after(13));
     let verdict = machine.verdict().expect("a verdict");
     let cause = verdict.cause.as_ref().expect("a cause");
     assert_eq!((verdict.phase, &*cause.0), (Phase::Failed, "Evicted"));
     assert_eq!(&*cause.1, "The node was low on resource: memory. ");
+}
+
+#[test]
+fn a_pod_that_is_being_removed_gets_no_longer_where_its_node_is_short_of_something() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    step(&mut machine, Event::SandboxBegun, Moment(0));
+    step(&mut machine, Event::SandboxReady { addresses: Vec::new() }, Moment(0));
+    start(&mut machine, 0, after(2));
+    step(&mut machine, Event::Delete { grace_s: 600 }, after(10));
+    let evict = Event::Evict { why: "short".into(), grace: Duration::from_secs(1) };
+    step(&mut machine, evict, after(20));
+    assert_eq!(machine.stage(), Stage::Removing { grace_s: 600, deadline: after(21) });
+    assert_eq!(machine.verdict(), None, "it is removed, and not evicted");
 }

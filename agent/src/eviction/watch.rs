@@ -8,14 +8,17 @@ use super::signal::{Level, Levels, Pressure, Resource, Signal};
 use super::threshold::Threshold;
 use crate::pod::Moment;
 
-/// Below how much of a signal the node is looked at again soon: some times its threshold, but no more
-/// than a part of what there is, or small boards would never rest. Memory can go faster than anything else.
+/// Below how much of a signal the node is looked at again soon: twice its threshold, and of memory, which can
+/// go faster than anything else, four times, as far as that is no more than a quarter of it: small boards
+/// would never rest.
 fn near(signal: Signal, threshold: u64, capacity: u64) -> u64 {
-    let (times, part) = match signal.resource() {
-        Resource::Memory => (4, capacity / 4),
-        Resource::EphemeralStorage | Resource::Inodes | Resource::Pids => (2, capacity / 2),
-    };
-    threshold.saturating_mul(times).min(part).max(threshold)
+    let twice = threshold.saturating_mul(2);
+    match signal.resource() {
+        Resource::Memory => threshold.saturating_mul(4).min(twice.max(capacity / 4)),
+        Resource::EphemeralStorage | Resource::Inodes | Resource::Pids => {
+            twice.min(threshold.max(capacity / 2))
+        }
+    }
 }
 
 /// A threshold that is met.

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::Share;
-use super::message::{CREATE, Message, REPLACE};
+use super::message::{CREATE, Message, REPLACE, Received};
 use super::netlink::Netlink;
 use crate::sys::netns;
 
@@ -35,6 +35,7 @@ const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
 const NEWADDR: u16 = 20;
+const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
@@ -57,6 +58,10 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
+/// Bytes of `struct ifaddrmsg`.
+const IFADDR: usize = 8;
+/// Times that something is listed anew because it changed meanwhile.
+const LISTINGS: usize = 5;
 
 /// Why a cable could not be laid.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +108,8 @@ pub fn lay(pod: BorrowedFd<'_>, label: &str, share: &Share) -> Result<(), LinkEr
     let mut node = open()?;
     remove_with(&mut node, &name)?;
     add(&mut node, &name, pod, label)?;
-    let laid = connect_node(&mut node, &name, share)
+    let laid = index_of(&mut node, &name)
+        .and_then(|index| connect_node(&mut node, (&name, index), share))
         .and_then(|()| netns::inside(pod, Netlink::open).map_err(failed("enter the pod's network")))
         .and_then(|mut inside| connect_pod(&mut inside, &share.addresses));
     if laid.is_err() {
@@ -114,14 +120,14 @@ pub fn lay(pod: BorrowedFd<'_>, label: &str, share: &Share) -> Result<(), LinkEr
 }
 
 /// Makes the node's end what it should be, where it is there: somebody may have changed it while no
-/// agent ran. Returns whether it is.
-pub fn mend(share: &Share) -> Result<bool, LinkError> {
-    let Some(name) = name(&share.addresses) else { return Ok(true) };
+/// agent ran.
+pub fn mend(share: &Share) -> Result<(), LinkError> {
+    let Some(name) = name(&share.addresses) else { return Ok(()) };
     let mut node = open()?;
-    if index(&mut node, &name)?.is_none() {
-        return Ok(false);
+    match index(&mut node, &name)? {
+        Some(index) => connect_node(&mut node, (&name, index), share),
+        None => Ok(()),
     }
-    connect_node(&mut node, &name, share).map(|()| true)
 }
 
 /// Removes the cable of a pod; one that is not there is no error.
@@ -137,39 +143,65 @@ pub fn remove_named(name: &str) -> Result<(), LinkError> {
 
 /// The names of all interfaces of ours.
 pub fn all() -> Result<Vec<String>, LinkError> {
-    let mut names = Vec::new();
-    links(&mut open()?, |name, _| {
-        if address_in(name).is_some() {
-            names.push(name.to_owned());
+    let listed = list(&Message::new(GETLINK, 0, &interface(0, 0)), |received| {
+        let name =
+            received.attributes(IFINFO).text(IFLA_IFNAME).filter(|_| received.kind == NEWLINK);
+        name.filter(|name| address_in(name).is_some()).map(str::to_owned)
+    });
+    listed.map_err(failed("list network interfaces"))
+}
+
+/// The node's own addresses, those that all pods know it by among them.
+pub fn own_addresses() -> Result<Vec<IpAddr>, LinkError> {
+    let listed = list(&Message::new(GETADDR, 0, &[0; IFADDR]), |received| {
+        let attributes = || received.attributes(IFADDR);
+        // On a link between two, the other's address is the one that always stands there.
+        let own = attributes().value(IFA_LOCAL).or_else(|| attributes().value(IFA_ADDRESS))?;
+        let four = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(own).ok()?).into());
+        let six = || Some(Ipv6Addr::from(<[u8; 16]>::try_from(own).ok()?).into());
+        four().or_else(six).filter(|_| received.kind == NEWADDR)
+    });
+    listed.map_err(failed("list addresses"))
+}
+
+/// What was told of a kind of things, as they all were at one moment.
+fn list<T>(
+    message: &Message,
+    mut told: impl FnMut(&Received<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let mut tries = 0;
+    loop {
+        let (mut all, mut netlink) = (Vec::new(), Netlink::open()?);
+        match netlink.list(message, |received| all.extend(told(received))) {
+            Err(torn) if torn.kind() == ErrorKind::Interrupted && tries < LISTINGS => tries += 1,
+            listed => return listed.map(|()| all),
         }
-    })?;
-    Ok(names)
+    }
 }
 
 fn open() -> Result<Netlink, LinkError> {
     Netlink::open().map_err(failed("open a netlink socket"))
 }
 
-/// Tells name and number of every interface.
-fn links(netlink: &mut Netlink, mut tell: impl FnMut(&str, u32)) -> Result<(), LinkError> {
-    let told = netlink.list(&Message::new(GETLINK, 0, &interface(0, 0)), |received| {
+/// The number of the interface of this name; none where there is no such.
+fn index(netlink: &mut Netlink, name: &str) -> Result<Option<u32>, LinkError> {
+    let mut found = None;
+    let message = Message::new(GETLINK, 0, &interface(0, 0)).with(IFLA_IFNAME, &text(name));
+    let told = netlink.get(&message, |received| {
         let index = received.payload.get(4..).and_then(|bytes| bytes.first_chunk());
-        let name = received.attributes(IFINFO).text(IFLA_IFNAME);
-        if let (true, Some(index), Some(name)) = (received.kind == NEWLINK, index, name) {
-            tell(name, u32::from_ne_bytes(*index));
-        }
+        found = index.filter(|_| received.kind == NEWLINK).map(|index| u32::from_ne_bytes(*index));
     });
-    told.map_err(failed("list network interfaces"))
+    match told {
+        Err(gone) if gone.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        told => told.map(|()| found).map_err(failed(format!("find network interface `{name}`"))),
+    }
 }
 
-fn index(netlink: &mut Netlink, wanted: &str) -> Result<Option<u32>, LinkError> {
-    let mut found = None;
-    links(netlink, |name, index| {
-        if name == wanted {
-            found = Some(index);
-        }
-    })?;
-    Ok(found)
+/// The number of one that should be there.
+fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32, LinkError> {
+    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+    let doing = || format!("find network interface `{name}`");
+    index(netlink, name)?.ok_or_else(gone).map_err(failed(doing()))
 }
 
 /// `struct ifinfomsg`; flags are set and never taken away.
@@ -213,11 +245,13 @@ fn remove_with(node: &mut Netlink, name: &str) -> Result<(), LinkError> {
     }
 }
 
-fn connect_node(node: &mut Netlink, name: &str, share: &Share) -> Result<(), LinkError> {
+fn connect_node(
+    node: &mut Netlink,
+    (name, index): (&str, u32),
+    share: &Share,
+) -> Result<(), LinkError> {
     let doing = || format!("set up network interface `{name}`");
     set_sysctls(name, share).map_err(failed(doing()))?;
-    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
-    let index = index(node, name)?.ok_or_else(gone).map_err(failed(doing()))?;
     let mut configure = || {
         node.ask(&Message::new(NEWLINK, 0, &interface(index, UP)))?;
         for address in &share.addresses {
@@ -232,8 +266,7 @@ fn connect_node(node: &mut Netlink, name: &str, share: &Share) -> Result<(), Lin
 
 fn connect_pod(inside: &mut Netlink, addresses: &[IpAddr]) -> Result<(), LinkError> {
     let doing = || format!("set up `{INSIDE}` of the pod");
-    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
-    let index = index(inside, INSIDE)?.ok_or_else(gone).map_err(failed(doing()))?;
+    let index = index_of(inside, INSIDE)?;
     let mut configure = || {
         inside.ask(&Message::new(NEWLINK, 0, &interface(index, UP)))?;
         for address in addresses {
@@ -293,10 +326,8 @@ fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
     message
 }
 
-/// What comes from a pod must come from its address, and a pod is no router: it has raw sockets, and
-/// may say that it is one.
+/// A pod is no router: it has raw sockets, and may say that it is one.
 fn set_sysctls(name: &str, share: &Share) -> io::Result<()> {
-    write_sysctl(&format!("ipv4/conf/{name}/rp_filter"), "1")?;
     // Answers to the node's own localhost, which ports of the pod are asked at. A rule keeps the pod
     // from asking there itself.
     let localhost = if share.ports.is_empty() { "0" } else { "1" };

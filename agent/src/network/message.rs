@@ -24,6 +24,9 @@ pub const ACK: u16 = 4;
 /// `NLM_F_DUMP`: all there are.
 pub const DUMP: u16 = 0x300;
 
+/// `NLM_F_DUMP_INTR`: what was listed changed meanwhile, so that the list is none of any moment.
+pub const INTERRUPTED: u16 = 0x10;
+
 /// `NLM_F_CREATE | NLM_F_EXCL`: it must not be there.
 pub const CREATE: u16 = 0x600;
 
@@ -109,6 +112,8 @@ impl Message {
 pub struct Received<'a> {
     /// Its kind.
     pub kind: u16,
+    /// Its flags.
+    pub flags: u16,
     /// The number of the request that it answers.
     pub sequence: u32,
     /// The port of whoever caused it.
@@ -141,10 +146,11 @@ impl<'a> Iterator for Messages<'a> {
         let field = |at: usize| self.0.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b));
         let len = usize::try_from(field(0)?).ok()?;
         let kind = u16::from_ne_bytes(*self.0.get(4..)?.first_chunk()?);
+        let flags = u16::from_ne_bytes(*self.0.get(6..)?.first_chunk()?);
         let (sequence, port) = (field(8)?, field(12)?);
         let payload = self.0.get(HEADER..len)?;
         self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some(Received { kind, sequence, port, payload })
+        Some(Received { kind, flags, sequence, port, payload })
     }
 }
 
@@ -201,6 +207,7 @@ mod tests {
         let all: Vec<_> = Messages(&bytes).collect();
         let [one] = all[..] else { panic!("{all:?}") };
         assert_eq!((one.kind, one.sequence, one.error()), (16, 5, None));
+        assert_eq!(one.flags, REQUEST | CREATE | ACK);
         assert_eq!(one.payload[..16], [7; 16]);
         assert_eq!(one.attributes(16).text(3), Some("eth0"));
         let inner = one.attributes(16).inside(18);

@@ -21,6 +21,7 @@ pub mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
@@ -111,6 +112,8 @@ pub struct Network {
     unsure: bool,
     applied: tokio::sync::Mutex<Applied>,
     own: Arc<Own>,
+    /// The last cable found no interfaces of its kind.
+    no_veth: AtomicBool,
     health: watch::Sender<Option<Unavailable>>,
 }
 
@@ -128,6 +131,7 @@ impl Network {
             unsure,
             applied: tokio::sync::Mutex::default(),
             own: Arc::default(),
+            no_veth: AtomicBool::new(false),
             health: watch::Sender::new(None),
         }
     }
@@ -165,12 +169,13 @@ impl Network {
         let kept = share.clone();
         let laid = blocking(move || link::lay(pod.as_fd(), &label, &share)).await;
         if laid.as_ref().is_err_and(LinkError::lacks_veth) {
-            let message = "the kernel has no veth interfaces: load or build the module `veth`";
-            let why = Unavailable { reason: "VethMissing", message: message.to_owned() };
-            self.tell(Some(why.clone()));
-            return Err(NetworkError::Unavailable(why));
+            self.no_veth.store(true, Ordering::Relaxed);
+            let settled = self.health.borrow().clone();
+            self.tell(settled);
+            return Err(NetworkError::Unavailable(veth_missing()));
         }
         laid?;
+        self.no_veth.store(false, Ordering::Relaxed);
         self.settle().await.map_err(NetworkError::Unavailable)?;
         forget(kept).await;
         Ok(())
@@ -203,29 +208,24 @@ impl Network {
 
     /// Makes sysctls, interfaces and rules what they should be, where they are not known to be.
     pub async fn settle(&self) -> Result<(), Unavailable> {
-        let Some(ranges) = self.ranges else { return Ok(()) };
         let mut applied = self.applied.lock().await;
-        let settled = self.settle_locked(ranges, &mut applied).await;
+        let settled = self.settle_locked(&mut applied).await;
         self.tell(settled.clone().err());
         settled
     }
 
-    async fn settle_locked(
-        &self,
-        ranges: Ranges,
-        applied: &mut Applied,
-    ) -> Result<(), Unavailable> {
-        if !applied.prepared {
-            let six = ranges.v6.is_some();
-            blocking(move || forward(six)).await.map_err(|error| Unavailable {
-                reason: "ForwardingFailed",
-                message: format!("let the node forward packets: {error}"),
-            })?;
-            self.tidy().await;
-            applied.prepared = true;
-        }
+    async fn settle_locked(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
-        let text = rules::table(ranges, &pods);
+        let text = rules::table(self.ranges, &pods);
+        if self.ranges.is_none() && pods.is_empty() && applied.text.is_none() {
+            // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
+            if self.unsure || !blocking(nft::is_there).await {
+                applied.text = Some(text);
+                return Ok(());
+            }
+        } else {
+            self.prepare(applied).await?;
+        }
         if applied.text.as_ref() != Some(&text) {
             let (own, whole) = (Arc::clone(&self.own), text.clone());
             blocking(move || nft::apply(&whole, &own)).await.map_err(|error| Unavailable {
@@ -237,6 +237,27 @@ impl Network {
             })?;
             applied.text = Some(text);
         }
+        Ok(())
+    }
+
+    /// What rules are of no use without.
+    async fn prepare(&self, applied: &mut Applied) -> Result<(), Unavailable> {
+        if let Some(ranges) = self.ranges {
+            let own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
+            in_use(ranges, &own).map_or(Ok(()), Err)?;
+        }
+        if applied.prepared {
+            return Ok(());
+        }
+        if let Some(ranges) = self.ranges {
+            let six = ranges.v6.is_some();
+            blocking(move || forward(six)).await.map_err(|error| Unavailable {
+                reason: "ForwardingFailed",
+                message: format!("let the node forward packets: {error}"),
+            })?;
+        }
+        self.tidy().await.map_err(|error| unknown(&error))?;
+        applied.prepared = true;
         Ok(())
     }
 
@@ -273,11 +294,8 @@ impl Network {
 
     /// Removes interfaces of ours that are nobody's, and makes those of pods what they should be: an
     /// agent may have died between any two steps.
-    async fn tidy(&self) {
-        let named = match blocking(link::all).await {
-            Ok(named) => named,
-            Err(error) => return warn!(error = %Chain(&error), "look for interfaces of pods"),
-        };
+    async fn tidy(&self) -> Result<(), LinkError> {
+        let named = blocking(link::all).await?;
         let pods: Vec<_> = self.given().pods.values().cloned().collect();
         let wanted: BTreeSet<String> =
             pods.iter().filter_map(|pod| link::name(&pod.addresses)).collect();
@@ -293,24 +311,50 @@ impl Network {
             }
         }
         for pod in pods {
-            match blocking(move || link::mend(&pod)).await {
-                Ok(_) => {}
-                Err(error) => warn!(error = %Chain(&error), "mend the network of a pod"),
+            if let Err(error) = blocking(move || link::mend(&pod)).await {
+                warn!(error = %Chain(&error), "mend the network of a pod");
             }
         }
+        Ok(())
     }
 
     fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, health: Option<Unavailable>) {
+    /// Tells what came of settling, which knows nothing of cables.
+    fn tell(&self, settled: Option<Unavailable>) {
+        let no_veth = self.no_veth.load(Ordering::Relaxed);
+        let settled = settled.filter(|why| *why != veth_missing());
+        let health = settled.or_else(|| no_veth.then(veth_missing));
         self.health.send_if_modified(|told| {
             let changed = *told != health;
             *told = health;
             changed
         });
     }
+}
+
+fn veth_missing() -> Unavailable {
+    let message = "the kernel has no veth interfaces: load or build the module `veth`";
+    Unavailable { reason: "VethMissing", message: message.to_owned() }
+}
+
+fn unknown(error: &LinkError) -> Unavailable {
+    Unavailable { reason: "NetlinkFailed", message: Chain(error).to_string() }
+}
+
+/// Whether one of the node's own addresses is one that a pod would get: whoever asks there would find
+/// either, and nobody from elsewhere the node.
+fn in_use(ranges: Ranges, own: &[IpAddr]) -> Option<Unavailable> {
+    let both = |range: PodRange| Some((range, *own.iter().find(|own| range.contains(**own))?));
+    let (range, address) = ranges.all().find_map(both)?;
+    let key = if address.is_ipv4() { "pod_cidr" } else { "pod_cidr_v6" };
+    let message = format!(
+        "the node itself has {address}, which is in {range}, the range for pods: set another \
+         `network.{key}`"
+    );
+    Some(Unavailable { reason: "RangeInUse", message })
 }
 
 /// Forgets the flows to a pod's ports. A kernel that cannot be asked forgets them in its time.
@@ -343,4 +387,45 @@ fn forward(six: bool) -> io::Result<()> {
         }
     }
     link::write_sysctl("ipv6/conf/all/forwarding", "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges() -> Ranges {
+        let v4 = PodRange::parse_v4("10.188.0.0/20").unwrap();
+        Ranges { v4, v6: PodRange::parse_v6("fd00:188::/112").ok() }
+    }
+
+    #[test]
+    fn a_node_whose_own_address_a_pod_would_get_says_so() {
+        let own =
+            |address: &str| in_use(ranges(), &[[127, 0, 0, 1].into(), address.parse().unwrap()]);
+        for address in ["10.189.0.1", "169.254.1.1", "fe80::1", "fd00:189::1"] {
+            assert_eq!(own(address), None);
+        }
+        for (address, key) in [("10.188.3.7", "`network.pod_cidr`"), ("fd00:188::7", "_v6`")] {
+            let why = own(address).unwrap();
+            assert_eq!(why.reason, "RangeInUse");
+            assert!(why.message.contains(address) && why.message.ends_with(key), "{why}");
+        }
+    }
+
+    #[test]
+    fn that_cables_are_missing_is_told_until_one_is_laid() {
+        let network = Network::new(Some(ranges()), [], false);
+        let health = network.health();
+        let reason = || health.borrow().as_ref().map(|why| why.reason);
+        network.no_veth.store(true, Ordering::Relaxed);
+        network.tell(None);
+        assert_eq!(reason(), Some("VethMissing"));
+        network.tell(Some(Unavailable { reason: "NftMissing", message: String::new() }));
+        assert_eq!(reason(), Some("NftMissing"));
+        network.tell(None);
+        assert_eq!(reason(), Some("VethMissing"));
+        network.no_veth.store(false, Ordering::Relaxed);
+        network.tell(None);
+        assert_eq!(reason(), None);
+    }
 }

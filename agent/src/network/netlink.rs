@@ -10,7 +10,7 @@ use rustix::net::{
     socket_with,
 };
 
-use super::message::{ACK, DONE, DUMP, ERROR, Message, Messages, Received};
+use super::message::{ACK, DONE, DUMP, ERROR, INTERRUPTED, Message, Messages, Received};
 
 /// What the kernel puts into one datagram at most, where the reader has as much room.
 const DATAGRAM: usize = 32 * 1024;
@@ -49,7 +49,13 @@ impl Netlink {
         self.converse(message, ACK, |_| ())
     }
 
-    /// Has everything of a kind told.
+    /// Has one thing told.
+    pub fn get(&mut self, message: &Message, told: impl FnMut(&Received<'_>)) -> io::Result<()> {
+        self.converse(message, ACK, told)
+    }
+
+    /// Has everything of a kind told. [`Interrupted`](io::ErrorKind::Interrupted) says that some of it
+    /// changed meanwhile: what was told may lack things that were there all the time.
     pub fn list(&mut self, message: &Message, told: impl FnMut(&Received<'_>)) -> io::Result<()> {
         self.converse(message, DUMP, told)
     }
@@ -64,6 +70,7 @@ impl Netlink {
         let bytes = message.clone().flagged(flags).finish(self.sequence);
         net::send(&self.socket, &bytes, SendFlags::empty())?;
         let mut buffer = vec![0; DATAGRAM];
+        let mut torn = false;
         loop {
             let (_, len) = match net::recv(&self.socket, &mut buffer[..], RecvFlags::empty()) {
                 Err(rustix::io::Errno::INTR) => continue,
@@ -71,7 +78,9 @@ impl Netlink {
             };
             let datagram = buffer.get(..len).unwrap_or_default();
             for received in Messages(datagram).filter(|one| one.sequence == self.sequence) {
+                torn |= flags == DUMP && received.flags & INTERRUPTED != 0;
                 match (received.kind, received.error()) {
+                    (DONE, _) if torn => return Err(io::ErrorKind::Interrupted.into()),
                     (ERROR, Some(0)) | (DONE, _) => return Ok(()),
                     (ERROR, Some(number)) => return Err(io::Error::from_raw_os_error(number)),
                     _ => told(&received),

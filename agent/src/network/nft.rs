@@ -1,21 +1,27 @@
 //! Gives the kernel our table of rules, and hears when somebody else changes it.
 //!
 //! `nft` is the way in that every distribution has, and the one that is kept up with kernels. It is a
-//! process, fed on its standard input; the kernel tells by netlink when rules change, and who did it.
+//! process, fed on its standard input, which ends soon or is ended; the kernel tells by netlink when rules change, and who did it.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, socket_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::message::{Messages, Received};
+use super::message::{Message, Messages, Received};
+use super::netlink::Netlink;
 use super::rules::TABLE;
 use crate::sys::event::register;
 
@@ -24,6 +30,17 @@ const PROGRAM: &str = "nft";
 
 /// Most characters of its complaint that are told.
 const MAX_COMPLAINT: usize = 200;
+
+/// Bytes of it that are looked at.
+const READ: u64 = 4096;
+
+/// It takes a fraction of a second, on slow boards with many pods as well. What waits for it holds a
+/// thread, and all others who need the rules.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of what the kernel may still tell of one change: it tells of each rule, and of each word of a set.
+/// It is what may be there, and takes nothing before it is.
+const BACKLOG: usize = 8 * 1024 * 1024;
 
 /// Of our own changes so many are remembered until the kernel tells of them.
 const OWN: usize = 16;
@@ -65,24 +82,67 @@ impl Own {
 
 /// Gives a text to `nft`: all of it counts, or nothing. Waits for its end.
 pub fn apply(text: &str, own: &Own) -> Result<(), NftError> {
+    // Files, since nobody reads and writes pipes while it is waited for.
+    let mut input = in_memory("rules").map_err(NftError::Run)?;
+    let mut said = in_memory("complaint").map_err(NftError::Run)?;
+    let written = input.write_all(text.as_bytes()).and_then(|()| input.rewind());
+    written.map_err(NftError::Run)?;
+    let complaint = said.try_clone().map_err(NftError::Run)?;
     let mut command = Command::new(PROGRAM);
     command.args(["-f", "-"]).current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(input).stdout(Stdio::null()).stderr(complaint);
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => NftError::Missing,
         _ => NftError::Run(error),
     })?;
     // Before it can change anything.
     own.remember(child.id());
-    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
-    let ended = child.wait_with_output().map_err(NftError::Run)?;
-    if ended.status.success() {
-        return written.map_err(NftError::Run);
+    let status = wait(&mut child, PATIENCE).map_err(NftError::Run)?;
+    if status.success() {
+        return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&ended.stderr);
+    let mut complaint = Vec::new();
+    let read = said.rewind().and_then(|()| said.take(READ).read_to_end(&mut complaint));
+    read.map_err(NftError::Run)?;
+    let complaint = String::from_utf8_lossy(&complaint);
     let first = complaint.lines().find(|line| !line.trim().is_empty());
-    let first = first.map_or_else(|| ended.status.to_string(), str::to_owned);
+    let first = first.map_or_else(|| status.to_string(), str::to_owned);
     Err(NftError::Refused { complaint: first.chars().take(MAX_COMPLAINT).collect() })
+}
+
+fn in_memory(name: &str) -> io::Result<File> {
+    Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?))
+}
+
+/// Waits until a child ends, for so long: then it is killed.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
+    let ended = ends_within(child, patience);
+    if !matches!(ended, Ok(true)) {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    if ended? { Ok(status) } else { Err(io::ErrorKind::TimedOut.into()) }
+}
+
+fn ends_within(child: &Child, patience: Duration) -> io::Result<bool> {
+    let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = left.try_into().map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+/// Whether the kernel has our table; not where it has no tables at all.
+pub fn is_there() -> bool {
+    let header = [NFPROTO_INET, 0, 0, 0];
+    let message = Message::new(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, &header);
+    let message = message.with(NAME, [TABLE, "\0"].concat().as_bytes());
+    Netlink::open_for_filters().is_ok_and(|mut netlink| netlink.ask(&message).is_ok())
 }
 
 /// Tells of changes that others make to our table.
@@ -96,6 +156,7 @@ pub struct Watch {
 // nfnetlink.h, nf_tables.h.
 const NFNLGRP_NFTABLES: u32 = 7;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_NEWGEN: u16 = 15;
 /// Of every message about tables and what is in them: the table's name.
 const NAME: u16 = 1;
@@ -110,6 +171,9 @@ impl Watch {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = (AddressFamily::NETLINK, SocketType::RAW);
         let socket = socket_with(kind.0, kind.1, flags, Some(netlink::NETFILTER))?;
+        // Where we may not have that much, it is as much as we may.
+        set_socket_recv_buffer_size_force(&socket, BACKLOG)
+            .or_else(|_| set_socket_recv_buffer_size(&socket, BACKLOG))?;
         net::bind(&socket, &SocketAddrNetlink::new(0, 1 << (NFNLGRP_NFTABLES - 1)))?;
         Ok(Self { socket: register(socket, Interest::READABLE)?, ours: false })
     }
@@ -127,8 +191,11 @@ impl Watch {
                     continue;
                 }
                 Err(rustix::io::Errno::INTR) => continue,
-                // More than had room: nobody knows what it was.
-                Err(rustix::io::Errno::NOBUFS) => return Ok(()),
+                // More than had room: nobody knows what it was, nor whose the rest of it is.
+                Err(rustix::io::Errno::NOBUFS) => {
+                    self.ours = false;
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             };
             let mut changed = false;
@@ -164,7 +231,6 @@ fn heed(message: &Received<'_>, ours: &mut bool, own: &Own) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::message::Message;
 
     fn told(kind: u16, name: &str, pid: u32) -> Vec<u8> {
         let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
@@ -192,6 +258,16 @@ mod tests {
             assert_eq!(changed.collect::<Vec<_>>().contains(&true), expected, "{messages:?}");
             assert!(!ours);
         }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let sleep = |seconds: &str| Command::new("sleep").arg(seconds).spawn().unwrap();
+        let (mut long, mut short) = (sleep("1000"), sleep("0"));
+        let ended = wait(&mut long, Duration::ZERO);
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(long.try_wait().unwrap().is_some());
+        assert!(wait(&mut short, PATIENCE).unwrap().success());
     }
 
     #[test]

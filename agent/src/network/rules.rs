@@ -15,23 +15,22 @@ use super::range::Ranges;
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
 
-/// The table for these pods, on a node whose pods get addresses of these ranges.
+/// The table for these pods, on a node whose pods get addresses of these ranges; with neither there is
+/// none.
 ///
 /// Ports of the node lead to pods wherever they are asked at: from elsewhere, from pods, from the node,
 /// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
 /// itself, and the node's localhost.
-pub fn table(ranges: Ranges, pods: &[Share]) -> String {
-    let mut text = String::new();
+pub fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
     // Made first: what is not there cannot be deleted.
-    let _ = write!(text, "table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-    let six =
-        ranges.v6.is_some() || pods.iter().any(|pod| pod.addresses.iter().any(IpAddr::is_ipv6));
-    chain(
-        &mut text,
-        "guard",
-        "type filter hook prerouting priority raw",
-        &guard(ranges, pods, six),
-    );
+    let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+    let families = [true, false].map(|four| (four, addresses(ranges, pods, four)));
+    let families: Vec<_> = families.into_iter().filter(|(_, ours)| !ours.is_empty()).collect();
+    if families.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "table inet {TABLE} {{");
+    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard(&families));
     let ports: String = pods
         .iter()
         .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
@@ -44,46 +43,44 @@ pub fn table(ranges: Ranges, pods: &[Share]) -> String {
     }
     let mut leaving: String =
         pods.iter().filter(|pod| !pod.ports.is_empty()).flat_map(hairpins).collect();
-    leaving.push_str(&masquerade(ranges, pods, true));
-    if six {
-        leaving.push_str(&masquerade(ranges, pods, false));
-    }
+    leaving.extend(families.iter().map(|(four, ours)| masquerade(*four, ours)));
     chain(&mut text, "postrouting", "type nat hook postrouting priority srcnat", &leaving);
     text.push_str("}\n");
     text
 }
 
-/// What pods must not say: with the address of another (for IPv4 the kernel looks by itself, `rp_filter`),
-/// or to the node's localhost, which it lets answers in for. And what nobody says to pods by their own
-/// addresses: a neighbour who sends it to the node, which passes packets on, would reach every port.
-fn guard(ranges: Ranges, pods: &[Share], six: bool) -> String {
+/// What pods must not say: with the address of another, or to the node's localhost, which it lets answers
+/// in for. `rp_filter` is no help with addresses: where it is 2 for all interfaces, no single one is
+/// stricter. And what nobody says to pods by their own addresses: a neighbour who sends it
+/// to the node, which passes packets on, would reach every port. The node's own address stays its own.
+fn guard(families: &[(bool, String)]) -> String {
     let mut rules = String::new();
     let from_pods = format!("\t\tiifname \"{PREFIX}*\"");
     let others = format!("\t\tiifname != \"{PREFIX}*\"");
     let _ = writeln!(rules, "{from_pods} ip daddr 127.0.0.0/8 drop");
     let _ = writeln!(rules, "{from_pods} ip saddr 127.0.0.0/8 drop");
-    let _ = writeln!(rules, "{others} ip daddr {{ {} }} drop", addresses(ranges, pods, true));
-    if six {
-        let _ = writeln!(rules, "{from_pods} meta nfproto ipv6 fib saddr . iif oif missing drop");
-        let _ = writeln!(rules, "{others} ip6 daddr {{ {} }} drop", addresses(ranges, pods, false));
+    let _ = writeln!(rules, "{from_pods} fib saddr . iif oif missing drop");
+    for (four, ours) in families {
+        let family = if *four { "ip" } else { "ip6" };
+        let _ =
+            writeln!(rules, "{others} {family} daddr {{ {ours} }} fib daddr type != local drop");
     }
     rules
 }
 
 /// What leaves the node with the node's address: what pods send to others than pods.
-fn masquerade(ranges: Ranges, pods: &[Share], four: bool) -> String {
-    let sources = addresses(ranges, pods, four);
+fn masquerade(four: bool, ours: &str) -> String {
     let (family, several) =
         if four { ("ip", "224.0.0.0/4") } else { ("ip6", "fe80::/10, ff00::/8") };
     format!(
-        "\t\t{family} saddr {{ {sources} }} {family} daddr != {{ {sources}, {several} }} \
+        "\t\t{family} saddr {{ {ours} }} {family} daddr != {{ {ours}, {several} }} \
          masquerade fully-random\n"
     )
 }
 
 /// The range, and what pods have from ranges of an earlier configuration.
-fn addresses(ranges: Ranges, pods: &[Share], four: bool) -> String {
-    let range = if four { Some(ranges.v4) } else { ranges.v6 };
+fn addresses(ranges: Option<Ranges>, pods: &[Share], four: bool) -> String {
+    let range = ranges.and_then(|ranges| if four { Some(ranges.v4) } else { ranges.v6 });
     let others = pods.iter().flat_map(|pod| &pod.addresses);
     let others = others.filter(|address| address.is_ipv4() == four);
     let others = others.filter(|address| range.is_none_or(|range| !range.contains(**address)));
@@ -93,7 +90,8 @@ fn addresses(ranges: Ranges, pods: &[Share], four: bool) -> String {
 }
 
 /// The rules by which a port of the node leads to a pod: one for each family in which it has an address,
-/// and the node's may be asked.
+/// and the node's may be asked. An address that is none of the node's leads nowhere: what the node itself
+/// sends there is not the pod's to have.
 fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
     let transport = match map.host.transport {
         Transport::Tcp => "tcp",
@@ -107,7 +105,7 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
             IpAddr::V6(to) => ("ip6", format!("[{to}]")),
         };
         let at = match map.host.address {
-            Some(at) => format!("{family} daddr {at}"),
+            Some(at) => format!("{family} daddr {at} fib daddr type local"),
             None if family == "ip" => "meta nfproto ipv4 fib daddr type local".to_owned(),
             None => "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1".to_owned(),
         };
@@ -157,7 +155,7 @@ mod tests {
     #[test]
     fn the_table_is_one_text_that_replaces_itself() {
         assert_eq!(
-            table(ranges(false), &[pod(&["10.188.0.1"], &[])]),
+            table(Some(ranges(false)), &[pod(&["10.188.0.1"], &[])]),
             "table inet mote\n\
              delete table inet mote\n\
              table inet mote {\n\
@@ -165,7 +163,8 @@ mod tests {
              \t\ttype filter hook prerouting priority raw; policy accept;\n\
              \t\tiifname \"mote-*\" ip daddr 127.0.0.0/8 drop\n\
              \t\tiifname \"mote-*\" ip saddr 127.0.0.0/8 drop\n\
-             \t\tiifname != \"mote-*\" ip daddr { 10.188.0.0/20 } drop\n\
+             \t\tiifname \"mote-*\" fib saddr . iif oif missing drop\n\
+             \t\tiifname != \"mote-*\" ip daddr { 10.188.0.0/20 } fib daddr type != local drop\n\
              \t}\n\
              \tchain postrouting {\n\
              \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
@@ -179,12 +178,22 @@ mod tests {
     #[test]
     fn pods_of_an_earlier_configuration_are_in_it() {
         let others = [pod(&["10.7.0.1", "fd00:7::1"], &[])];
-        let text = table(ranges(false), &others);
+        let text = table(Some(ranges(false)), &others);
         assert!(text.contains("ip saddr { 10.188.0.0/20, 10.7.0.1 }"), "{text}");
         assert!(text.contains("ip6 saddr { fd00:7::1 }"), "{text}");
-        let both = table(ranges(true), &others);
+        let both = table(Some(ranges(true)), &others);
         assert!(both.contains("ip6 saddr { fd00:188::/112, fd00:7::1 }"), "{both}");
-        assert!(both.contains("iifname \"mote-*\" meta nfproto ipv6"), "{both}");
+        let guard = "ip6 daddr { fd00:188::/112, fd00:7::1 } fib daddr type != local drop";
+        assert!(both.contains(guard), "{both}");
+    }
+
+    #[test]
+    fn without_a_range_there_are_rules_as_long_as_there_are_pods() {
+        let none = table(None, &[]);
+        assert_eq!(none, "table inet mote\ndelete table inet mote\n");
+        let left = table(None, &[pod(&["10.7.0.1"], &[])]);
+        assert!(left.starts_with(&none) && left.contains("ip saddr { 10.7.0.1 }"), "{left}");
+        assert!(!left.contains("ip6"), "{left}");
     }
 
     #[test]
@@ -194,13 +203,14 @@ mod tests {
             (Some("192.0.2.1"), 53, Transport::Udp),
             (Some("2001:db8::1"), 54, Transport::Udp),
         ];
-        let text = table(ranges(true), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)]);
+        let text = table(Some(ranges(true)), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)]);
         let rules = [
             "meta nfproto ipv4 fib daddr type local tcp dport 80 dnat ip to 10.188.0.1:8080",
             "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1 tcp dport 80 \
              dnat ip6 to [fd00:188::1]:8080",
-            "ip daddr 192.0.2.1 udp dport 53 dnat ip to 10.188.0.1:8053",
-            "ip6 daddr 2001:db8::1 udp dport 54 dnat ip6 to [fd00:188::1]:8054",
+            "ip daddr 192.0.2.1 fib daddr type local udp dport 53 dnat ip to 10.188.0.1:8053",
+            "ip6 daddr 2001:db8::1 fib daddr type local udp dport 54 \
+             dnat ip6 to [fd00:188::1]:8054",
         ];
         for rule in rules {
             assert_eq!(text.matches(&format!("\t\t{rule}\n")).count(), 2, "{rule} in {text}");

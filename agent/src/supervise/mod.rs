@@ -34,7 +34,8 @@ pub use directories::DirectoryError;
 const HELPER_STACK: usize = 256 * 1024;
 
 /// Helper threads at the same time: one writes to flash, one resolves the broker's name, two to
-/// spare for lookups that hang, or looks at paths of the host that do.
+/// spare for lookups that hang, or looks at paths of the host that do. The network of pods asks the kernel
+/// there, and waits for `nft`, for ten seconds at most.
 const HELPER_THREADS: usize = 4;
 
 /// Why the agent could not start, or had to end.

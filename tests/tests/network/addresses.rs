@@ -103,3 +103,21 @@ fn pods_of_a_node_without_a_range_have_localhost() -> Result<()> {
     ensure!(refusal.starts_with("Unsupported: pods have no addresses"), "{refusal}");
     Ok(())
 }
+
+#[test]
+fn a_node_that_has_no_range_any_more_has_no_rules() -> Result<()> {
+    let machine = Machine::new()?;
+    let mut node = machine.node(V4)?;
+    machine.idle(&node, "web")?;
+    machine.world.operator.delete("web", &node)?;
+    node.kill()?;
+    let config = std::fs::read_to_string(node.config())?;
+    ensure!(config.contains(V4), "{config}");
+    std::fs::write(node.config(), config.replace(V4, "pod_cidr = \"none\""))?;
+    let rules = || machine.network.run("nft", &["list", "ruleset"]);
+    ensure!(rules()?.contains("table inet mote"));
+    node.start()?;
+    let web = machine.idle(&node, "web")?;
+    ensure!(web.addresses.is_empty() && rules()?.is_empty(), "{}", rules()?);
+    Ok(())
+}

@@ -4,17 +4,17 @@
 //! |---|---|
 //! | a pod has its address before its first container starts, and everybody is told | `addresses::a_pod_knows_its_address_and_so_does_everybody` |
 //! | a pod that waits for its image has one as soon as its containers start, and gives it back | `addresses::addresses_are_given_once` |
-//! | pods in the host's network have the host's, and pods of a node without a range have localhost | `addresses::*` |
+//! | pods in the host's network have the host's, and pods of a node without a range have localhost, whatever it had before | `addresses::*` |
 //! | pod to pod, to node, to the world (masqueraded), and back, IPv4 and IPv6 | `traffic::pods_node_and_world_reach_each_other` |
 //! | nobody speaks with another pod's address, or turns the node's routes | `traffic::a_pod_speaks_with_its_own_address_only` |
 //! | probes ask a pod at its address | `traffic::probes_ask_at_the_pods_address` |
 //! | `hostPort` from the world, the node, its localhost, other pods and the pod itself; TCP, UDP, IPv6 | `ports::a_port_of_the_node_leads_to_its_pod_from_everywhere` |
-//! | `hostIP`, ports that are taken, the node's localhost is none of a pod's | `ports::*` |
+//! | `hostIP`, also one of somebody else's, ports that are taken, the node's localhost is none of a pod's | `ports::*` |
 //! | `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`, the kernel's name; a container's own mounts | `names::*` |
 //! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
-//! | rules that somebody flushed come back, others' stay | `resume::rules_that_somebody_flushed_come_back` |
+//! | rules that somebody flushed come back, others' stay; what the kernel tells of our own is no change | `resume::*` |
 //! | nothing is left of a pod; what an agent left behind is removed | `resume::*` |
-//! | without nft pods wait and say so, but for those in the host's network | `missing::pods_wait_for_nft` |
+//! | without nft pods wait and say so, but for those in the host's network; and where the node has an address of their range | `missing::*` |
 
 mod addresses;
 mod missing;

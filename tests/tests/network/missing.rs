@@ -10,7 +10,7 @@ use mote_tests::binaries;
 use mote_tests::world::waiting;
 use serde_json::json;
 
-use crate::{Machine, V4, sleeper};
+use crate::{BOTH, Machine, V4, sleeper};
 
 #[test]
 fn pods_wait_for_nft() -> Result<()> {
@@ -39,5 +39,26 @@ fn pods_wait_for_nft() -> Result<()> {
     let status = machine.world.wait_for_phase(&node, "waits", Phase::Running)?;
     ensure!(status.addresses.len() == 1);
     machine.world.wait_for_event(&node, "NetworkAvailable")?;
+    Ok(())
+}
+
+#[test]
+fn pods_wait_where_their_range_is_the_nodes_own() -> Result<()> {
+    let machine = Machine::new()?;
+    let address = "10.188.0.7/32";
+    machine.network.run("ip", &["address", "add", address, "dev", "lo"])?;
+    let node = machine.node(BOTH)?;
+    machine.world.wait_for_condition(&node, NodeCondition::NetworkUnavailable)?;
+    machine.world.operator.apply(&sleeper("waits"), &node)?;
+    let status = machine.world.wait_for(&node, "waits", "waiting for the network", |status| {
+        waiting(status, "main").is_some_and(|(reason, _)| reason == "NetworkNotReady")
+    })?;
+    let (_, message) = waiting(&status, "main").unwrap_or_default();
+    ensure!(message.contains("10.188.0.7, which is in 10.188.0.0/20"), "{message}");
+    let rules = machine.network.run("nft", &["list", "ruleset"])?;
+    ensure!(rules.is_empty(), "nothing is done by halves: {rules}");
+    machine.network.run("ip", &["address", "delete", address, "dev", "lo"])?;
+    let status = machine.world.wait_for_phase(&node, "waits", Phase::Running)?;
+    ensure!(status.addresses.len() == 2);
     Ok(())
 }

@@ -94,6 +94,27 @@ fn an_address_of_the_node_bounds_a_port() -> Result<()> {
 }
 
 #[test]
+fn an_address_of_somebody_else_leads_nowhere() -> Result<()> {
+    let machine = Machine::new()?;
+    let world = machine.network.neighbour("out0", &ENDS)?;
+    let node = machine.node(BOTH)?;
+    let (here, there) = (machine.network.open()?, world.open()?);
+    let port = |ip: &str| json!({"containerPort": PORT, "hostPort": HOST_PORT, "hostIP": ip});
+    let theirs = ["192.0.2.2", "2001:db8::2"];
+    let web = with_ports("web", json!(theirs.map(port)));
+    let web = machine.run(&node, &web, "web")?;
+    let _mirrors = [Mirror::start(&web.network, PORT)?, Mirror::start(&there, HOST_PORT)?];
+    for (ours, theirs) in ["192.0.2.1", "2001:db8::1"].into_iter().zip(theirs) {
+        // Those who have it, and they see the node.
+        for network in [&here, &web.network] {
+            ensure!(seen(network, at(theirs)?)? == ours.parse::<IpAddr>()?);
+            ensure!(seen_by_datagram(network, at(theirs)?)? == ours.parse::<IpAddr>()?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_port_that_another_pod_has_is_refused() -> Result<()> {
     let machine = Machine::new()?;
     let node = machine.node(V4)?;

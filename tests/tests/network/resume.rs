@@ -4,8 +4,9 @@ use anyhow::{Context, Result, ensure};
 use mote_protocol::status::Phase;
 use mote_tests::network::{Mirror, seen};
 use mote_tests::process::{Process, command};
+use serde_json::json;
 
-use crate::{BOTH, Machine, V4};
+use crate::{BOTH, Machine, V4, sleeper};
 
 const PORT: u16 = 9000;
 
@@ -62,6 +63,22 @@ fn rules_that_somebody_flushed_come_back() -> Result<()> {
     machine.world.operator.delete("two", &node)?;
     let now = rules()?;
     ensure!(now.contains("table ip other") && now.contains("table inet mote"), "{now}");
+    Ok(())
+}
+
+/// The kernel tells of each rule: what it tells of ours is no change of somebody else's.
+#[test]
+fn many_rules_are_made_once() -> Result<()> {
+    let machine = Machine::new()?;
+    let node = machine.node(BOTH)?;
+    let port = |number: u16| json!({"containerPort": number, "hostPort": number});
+    let ports: Vec<_> = (7000..7064).map(port).collect();
+    machine.run(&node, &sleeper("web").with("ports", json!(ports)), "web")?;
+    let monitor = Process::spawn("nft monitor", command("nft").args(["monitor", "new", "rules"]))?;
+    machine.network.run("nft", &["flush", "table", "inet", "mote"])?;
+    wait_for_rules(&machine, &monitor)?;
+    let log = node.log();
+    ensure!(log.matches("somebody changed our rules").count() == 1, "{log}");
     Ok(())
 }
 

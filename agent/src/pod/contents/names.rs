@@ -12,10 +12,14 @@ use crate::runtime::PodFile;
 /// What names of services end in; there are none yet, but a pod's own domain is one.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
-/// What C libraries read of a `resolv.conf`, as the kubelet bounds it.
-const MAX_NAMESERVERS: usize = 3;
-const MAX_SEARCHES: usize = 32;
-const MAX_SEARCH_CHARACTERS: usize = 2048;
+/// Nameservers of a `resolv.conf` that C libraries ask, as the API server and the kubelet bound them.
+pub const MAX_NAMESERVERS: usize = 3;
+
+/// Its search paths, likewise.
+pub const MAX_SEARCHES: usize = 32;
+
+/// The characters of these, with a space between any two, likewise.
+pub const MAX_SEARCH_CHARACTERS: usize = 2048;
 
 /// Longest name that the kernel takes for a host.
 pub const MAX_NODENAME: usize = 64;

@@ -6,13 +6,12 @@ use mote_protocol::name::ContainerName;
 use mote_protocol::pod::{DnsPolicy, PodNetwork};
 
 use super::{Check, build};
-use crate::pod::contents::names::MAX_NODENAME;
+use crate::pod::contents::names::{
+    MAX_NAMESERVERS, MAX_NODENAME, MAX_SEARCH_CHARACTERS, MAX_SEARCHES,
+};
 use crate::pod::spec::PodName;
 
-/// As the API server bounds them.
-const MAX_NAMESERVERS: usize = 3;
-const MAX_SEARCHES: usize = 32;
-const MAX_SEARCH_CHARACTERS: usize = 2048;
+/// As the API server bounds it.
 const MAX_NAME: usize = 253;
 
 /// More than anybody has: they are in memory as long as the pod.

@@ -5,8 +5,8 @@
 //! that run see it as well.
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::fchown;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, fchown};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -18,9 +18,17 @@ pub(super) fn write(path: &Path, text: &str, users: Option<Users>) -> io::Result
     // A container may hold a lease on it, for which an opening that waits would wait.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mode = Mode::from_raw_mode(0o644);
-    let mut file = File::from(rustix::fs::open(path, flags | OFlags::CLOEXEC, mode)?);
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())?;
+    let file = File::from(rustix::fs::open(path, flags | OFlags::CLOEXEC, mode)?);
+    // In one go over what is there, which is the same as a rule: whoever reads meanwhile, in a container
+    // that runs, never finds it empty. Where the memory is used up, what it holds must go first.
+    match file.write_all_at(text.as_bytes(), 0) {
+        Err(full) if full.kind() == ErrorKind::StorageFull => {
+            file.set_len(0)?;
+            file.write_all_at(text.as_bytes(), 0)?;
+        }
+        written => written?,
+    }
+    file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
     // Whatever the umask is.
     rustix::fs::fchmod(&file, mode)?;
     let root = users.map(Users::root);

@@ -12,7 +12,8 @@ use rustix::mount::{MountFlags, UnmountFlags};
 /// into `/tmp`.
 pub(super) const SHARED: &CStr = c"size=64m,mode=1777";
 
-/// Why containers end: a page for each that has something to say, and what they write too much of.
+/// Why containers end, a page for each that has something to say, with the files of names that all of them
+/// find; and what they write too much of either.
 pub(super) const MESSAGES: &CStr = c"size=1m,mode=711";
 
 /// Mounts one on a directory. What an agent that died left there goes.

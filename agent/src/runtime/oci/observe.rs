@@ -23,21 +23,24 @@ const RETRIES: usize = 2;
 impl OciRuntime {
     pub(super) async fn observe(&self) -> Observed {
         let mut observed = Observed::default();
-        let cut = self.network.cut().await;
+        // Where nothing else happens on a node, nobody else tries again. Why it failed is told.
+        let _ = self.network.settle().await;
         for uid in self.layout.list_pods() {
             match self.observe_pod(uid).await {
-                Ok(pod) => {
-                    if pod.sandbox == ObservedSandbox::Ready && cut.contains(&uid) {
-                        self.lay_anew(&uid).await;
-                    }
-                    observed.pods.push(pod);
-                }
+                Ok(pod) => observed.pods.push(pod),
                 Err(error) => {
                     let record = SandboxRecord::read(&self.layout.sandbox(&uid));
                     let origin = record.ok().flatten().and_then(|record| record.origin);
                     let silence = Silence { cause: Chain(&error).to_string(), origin };
                     observed.silent.insert(uid, silence);
                 }
+            }
+        }
+        // Asked last: a cable that was just being laid is there for each pod that was found ready.
+        let cut = self.network.cut().await;
+        for pod in &observed.pods {
+            if pod.sandbox == ObservedSandbox::Ready && cut.contains(&pod.uid) {
+                self.lay_anew(&pod.uid).await;
             }
         }
         observed

@@ -84,8 +84,8 @@ pub const STREAM_FRAME_COST: u64 = 256;
 /// Credit that a reader keeps open: eight long frames are on the way, or 250 short ones.
 pub const STREAM_WINDOW: u64 = 64 * 1024;
 
-/// Seconds without a word after which one side of a stream takes the other for gone. Whoever reads
-/// says something at a third of it.
+/// Seconds without a word after which a node takes the operator of a stream for gone. Operators say
+/// something at a third of it.
 pub const STREAM_IDLE_S: u64 = 90;
 
 /// Streams that one operator's session may have open on a node: a browser opens some of them for

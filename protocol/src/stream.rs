@@ -3,8 +3,9 @@
 //! A command opens a stream that has its id: the node sends on `stream/{id}/out`, the operator on
 //! `stream/{id}/in`. Each side counts its frames, so that one that came twice is noticed, and so is
 //! one that is missing. Data may be sent as far as the other side has granted it: a reader that is
-//! slow holds up the writer, not the broker's memory. A side that hears nothing for
-//! [`limits::STREAM_IDLE_S`] takes the other for gone.
+//! slow holds up the writer, not the broker's memory. A node that hears nothing for
+//! [`limits::STREAM_IDLE_S`] takes the operator for gone; a node that is gone its operator hears of by
+//! its will.
 //!
 //! ```text
 //! logs           out  Data* End                                            in  Credit* End
@@ -29,7 +30,7 @@ use crate::limits;
 use crate::name::RequestId;
 use crate::status::{Message, Reason};
 
-pub use books::{Broken, Incoming, Outgoing};
+pub use books::{Allowance, Broken, Incoming, Outgoing};
 
 /// The number of an [`StreamPart::End`] that somebody says for who is gone, and could not count.
 pub const NOT_COUNTED: u64 = u64::MAX;
@@ -43,6 +44,14 @@ pub struct StreamFrame {
     pub part: StreamPart,
     /// Fields of the future.
     pub extensions: Extensions,
+}
+
+impl StreamFrame {
+    /// The end of all streams of a session, said on the stream of the session's own name.
+    pub fn end_of_session() -> Self {
+        let part = StreamPart::End { reason: "Closed".into(), message: "".into() };
+        Self { sequence: NOT_COUNTED, part, extensions: Extensions::default() }
+    }
 }
 
 /// What a frame of a stream carries.

@@ -58,12 +58,6 @@ impl Refused {
     pub const fn not_found(message: String) -> Self {
         Self { reason: "NotFound", message }
     }
-
-    /// Others read already.
-    pub fn too_many(limit: usize) -> Self {
-        let message = format!("{limit} logs are read on this node at this time: try again later");
-        Self { reason: "TooManyRequests", message }
-    }
 }
 
 /// Why a log cannot be read on.

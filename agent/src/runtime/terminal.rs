@@ -27,10 +27,14 @@ impl Terminal {
 
     /// Tells it how large the window is now; the kernel tells the programs (`SIGWINCH`).
     pub fn resize(&self, size: WindowSize) {
-        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         // It is a terminal, and takes any size.
-        let _ = tcsetwinsize(self.0.get_ref(), size);
+        let _ = tcsetwinsize(self.0.get_ref(), winsize(size));
     }
+}
+
+/// A size as the kernel has it.
+pub(super) const fn winsize(size: WindowSize) -> Winsize {
+    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 impl AsyncRead for Terminal {

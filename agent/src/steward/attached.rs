@@ -164,7 +164,8 @@ impl<W: World> Steward<W> {
         Ok(AttachRequest { id, args, stdin, terminal })
     }
 
-    fn pod_of(&self, key: &ObjectKey) -> Result<(PodStatus, Uid), Refused> {
+    /// What is known of a pod, in the words of Kubernetes where nothing is.
+    pub(super) fn pod_of(&self, key: &ObjectKey) -> Result<(PodStatus, Uid), Refused> {
         let found = self.status(key).and_then(|status| status.uid.map(|uid| (status, uid)));
         found.ok_or_else(|| Refused::not_found(format!("pods \"{}\" not found", key.name)))
     }
@@ -184,7 +185,7 @@ impl<W: World> Steward<W> {
 }
 
 /// A place among those who do so at this time.
-fn place(
+pub(super) fn place(
     places: &Arc<Semaphore>,
     limit: usize,
     what: &str,

@@ -18,18 +18,20 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
+use super::attached::place;
 use super::{Steward, World};
 use crate::link::outbox::Class;
 use crate::log::Chain;
 use crate::logs::{Beginning, LogReader, MAX_LOCAL, MAX_REMOTE, Refused, choose, remote};
 use crate::pod::machine::Slot;
 use crate::runtime::{ContainerId, Runtime};
-use crate::streams::{
-    Granted, MAX_EXEC, MAX_FORWARD, MAX_LOCAL_EXEC, Outgoing, Peer, QUEUE, Voice,
-};
+use crate::streams::{Granted, MAX_EXEC, MAX_FORWARD, MAX_LOCAL_EXEC, Outgoing, Peer, Voice};
 
 /// Parts between the tasks and the steward.
 const PARTS: usize = 2;
+
+/// Parts that may wait for the task of a stream: a window of short ones, and some that cost nothing.
+const QUEUE: usize = 320;
 
 /// Frames handed to the outbox at one time; the tasks wait for the rest of theirs.
 const FRAMES_QUEUED: usize = 2;
@@ -73,30 +75,34 @@ struct Ears {
 }
 
 impl Ears {
-    /// Takes a frame in; what it carries, unless it came before. What was granted bounds what waits.
-    fn take(&mut self, frame: StreamFrame) -> Result<Option<StreamPart>, Broken> {
-        let Some(part) = self.incoming.take(frame)? else { return Ok(None) };
-        if let StreamPart::Data(_) | StreamPart::Eof | StreamPart::Resize(_) = part {
+    /// Passes on what its task is to hear. What was granted bounds what waits.
+    fn pass_on(&self, part: StreamPart) -> Result<(), Broken> {
+        if let StreamPart::Data(_) | StreamPart::Eof | StreamPart::Resize(_) = part
             // Whoever served it may have come to an end.
-            if let Err(TrySendError::Full(_)) = self.to.try_send(part.clone()) {
-                return Err(Broken::Excess);
-            }
+            && let Err(TrySendError::Full(_)) = self.to.try_send(part)
+        {
+            return Err(Broken::Excess);
         }
-        Ok(Some(part))
+        Ok(())
     }
 }
 
 impl Open {
     fn hear(&mut self, frame: StreamFrame) {
-        let heard = match &mut self.ears {
-            Some(ears) => ears.take(frame),
+        let taken = match &mut self.ears {
+            Some(ears) => ears.incoming.take(frame),
             None => Ok(Some(frame.part)),
         };
-        self.granted.send_modify(|granted| match heard {
-            Ok(Some(part)) => granted.hear(&part),
-            Ok(None) => {}
-            Err(broken) => granted.broken = Some(broken),
-        });
+        if let Ok(Some(part)) = &taken {
+            self.granted.send_modify(|granted| granted.hear(part));
+        }
+        let passed_on = match (&self.ears, taken) {
+            (Some(ears), Ok(Some(part))) => ears.pass_on(part),
+            (_, taken) => taken.map(drop),
+        };
+        if let Err(broken) = passed_on {
+            self.granted.send_modify(|granted| granted.broken = Some(broken));
+        }
     }
 }
 
@@ -138,7 +144,11 @@ impl Streams {
             return Err(Refused::bad_request(format!("stream {id} is open already")));
         }
         let session = session_of(id);
-        let count = self.open.keys().filter(|id| session_of(id) == session).count();
+        // One that its operator has closed only takes its leave.
+        let counts = |(id, open): &(&RequestId, &Open)| {
+            session_of(id) == session && !open.granted.borrow().closed
+        };
+        let count = self.open.iter().filter(counts).count();
         if count >= STREAMS_PER_CLIENT {
             let message = format!("{count} streams of {session} are open: try again later");
             return Err(Refused { reason: "TooManyRequests", message });
@@ -189,11 +199,8 @@ impl<W: World> Steward<W> {
         selection: LogSelection,
         reader: Reader,
     ) -> Result<LogReader, Refused> {
-        let (status, name) = (self.status(key), key.name.as_str());
-        let Some((status, uid)) = status.and_then(|status| status.uid.map(|uid| (status, uid)))
-        else {
-            return Err(Refused::not_found(format!("pods \"{name}\" not found")));
-        };
+        let (status, uid) = self.pod_of(key)?;
+        let name = key.name.as_str();
         let slot = self.books.reconciler.machine(&uid).and_then(|machine| machine.slot(container));
         let lives = slot.is_some_and(Slot::is_running);
         let chosen = choose(&status, name, container, lives, selection.previous)?;
@@ -201,8 +208,7 @@ impl<W: World> Steward<W> {
             Reader::Operator => (&self.books.streams.remote, MAX_REMOTE),
             Reader::Local => (&self.books.streams.local, MAX_LOCAL),
         };
-        let place = Arc::clone(places).try_acquire_owned();
-        let place = place.map_err(|_| Refused::too_many(limit))?;
+        let place = place(places, limit, "logs that are read")?;
         let id = ContainerId { pod: uid, name: container.to_owned(), attempt: chosen.attempt };
         let unavailable = |why: &str| {
             let place = format!("container \"{container}\" in pod \"{name}\"");
@@ -329,6 +335,10 @@ mod tests {
             Err("TooManyRequests")
         );
         assert_eq!(streams.is_free(&id("mote-b")), Ok(()));
+        // One that it has closed takes no place any more, though it has not ended yet.
+        let frame = StreamFrame::end_of_session();
+        streams.open.get_mut(&id("mote-a-3")).expect("open").hear(frame);
+        assert_eq!(streams.is_free(&id("mote-a-16")), Ok(()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub mod forward;
 mod peer;
 mod pump;
 
-pub use peer::{Gone, Granted, Outgoing, Peer, QUEUE, Voice, ending};
+pub use peer::{Gone, Granted, Outgoing, Peer, Voice, ending};
 
 /// Commands that operators may have on a node at a time: each may hold a window of input and a block of
 /// each output in memory.

@@ -14,16 +14,11 @@ use tokio::time::{Instant, sleep_until};
 /// How long a peer may be silent.
 const IDLE: Duration = Duration::from_secs(STREAM_IDLE_S);
 
-/// Parts that may wait for the task of a stream: a window of short ones, and some that cost nothing.
-pub const QUEUE: usize = 320;
-
 /// What a peer has said on a stream so far, beside its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     /// What may be sent in all.
     pub credit: u64,
-    /// How often it was heard.
-    pub heard: u64,
     /// It wants no more.
     pub closed: bool,
     /// It cannot be understood any more.
@@ -33,7 +28,6 @@ pub struct Granted {
 impl Granted {
     /// Takes in a frame of the peer.
     pub fn hear(&mut self, part: &StreamPart) {
-        self.heard = self.heard.wrapping_add(1);
         match part {
             StreamPart::Credit(credit) => self.credit = self.credit.max(*credit),
             StreamPart::End { .. } => self.closed = true,

@@ -5,34 +5,15 @@ use std::io;
 use std::time::Duration;
 
 use mote_protocol::command::WindowSize;
-use mote_protocol::limits::STREAM_WINDOW;
-use mote_protocol::stream::StreamPart;
+use mote_protocol::stream::{Allowance, StreamPart};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{BLOCK, Gone, Voice};
 
-/// What the peer may send: granted anew where a quarter of a window is used up. For each part it would
-/// double the messages; where more is used up, a sender on a slow line has come to a halt by then.
-#[derive(Debug, Default)]
-struct Allowance {
-    granted: u64,
-    used: u64,
-}
-
-impl Allowance {
-    /// So much was used up; gives what is granted now, where that is more.
-    fn used(&mut self, cost: u64) -> Option<u64> {
-        self.used = self.used.saturating_add(cost);
-        let open = self.granted.saturating_sub(self.used);
-        if open > STREAM_WINDOW / 4 * 3 {
-            return None;
-        }
-        self.granted = self.used + STREAM_WINDOW;
-        Some(self.granted)
-    }
-}
+/// Bytes that a pipe can hold at most: `fs.pipe-max-size`. No more is read of what has ended.
+const PIPE: usize = 1 << 20;
 
 /// How the peer's data ended.
 #[derive(Debug)]
@@ -52,7 +33,7 @@ pub(super) async fn take_in(
     voice: &mut Voice,
     resize: impl Fn(WindowSize),
 ) -> Taken {
-    let mut allowance = Allowance::default();
+    let mut allowance = Allowance::new(0);
     let mut grant = allowance.used(0);
     loop {
         if let Some(credit) = grant.take()
@@ -120,16 +101,23 @@ pub(super) async fn pour_out(
     mut over: Option<Over>,
 ) -> Result<io::Result<()>, Gone> {
     let mut buffer = vec![0; BLOCK];
+    // Where it has ended: until when something may come, and how much of it.
+    let mut last = None;
     loop {
-        let read = match &mut over {
-            None => from.read(&mut buffer).await,
-            Some(over) => tokio::select! {
+        let read = match (last, &mut over) {
+            // What is there is read, also where the peer was slow to take what came before.
+            (Some((until, _)), _) => match timeout_at(until, from.read(&mut buffer)).await {
+                Ok(read) => read,
+                Err(_) => return Ok(Ok(())),
+            },
+            (None, None) => from.read(&mut buffer).await,
+            (None, Some(over)) => tokio::select! {
                 biased;
+                () = over.wait() => {
+                    last = Some((Instant::now() + over.last_words, PIPE));
+                    continue;
+                }
                 read = from.read(&mut buffer) => read,
-                () = over.wait() => match timeout(over.last_words, from.read(&mut buffer)).await {
-                    Ok(read) => read,
-                    Err(_) => return Ok(Ok(())),
-                },
             },
         };
         let len = match read {
@@ -138,26 +126,10 @@ pub(super) async fn pour_out(
             Err(error) => return Ok(Err(error)),
         };
         voice.say(wrap(buffer.get(..len).unwrap_or_default().to_vec())).await?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn most_of_a_window_is_always_open() {
-        let mut allowance = Allowance::default();
-        let mut granted = allowance.used(0).expect("a window");
-        assert_eq!(granted, STREAM_WINDOW);
-        let (mut used, mut grants) = (0, 0);
-        for _ in 0..1000 {
-            used += 1000;
-            if let Some(more) = allowance.used(1000) {
-                (granted, grants) = (more, grants + 1);
-            }
-            assert!((STREAM_WINDOW / 4 * 3..=STREAM_WINDOW).contains(&(granted - used)));
+        match &mut last {
+            Some((_, left)) if *left <= len => return Ok(Ok(())),
+            Some((_, left)) => *left -= len,
+            None => {}
         }
-        assert!(grants < 80, "{grants}");
     }
 }

@@ -1,4 +1,5 @@
 use std::future::pending;
+use std::time::Duration;
 
 use mote_protocol::limits::STREAM_WINDOW;
 use mote_protocol::name::RequestId;
@@ -6,8 +7,9 @@ use mote_protocol::stream::StreamPart;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 
-use super::{Granted, Outgoing, Peer, QUEUE, Voice, exec};
+use super::{Granted, Outgoing, Peer, Voice, exec};
 use crate::runtime::Attached;
 
 /// The other ends of a peer.
@@ -20,7 +22,7 @@ struct Operator {
 fn peer(credit: u64) -> (Peer, Operator) {
     let (parts, told) = mpsc::channel(1);
     let (granted, grants) = watch::channel(Granted { credit, ..Granted::default() });
-    let (said, saying) = mpsc::channel(QUEUE);
+    let (said, saying) = mpsc::channel(8);
     let id = RequestId::new("mote-1").expect("an id");
     let peer = Peer { voice: Voice::new(id, parts, grants), said: saying };
     (peer, Operator { told, granted, said })
@@ -110,6 +112,33 @@ async fn whoever_leaves_takes_input_and_output_and_then_the_command() {
             served.await.expect("served");
         })
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_left_behind_prints_does_not_hold_up_its_end() {
+    for pause in [Duration::ZERO, Duration::from_millis(50)] {
+        let (attached, mut command) = command();
+        let (mut peer, mut operator) = peer(u64::MAX);
+        let others = async {
+            while command.output.write_all(&[b'x'; 64]).await.is_ok() {
+                sleep(pause).await;
+            }
+        };
+        let hear = async {
+            command.exit.send(7).expect("waited for");
+            let mut printed = 0;
+            loop {
+                match operator.next().await {
+                    StreamPart::Data(text) => printed += text.len(),
+                    StreamPart::Exited(code) => break assert_eq!(code, 7),
+                    _ => {}
+                }
+            }
+            assert!((64..=(1 << 20) + 64).contains(&printed), "{printed}");
+            operator.next().await;
+        };
+        tokio::join!(others, hear, exec::run(attached, &mut peer));
+    }
 }
 
 #[tokio::test(start_paused = true)]

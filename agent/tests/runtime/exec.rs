@@ -246,6 +246,16 @@ async fn a_command_whose_time_was_over_before_it_began_is_ended() {
 }
 
 #[tokio::test]
+async fn what_a_command_left_behind_prints_does_not_hold_up_its_end() {
+    let node = started(|_| {}).await;
+    for script in ["while :; do echo; done & exit 4", "while :; do echo; sleep 0.05; done & exit 4"]
+    {
+        assert_eq!(node.exec("main", script).await.code, Some(4), "{script}");
+    }
+    node.finish().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_executed_says_why() {
     let mut node = started(|_| {}).await;
     let request = node.exec_request("main", &["nonesuch"]);

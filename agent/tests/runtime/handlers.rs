@@ -55,6 +55,7 @@ async fn probes_reach_into_the_container() {
     // The container's files.
     let script = "grep -q well /tmp/health";
     assert_eq!(probe(&exec(script), LIMIT).await, Outcome::Success);
+    assert_eq!(probe(&exec("while :; do echo; done & exit 0"), LIMIT).await, Outcome::Success);
     let sick = probe(&exec("echo sick; echo very >&2; exit 3"), LIMIT).await;
     assert_eq!(sick, failure("sick\nvery\n"));
     let Outcome::Failure(long) =

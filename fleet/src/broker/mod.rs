@@ -15,11 +15,10 @@ mod tls;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::limits;
 use mote_protocol::name::{NodeName, RequestId};
-use mote_protocol::stream::{NOT_COUNTED, StreamFrame, StreamPart};
+use mote_protocol::stream::StreamFrame;
 use mote_protocol::topic::{Address, Direction, Scope, Topic};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::v5::mqttbytes::QoS;
@@ -123,10 +122,8 @@ impl Session {
             scope: Scope::Node(node.clone()),
             topic: Topic::Stream(id.clone(), Direction::In),
         };
-        let part = StreamPart::End { reason: "Closed".into(), message: "".into() };
-        let end = StreamFrame { sequence: NOT_COUNTED, part, extensions: Extensions::default() };
         // A few bytes: they encode.
-        let payload = frame::encode(&end).unwrap_or_default();
+        let payload = frame::encode(&StreamFrame::end_of_session()).unwrap_or_default();
         let will = LastWill::new(topic.to_string(), payload, QoS::AtLeastOnce, false, None);
         Self::connect(context, timeout, id, Some(will)).await
     }
@@ -361,9 +358,15 @@ impl Session {
         }
     }
 
-    /// Ends the session in order, so that the broker forgets it at once.
+    /// Ends the session in order, so that the broker forgets it at once, behind what was posted. Where
+    /// that cannot be said in time, the session breaks off, and its will says it.
     pub async fn close(mut self) {
         let deadline = Instant::now() + self.timeout;
+        while self.posted.under_way() > 0 {
+            if self.turn(deadline).await.is_err() {
+                return;
+            }
+        }
         if self.client.try_disconnect().is_ok() {
             while let Ok(event) = self.turn(deadline).await {
                 if matches!(event, Event::Outgoing(Outgoing::Disconnect)) {

@@ -2,7 +2,7 @@
 
 use super::{NOT_COUNTED, StreamFrame, StreamPart};
 use crate::extension::Extensions;
-use crate::limits::{MAX_STREAM_DATA, STREAM_FRAME_COST};
+use crate::limits::{MAX_STREAM_DATA, STREAM_FRAME_COST, STREAM_WINDOW};
 
 /// What came from the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,32 @@ impl Incoming {
     }
 }
 
+/// What the other side may send: granted anew where a quarter of a window is used up. For each part it
+/// would double the messages; where more is used up, a sender on a slow line has come to a halt by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    granted: u64,
+    used: u64,
+}
+
+impl Allowance {
+    /// So much was granted from the beginning.
+    pub const fn new(granted: u64) -> Self {
+        Self { granted, used: 0 }
+    }
+
+    /// So much was used up; gives what is granted in all now, where that is more.
+    pub fn used(&mut self, cost: u64) -> Option<u64> {
+        self.used = self.used.saturating_add(cost);
+        let open = self.granted.saturating_sub(self.used);
+        if open > STREAM_WINDOW / 4 * 3 {
+            return None;
+        }
+        self.granted = self.used.saturating_add(STREAM_WINDOW);
+        Some(self.granted)
+    }
+}
+
 /// What goes to the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -118,7 +144,6 @@ mod tests {
 
     use super::super::session_of;
     use super::*;
-    use crate::limits::STREAM_WINDOW;
     use crate::name::RequestId;
 
     fn data(sequence: u64, len: usize) -> StreamFrame {
@@ -157,6 +182,22 @@ mod tests {
         incoming.grant(u64::MAX);
         let len = MAX_STREAM_DATA + 1;
         assert_eq!(incoming.take(data(out.sequence, len)), Err(Broken::TooLong { len }));
+    }
+
+    #[test]
+    fn most_of_a_window_is_always_open() {
+        let mut allowance = Allowance::new(0);
+        let mut granted = allowance.used(0).expect("a window");
+        assert_eq!(granted, STREAM_WINDOW);
+        let (mut used, mut grants) = (0, 0);
+        for _ in 0..1000 {
+            used += 1000;
+            if let Some(more) = allowance.used(1000) {
+                (granted, grants) = (more, grants + 1);
+            }
+            assert!((STREAM_WINDOW / 4 * 3..=STREAM_WINDOW).contains(&(granted - used)));
+        }
+        assert!(grants < 80, "{grants}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `mote exec` and `mote-agent ctl exec` without a terminal.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mote_protocol::event::Event;
@@ -11,6 +13,7 @@ use mote_tests::operator::{Answer, answer};
 use mote_tests::process::wait_for_exit;
 use mote_tests::wait::Deadline;
 use mote_tests::world::{BUSYBOX, World, topic};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{allowing, idle, quick};
 
@@ -37,6 +40,10 @@ fn a_command_gives_its_outputs_and_its_exit_code() -> Result<()> {
         exec(&world, &["web", "--", "sh", "-c", "sleep 1002 & echo x"])?.succeeded()?,
         "x\n"
     );
+    for left in ["yes", "while :; do echo; sleep 0.05; done"] {
+        let script = format!("{left} & exit 4");
+        assert_eq!(exec(&world, &["web", "--", "sh", "-c", &script])?.code, Some(4), "{left}");
+    }
     let missing = exec(&world, &["web", "--", "nothing-of-the-kind"])?;
     assert_eq!(missing.code, Some(1));
     ensure!(missing.error.contains("`nothing-of-the-kind` is not in the image"), "{missing:?}");
@@ -170,6 +177,25 @@ fn a_command_ends_with_its_operator() -> Result<()> {
         operator.wait()?;
         wait_for_exit(pid, Deadline::patient())?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_command_ends_with_its_operator_in_the_middle_of_its_input() -> Result<()> {
+    let world = World::new()?;
+    let node = allowing(&world)?;
+    idle(&world, &node, "web")?;
+    let script = "echo up; cat > /dev/null; sleep 0.02; exit 0";
+    let mut command = world.operator.command(&["exec", "-i", "web", "--", "sh", "-c", script]);
+    let endless = File::open("/dev/zero")?;
+    let mut operator = command.stdin(endless).stdout(Stdio::piped()).spawn()?;
+    let mut printed = BufReader::new(operator.stdout.take().context("piped")?);
+    printed.read_line(&mut String::new())?;
+    let pid = node.process("sleep 0.02; exit 0")?;
+    kill_process(Pid::from_child(&operator), Signal::INT)?;
+    assert_eq!(operator.wait()?.code(), Some(130));
+    // Long before the node would find that nobody is heard.
+    wait_for_exit(pid, Deadline::after(Duration::from_secs(30)))?;
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mote_protocol::status::Phase;
 use mote_tests::manifest::pod;
 use mote_tests::node::Node;
-use mote_tests::process::Process;
+use mote_tests::process::{Process, wait_for_exit};
+use mote_tests::wait::Deadline;
 use mote_tests::world::{BUSYBOX, World};
 use rustix::process::Signal;
 
@@ -135,6 +137,28 @@ fn a_conversation_goes_on_while_others_end() -> Result<()> {
     lines.read_to_end(&mut rest)?;
     assert_eq!(rest, b"");
     Ok(())
+}
+
+#[test]
+fn connections_end_with_their_operator() -> Result<()> {
+    let world = World::new()?;
+    let node = allowing(&world)?;
+    server(&world, &node)?;
+    let mut forwarding = Forwarding::start(&world, &["web", ":80"])?;
+    let served = "httpd -p 127.0.0.1:80 -h /tmp";
+    let before = node.processes(served)?;
+    let connections: Vec<_> = (0..12).map(|_| forwarding.connect()).collect::<Result<_>>()?;
+    let mut serving = Vec::new();
+    while serving.len() < connections.len() {
+        serving = node.processes(served)?;
+        serving.retain(|pid| !before.contains(pid));
+        thread::yield_now();
+    }
+    forwarding.process.signal(Signal::INT)?;
+    assert_eq!(forwarding.process.wait()?.code(), Some(0));
+    // Long before the node, or the server, would find that nobody is heard.
+    let deadline = Deadline::after(Duration::from_secs(30));
+    serving.into_iter().try_for_each(|pid| wait_for_exit(pid, deadline))
 }
 
 #[test]

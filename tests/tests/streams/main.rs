@@ -7,6 +7,7 @@
 //! | default container, names that are not there, pods that are over | `exec::containers_are_chosen_and_refused_as_kubectl_does` |
 //! | nothing without the node's leave; an event tells who did what | `exec::a_node_that_was_not_told_so_refuses`, `exec::events_tell_who_did_what` |
 //! | an operator who is killed takes the command along | `exec::a_command_ends_with_its_operator` |
+//! | one who is interrupted in the middle takes along what was open | `exec::a_command_ends_with_its_operator_in_the_middle_of_its_input`, `forward::connections_end_with_their_operator` |
 //! | the same without a broker, for root | `exec::at_the_machine` |
 //! | a terminal: its name, its size before and after a change, Ctrl-C, how it is left | `terminal::*` |
 //! | requests of HTTP, many connections, ports that nobody listens on, other ways to name ports | `forward::*` |

@@ -165,9 +165,19 @@ fn at_the_machine() -> Result<()> {
     let mut terminal = Terminal::start(&node.ctl_command(&["exec", "-it", "web", "--", "sh"]))?;
     terminal.wait_for("/ # ")?;
     converse(&mut terminal)?;
-    terminal.kind("until stty size | grep '30 101'; do :; done; exit 6\n")?;
+    terminal.kind("until stty size | grep '31 102'; do :; done; exit 6\n")?;
+    // No key follows it.
+    resize(&terminal.master, 31, 102)?;
     assert_eq!(terminal.wait()?.code(), Some(6));
     ensure!(cooked(&terminal)?, "it is as before");
+    let read = node.ctl_command(&["exec", "-it", "web", "--", "sh", "-c", "echo $((6*7)); read x"]);
+    let mut terminal = Terminal::start(&read)?;
+    terminal.wait_for("42")?;
+    let pid = node.process("read x")?;
+    rustix::process::kill_process(Pid::from_child(&terminal.child), rustix::process::Signal::TERM)?;
+    assert_eq!(terminal.wait()?.code(), Some(143));
+    ensure!(cooked(&terminal)?, "it is as before");
+    wait_for_exit(pid, Deadline::patient())?;
     Ok(())
 }
 

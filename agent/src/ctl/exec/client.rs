@@ -1,17 +1,16 @@
 //! The side of who sits at the machine: reads the command line, and is attached.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-use mote_protocol::command::WindowSize;
 use mote_protocol::limits::MAX_STREAM_DATA;
 use mote_protocol::stream::StreamPart;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::sync::mpsc;
 
 use super::Asked;
+use super::terminal::{EndedBy, Raw, Signals, window};
 use crate::ctl::client::{AskError, ask, begin, complain, pod_named};
 use crate::ctl::logs::{failed, one};
 use crate::ctl::{Answer, MAX_PART, Question, encode, length};
@@ -102,9 +101,21 @@ fn execute(socket: &Path, wanted: Wanted) -> Result<Exit, String> {
         _ => return Err("the agent answered something else".to_owned()),
     }
     let broken = |error: io::Error| format!("talk with the agent: {error}");
-    let raw = typed.then(Raw::enter).transpose().map_err(|error| error.to_string())?;
-    let attached = attend(stream, stdin, typed);
+    // One part of what is typed is read ahead; more than that the kernel keeps.
+    let (say, said) = mpsc::channel(1);
+    let (ended, raw) = if typed {
+        let signals = Signals::catch().map_err(|error| error.to_string())?;
+        let raw = Raw::enter().map_err(|error| error.to_string())?;
+        let socket = stream.try_clone().map_err(broken)?;
+        (signals.follow(say.clone(), socket), Some(raw))
+    } else {
+        (EndedBy::default(), None)
+    };
+    let attached = attend(stream, stdin.then_some(say), said);
     drop(raw);
+    if let Some(number) = ended.signal() {
+        return Ok(Exit::Command(128 + number));
+    }
     let code = attached.map_err(broken)??;
     if code != 0 && !quiet {
         let _ = writeln!(io::stderr(), "command terminated with exit code {code}");
@@ -113,14 +124,19 @@ fn execute(socket: &Path, wanted: Wanted) -> Result<Exit, String> {
 }
 
 /// Carries what is typed and what is printed; gives the exit status, or why nobody knows it.
-fn attend(mut stream: UnixStream, stdin: bool, typed: bool) -> io::Result<Result<i32, String>> {
+fn attend(
+    mut stream: UnixStream,
+    input: Option<mpsc::Sender<StreamPart>>,
+    said: mpsc::Receiver<StreamPart>,
+) -> io::Result<Result<i32, String>> {
     // What is typed, and what is printed, may have long pauses.
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
-    if stdin {
+    if let Some(say) = input {
         let to = stream.try_clone()?;
-        // A read cannot be called off: the thread ends with the program.
-        thread::spawn(move || send_input(to, typed));
+        // A read cannot be called off: the threads end with the program.
+        thread::spawn(move || read_input(&say));
+        thread::spawn(move || send(to, said));
     }
     let mut exited = None;
     loop {
@@ -145,51 +161,27 @@ fn attend(mut stream: UnixStream, stdin: bool, typed: bool) -> io::Result<Result
     }
 }
 
-/// Sends what is typed to its end. The size of a window that changed goes with the next key.
-fn send_input(mut to: UnixStream, typed: bool) {
-    let mut size = window();
+/// Reads what is typed to its end.
+fn read_input(say: &mpsc::Sender<StreamPart>) {
     let mut buffer = vec![0; MAX_STREAM_DATA];
-    let mut say = |part: &StreamPart| encode(part).map(|bytes| to.write_all(&bytes));
     loop {
         let len = match io::stdin().lock().read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read.unwrap_or(0),
         };
-        let now = window();
-        if typed && now != size {
-            size = now;
-            let _ = say(&StreamPart::Resize(size));
-        }
         let bytes = buffer.get(..len).unwrap_or_default();
         let part = if len == 0 { StreamPart::Eof } else { StreamPart::Data(bytes.to_vec()) };
-        if !matches!(say(&part), Ok(Ok(()))) || len == 0 {
+        if say.blocking_send(part).is_err() || len == 0 {
             return;
         }
     }
 }
 
-/// How large the terminal is now.
-fn window() -> WindowSize {
-    let seen = tcgetwinsize(io::stdout().as_fd()).or_else(|_| tcgetwinsize(io::stdin().as_fd()));
-    seen.map(|size| WindowSize { columns: size.ws_col, rows: size.ws_row }).unwrap_or_default()
-}
-
-/// A terminal that passes on every key. It is as before when this is dropped.
-struct Raw(Termios);
-
-impl Raw {
-    fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin().as_fd())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin().as_fd(), OptionalActions::Drain, &raw)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // It is gone with its window otherwise.
-        let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Drain, &self.0);
+/// Sends what is to be said, until nothing is or nobody hears it.
+fn send(mut to: UnixStream, mut parts: mpsc::Receiver<StreamPart>) {
+    while let Some(part) = parts.blocking_recv() {
+        if !matches!(encode(&part).map(|bytes| to.write_all(&bytes)), Ok(Ok(()))) {
+            return;
+        }
     }
 }

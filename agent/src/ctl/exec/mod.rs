@@ -6,6 +6,7 @@
 
 mod client;
 mod server;
+mod terminal;
 
 use mote_protocol::command::WindowSize;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::io;
 
 use mote_protocol::name::{ContainerName, Kind, Namespace, ObjectKey, ObjectName, RequestId};
 use mote_protocol::stream::StreamPart;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
@@ -15,9 +15,9 @@ use super::Asked;
 use crate::ctl::{MAX_PART, encode, length};
 use crate::logs::Refused;
 use crate::steward::{Commanded, LocalExec};
-use crate::streams::{BEAT, Granted, Outgoing, Peer, QUEUE, Voice};
+use crate::streams::{BEAT, Granted, Outgoing, Peer, Voice};
 
-/// Parts on their way to the socket.
+/// Parts on their way to the socket, and from it.
 const PARTS: usize = 2;
 
 /// This side of a command that is being executed.
@@ -41,7 +41,7 @@ where
     let container = ContainerName::new(&container).map_err(|error| error.to_string())?;
     let (told, parts) = mpsc::channel(PARTS);
     let (granted, grants) = watch::channel(Granted { credit: u64::MAX, ..Granted::default() });
-    let (said, saying) = mpsc::channel(QUEUE);
+    let (said, saying) = mpsc::channel(PARTS);
     // Its name means nothing here.
     let id = RequestId::new("ctl").map_err(|error| error.to_string())?;
     let peer = Peer { voice: Voice::new(id, told, grants), said: saying };
@@ -98,10 +98,15 @@ async fn hear(mut from: ReadHalf<'_>, said: &mpsc::Sender<StreamPart>) -> io::Re
         if let StreamPart::End { .. } = part {
             return Ok(());
         }
-        // A command that does not read holds up the socket, and so who types. Where it has ended, its
-        // end is being told.
-        if said.send(part).await.is_err() {
-            return std::future::pending().await;
+        // A command that does not read holds up the socket, and so who types; nothing is read then that
+        // would tell of a hang-up. Priority stands for that alone here: such sockets have no other.
+        tokio::select! {
+            biased;
+            sent = said.send(part) => if sent.is_err() {
+                // It has ended, and its end is being told.
+                return std::future::pending().await;
+            },
+            hung_up = from.ready(Interest::PRIORITY) => return hung_up.map(drop),
         }
     }
 }
@@ -112,6 +117,35 @@ async fn be_there(granted: &watch::Sender<Granted>) {
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        granted.send_modify(|granted| granted.heard = granted.heard.wrapping_add(1));
+        granted.send_modify(|_| {});
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_is_killed_is_missed_also_where_the_command_reads_nothing() {
+        let (here, mut there) = UnixStream::pair().expect("a socket");
+        let (told, parts) = mpsc::channel(PARTS);
+        let (granted, mut grants) = watch::channel(Granted::default());
+        let (said, _saying) = mpsc::channel(PARTS);
+        let carried = Attachment { parts, granted, said }.carry(here);
+        let person = async {
+            let typed = encode(&StreamPart::Data(vec![b'x'; 10])).expect("encoded");
+            // One more waits for its place, and one is not read any more.
+            there.write_all(&typed.repeat(PARTS + 2)).await.expect("typed");
+            drop(there);
+            grants.wait_for(|granted| granted.closed).await.expect("told");
+            drop(told);
+        };
+        let both = async { tokio::join!(carried, person) };
+        let (carried, ()) = timeout(Duration::from_secs(20), both).await.expect("missed");
+        carried.expect("carried to its end");
     }
 }

@@ -26,6 +26,9 @@ use crate::runtime::{ContainerId, ExecOutcome, ExecRequest, Retry, RuntimeError}
 /// How often a family that grows while it is killed is gone through: each round leaves fewer.
 const KILL_ROUNDS: usize = 16;
 
+/// Bytes that a pipe can hold at most: `fs.pipe-max-size`.
+const PIPE: usize = 1 << 20;
+
 impl OciRuntime {
     pub(super) async fn execute(&self, request: &ExecRequest) -> Result<ExecOutcome, RuntimeError> {
         let mut command = Command::new(self.tree.container(&request.id));
@@ -139,21 +142,25 @@ impl Printed {
         let mut open = true;
         loop {
             tokio::select! {
+                // Others may print without end.
                 biased;
+                ended = &mut exit.told => return ended.ok(),
                 read = output.read(&mut buffer), if open => match read {
                     Ok(len) if len > 0 => self.keep(buffer.get(..len).unwrap_or_default()),
                     _ => open = false,
                 },
-                ended = &mut exit.told => return ended.ok(),
             }
         }
     }
 
-    /// Reads what is there.
+    /// Reads what is there. Where others go on printing, no more than can have been there.
     fn rest(&mut self, output: &mut Receiver) {
-        let mut buffer = [0; 4096];
-        while let Ok(len @ 1..) = output.try_read(&mut buffer) {
+        let (mut buffer, mut left) = ([0; 4096], PIPE);
+        while left > 0
+            && let Ok(len @ 1..) = output.try_read(&mut buffer)
+        {
             self.keep(buffer.get(..len).unwrap_or_default());
+            left = left.saturating_sub(len);
         }
     }
 

@@ -15,7 +15,9 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::ioctl_tiocsctty;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::tcsetwinsize;
+
+use crate::runtime::terminal::winsize;
 
 /// Where a container's terminals are made: `/dev/ptmx` leads there, and may lead elsewhere.
 const MASTER: &str = "/dev/pts/ptmx";
@@ -69,8 +71,4 @@ pub(super) fn control(terminal: &OwnedFd) -> io::Result<()> {
     dup2_stdin(terminal)?;
     dup2_stdout(terminal)?;
     Ok(dup2_stderr(terminal)?)
-}
-
-const fn winsize(size: WindowSize) -> Winsize {
-    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }

@@ -129,7 +129,8 @@ impl Attached {
                 printed = self.printer.next(), if !self.printer.is_done() => {
                     self.printed(printed, line)?;
                 }
-                heard = line.next(wake) => match heard? {
+                // What is printed yet needs no broker any more.
+                heard = line.next(wake), if !self.stream.ended => match heard? {
                     Some(heard) => self.heard(heard)?,
                     None if Instant::now() < beat => bail!("the node does not answer"),
                     None => {

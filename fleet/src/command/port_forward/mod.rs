@@ -54,7 +54,10 @@ pub async fn run(
     // Nobody takes what came so far for all.
     for open in forward.open.values_mut() {
         open.local.reset();
-        line.close(&mut open.stream);
+    }
+    if !forward.open.is_empty() {
+        // Where it is not heard, silence says the same.
+        let _ = line.close_all();
     }
     line.link.session.close().await;
     result

@@ -14,7 +14,7 @@ use mote_protocol::frame;
 use mote_protocol::limits::{STREAM_IDLE_S, STREAM_WINDOW};
 use mote_protocol::name::{NodeName, RequestId};
 use mote_protocol::node::Session;
-use mote_protocol::stream::{Incoming, Outgoing, StreamFrame, StreamPart};
+use mote_protocol::stream::{Allowance, Incoming, Outgoing, StreamFrame, StreamPart};
 use mote_protocol::topic::{Address, Direction, Scope as At, Topic, filter};
 use tokio::time::Instant;
 
@@ -116,6 +116,14 @@ impl Line {
         }
     }
 
+    /// Says the same for all streams of this line at once.
+    pub(super) fn close_all(&mut self) -> anyhow::Result<()> {
+        let session = self.link.session.id().clone();
+        let topic = self.topic(Topic::Stream(session, Direction::In));
+        let payload = frame::encode(&StreamFrame::end_of_session())?;
+        Ok(self.link.session.post(topic, payload, BEAT)?)
+    }
+
     /// Forgets a stream that has ended.
     pub(super) fn forget(&mut self, stream: &Stream) {
         self.link.session.leave(&stream.topics);
@@ -165,7 +173,7 @@ pub(super) struct Stream {
     topics: Vec<String>,
     incoming: Incoming,
     pub(super) outgoing: Outgoing,
-    used: u64,
+    allowance: Allowance,
     /// The node has not answered yet.
     pub(super) opening: bool,
     /// Nothing follows.
@@ -179,7 +187,7 @@ impl Stream {
             topics,
             incoming: Incoming::new(STREAM_WINDOW),
             outgoing: Outgoing::new(0),
-            used: 0,
+            allowance: Allowance::new(STREAM_WINDOW),
             opening: true,
             ended: false,
         }
@@ -222,12 +230,10 @@ impl Stream {
 
     /// What came, at this cost, was printed or passed on. Gives what is to be said for it.
     pub(super) fn used(&mut self, cost: u64) -> Option<StreamPart> {
-        self.used = self.used.saturating_add(cost);
-        let open = self.incoming.granted().saturating_sub(self.used);
-        if self.ended || open > STREAM_WINDOW / 4 * 3 {
+        if self.ended {
             return None;
         }
-        self.incoming.grant(self.used + STREAM_WINDOW);
+        self.incoming.grant(self.allowance.used(cost)?);
         Some(self.alive())
     }
 

@@ -7,6 +7,11 @@ unit=mote-agent.service
 example=$DPKG_ROOT/usr/share/mote-agent/agent.toml
 config=$DPKG_ROOT/etc/mote/agent.toml
 
+# The package stays after all: what `prerm` stopped goes on.
+if [ "$1" = abort-remove ] && [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
+    deb-systemd-invoke start "$unit" || true
+fi
+
 [ "$1" = configure ] || exit 0
 
 # Once: who removed it later meant it.

@@ -16,6 +16,17 @@ if [ "$1" = purge ]; then
     if [ -d "$DPKG_ROOT/etc/mote" ]; then
         rmdir --ignore-fail-on-non-empty "$DPKG_ROOT/etc/mote"
     fi
+    # What pods had in memory is still mounted: their secrets, volumes and `/dev/shm`.
+    if [ -z "$DPKG_ROOT" ] && [ -r /proc/self/mountinfo ]; then
+        while read -r _ _ _ _ place _; do
+            case $place in /run/mote/*) echo "$place" ;; esac
+        done </proc/self/mountinfo | sort -r | while read -r place; do
+            umount -l "$place" || true
+        done
+    fi
     # No further than this file system: a volume may be mounted below.
-    rm -rf --one-file-system "$DPKG_ROOT/var/lib/mote" "$DPKG_ROOT/run/mote"
+    for place in "$DPKG_ROOT/var/lib/mote" "$DPKG_ROOT/run/mote"; do
+        rm -rf --one-file-system "$place" ||
+            echo "mote-agent: something is mounted below $place; that was left"
+    done
 fi

@@ -1,16 +1,19 @@
 //! Writes an image to a card, and reads it back.
 //!
 //! What a device is, is read from `/sys` and `/proc` and judged by [`refusals`], which is PURE: a disk
-//! that somebody uses, and one that cannot be taken out, is not written to unless that is asked for.
+//! that somebody uses is not written to, and one that cannot be taken out only if that is asked for.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Advice, OFlags, fadvise, major, minor};
+
+use crate::image::table;
 
 /// Bytes at a time: a multiple of what cards erase at once.
 const CHUNK: usize = 4 << 20;
@@ -55,9 +58,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether a person who knows better may do it all the same.
+    /// Whether a person who knows better may do it all the same. Nobody knows better what becomes of
+    /// files that are in use.
     pub fn may_be_forced(&self) -> bool {
-        matches!(self, Self::NotRemovable | Self::Mounted(_) | Self::Held)
+        *self == Self::NotRemovable
     }
 }
 
@@ -102,25 +106,48 @@ pub fn refusals(facts: &Facts, image: u64) -> Vec<Refusal> {
 
 /// Writes `image` to `device` and compares what is there then with it.
 pub fn flash(image: &Path, device: &Path, force: bool) -> Result<()> {
-    let bytes = fs::metadata(image).with_context(|| format!("look at {}", image.display()))?.len();
-    let facts = look(device)?;
-    let against = refusals(&facts, bytes);
-    let counts = |refusal: &&Refusal| !(force && refusal.may_be_forced());
-    let against: Vec<_> = against.iter().filter(counts).map(ToString::to_string).collect();
-    if !against.is_empty() {
-        let hint = if force { "" } else { "; --force is for those who know better" };
-        bail!("{} is not written to: {}{hint}", device.display(), against.join("; "));
-    }
     let mut source = File::open(image).with_context(|| format!("open {}", image.display()))?;
-    write(&mut source, device, force).with_context(|| format!("write {}", device.display()))?;
-    compare(&mut source, device).with_context(|| format!("verify {}", device.display()))
+    check(&mut source).with_context(|| format!("{} is no image of a disk", image.display()))?;
+    // What is judged is what is written to, whatever the name means meanwhile.
+    let target = open(device)?;
+    let facts = examine(&target, device)?;
+    let against = refusals(&facts, source.metadata()?.len());
+    let forced = |refusal: &Refusal| force && refusal.may_be_forced();
+    if !against.iter().all(forced) {
+        let may = !force && against.iter().all(Refusal::may_be_forced);
+        let hint = if may { "; --force is for those who know better" } else { "" };
+        let told = against.iter().filter(|refusal| !forced(refusal)).map(ToString::to_string);
+        let told: Vec<_> = told.collect();
+        bail!("{} is not written to: {}{hint}", device.display(), told.join("; "));
+    }
+    write(&mut source, &target).with_context(|| format!("write {}", device.display()))?;
+    compare(&mut source, &target).with_context(|| format!("verify {}", device.display()))
 }
 
-fn write(source: &mut File, device: &Path, force: bool) -> Result<()> {
+/// Whether it begins as a disk does: one that is still packed does not.
+fn check(source: &mut File) -> Result<()> {
+    let mut sector = vec![0; table::SECTOR];
+    let length = fill(source, &mut sector)?;
+    source.rewind()?;
+    table::check(&sector[..length]).context("is it still packed?")
+}
+
+/// Opens a device to look at, without waiting for what is none.
+fn open(device: &Path) -> Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits())?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(device);
+    file.with_context(|| format!("open {}", device.display()))
+}
+
+/// Opens what is open once more, in another way.
+fn again(device: &File, options: &OpenOptions) -> Result<File> {
+    Ok(options.open(format!("/proc/self/fd/{}", device.as_raw_fd()))?)
+}
+
+fn write(source: &mut File, device: &File) -> Result<()> {
     // With `O_EXCL` the kernel itself refuses a device that somebody has mounted meanwhile.
-    let exclusive = if force { OFlags::empty() } else { OFlags::EXCL };
-    let flags = i32::try_from(exclusive.bits())?;
-    let mut target = OpenOptions::new().write(true).custom_flags(flags).open(device)?;
+    let flags = i32::try_from(OFlags::EXCL.bits())?;
+    let mut target = again(device, OpenOptions::new().write(true).custom_flags(flags))?;
     let mut chunk = vec![0; CHUNK];
     loop {
         let length = fill(source, &mut chunk)?;
@@ -135,9 +162,9 @@ fn write(source: &mut File, device: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-fn compare(source: &mut File, device: &Path) -> Result<()> {
-    source.seek(SeekFrom::Start(0))?;
-    let mut target = File::open(device)?;
+fn compare(source: &mut File, device: &File) -> Result<()> {
+    source.rewind()?;
+    let mut target = again(device, OpenOptions::new().read(true))?;
     let (mut wanted, mut found) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut place = 0;
     loop {
@@ -170,9 +197,13 @@ fn fill(source: &mut File, buffer: &mut [u8]) -> Result<usize> {
 
 /// Reads what the kernel knows of a device.
 pub fn look(device: &Path) -> Result<Facts> {
-    let metadata = fs::metadata(device).with_context(|| format!("look at {}", device.display()))?;
+    examine(&open(device)?, device)
+}
+
+fn examine(device: &File, name: &Path) -> Result<Facts> {
+    let metadata = device.metadata().with_context(|| format!("look at {}", name.display()))?;
     let block = metadata.file_type().is_block_device();
-    ensure!(block, "{} is no disk", device.display());
+    ensure!(block, "{} is no disk", name.display());
     let number = format!("{}:{}", major(metadata.rdev()), minor(metadata.rdev()));
     let directory = fs::canonicalize(format!("/sys/dev/block/{number}"))?;
     let parts = parts(&directory)?;
@@ -250,10 +281,22 @@ mod tests {
         };
         let found = refusals(&disk, 1000);
         let may: Vec<_> = found.iter().map(Refusal::may_be_forced).collect();
-        assert_eq!(may, [false, false, false, true, true, true]);
+        assert_eq!(may, [false, false, false, true, false, false]);
         let said: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(said[2], "the image has 1000 bytes, it has 999");
         assert_eq!(said[4], "it is mounted on /home");
+    }
+
+    #[test]
+    fn what_is_still_packed_is_no_image_of_a_disk() {
+        let mut disk = vec![0; 512];
+        disk[510..].copy_from_slice(&[0x55, 0xaa]);
+        for (contents, is_one) in [(vec![0xfd; 4096], false), (vec![0x55; 3], false), (disk, true)]
+        {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(&contents).and_then(|()| file.rewind()).expect("written");
+            assert_eq!(check(&mut file).is_ok(), is_one);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use mote_cross::board::console::{self, Membership};
 use mote_cross::board::machine::Machine;
@@ -24,7 +24,7 @@ const TARGETS: &str = "x86_64, aarch64, armv7, armv6; all where none is named";
 const BOARDS: &str = "x86_64 (a PC) or aarch64 (QEMU's virt with a Cortex-A53)";
 
 /// What one target may be.
-const ONE_TARGET: &str = "what the system on the image is for: aarch64, armv7, armv6";
+const ONE_TARGET: &str = "what the system on the image is for: aarch64, or armv6 for 32-bit ones";
 
 /// Builds a release for boards.
 #[derive(Debug, Parser)]
@@ -84,6 +84,9 @@ struct ImageArgs {
     /// A filled-in mote.txt, instead of an empty form on the boot partition
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// A file that mote.txt names (ca, cert, key), to lie beside it; may be given several times
+    #[arg(long, value_name = "FILE")]
+    beside: Vec<PathBuf>,
     /// An archive of images that the first boot imports; may be given several times
     #[arg(long, value_name = "ARCHIVE")]
     import: Vec<PathBuf>,
@@ -97,7 +100,7 @@ struct FlashArgs {
     /// The image; by default what `cargo cross image` made for aarch64
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// Also where it is mounted, in use, or cannot be taken out
+    /// Also where it is a disk that cannot be taken out; never where it is mounted or in use
     #[arg(long)]
     force: bool,
 }
@@ -164,14 +167,19 @@ fn board(args: BoardArgs) -> Result<()> {
 
 fn image(args: ImageArgs) -> Result<()> {
     let target = args.target;
+    ensure!(target.has_package(), "the packages of {target}'s systems are armv6's: --target armv6");
     let release = build(target)?;
     let directory = directory(target)?;
-    let [package, ..] = package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)?;
+    let packages = package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)?;
+    let package = packages.into_iter().next().context("the agent has a package")?;
     let output = args.output.map_or_else(|| default_image(target), Ok)?;
-    let ImageArgs { onto, text, import, .. } = args;
-    image::make(&Plan { onto, output: output.clone(), target, package, text, import })?;
+    let ImageArgs { onto, text, beside, import, .. } = args;
+    let is_filled_in = text.is_some();
+    image::make(&Plan { onto, output: output.clone(), target, package, text, beside, import })?;
     println!("  {}", output.display());
-    println!("edit mote.txt on its boot partition, or on the card's, before the first boot");
+    if !is_filled_in {
+        println!("edit mote.txt on its boot partition, or on the card's, before the first boot");
+    }
     Ok(())
 }
 
@@ -180,6 +188,9 @@ fn pack(target: Target) -> Result<()> {
     let directory = directory(target)?;
     for file in package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)? {
         println!("  {}", file.display());
+    }
+    if !target.has_package() {
+        println!("  no packages: those of armv6 are for its systems, too");
     }
     Ok(())
 }

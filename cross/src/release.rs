@@ -52,12 +52,12 @@ pub fn agent(target: Target) -> Result<PathBuf> {
     Ok(Package::AGENT.build(target, &Route::find(target)?)?.program)
 }
 
-/// Builds the agent at once for the targets that tests run: one alone keeps but one processor busy, as
-/// it is optimised as a whole.
-pub fn agents() -> Result<()> {
+/// Builds the agent at once for several targets: one alone keeps but one processor busy, as it is
+/// optimised as a whole. None of them may take zig.
+pub fn agents(targets: &[Target]) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.arg("build");
-    for target in [Target::X86_64, Target::Aarch64] {
+    for target in targets.iter().copied() {
         let route = Route::find(target)?;
         ensure!(route.zig.is_none(), "{target} takes zig: cargo cross build {}", target.name());
         cargo.args(["--target", target.triple(), "--config", &configuration(target)?]);

@@ -87,6 +87,12 @@ impl Target {
         }
     }
 
+    /// Whether packages are made of it. Of the two that Debian calls `armhf` it is the one that runs on
+    /// every board: packages of one name have one content.
+    pub fn has_package(self) -> bool {
+        self != Self::Armv7
+    }
+
     /// Whether libcontainer must be mended for it: see [`crate::mended`].
     pub fn is_32_bit_arm(self) -> bool {
         self.machine() == elf::ARM

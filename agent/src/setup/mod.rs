@@ -1,9 +1,10 @@
 //! Makes the node's configuration of `mote.txt`, which a person edited on the boot partition of a card
 //! before the board's first boot.
 //!
-//! It runs before the agent at each boot, and does something when the file, or one it names, has
-//! changed since: what an administrator changed in the configuration meanwhile stays until then. What
-//! is wrong is written beside the file, where the person will look.
+//! It runs before the agent at each boot, and does something when the file, one it names or the board has
+//! changed since, or there is no configuration: what an administrator changed in it meanwhile stays until
+//! then, also when another version would make it otherwise. What is wrong is written beside the file, where
+//! the person will look.
 
 mod wanted;
 
@@ -23,7 +24,7 @@ pub const PLACES: [&str; 2] = ["/boot/firmware/mote.txt", "/boot/mote.txt"];
 /// What is wrong with it is told in a file of this name beside it.
 const COMPLAINTS: &str = "mote-error.txt";
 
-/// In the state directory: of what the configuration was made.
+/// In the state directory: a sum of what the configuration was made of.
 const MARK: &str = "setup";
 
 /// Longest file: a chain of certificates has some KiB.
@@ -108,18 +109,23 @@ fn make(places: &Places) -> Result<Outcome, SetupError> {
     let wanted = Wanted::parse(&String::from_utf8_lossy(&text)).map_err(mistaken)?;
     let directory = config.parent().unwrap_or(Path::new("/"));
     let made = wanted.config(directory, serial.as_deref()).map_err(mistaken)?;
+    let mut sum = Sum::new();
+    sum.add(&text);
+    sum.add(serial.as_deref().unwrap_or_default().as_bytes());
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     if let Some(password) = wanted.password() {
         files.push((directory.join(PASSWORD), format!("{password}\n").into_bytes()));
     }
     for name in wanted.files() {
-        files.push((directory.join(name), read(&path.with_file_name(name))?));
+        let contents = read(&path.with_file_name(name))?;
+        sum.add(&contents);
+        files.push((directory.join(name), contents));
     }
     // Last: who finds it finds what it names.
     files.push((config.clone(), made.into_bytes()));
     let mark = state.join(MARK);
-    let sum = sum(&files);
-    if fs::read(&mark).is_ok_and(|before| before == sum) {
+    let sum = sum.finish();
+    if config.exists() && fs::read(&mark).is_ok_and(|before| before == sum) {
         return Ok(Outcome::Unchanged);
     }
     for directory in [directory, state] {
@@ -143,15 +149,22 @@ fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
     Ok(bytes)
 }
 
-fn sum(files: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    for (path, contents) in files {
-        for part in [path.as_os_str().as_encoded_bytes(), contents] {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
+/// A sum over parts, of which none reaches into the next.
+struct Sum(Context);
+
+impl Sum {
+    fn new() -> Self {
+        Self(Context::new(&SHA256))
     }
-    context.finish().as_ref().to_vec()
+
+    fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    fn finish(self) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
 }
 
 /// Puts a file for root alone in its place, whole or not at all.
@@ -217,9 +230,31 @@ mod tests {
         assert_eq!(apply(&places).expect("nothing changed"), Outcome::Unchanged);
         assert_eq!(fs::read_to_string(&places.config).expect("there"), "by hand");
 
+        // The card goes into another board; the configuration is lost.
+        let moved = Places { serial: Some("def".into()), ..places.clone() };
+        assert_eq!(apply(&moved).expect("made"), Outcome::Made);
+        assert_eq!(apply(&moved).expect("nothing changed"), Outcome::Unchanged);
+        fs::remove_file(&places.config).expect("removed");
+        assert_eq!(apply(&moved).expect("made"), Outcome::Made);
+        assert!(fs::read_to_string(&places.config).expect("there").contains("\"def\""));
+        assert_eq!(apply(&places).expect("made"), Outcome::Made);
+
         fs::write(root.path().join("boot/ca.pem"), "another").expect("write");
         assert_eq!(apply(&places).expect("made"), Outcome::Made);
         assert_eq!(fs::read_to_string(root.path().join("etc/ca.pem")).expect("there"), "another");
+    }
+
+    /// A later version may write the same in other words.
+    #[test]
+    fn a_configuration_in_other_words_is_no_reason_to_write_it_anew() {
+        let root = tempfile::tempdir().expect("a directory");
+        let places = places(root.path());
+        say(root.path(), SHORT);
+        assert_eq!(apply(&places).expect("made"), Outcome::Made);
+        let mut sum = Sum::new();
+        sum.add(SHORT.as_bytes());
+        sum.add(b"abc");
+        assert_eq!(fs::read(places.state.join(MARK)).expect("there"), sum.finish());
     }
 
     #[test]

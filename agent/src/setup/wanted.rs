@@ -23,6 +23,9 @@ const NAMES: [&str; 9] =
 /// Those whose values are files beside `mote.txt`.
 const FILES: [&str; 3] = ["ca", "cert", "key"];
 
+/// What the files beside the configuration may not be called: it is its own, or is written on the way.
+const OWN: [&str; 3] = ["agent.toml", PASSWORD, "*.partial"];
+
 /// What was wrong with one line, or with the whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
@@ -58,7 +61,7 @@ pub enum Mistake {
     },
     /// A file that is not beside `mote.txt`.
     #[error(
-        "line {line}: `{name}` must be the name of a file beside this one: at most {MAX_FILE_NAME} letters, digits, `.`, `-` and `_`, not beginning with `.`"
+        "line {line}: `{name}` must be the name of a file beside this one: at most {MAX_FILE_NAME} letters, digits, `.`, `-` and `_`, not beginning with `.`, and not {}", OWN.join(", ")
     )]
     FileName {
         /// Which line.
@@ -190,7 +193,9 @@ fn quoted(value: &str) -> String {
 
 fn is_file_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    name.len() <= MAX_FILE_NAME && !name.starts_with('.') && name.bytes().all(allowed)
+    let own = |own: &&str| own.strip_prefix('*').map_or(name == *own, |end| name.ends_with(end));
+    let is_own = OWN.iter().any(own);
+    name.len() <= MAX_FILE_NAME && !name.starts_with('.') && name.bytes().all(allowed) && !is_own
 }
 
 #[cfg(test)]
@@ -239,13 +244,22 @@ mod tests {
         let expected = [
             "line 1: `brokr` is not known; there are node, fleet, groups, broker, username, password, ca, cert, key",
             "line 2: not `name = value`",
-            "line 3: `ca` must be the name of a file beside this one: at most 64 letters, digits, `.`, `-` and `_`, not beginning with `.`",
+            "line 3: `ca` must be the name of a file beside this one: at most 64 letters, digits, `.`, `-` and `_`, not beginning with `.`, and not agent.toml, password, *.partial",
             "line 5: `node` was said before",
             "line 6: the value of `username` has a control character",
         ];
         assert_eq!(found.expect_err("mistakes"), expected);
         let found = config("broker = mqtt://b.example\nnode = Not A Name\n").expect_err("mistakes");
         assert_eq!(found.len(), 2, "no fleet, and a name that is none: {found:?}");
+    }
+
+    #[test]
+    fn no_file_takes_the_place_of_the_agents_own() {
+        for name in ["agent.toml", "password", "ca.partial"] {
+            let mistakes = Wanted::parse(&format!("ca = {name}\n"));
+            assert_eq!(mistakes, Err(vec![Mistake::FileName { line: 1, name: "ca" }]), "{name}");
+        }
+        assert!(Wanted::parse("ca = agent.toml.pem\n").is_ok());
     }
 
     /// What an image ships with.

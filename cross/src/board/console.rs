@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::initramfs::{self, GuestFile};
 use super::machine::Machine;
-use super::{Parts, cache, format};
+use super::{Parts, Wiring, cache, format};
 use crate::release;
 use crate::workspace;
 
@@ -47,15 +47,14 @@ pub fn boot(machine: Machine, agent: &Path, membership: &Membership) -> Result<(
     if !flash.exists() {
         format(&flash)?;
     }
-    let mut emulator = parts.emulator();
-    emulator.args(["-serial", "mon:stdio", "-netdev", &network(&membership.forward)]);
-    emulator.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
-    emulator.args(["-device", "virtio-rng-pci"]);
-    emulator.arg("-drive").arg(format!("file={},id=flash,if=none,format=raw", flash.display()));
-    emulator.args(["-device", "virtio-blk-pci,drive=flash"]);
-    emulator.arg("-kernel").arg(parts.kernel.image()).arg("-initrd").arg(&file_system);
-    let (console, options) = (machine.console(), machine.kernel_options());
-    emulator.arg("-append").arg(format!("console={console} {KERNEL_OPTIONS} {options}"));
+    let mut emulator = parts.wired(&Wiring {
+        serial: "mon:stdio",
+        port: &[],
+        network: &network(&membership.forward),
+        flash: &format!("file={}", flash.display()),
+        file_system: &file_system,
+        kernel_options: KERNEL_OPTIONS,
+    });
     let status = emulator.status().context("start the emulator")?;
     ensure!(status.success(), "the emulator ends: {status}");
     Ok(())
@@ -71,7 +70,7 @@ fn configuration(machine: Machine, membership: &Membership) -> String {
 
 fn network(forward: &[u16]) -> String {
     let ports = forward.iter().map(|port| format!(",hostfwd=tcp:127.0.0.1:{port}-:{port}"));
-    std::iter::once("user,id=net".to_owned()).chain(ports).collect()
+    ports.collect()
 }
 
 #[cfg(test)]
@@ -91,7 +90,7 @@ mod tests {
         );
         assert_eq!(
             network(&membership.forward),
-            "user,id=net,hostfwd=tcp:127.0.0.1:8080-:8080,hostfwd=tcp:127.0.0.1:22-:22"
+            ",hostfwd=tcp:127.0.0.1:8080-:8080,hostfwd=tcp:127.0.0.1:22-:22"
         );
     }
 }

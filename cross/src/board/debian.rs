@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use crate::debian::run;
 
 /// Where dpkg keeps what is installed.
 const SYSTEM_STATUS: &str = "/var/lib/dpkg/status";
@@ -142,15 +144,6 @@ fn packages_in(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_owned();
-    let output = command.output().with_context(|| format!("start {}", name.display()))?;
-    if !output.status.success() {
-        bail!("{} fails: {}", name.display(), complaint(&output));
-    }
-    Ok(())
-}
-
 /// The part of apt's output that says what went wrong.
 fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
@@ -199,7 +192,7 @@ mod tests {
         fs::write(&broken, "not a package")?;
         let into = directory.path().join("root");
         let error = unpack(&[broken], &into).expect_err("cannot be unpacked").to_string();
-        assert!(error.starts_with("dpkg-deb fails: "), "{error}");
+        assert!(error.contains("\"dpkg-deb\"") && error.contains(" fails:\n"), "{error}");
         assert!(!into.exists());
         Ok(())
     }

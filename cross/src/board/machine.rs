@@ -28,10 +28,7 @@ impl Machine {
 
     /// Debian's name for its architecture.
     pub fn debian(self) -> &'static str {
-        match self {
-            Self::Pc => "amd64",
-            Self::CortexA53 => "arm64",
-        }
+        self.target().debian()
     }
 
     /// The architecture as container images name it.
@@ -103,9 +100,6 @@ impl std::error::Error for UnknownMachine {}
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pc => "x86_64",
-            Self::CortexA53 => "aarch64",
-        })
+        f.write_str(self.target().name())
     }
 }

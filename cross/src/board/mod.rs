@@ -25,8 +25,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
+use crate::debian::run;
 use crate::workspace;
 use debian::Archive;
 use initramfs::GuestFile;
@@ -81,9 +82,8 @@ impl Parts {
         initramfs::write(file_system, &self.kernel, self.busybox()?, files)
     }
 
-    /// The emulator as this machine, with processors and memory, and nothing connected: the kernel names
-    /// devices by the order in which they are.
-    pub fn emulator(&self) -> Command {
+    /// The emulator as this machine, with processors and memory, and nothing connected.
+    fn emulator(&self) -> Command {
         let mut command = self.qemu.command(self.machine);
         command.args(self.machine.options());
         // Hardware virtualisation differs from machine to machine; the emulator's own translation is
@@ -92,15 +92,47 @@ impl Parts {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         command
     }
+
+    /// The emulator, connected. The kernel names devices by the order in which they are: a port, the
+    /// network, random numbers, the flash.
+    pub fn wired(&self, wiring: &Wiring<'_>) -> Command {
+        let Wiring { serial, port, network, flash, file_system, kernel_options } = wiring;
+        let mut command = self.emulator();
+        command.args(["-serial", serial]).args(*port);
+        command.args(["-netdev", &format!("user,id=net{network}")]);
+        command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+        command.args(["-device", "virtio-rng-pci"]);
+        command.args(["-drive", &format!("{flash},id=flash,if=none,format=raw")]);
+        command.args(["-device", "virtio-blk-pci,drive=flash"]);
+        command.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(file_system);
+        let (console, options) = (self.machine.console(), self.machine.kernel_options());
+        command.arg("-append").arg(format!("console={console} {kernel_options} {options}"));
+        command
+    }
+}
+
+/// What the emulator of a board is connected to, as QEMU's options say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wiring<'a> {
+    /// The serial console.
+    pub serial: &'a str,
+    /// A port of the board beside its console, where it has one: options of `virtserialport`'s.
+    pub port: &'a [&'a str],
+    /// More of the network than that the board reaches this machine, each after a comma.
+    pub network: &'a str,
+    /// Where the flash is, without its id.
+    pub flash: &'a str,
+    /// What the kernel unpacks.
+    pub file_system: &'a Path,
+    /// What the kernel is told beside its console.
+    pub kernel_options: &'a str,
 }
 
 /// Makes the flash of a board that was never switched on.
 pub fn format(flash: &Path) -> Result<()> {
-    let output = Command::new("mke2fs").args(["-q", "-t", "ext4"]).arg(flash).arg(FLASH).output();
-    let output = output.context("start mke2fs (package e2fsprogs)")?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "mke2fs fails: {}", complaint.trim());
-    Ok(())
+    let mut make = Command::new("mke2fs");
+    run(make.args(["-q", "-t", "ext4"]).arg(flash).arg(FLASH))
+        .context("make a file system (package e2fsprogs)")
 }
 
 /// Where the parts of boards are kept: in the target directory, for every profile.

@@ -34,6 +34,40 @@ pub fn config(text: &str) -> String {
     format!("{text}{end}\n[all]\n{WATCHDOG}\n")
 }
 
+/// Names of the lines of `mote.txt` whose values are files beside it.
+const FILES: [&str; 3] = ["ca", "cert", "key"];
+
+/// What has a meaning on the boot partition already.
+const TAKEN: [&str; 4] = ["cmdline.txt", "config.txt", "mote.txt", "mote-error.txt"];
+
+/// The files that a `mote.txt` names. All else of it is judged by the board (`agent/src/setup/wanted.rs`,
+/// by which a line is read as here).
+pub fn files(text: &str) -> Result<Vec<&str>> {
+    let mut found = Vec::new();
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        let Some((word, value)) = line.split_once('=') else { continue };
+        if !FILES.contains(&word.trim().to_lowercase().as_str()) {
+            continue;
+        }
+        let value = value.trim();
+        let inner = |mark: char| value.strip_prefix(mark)?.strip_suffix(mark);
+        let name = inner('"').or_else(|| inner('\'')).unwrap_or(value);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let is_name = name.bytes().all(allowed) && !name.starts_with('.');
+        // Names of FAT are the same in capitals.
+        let taken = TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(name));
+        ensure!(
+            is_name && !taken,
+            "`{}` is no name for a file beside mote.txt",
+            name.escape_debug()
+        );
+        if !name.is_empty() && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +81,16 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(cmdline(&told).expect("a line"), told);
         assert!(cmdline("a\nb\n").is_err() && cmdline("\n").is_err());
+    }
+
+    #[test]
+    fn the_files_that_a_text_names_are_found() {
+        let text = "\u{feff}CA = \"ca.pem\"\r\n#cert = x\nkey=\ncert = both.pem\nkey = both.pem\nfleet = a\n";
+        assert_eq!(files(text).expect("names"), ["ca.pem", "both.pem"]);
+        for name in ["../ca.pem", ".ca", "Config.TXT", "::x"] {
+            let error = files(&format!("ca = {name}\n")).expect_err("no name").to_string();
+            assert_eq!(error, format!("`{name}` is no name for a file beside mote.txt"));
+        }
     }
 
     #[test]

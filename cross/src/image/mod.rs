@@ -11,11 +11,12 @@ mod root;
 pub mod table;
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::debian::run;
 use crate::target::Target;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub package: PathBuf,
     /// `mote.txt`, filled in; an empty form where none is given.
     pub text: Option<PathBuf>,
+    /// The files that the text names, to lie beside it.
+    pub beside: Vec<PathBuf>,
     /// Archives of images that the first boot finds.
     pub import: Vec<PathBuf>,
 }
@@ -45,9 +48,23 @@ pub struct Plan {
 /// Makes the image. It appears when it is complete.
 pub fn make(plan: &Plan) -> Result<()> {
     let partial = plan.output.with_extension("partial");
+    let onto = fs::canonicalize(&plan.onto);
+    let onto = onto.with_context(|| format!("look at {}", plan.onto.display()))?;
+    for made in [&plan.output, &partial] {
+        let is_other = fs::canonicalize(made).map_or(true, |made| made != onto);
+        ensure!(is_other, "{} would be written over: name another output", onto.display());
+    }
+    let text = Text::read(plan)?;
+    // What is there may be a link to something else.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", partial.display()));
+        }
+        _ => {}
+    }
     let mut copy = Command::new("cp");
     run(copy.args(["--sparse=always", "--reflink=auto"]).arg(&plan.onto).arg(&partial))?;
-    let made = change(plan, &partial);
+    let made = change(plan, &text, &partial);
     if made.is_err() {
         let _ = fs::remove_file(&partial);
     }
@@ -55,14 +72,50 @@ pub fn make(plan: &Plan) -> Result<()> {
     fs::rename(&partial, &plan.output).with_context(|| format!("move to {}", plan.output.display()))
 }
 
-fn change(plan: &Plan, image: &Path) -> Result<()> {
+/// What a person says to the board, read and judged.
+struct Text {
+    contents: String,
+    /// The files it names.
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Text {
+    fn read(plan: &Plan) -> Result<Self> {
+        let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
+        let contents = match &plan.text {
+            Some(path) => String::from_utf8(read(path)?)
+                .with_context(|| format!("{} is not text", path.display()))?,
+            None => TEXT.to_owned(),
+        };
+        let named = boot::files(&contents)?;
+        let mut files = Vec::new();
+        for path in &plan.beside {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !named.contains(&name) {
+                bail!("{} is named by no line of mote.txt", path.display());
+            }
+            files.push((name.to_owned(), read(path)?));
+        }
+        let missing = named.iter().find(|name| files.iter().all(|(file, _)| file != *name));
+        if let Some(name) = missing {
+            bail!("mote.txt names {name}: say where that is with --beside");
+        }
+        Ok(Self { contents, files })
+    }
+}
+
+fn change(plan: &Plan, text: &Text, image: &Path) -> Result<()> {
+    if plan.text.is_some() {
+        // There are passwords and keys in it from now on.
+        fs::set_permissions(image, fs::Permissions::from_mode(0o600))?;
+    }
     let mut sector = [0; 512];
     let mut file = File::open(image)?;
     file.read_exact(&mut sector).context("read the table of partitions")?;
     let card = Card::read(&sector, file.metadata()?.len())
         .with_context(|| format!("{} is no image of a Raspberry Pi's card", plan.onto.display()))?;
-    change_boot(plan, &Fat { image, partition: card.boot })?;
-    let root = Root::mount(image, card.root, &image.with_extension("root"))?;
+    change_boot(text, &Fat { image, partition: card.boot })?;
+    let root = Root::mount(image, card.root)?;
     root.check(plan.target)?;
     root.install(&plan.package)?;
     for archive in &plan.import {
@@ -71,16 +124,13 @@ fn change(plan: &Plan, image: &Path) -> Result<()> {
     root.finish()
 }
 
-fn change_boot(plan: &Plan, fat: &Fat<'_>) -> Result<()> {
-    fat.write("cmdline.txt", &boot::cmdline(&fat.read("cmdline.txt")?)?)?;
-    fat.write("config.txt", &boot::config(&fat.read("config.txt")?))?;
-    let text = match &plan.text {
-        Some(path) => {
-            fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
-        }
-        None => TEXT.to_owned(),
-    };
-    fat.write("mote.txt", &text)
+fn change_boot(text: &Text, fat: &Fat<'_>) -> Result<()> {
+    fat.write("cmdline.txt", boot::cmdline(&fat.read("cmdline.txt")?)?.as_bytes())?;
+    fat.write("config.txt", boot::config(&fat.read("config.txt")?).as_bytes())?;
+    for (name, contents) in &text.files {
+        fat.write(name, contents)?;
+    }
+    fat.write("mote.txt", text.contents.as_bytes())
 }
 
 /// The boot partition. Not every kernel has FAT: mtools do without.
@@ -106,14 +156,14 @@ impl Fat<'_> {
         String::from_utf8(output.stdout).with_context(|| format!("{name} is not text"))
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         let mut command = self.command();
         command.arg("-").arg(format!("::{name}"));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start mcopy: apt-get install mtools")?;
         let mut input = child.stdin.take().context("its input is a pipe")?;
         // Where it fails it says why, and does not read.
-        let written = input.write_all(text.as_bytes());
+        let written = input.write_all(contents);
         drop(input);
         let output = child.wait_with_output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);

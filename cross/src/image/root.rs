@@ -26,14 +26,16 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Mounts it on a directory of its own.
-    pub(super) fn mount(image: &Path, partition: Partition, place: &Path) -> Result<Self> {
-        fs::create_dir_all(place).with_context(|| format!("create {}", place.display()))?;
+    /// Mounts it on a directory that nobody else has.
+    pub(super) fn mount(image: &Path, partition: Partition) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("mote-image-").tempdir();
+        let place = place.context("make a directory to mount the root partition on")?;
         let Partition { start, length } = partition;
         let mut mount = Command::new("mount");
         mount.args(["-t", "ext4", "-o", &format!("loop,offset={start},sizelimit={length}")]);
-        run(mount.arg(image).arg(place)).context("mount the root partition (needs root)")?;
-        Ok(Self { place: place.to_owned(), mounted: true })
+        run(mount.arg(image).arg(place.path())).context("mount the root partition (needs root)")?;
+        // From here on it is removed when nothing is mounted there, and only itself.
+        Ok(Self { place: place.keep(), mounted: true })
     }
 
     /// Whether it is a Debian for `target`.

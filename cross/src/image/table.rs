@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 
 /// Bytes of a sector, as the table counts.
-const SECTOR: u64 = 512;
+pub const SECTOR: usize = 512;
 
 /// Where the four entries begin, and how long each is.
 const ENTRIES: usize = 446;
@@ -34,18 +34,25 @@ pub struct Card {
     pub root: Partition,
 }
 
+/// Whether a first sector has a table.
+pub fn check(sector: &[u8]) -> Result<()> {
+    ensure!(sector.get(510..512) == Some(&[0x55, 0xaa]), "there is no table of partitions");
+    Ok(())
+}
+
 impl Card {
     /// Reads the first sector of an image of `length` bytes.
     pub fn read(sector: &[u8], length: u64) -> Result<Self> {
-        ensure!(sector.get(510..512) == Some(&[0x55, 0xaa]), "there is no table of partitions");
+        check(sector)?;
+        let bytes = SECTOR as u64;
         let mut boot = None;
         let mut root = None;
         for entry in sector[ENTRIES..510].chunks_exact(ENTRY) {
             let number = |at: usize| -> Result<u64> {
                 Ok(u32::from_le_bytes(entry[at..at + 4].try_into()?).into())
             };
-            let start = number(8)? * SECTOR;
-            let partition = Partition { start, length: number(12)? * SECTOR };
+            let start = number(8)? * bytes;
+            let partition = Partition { start, length: number(12)? * bytes };
             match entry[4] {
                 PROTECTIVE => {
                     bail!("the table of partitions is a GPT, and a Raspberry Pi's is not")
@@ -60,7 +67,7 @@ impl Card {
             root: root.context("there is no partition for Linux")?,
         };
         for Partition { start, length: size } in [card.boot, card.root] {
-            let inside = start >= SECTOR && size > 0 && start + size <= length;
+            let inside = start >= bytes && size > 0 && start + size <= length;
             ensure!(
                 inside,
                 "a partition reaches beyond the image: is it cut off, or still packed?"

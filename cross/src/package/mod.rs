@@ -33,9 +33,9 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("postrm", include_str!("../../debian/postrm.sh")),
 ];
 
-/// Packs a release into `directory`; `version` is Debian's. Returns the files: the agent's package,
-/// the tool's, the archive.
-pub fn pack(release: &Release, version: &str, directory: &Path) -> Result<[PathBuf; 3]> {
+/// Packs a release into `directory`; `version` is Debian's. Returns the files: the agent's package and
+/// the tool's, where the target has packages, and the archive.
+pub fn pack(release: &Release, version: &str, directory: &Path) -> Result<Vec<PathBuf>> {
     let time = time_of_sources();
     let (node, operator) = (contents::node(release)?, contents::operator(release)?);
     let agent = agent(release.target, version, &node);
@@ -44,11 +44,14 @@ pub fn pack(release: &Release, version: &str, directory: &Path) -> Result<[PathB
     let all = [node.as_slice(), &operator, &contents::beside()?].concat();
     let archive = archive::gzip(&archive::tar(&format!("{name}/"), &all, time)?)?;
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
-    Ok([
-        write(&directory.join(agent.file_name()), &agent.pack(time)?)?,
-        write(&directory.join(mote.file_name()), &mote.pack(time)?)?,
-        write(&directory.join(format!("{name}.tar.gz")), &archive)?,
-    ])
+    let mut files = Vec::new();
+    if release.target.has_package() {
+        for package in [agent, mote] {
+            files.push(write(&directory.join(package.file_name()), &package.pack(time)?)?);
+        }
+    }
+    files.push(write(&directory.join(format!("{name}.tar.gz")), &archive)?);
+    Ok(files)
 }
 
 fn agent<'a>(target: Target, version: &'a str, entries: &'a [Entry]) -> Deb<'a> {
@@ -98,6 +101,10 @@ mod tests {
     use super::*;
     use crate::route::{Library, Route};
 
+    fn names(paths: &[PathBuf]) -> Vec<&str> {
+        paths.iter().filter_map(|path| path.file_name()?.to_str()).collect()
+    }
+
     #[test]
     fn two_packages_of_one_release_are_the_same() -> Result<()> {
         let directory = tempfile::tempdir()?;
@@ -116,10 +123,14 @@ mod tests {
             assert_eq!(first.file_name(), again.file_name());
             assert_eq!(fs::read(first)?, fs::read(again)?, "{}", first.display());
         }
-        let names = first.each_ref().map(|path| path.file_name().and_then(|name| name.to_str()));
         let expected =
             ["mote-agent_0.1.0_armhf.deb", "mote_0.1.0_armhf.deb", "mote-0.1.0-armv6.tar.gz"];
-        assert_eq!(names, expected.map(Some));
+        assert_eq!(names(&first), expected);
+
+        // There is one package for all that Debian calls armhf.
+        let other = Release { target: Target::Armv7, ..release };
+        let other = pack(&other, "0.1.0", &directory.path().join("first"))?;
+        assert_eq!(names(&other), ["mote-0.1.0-armv7.tar.gz"]);
         Ok(())
     }
 }

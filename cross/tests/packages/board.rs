@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -107,15 +107,24 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     let archive = directory.path().join("web.tar");
     fs::write(&archive, "an archive of an image")?;
     let [package, ..] = packages("0.1.0", &directory.path().join("packages"))?;
+    let text = directory.path().join("mote.txt");
+    fs::write(&text, "fleet = home\nbroker = mqtts://b.example\nca = ca.pem\n")?;
+    let ca = directory.path().join("ca.pem");
+    fs::write(&ca, "a certificate")?;
     let plan = Plan {
         onto: onto.clone(),
         output: directory.path().join("mote.img"),
         target: Target::here()?,
         package,
-        text: None,
+        text: Some(text),
+        beside: vec![ca],
         import: vec![archive],
     };
+    let precious = directory.path().join("precious");
+    fs::write(&precious, "not to be written over")?;
+    symlink(&precious, directory.path().join("mote.partial"))?;
     image::make(&plan)?;
+    ensure!(fs::read_to_string(&precious)? == "not to be written over", "a link is not followed");
     ensure!(fs::read(&onto)? == before, "the image it is made of is not changed");
 
     let image = &plan.output;
@@ -124,7 +133,10 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     ensure!(cmdline == format!("{} {words}", CMDLINE.trim()), "{cmdline}");
     let config = boot_file(image, "config.txt")?;
     ensure!(config.starts_with(CONFIG) && config.ends_with("dtparam=watchdog=on\n"), "{config}");
-    ensure!(boot_file(image, "mote.txt")?.contains("#broker = mqtt://"), "a form to fill in");
+    ensure!(boot_file(image, "mote.txt")?.ends_with("ca = ca.pem\n"), "what was said");
+    ensure!(boot_file(image, "ca.pem")? == "a certificate", "what it names");
+    let mode = fs::metadata(image)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "there may be keys in it: {mode:o}");
 
     let file = |name: &str| root_file(image, directory.path(), name);
     ensure!(file("/usr/bin/mote-agent")?.is_some(), "the agent");
@@ -138,14 +150,30 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     let entry = status.split("\n\n").find(|entry| entry.starts_with("Package: mote-agent\n"));
     let entry = entry.context("dpkg knows the package")?;
     ensure!(entry.contains("\nStatus: install ok installed\n"), "{entry}");
-    ensure!(!fs::exists(image.with_extension("root"))?, "nothing stays mounted");
+    let devices = Command::new("losetup").arg("--associated").arg(image).output()?;
+    ensure!(devices.status.success() && devices.stdout.is_empty(), "nothing stays mounted");
 
     // Once more changes nothing more: who makes an image of an image has no word twice.
-    let again =
-        Plan { onto: image.clone(), output: directory.path().join("again.img"), ..plan.clone() };
+    let again = Plan {
+        onto: image.clone(),
+        output: directory.path().join("again.img"),
+        text: None,
+        beside: Vec::new(),
+        ..plan.clone()
+    };
     image::make(&again)?;
+    ensure!(boot_file(&again.output, "mote.txt")?.contains("#broker = mqtt://"), "a form");
     ensure!(boot_file(&again.output, "cmdline.txt")? == cmdline, "no word is said twice");
     ensure!(boot_file(&again.output, "config.txt")? == config, "no line is said twice");
+
+    for (plan, expected) in [
+        (Plan { output: image.clone(), ..again.clone() }, "would be written over"),
+        (Plan { beside: vec![precious], ..again.clone() }, "is named by no line of mote.txt"),
+        (Plan { beside: Vec::new(), ..plan.clone() }, "mote.txt names ca.pem: say where that is"),
+    ] {
+        let error = image::make(&plan).expect_err(expected).to_string();
+        ensure!(error.contains(expected), "{error}");
+    }
 
     let other = Plan { target: Target::Armv6, output: directory.path().join("other.img"), ..plan };
     let error = image::make(&other).expect_err("for another machine").to_string();
@@ -165,6 +193,7 @@ fn an_image_that_is_still_packed_is_told() -> Result<()> {
         target: Target::Aarch64,
         package: debian::packed()?,
         text: None,
+        beside: Vec::new(),
         import: Vec::new(),
         onto,
     };

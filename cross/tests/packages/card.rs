@@ -37,7 +37,9 @@ fn image(directory: &TempDir, bytes: usize) -> Result<PathBuf> {
     let path = directory.path().join("image");
     // No two sectors near each other are the same.
     let contents: Result<Vec<u8>, _> = (0..bytes).map(|at| u8::try_from(at / 512 % 251)).collect();
-    fs::write(&path, contents?)?;
+    let mut contents = contents?;
+    contents[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(&path, contents)?;
     Ok(path)
 }
 
@@ -73,10 +75,14 @@ fn a_card_that_is_mounted_or_too_small_is_left_alone() -> Result<()> {
     let looked = look(&disk.device);
     let small = image(&directory, 1 << 20)?;
     let error = refusal(&small, &disk, false);
+    let forced = refusal(&small, &disk, true);
     run(Command::new("umount").arg(&place))?;
     ensure!(looked?.mounted == [place.display().to_string()], "where it is mounted");
     let error = error?;
-    ensure!(error.contains(&format!("mounted on {}", place.display())), "{error}");
+    let mounted = format!("mounted on {}", place.display());
+    ensure!(error.ends_with(&mounted), "there is no hint to do it all the same: {error}");
+    let forced = forced?;
+    ensure!(forced.ends_with(&format!("not written to: it is {mounted}")), "{forced}");
 
     let large = image(&directory, 9 << 20)?;
     let error = refusal(&large, &disk, true)?;

@@ -49,6 +49,8 @@ fn the_agents_package_comes_is_replaced_and_goes() -> Result<()> {
     tree.run(&["dpkg", "--remove", "mote-agent"])?;
     let calls = tree.calls()?;
     ensure!(calls.contains("stop mote-agent.service mote-pods.service"), "{calls}");
+    let rules = "mote-pods.service\nnft delete table inet mote\n";
+    ensure!(calls.contains(rules), "after the agent, its rules: {calls}");
     ensure!(!tree.exists("usr/bin/mote-agent"), "the program is gone");
     ensure!(tree.exists(CONFIG) && tree.exists("var/lib/mote/spec/x"), "what is no program stays");
 
@@ -57,8 +59,13 @@ fn the_agents_package_comes_is_replaced_and_goes() -> Result<()> {
     let calls = tree.calls()?;
     ensure!(calls.contains("start mote-agent.service"), "{calls}");
 
+    // Somebody keeps the package while it is being removed.
+    tree.run(&["/var/lib/dpkg/info/mote-agent.postinst", "abort-remove", "in-favour", "x", "1"])?;
+    let calls = tree.calls()?;
+    ensure!(calls.contains("start mote-agent.service"), "what was stopped goes on: {calls}");
+
     tree.write("etc/mote/node.key", "mine")?;
-    tree.run(&["dpkg", "--purge", "mote-agent"])?;
+    tree.run_with_mounts(&["run/mote/pods/x", "run/mote/pods/x/y"], "dpkg --purge mote-agent")?;
     ensure!(tree.exists("etc/mote/node.key"), "keys are not the package's to remove");
     fs::remove_dir_all(tree.path("etc/mote"))?;
     fs::remove_file(tree.path("var/log/calls"))?;

@@ -64,6 +64,21 @@ impl Tree {
         run(chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
     }
 
+    /// Runs a command line of the tree in it, with `proc` and, at `places`, file systems in memory. They
+    /// are in mounts of its own, which end with it.
+    pub(crate) fn run_with_mounts(&self, places: &[&str], line: &str) -> Result<()> {
+        let root = self.directory.path().display();
+        let mounts = places.iter().map(|place| {
+            format!("mkdir -p {root}/{place}; mount -t tmpfs mote-test {root}/{place}\n")
+        });
+        let mounts: String = mounts.collect();
+        let proc = format!("mount -t proc proc {root}/proc");
+        let script = format!("set -e; {proc}\n{mounts}exec chroot {root} {line}");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--", "sh", "-c", &script]).env("LC_ALL", "C");
+        run(unshare.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
+    }
+
     pub(crate) fn install(&self, package: &Path) -> Result<()> {
         fs::copy(package, self.path("package.deb"))?;
         let installed = self.run(&["dpkg", "--install", "/package.deb"]);
@@ -75,7 +90,7 @@ impl Tree {
     /// to run.
     pub(crate) fn pretend_to_be_booted(&self) -> Result<()> {
         fs::create_dir_all(self.path("run/systemd/system"))?;
-        for program in ["systemctl", "systemd-tmpfiles"] {
+        for program in ["systemctl", "systemd-tmpfiles", "nft"] {
             let path = format!("usr/bin/{program}");
             let answer = "case \"$*\" in *is-enabled*) echo enabled ;; esac";
             let text = format!("#!/bin/sh\necho \"{program} $*\" >>/{CALLS}\n{answer}\n");
@@ -129,5 +144,5 @@ pub(crate) fn packages(version: &str, into: &Path) -> Result<[PathBuf; 3]> {
     };
     let packages = package::pack(&release, version, into)?;
     ensure!(packages.iter().all(|path| path.is_file()), "all were written");
-    Ok(packages)
+    packages.try_into().ok().context("two packages and an archive")
 }

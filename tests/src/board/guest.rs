@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use mote_cross::board::machine::Machine;
+use mote_cross::board::{Parts, Wiring};
 
 /// The longest line a board may send; more than any status, less than a broken board could fill.
 const LONGEST_LINE: u64 = 256 * 1024;
@@ -29,6 +29,16 @@ const CONSOLE_TAIL: u64 = 16 * 1024;
 
 /// What the kernel is told: few words on the console, a reboot in place of a hang.
 const KERNEL_OPTIONS: &str = "quiet panic=-1 oops=panic";
+
+/// The port "host": the emulator's own input and output.
+const PORT: [&str; 6] = [
+    "-chardev",
+    "stdio,id=host,signal=off",
+    "-device",
+    "virtio-serial-pci",
+    "-device",
+    "virtserialport,chardev=host,name=host",
+];
 
 /// A running board.
 #[derive(Debug)]
@@ -45,8 +55,6 @@ pub struct Guest {
 /// What a board boots from.
 #[derive(Clone, Copy, Debug)]
 pub struct Media<'a> {
-    /// The kernel's image.
-    pub kernel: &'a Path,
     /// The archive that the kernel unpacks.
     pub file_system: &'a Path,
     /// The board's disk.
@@ -77,17 +85,16 @@ impl Plug {
 }
 
 impl Guest {
-    /// Starts a board and waits until it takes orders. `command` is the program to do it with;
-    /// the console's log goes to `directory`. It is given `time` for all it does.
+    /// Starts a board of these parts and waits until it takes orders. The console's log goes to
+    /// `directory`. It is given `time` for all it does.
     pub fn boot(
-        mut command: Command,
-        machine: Machine,
+        parts: &Parts,
         media: &Media<'_>,
         directory: &Path,
         time: Duration,
     ) -> Result<Self> {
         let console = directory.join("console.log");
-        describe(&mut command, machine, media, &console);
+        let mut command = emulator(parts, media, &console);
         let errors = File::create(directory.join("emulator.log"))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut emulator = command.spawn().context("start the emulator")?;
@@ -204,12 +211,7 @@ impl Drop for Guest {
     }
 }
 
-fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Path) {
-    command.arg("-serial").arg(format!("file:{}", log.display()));
-    command.args(["-chardev", "stdio,id=host,signal=off", "-device", "virtio-serial-pci"]);
-    command.args(["-device", "virtserialport,chardev=host,name=host"]);
-    command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
-    command.args(["-device", "virtio-rng-pci"]);
+fn emulator(parts: &Parts, media: &Media<'_>, log: &Path) -> Command {
     let flash = match media.flash {
         // The build machine does not lose its power during a test: no need to wait for its disk.
         Flash::File(file) => format!("file={},cache=unsafe", file.display()),
@@ -219,11 +221,14 @@ fn describe(command: &mut Command, machine: Machine, media: &Media<'_>, log: &Pa
             socket.display()
         ),
     };
-    command.args(["-drive", &format!("{flash},id=flash,if=none,format=raw")]);
-    command.args(["-device", "virtio-blk-pci,drive=flash"]);
-    command.arg("-kernel").arg(media.kernel).arg("-initrd").arg(media.file_system);
-    let (console, options) = (machine.console(), machine.kernel_options());
-    command.arg("-append").arg(format!("console={console} {KERNEL_OPTIONS} {options}"));
+    parts.wired(&Wiring {
+        serial: &format!("file:{}", log.display()),
+        port: &PORT,
+        network: "",
+        flash: &flash,
+        file_system: media.file_system,
+        kernel_options: KERNEL_OPTIONS,
+    })
 }
 
 fn read_line(output: &mut impl BufRead) -> Option<String> {

@@ -61,8 +61,8 @@ impl Board {
     /// Boots one with what was packed, and with this flash.
     pub fn start(&self, directory: &Path, flash: Flash<'_>, time: Duration) -> Result<Guest> {
         let file_system = file_system(directory);
-        let media = Media { kernel: self.0.kernel.image(), file_system: &file_system, flash };
-        Guest::boot(self.0.emulator(), self.0.machine, &media, directory, time)
+        let media = Media { file_system: &file_system, flash };
+        Guest::boot(&self.0, &media, directory, time)
     }
 }
 

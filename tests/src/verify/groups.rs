@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mote_cross::target::Target;
+
 use super::build::Program;
 use super::needs::Need;
 
@@ -50,11 +52,17 @@ pub(super) struct Group {
     pub(super) threads: Option<usize>,
     /// Runs also those that a plain `cargo test` leaves out for their cost.
     pub(super) ignored: bool,
-    /// Its tests run the agent as it is shipped.
-    pub(super) releases: bool,
+    /// For what its tests have the agent as it is shipped.
+    pub(super) releases: &'static [Target],
     /// Which test programs are its own.
     pub(super) owns: fn(&Program) -> bool,
 }
+
+/// What this machine runs by itself.
+#[cfg(target_arch = "aarch64")]
+const HOST: &[Target] = &[Target::Aarch64];
+#[cfg(not(target_arch = "aarch64"))]
+const HOST: &[Target] = &[Target::X86_64];
 
 /// Tests of whole nodes, of which a group says what is its own.
 const WHOLE_NODES: Group = Group {
@@ -67,7 +75,7 @@ const WHOLE_NODES: Group = Group {
     // They wait far more than they work.
     threads: Some(4),
     ignored: false,
-    releases: false,
+    releases: &[],
     owns: |_| false,
 };
 
@@ -82,7 +90,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: is_unit,
     },
     Group {
@@ -104,7 +112,7 @@ pub(super) const GROUPS: &[Group] = &[
         }],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.package == "protocol",
     },
     Group {
@@ -116,7 +124,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.package == "pause",
     },
     Group {
@@ -128,7 +136,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.target == "simulator",
     },
     Group {
@@ -141,7 +149,7 @@ pub(super) const GROUPS: &[Group] = &[
         threads: None,
         // It builds the agent once more.
         ignored: true,
-        releases: false,
+        releases: &[],
         owns: |program| program.package == "tests" && program.target == "mutants",
     },
     Group {
@@ -210,7 +218,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.package == "tests" && program.target == "images",
     },
     Group {
@@ -218,11 +226,11 @@ pub(super) const GROUPS: &[Group] = &[
         about: "packages, units, cards and images, as Debian, systemd and the kernel see them",
         part: END_TO_END,
         root: true,
-        needs: &[Need::DEBOOTSTRAP, Need::SYSTEMD, Need::MTOOLS],
+        needs: &[Need::DEBOOTSTRAP, Need::SYSTEMD, Need::MTOOLS, Need::MKE2FS],
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.package == "cross" && program.target == "packages",
     },
     Group {
@@ -234,7 +242,7 @@ pub(super) const GROUPS: &[Group] = &[
         checks: &[],
         threads: None,
         ignored: false,
-        releases: false,
+        releases: &[],
         owns: |program| program.target == "fuzz",
     },
     Group {
@@ -251,11 +259,13 @@ pub(super) const GROUPS: &[Group] = &[
             Need::MUSL_GCC,
             Need::ARM_GCC,
             Need::ARM_HEADERS,
+            Need::MKE2FS,
+            Need::XZ,
         ],
         checks: &[],
         threads: None,
         ignored: true,
-        releases: true,
+        releases: &[Target::X86_64, Target::Aarch64],
         owns: |program| program.target == "boards",
     },
     Group {
@@ -263,11 +273,18 @@ pub(super) const GROUPS: &[Group] = &[
         about: "a board whose power is cut, on a card that loses what was not flushed",
         part: CUTS,
         root: true,
-        needs: &[Need::MOSQUITTO, Need::REGISTRY, Need::MUSL_X86, Need::MUSL_GCC],
+        needs: &[
+            Need::MOSQUITTO,
+            Need::REGISTRY,
+            Need::MUSL_X86,
+            Need::MUSL_GCC,
+            Need::MKE2FS,
+            Need::XZ,
+        ],
         checks: &[],
         threads: None,
         ignored: true,
-        releases: true,
+        releases: &[Target::X86_64],
         owns: |program| program.target == "cuts",
     },
     Group {
@@ -288,7 +305,7 @@ pub(super) const GROUPS: &[Group] = &[
         // What is counted must not be disturbed.
         threads: Some(1),
         ignored: false,
-        releases: true,
+        releases: HOST,
         owns: |program| program.target == "counted",
     },
     Group {
@@ -312,7 +329,7 @@ pub(super) const GROUPS: &[Group] = &[
         // What is timed must not be disturbed.
         threads: Some(1),
         ignored: true,
-        releases: true,
+        releases: HOST,
         owns: |program| program.package == "tests" && program.target == "speed",
     },
 ];
@@ -367,6 +384,17 @@ mod tests {
             };
             let owners = GROUPS.iter().filter(|group| (group.owns)(&program)).count();
             assert_eq!(owners, 1, "{package}/{target}");
+        }
+    }
+
+    /// What a release is built with is among what the group needs.
+    #[test]
+    fn who_runs_releases_needs_their_targets() {
+        for group in GROUPS {
+            for target in group.releases {
+                let need = Need::Target(target.triple());
+                assert!(group.needs.contains(&need), "{} for {target}", group.name);
+            }
         }
     }
 

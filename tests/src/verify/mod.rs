@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use mote_cross::target::Target;
 
 use build::Built;
 use groups::{Check, GROUPS, Group};
@@ -70,10 +71,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             for program in built.unclaimed() {
                 report.problem("groups", &format!("{program} belongs to no group"));
             }
-            let first = able.iter().position(|group| group.releases);
+            let first = able.iter().position(|group| !group.releases.is_empty());
+            let releases = releases(&able);
             for (place, group) in able.into_iter().enumerate() {
                 if first == Some(place) {
-                    build_releases(options.long, &mut report);
+                    build_releases(&releases, options.long, &mut report);
                 }
                 run_group(group, &built, options.long, &mut report);
             }
@@ -113,10 +115,16 @@ fn prepare(groups: &[&'static Group], report: &mut Report) -> Vec<&'static Group
     able
 }
 
+/// For what groups have the agent as it is shipped, each once.
+fn releases(groups: &[&Group]) -> Vec<Target> {
+    let wanted = |target: &Target| groups.iter().any(|group| group.releases.contains(target));
+    Target::ALL.into_iter().filter(wanted).collect()
+}
+
 /// Builds what some groups run, whose own budgets are for what they do with it.
-fn build_releases(long: bool, report: &mut Report) {
+fn build_releases(targets: &[Target], long: bool, report: &mut Report) {
     let started = Instant::now();
-    if let Err(error) = mote_cross::release::agents() {
+    if let Err(error) = mote_cross::release::agents(targets) {
         report.problem("releases", &format!("{error:#}"));
     }
     report.spent("releases", groups::RELEASES_BUDGET, started.elapsed(), long);
@@ -136,6 +144,7 @@ fn run_group(group: &Group, built: &Built, long: bool, report: &mut Report) {
         let limit = report.left(group.part, long);
         let mut start = command(&program.executable);
         start.current_dir(&program.directory).env(binaries::DIRECTORY, &built.directory);
+        start.env("PATH", needs::path());
         if let Some(threads) = group.threads {
             start.env("RUST_TEST_THREADS", threads.to_string());
         }

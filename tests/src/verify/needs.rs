@@ -1,7 +1,8 @@
 //! What tests need of the machine: programs of Debian packages, targets of the compiler.
 
 use std::env;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::binaries;
@@ -28,6 +29,8 @@ impl Need {
     pub(super) const PODMAN: Self = Self::Program("podman", "podman");
     pub(super) const DEBOOTSTRAP: Self = Self::Program("debootstrap", "debootstrap");
     pub(super) const MTOOLS: Self = Self::Program("mcopy", "mtools");
+    pub(super) const MKE2FS: Self = Self::Program("mke2fs", "e2fsprogs");
+    pub(super) const XZ: Self = Self::Program("xz", "xz-utils");
     pub(super) const SYSTEMD: Self = Self::Program("systemd-analyze", "systemd");
     pub(super) const TIME: Self = Self::Program("time", "time");
     pub(super) const DNSMASQ: Self = Self::Program("dnsmasq", "dnsmasq-base");
@@ -120,12 +123,19 @@ fn targets(needs: &[Need]) -> Vec<&'static str> {
     needs.iter().filter_map(target).collect()
 }
 
-/// Daemons lie in `sbin`, which need not be in the path.
 fn find_program(name: &str) -> bool {
+    env::split_paths(&path()).any(|place| place.join(name).is_file())
+}
+
+/// Where programs are looked for, here and by tests: daemons lie in `sbin`, which need not be in the
+/// `PATH` of who starts this.
+pub(super) fn path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<_> = env::split_paths(&path).collect();
-    places.extend(["/usr/sbin", "/sbin", "/bin"].map(Into::into));
-    places.iter().any(|place| place.join(name).is_file())
+    let more = ["/usr/sbin", "/sbin", "/bin"].map(PathBuf::from);
+    places.extend(more.into_iter().filter(|place| !places.contains(place)).collect::<Vec<_>>());
+    // What was split at colons has none.
+    env::join_paths(places).unwrap_or(path)
 }
 
 fn has_target(name: &str) -> bool {
@@ -169,5 +179,12 @@ mod tests {
     fn what_is_there_is_not_missing() {
         assert_eq!(missing(&[Need::Program("sh", "dash")]), []);
         assert_eq!(missing(&[Need::Program("no-such-program", "x")]).len(), 1);
+    }
+
+    #[test]
+    fn daemons_are_found_each_place_once() {
+        let path = path();
+        let sbin = env::split_paths(&path).filter(|place| place == Path::new("/usr/sbin"));
+        assert_eq!(sbin.count(), 1, "{}", path.display());
     }
 }

@@ -21,13 +21,22 @@ pub const GRACE: Duration = Duration::from_secs(30);
 const DEATH: Duration = Duration::from_secs(5);
 
 /// Ends all that runs below the cgroup `root`; returns how many processes had to be killed, those
-/// of `mote-pause` not counted.
+/// of `mote-pause` not counted. A group that cannot be looked into keeps no other from being ended: the
+/// first error is told afterwards.
 pub fn all(root: &str, grace: Duration) -> Result<usize, CgroupError> {
     let tree = Tree::detect(root)?;
     let deadline = Instant::now() + grace;
+    let mut first = None;
+    let mut held = |group: &Group| match processes(group) {
+        Ok(pidfds) => pidfds,
+        Err(error) => {
+            first.get_or_insert(error);
+            Vec::new()
+        }
+    };
     let mut asked: Vec<OwnedFd> = Vec::new();
     for group in containers(&tree) {
-        for pidfd in processes(&group)? {
+        for pidfd in held(&group) {
             // One that is gone needs no asking.
             let _ = pidfd_send_signal(&pidfd, Signal::TERM);
             asked.push(pidfd);
@@ -39,19 +48,17 @@ pub fn all(root: &str, grace: Duration) -> Result<usize, CgroupError> {
     // Whatever was forked meanwhile gets what is left of the time.
     let mut left = 0;
     for group in containers(&tree) {
-        for pidfd in processes(&group)? {
+        for pidfd in held(&group) {
             left += usize::from(!wait(&pidfd, deadline));
         }
     }
-    let last = processes(&tree.root())?;
-    if !last.is_empty() {
-        tree.root().kill()?;
-    }
+    let last = held(&tree.root());
+    let killed = tree.root().kill();
     let deadline = Instant::now() + DEATH;
     for pidfd in &last {
         wait(pidfd, deadline);
     }
-    Ok(left)
+    first.map_or(killed, Err).map(|()| left)
 }
 
 /// The groups of containers, not those of `mote-pause`.

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::CgroupError;
@@ -324,6 +325,8 @@ fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
     match fs::read_to_string(&file) {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
         Err(failed) if gone(&failed) => return Ok(()),
+        // A container made it threaded: its processes are listed by the domain above.
+        Err(failed) if failed.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {}
         Err(failed) => return Err(error("read cgroup file", &file)(failed)),
     }
     for child in subdirectories(directory) {
@@ -361,7 +364,7 @@ fn subdirectories(directory: &Path) -> Vec<PathBuf> {
 /// The group is not there, or went away while its file was open.
 fn gone(failed: &io::Error) -> bool {
     failed.kind() == ErrorKind::NotFound
-        || failed.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+        || failed.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }
 
 #[cfg(test)]

@@ -95,6 +95,32 @@ fn kill_reaches_every_child_and_remove_waits_for_nobody() {
 }
 
 #[test]
+fn a_group_that_a_container_made_threaded_hides_nobody() {
+    let scratch = Scratch::new("threaded");
+    let limits = Limits::default();
+    scratch.tree.pod(&scratch.pod).create(&limits, Level::Pod).expect("pod");
+    let container = scratch.tree.container(&scratch.id());
+    container.create(&limits, Level::Container).expect("container");
+    let Some(directory) = container
+        .directories()
+        .find_map(|(hierarchy, directory)| hierarchy.unified.then_some(directory))
+    else {
+        return;
+    };
+    let threads = directory.join("threads");
+    std::fs::create_dir(&threads).expect("a group below");
+    std::fs::write(threads.join("cgroup.type"), "threaded").expect("threaded");
+    let mut shell = forking();
+    let pid = shell.id().cast_signed();
+    std::fs::write(directory.join("cgroup.procs"), pid.to_string()).expect("enter");
+    std::fs::write(threads.join("cgroup.threads"), pid.to_string()).expect("enter");
+    let found = container.processes();
+    container.kill().expect("kill");
+    shell.wait().expect("it ended");
+    assert_eq!(found.expect("the group is read"), [pid]);
+}
+
+#[test]
 fn a_group_that_never_was_is_empty_and_gone() {
     let scratch = Scratch::new("never");
     let container = scratch.tree.container(&scratch.id());

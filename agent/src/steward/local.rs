@@ -111,9 +111,31 @@ pub struct PodDetail {
     pub events: Vec<Event>,
 }
 
+impl LocalRequest {
+    /// What is answered by what runs, which an agent that starts knows after its first look.
+    const fn is_about_pods(&self) -> bool {
+        matches!(self, Self::Pods(_) | Self::Pod { .. } | Self::Log { .. } | Self::Exec { .. })
+    }
+}
+
 impl<W: World> Steward<W> {
     /// Answers, or sees to it that somebody does. Who asked may be gone.
     pub(super) fn answer_local(&mut self, request: LocalRequest) {
+        match &mut self.books.early {
+            // Whoever asks an agent that just started would hear of a node without pods.
+            Some(early) if request.is_about_pods() => early.push(request),
+            _ => self.answer_now(request),
+        }
+    }
+
+    /// The first look came to an end: what was asked before is answered by what is known now.
+    pub(super) fn answer_early(&mut self) {
+        for request in self.books.early.take().into_iter().flatten() {
+            self.answer_now(request);
+        }
+    }
+
+    fn answer_now(&mut self, request: LocalRequest) {
         match request {
             LocalRequest::Pods(answer) => {
                 let _ = answer.send(self.views());

@@ -7,7 +7,7 @@ use mote_protocol::name::{ObjectKey, Uid};
 
 use super::{FIRST_LOOK_RETRY, Steward, TICK, World};
 use crate::pod::Moment;
-use crate::runtime::{Observed, ObservedPod, Silence};
+use crate::runtime::{Observed, ObservedPod, RuntimeError, Silence};
 
 /// Pause before looking at the node again, where events were missed and a pod was busy meanwhile.
 const MISSED_RETRY: Duration = Duration::from_secs(2);
@@ -43,6 +43,14 @@ impl<W: World> Steward<W> {
     pub(super) fn look_again(&mut self, now: Moment, pause: Duration) {
         self.books.next_look = now.after(pause);
         self.books.reconciler.list();
+    }
+
+    /// Nobody knows what runs, this time.
+    pub(super) fn not_looked(&mut self, error: &RuntimeError, now: Moment) {
+        self.node_event("RuntimeErrors", format!("look at what runs: {error}"));
+        if !self.books.looked || self.books.missed {
+            self.books.next_look = now.after(FIRST_LOOK_RETRY);
+        }
     }
 
     pub(super) fn looked(&mut self, since: u64, observed: Observed, now: Moment) {

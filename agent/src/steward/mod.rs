@@ -197,6 +197,8 @@ struct Books<W: World> {
     heirs: BTreeMap<Uid, ObjectKey>,
     /// The node was looked at: what runs is known.
     looked: bool,
+    /// Questions about pods that came before the node was looked at for the first time, until it was.
+    early: Option<Vec<LocalRequest>>,
     silent: Silent,
     /// The runtime had more to tell than had room, and not all pods were looked at since.
     missed: bool,
@@ -271,6 +273,7 @@ impl<W: World> Steward<W> {
             kept: opened.kept,
             heirs: BTreeMap::new(),
             looked: false,
+            early: Some(Vec::new()),
             silent: Silent::default(),
             missed: false,
             devices: None,
@@ -381,12 +384,12 @@ impl<W: World> Steward<W> {
             Report::OrphanRemoved { uid, result } => {
                 self.orphan_removed(uid, result, now);
             }
-            Report::Listed { since, result: Ok(observed) } => self.looked(since, observed, now),
-            Report::Listed { result: Err(error), .. } => {
-                self.node_event("RuntimeErrors", format!("look at what runs: {error}"));
-                if !self.books.looked || self.books.missed {
-                    self.books.next_look = now.after(FIRST_LOOK_RETRY);
+            Report::Listed { since, result } => {
+                match result {
+                    Ok(observed) => self.looked(since, observed, now),
+                    Err(error) => self.not_looked(&error, now),
                 }
+                self.answer_early();
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::pod::machine::{Machine, Remains};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::validate::NodePolicy;
 use crate::rollout::{Count, Trial};
+use crate::runtime::{Observed, RuntimeError};
 use crate::store::{Admission, OnTrial, Sentence, Sentenced, open};
 use crate::world::still::{Still, StillWorld, edges};
 
@@ -179,6 +180,26 @@ async fn who_waits_for_the_last_events_hears_of_the_write_that_is_under_way() {
         assert_eq!(kept(&mut node), Some(true));
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_asks_for_pods_hears_after_the_first_look() {
+    for result in [Ok(Observed::default()), Err(RuntimeError::NoSandbox { uid: Uid([0; 16]) })] {
+        with_node(async |mut node| {
+            let (answer, mut answered) = oneshot::channel();
+            node.steward.answer_local(LocalRequest::Pods(answer));
+            assert!(answered.try_recv().is_err(), "nobody knows what runs");
+            let (answer, mut events) = oneshot::channel();
+            node.steward.answer_local(LocalRequest::Events { about: None, answer });
+            assert_eq!(events.try_recv(), Ok(Vec::new()), "they are known");
+            node.steward.reported(Report::Listed { since: 0, result });
+            assert_eq!(answered.try_recv(), Ok(Vec::new()));
+            let (answer, mut answered) = oneshot::channel();
+            node.steward.answer_local(LocalRequest::Pods(answer));
+            assert_eq!(answered.try_recv(), Ok(Vec::new()), "at once, from then on");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

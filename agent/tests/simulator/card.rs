@@ -44,7 +44,12 @@ impl Card {
     }
 
     fn spoil(&mut self, chance: &mut Chance) -> Option<String> {
-        let victims = self.victims();
+        let mut victims = self.victims();
+        let is_ledger = |name: &String| LEDGERS.contains(&name.as_str());
+        // Few files among many, and nothing else tells what is gone.
+        if victims.iter().any(is_ledger) && chance.one_in(4) {
+            victims.retain(is_ledger);
+        }
         let name = chance.pick(&victims)?.clone();
         let mut bytes = self.files.get(&name)?.clone();
         let place = usize::try_from(chance.below(bytes.len() as u64)).unwrap_or_default();

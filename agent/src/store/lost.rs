@@ -44,7 +44,9 @@ pub(super) fn found(
 ) -> (BTreeMap<ObjectKey, LostPod>, Kept) {
     let lacking = damaged.iter().filter(|key| key.kind == Kind::Pod && !is_here(key));
     let lacking: BTreeSet<_> = lacking.collect();
-    let unwanted = unwanted(records, objects);
+    let mut unwanted = unwanted(records, objects);
+    // Of several under one name the last here is the one that was lost.
+    unwanted.sort_by_key(|(_, record)| rank(record));
     let names = unwanted.iter().map(|(uid, record)| (*uid, name(record)));
     let names: BTreeMap<_, _> = names.collect();
     let is_lost = |key: &ObjectKey| lacking.contains(key) || unknown && !is_here(key);
@@ -71,7 +73,48 @@ fn unwanted<'a>(records: &'a BTreeMap<Uid, Record>, objects: &[Loaded]) -> Vec<(
     unwanted.map(|(uid, record)| (*uid, record)).collect()
 }
 
+/// Which of the pods of one name is its life: one that is over may be remembered beside the one that runs
+/// now, which began later.
+fn rank(record: &Record) -> (bool, i64) {
+    let is_over = record.verdict.is_some() || record.evicted.is_some();
+    (!is_over, record.boot.epoch_ms.saturating_add(record.accepted_ms))
+}
+
 fn name(record: &Record) -> ObjectKey {
     let (namespace, name) = (record.namespace.clone(), record.name.clone());
     ObjectKey { kind: Kind::Pod, namespace, name }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::pod::machine::Machine;
+    use crate::pod::tests::{container, pod_from, wire_pod};
+    use crate::pod::{Boot, Moment};
+
+    #[test]
+    fn of_several_pods_of_a_lost_object_the_one_that_is_not_over_goes_on() {
+        let machine = Machine::new(Rc::new(pod_from(&wire_pod(vec![container("a")]))), Moment(0));
+        let record = |epoch_ms, evicted: Option<&str>| Record {
+            evicted: evicted.map(str::to_owned),
+            ..machine.record(Boot { epoch_ms, ..Boot::default() })
+        };
+        let key = name(&record(0, None));
+        for (records, expected) in [
+            ([record(1, None), record(2, Some("DiskPressure"))], 1),
+            ([record(2, Some("DiskPressure")), record(1, None)], 2),
+            ([record(1, None), record(2, None)], 2),
+            ([record(2, None), record(1, None)], 1),
+        ] {
+            let records = [Uid([1; 16]), Uid([2; 16])].into_iter().zip(records).collect();
+            let damaged = [key.clone()].into_iter().collect();
+            let (lost, kept) = found(&damaged, false, |_| false, &[], &records);
+            let expected = Uid([expected; 16]);
+            assert_eq!(lost[&key].uid, expected);
+            assert_eq!(kept.uids.into_iter().collect::<Vec<_>>(), [expected]);
+            assert_eq!(kept.names.len(), 2, "that the other is over is remembered");
+        }
+    }
 }

@@ -224,6 +224,10 @@ fn check_pod(
             .filter(|((name, _), _)| **name == *told.name)
             .max_by_key(|((_, attempt), _)| *attempt);
         let Some((_, container)) = newest else {
+            if told.last.is_some() {
+                // Its next attempt is just being made.
+                continue;
+            }
             return Err(format!("container {} was never started: {told:?}", told.name));
         };
         if container.marker.life != life {

@@ -526,6 +526,8 @@ impl Judge {
         let heard = self.heard.iter().filter(|said| !early.contains(said));
         let heard = heard.filter_map(|said| self.said.get(*said));
         let heard = heard.filter(|said| said.place == place && !said.invalid);
+        // A word that something nearer kept out is not remembered: it may be said again.
+        let heard = heard.filter(|said| !self.shadowed.contains(&(key.to_owned(), said.revision)));
         let last = heard.map(|said| said.revision).max().unwrap_or_default();
         self.over.insert(uid, last);
     }

@@ -17,15 +17,30 @@ pub mod guest;
 pub mod nbd;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use mote_cross::board::Parts;
 pub use mote_cross::board::{HOST, cache, format, initramfs, machine};
 
 use guest::{Flash, Guest, Media};
 use initramfs::GuestFile;
 use machine::Machine;
+
+/// What `e2fsck` says of a file system that it could not repair: exit code 4, and whatever is above.
+const UNREPAIRED: i32 = 4;
+
+/// Repairs the file system of a board that is off, as Debian and Raspberry Pi OS do before they mount it
+/// (`fsck.repair=yes`). A kernel that finds the last commit of a journal torn between two sectors refuses
+/// to mount: of a block that is half written it cannot say that it was never committed.
+pub fn repair(flash: &Path) -> Result<()> {
+    let output = Command::new("e2fsck").arg("-y").arg(flash).output();
+    let output = output.context("run e2fsck (package e2fsprogs)")?;
+    let repaired = output.status.code().is_some_and(|code| code < UNREPAIRED);
+    ensure!(repaired, "e2fsck: {}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
 
 /// Everything a machine is made of, but for the agent: fetched and ready.
 #[derive(Debug)]

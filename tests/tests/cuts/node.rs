@@ -31,6 +31,9 @@ const TIME: Duration = Duration::from_mins(4);
 /// The board's name.
 pub(crate) const NAME: &str = "board";
 
+/// What its card holds, as a file.
+const FLASH: &str = "flash.ext4";
+
 /// The image that every pod but one has.
 pub(crate) const BUSYBOX: &str = "test.local/busybox:1";
 
@@ -89,7 +92,7 @@ impl CutNode {
             GuestFile::data("etc/mote/agent.toml", configuration(&world, &registry)?),
         ];
         board.pack(&files, directory.path())?;
-        let flash = directory.path().join("flash.ext4");
+        let flash = directory.path().join(FLASH);
         board::format(&flash)?;
         let card = Some(Card::open(&flash)?);
         Ok(Self { board, card, power: None, boots: 0, world, registry, base, directory })
@@ -122,6 +125,7 @@ impl CutNode {
         guest.cut_power()?;
         let mut card = card.end()?;
         let loss = card.cut(random)?;
+        board::repair(&self.directory.path().join(FLASH))?;
         self.card = Some(card);
         // What the node said with its last breath has arrived.
         self.world.observer.barrier()?;

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod config;
+pub mod cordon;
 pub mod ctl;
 pub mod daytime;
 pub mod device;

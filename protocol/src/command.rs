@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cordon::{CordonRequest, DrainRequest, DrainStep};
 use crate::doctor::Finding;
 use crate::event::Event;
 use crate::extension::Extensions;
@@ -55,6 +56,10 @@ pub enum Request {
     Exec(ExecRequest),
     /// A connection into a pod, as a stream that has the command's id.
     PortForward(PortForwardRequest),
+    /// Whether new pods begin here.
+    Cordon(CordonRequest),
+    /// Pods that run are to end. The answers come as they do.
+    Drain(DrainRequest),
 }
 
 /// A command to be executed in a container: `PodExecOptions` of Kubernetes.
@@ -193,6 +198,13 @@ pub enum Answer {
     Findings(Vec<Finding>),
     /// It would be done.
     Allowed,
+    /// Whether new pods begin is on flash.
+    Cordoned {
+        /// It was so before.
+        already: bool,
+    },
+    /// How far it is with ending its pods.
+    Drain(DrainStep),
 }
 
 impl Body for Reply {

@@ -48,6 +48,7 @@ mod attached;
 mod broker;
 mod channels;
 mod commands;
+mod cordon;
 mod data;
 mod delays;
 mod eviction;
@@ -205,6 +206,7 @@ struct Books<W: World> {
     /// Devices that are there, once somebody said so.
     devices: Option<Rc<BTreeMap<String, Device>>>,
     evictions: eviction::Evictions,
+    cordons: cordon::Cordons,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -278,6 +280,7 @@ impl<W: World> Steward<W> {
             missed: false,
             devices: None,
             evictions: eviction::Evictions::default(),
+            cordons: cordon::Cordons::new(opened.cordon),
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -302,6 +305,7 @@ impl<W: World> Steward<W> {
         self.books.reconciler.list();
         self.objects_changed();
         self.look_at_delays();
+        self.tell_cordon();
         if self.books.storage_failing {
             self.tell_presence(ToPresence::Storage { failing: true });
         }

@@ -80,11 +80,11 @@ impl Node {
         let mut record = Machine::new(Rc::clone(&pod), now).record(self.steward.boot());
         record.verdict = Some((Phase::Succeeded, None));
         let boot = self.steward.boot();
-        let remains = Remains { record: Some(record), observed: None, boot };
+        let remains = Remains { record: Some(record), boot, ..Remains::default() };
         let machine = Machine::adopt(Rc::clone(&pod), now, remains, now);
         let trial = Trial::new(Duration::from_secs(30), Count::default());
         let on = Box::new(OnTrial { trial, before: Rc::clone(&pod) });
-        let life = Life { pod, accepted_unix_ms: 0, grace_s: None };
+        let life = Life { pod, accepted_unix_ms: 0, grace_s: None, came_under: None };
         let revision = Revision { number: 2, ..Revision::default() };
         let trial = Some(Tried::new(on));
         let waiting = None;

@@ -31,6 +31,7 @@ pub mod reconciler;
 pub mod rollout;
 pub mod runtime;
 pub mod setup;
+pub mod shutdown;
 pub mod steward;
 pub mod store;
 pub mod streams;

@@ -60,6 +60,8 @@ pub enum Request {
     Cordon(CordonRequest),
     /// Pods that run are to end. The answers come as they do.
     Drain(DrainRequest),
+    /// The machine is to be rebooted. The answer comes before that.
+    Reboot(RebootRequest),
 }
 
 /// A command to be executed in a container: `PodExecOptions` of Kubernetes.
@@ -98,6 +100,13 @@ pub struct PortForwardRequest {
     pub by: Asker,
     /// What may be sent before more is granted: [`crate::stream::StreamPart::Credit`].
     pub credit: u64,
+}
+
+/// The machine is to be rebooted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootRequest {
+    /// Who asks, by their own word: `USER@HOST`. For the node's event.
+    pub by: Asker,
 }
 
 /// Who asks, by their own word.
@@ -205,6 +214,8 @@ pub enum Answer {
     },
     /// How far it is with ending its pods.
     Drain(DrainStep),
+    /// The machine is on its way down.
+    Rebooting,
 }
 
 impl Body for Reply {

@@ -12,8 +12,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use mote_protocol::command::{
-    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
-    Since, WindowSize,
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, RebootRequest,
+    Reply, Request, Since, WindowSize,
 };
 use mote_protocol::cordon::{CordonRequest, DrainRequest, DrainStep, PodRef};
 use mote_protocol::doctor::Finding;
@@ -724,6 +724,8 @@ fn pods_are_kept_off_a_node() {
         by: "alice@desk".into(),
     };
     frozen("command-drain", &asked(Request::Drain(drain)));
+    let reboot = RebootRequest { by: "alice@desk".into() };
+    frozen("command-reboot", &asked(Request::Reboot(reboot)));
     let reply = |answer| Reply { part: 0, last: true, answer, extensions: Extensions::default() };
     frozen("reply-cordoned", &reply(Answer::Cordoned { already: true }));
     let pod = |name: &str| PodRef {
@@ -736,6 +738,7 @@ fn pods_are_kept_off_a_node() {
     let begun = DrainStep::Begun { already: true, stay: vec![pod("log")], end: vec![pod("web")] };
     frozen("reply-drain-begun", &reply(Answer::Drain(begun)));
     frozen("reply-drain-ended", &reply(Answer::Drain(DrainStep::Ended(pod("web")))));
+    frozen("reply-rebooting", &reply(Answer::Rebooting));
     frozen("reply-drained", &reply(Answer::Drain(DrainStep::Drained)));
 }
 

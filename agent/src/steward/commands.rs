@@ -147,6 +147,7 @@ impl<W: World> Steward<W> {
             }
             Request::Cordon(asked) => self.cordon(id, &asked),
             Request::Drain(asked) => self.drain(id, &asked),
+            Request::Reboot(asked) => self.reboot(&asked),
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),

@@ -79,7 +79,9 @@ impl<W: World> Steward<W> {
     /// Whether the node lets nothing of a life run.
     pub(super) fn holds(&self, life: &Life) -> bool {
         let tolerates = life.pod.tolerates_cordon;
-        life.grace_s.is_none() && self.books.cordons.kept.holds(life.came_under, tolerates)
+        let goes_down = self.books.reboot.is_some_and(|reboot| reboot.ends(&life.pod));
+        let held = goes_down || self.books.cordons.kept.holds(life.came_under, tolerates);
+        life.grace_s.is_none() && held
     }
 
     /// Keeps new pods off the node, or lets all go on.
@@ -112,7 +114,7 @@ impl<W: World> Steward<W> {
             return self.write_cordon(id, kept.cordoned(), Next::Answer(answer), &asked.by);
         }
         if asked.dry_run {
-            let end = others.into_values().collect();
+            let end = sorted(others.into_values());
             let begun = Answer::Drain(DrainStep::Begun { already, stay: daemons, end });
             return vec![reply(0, false, begun), reply(1, true, Answer::Drain(DrainStep::Drained))];
         }
@@ -176,7 +178,7 @@ impl<W: World> Steward<W> {
             Some((id, Next::Answer(answer))) => self.reply(&id, vec![reply(0, true, answer)]),
             Some((id, Next::Drain { already, stay, grace_s: asked, .. })) => {
                 grace_s = asked;
-                let end = others.values().cloned().collect();
+                let end = sorted(others.values().cloned());
                 let begun = Answer::Drain(DrainStep::Begun { already, stay, end });
                 self.reply(&id, vec![reply(0, false, begun)]);
                 self.books.cordons.drains.push(Drain { id, parts: 1, ends: others });
@@ -275,8 +277,14 @@ impl<W: World> Steward<W> {
     }
 }
 
+fn sorted(pods: impl Iterator<Item = PodRef>) -> Vec<PodRef> {
+    let mut pods: Vec<_> = pods.collect();
+    pods.sort();
+    pods
+}
+
 /// Nothing of it runs, nor will before the node lets it.
-fn has_ended(machine: &Machine) -> bool {
+pub(super) fn has_ended(machine: &Machine) -> bool {
     match machine.stage() {
         Stage::Finished | Stage::Gone => !machine.is_live(),
         Stage::Active => machine.waits_for_node(),

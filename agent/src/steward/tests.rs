@@ -43,6 +43,7 @@ async fn node() -> Node {
         files: Default::default,
         devices: Vec::new(),
         streams: Allowed::default(),
+        shutdown: Shutdown::default(),
     };
     let edges = edges();
     let opened = open(Rc::clone(&edges), NodePolicy::default(), b"board").await;
@@ -51,7 +52,8 @@ async fn node() -> Node {
     let (_, from_presence) = mpsc::unbounded_channel();
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, doctor, local };
+    let (power, _) = mpsc::unbounded_channel();
+    let channels = Channels { runtime, from_presence, to_presence, doctor, power, local };
     let mut steward = Steward::new(identity, edges, Still::default(), opened, channels);
     let (orders, ordered) = mpsc::unbounded_channel();
     steward.orders = orders;

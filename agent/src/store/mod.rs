@@ -39,6 +39,7 @@ mod admission;
 mod claims;
 mod clerk;
 mod cordon;
+mod critical;
 mod data;
 mod delayed;
 mod device;
@@ -58,6 +59,7 @@ mod tests;
 pub mod update;
 
 pub use clerk::{Arrival, DataReader, Order, Told, serve};
+pub use critical::critical_pods;
 pub use delayed::{Patience, PutOff};
 pub use judgement::{Held, Judgement, Objection, judge};
 pub use ledger::Ledger;

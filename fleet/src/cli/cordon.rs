@@ -1,4 +1,4 @@
-//! `mote cordon`, `mote uncordon` and `mote drain` on the command line.
+//! `mote cordon`, `mote uncordon`, `mote drain` and `mote reboot` on the command line.
 
 use std::time::Duration;
 
@@ -70,4 +70,20 @@ pub struct DrainArgs {
     /// Only tell what would be done
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `mote reboot`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The node must allow it: `reboot = true` in section [shutdown] of its configuration. It says that it \
+will, and who asked for it, in an event; then its pods end, critical ones last, within the times of \
+that section; then the machine is rebooted, and its pods run again. mote wait node NODE \
+--for=condition=Ready tells when it is back.
+
+Examples:
+  mote reboot pi-7")]
+pub struct RebootArgs {
+    /// Which
+    #[arg(value_name = "NODE")]
+    pub node: NodeName,
 }

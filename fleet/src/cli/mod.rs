@@ -21,7 +21,7 @@ use mote_protocol::name::{GroupName, Namespace, NodeName};
 use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
-pub use cordon::{CordonArgs, DrainArgs, UncordonArgs};
+pub use cordon::{CordonArgs, DrainArgs, RebootArgs, UncordonArgs};
 pub use create::{ContentArgs, CreateCommand, CreateSecret};
 pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
@@ -52,6 +52,7 @@ Node Commands:
   cordon      Mark a node as unschedulable
   uncordon    Mark a node as schedulable
   drain       End the pods of a node, in preparation for maintenance
+  reboot      Reboot a node, after its pods have ended
   image       See and change which images nodes have, and save images for carrying
 
 Settings Commands:
@@ -140,6 +141,8 @@ pub enum Command {
     Uncordon(UncordonArgs),
     /// End the pods of a node, in preparation for maintenance
     Drain(DrainArgs),
+    /// Reboot a node, after its pods have ended
+    Reboot(RebootArgs),
     /// See and change which images nodes have, and save images for carrying
     #[command(subcommand)]
     Image(ImageCommand),

@@ -18,6 +18,7 @@ pub mod get;
 pub mod image;
 pub mod logs;
 pub mod port_forward;
+pub mod reboot;
 pub mod resource;
 mod stream;
 pub mod version;
@@ -163,6 +164,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Cordon(args) => cordon::run(&args.node, true, &invocation, console).await,
         Command::Uncordon(args) => cordon::run(&args.node, false, &invocation, console).await,
         Command::Drain(args) => drain::run(&args, &invocation, console).await,
+        Command::Reboot(args) => reboot::run(&args.node, &invocation, console).await,
         Command::Image(command) => image::run(&command, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,
         Command::Version(args) => version::run(&args, &invocation, console).await,

@@ -1,8 +1,8 @@
 //! Anything that a node says, and what it is asked at once.
 
 use mote_protocol::command::{
-    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
-    Since, WindowSize,
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, RebootRequest,
+    Reply, Request, Since, WindowSize,
 };
 use mote_protocol::cordon::{CordonRequest, DrainRequest, DrainStep, PodRef};
 use mote_protocol::doctor::{Finding, Severity};
@@ -433,6 +433,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         port_forward_request().prop_map(Request::PortForward),
         cordon_request().prop_map(Request::Cordon),
         drain_request().prop_map(Request::Drain),
+        "[a-z@]{0,40}".prop_map(|by| Request::Reboot(RebootRequest { by: Short::new(&by) })),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -457,6 +458,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         vec(finding(), 0..3).prop_map(Answer::Findings),
         any::<bool>().prop_map(|already| Answer::Cordoned { already }),
         drain_step().prop_map(Answer::Drain),
+        Just(Answer::Rebooting),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

@@ -1,11 +1,22 @@
 //! Nodes that are kept free of pods.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
+use mote_protocol::command::{Answer, Reply};
 use mote_protocol::node::NodeStatus;
-use mote_protocol::status::{Phase, PodCondition, PodStatus};
+use mote_protocol::status::{ContainerStatus, Phase, PodCondition, PodStatus};
 use mote_tests::manifest::{Manifest, pod};
 use mote_tests::node::Node;
+use mote_tests::observer::Message;
+use mote_tests::wait::{Deadline, Watched};
 use mote_tests::world::{BUSYBOX, World, container, topic, waiting};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
 const MESSAGE: &str = "0/1 nodes are available: 1 node(s) were unschedulable.";
@@ -80,7 +91,7 @@ fn new_pods_wait_on_a_cordoned_node_and_what_runs_goes_on() -> Result<()> {
     mote(&world, &["cordon", "n1"])?;
     world.replace_agent(&mut node)?;
     wait_for_schedulable(&world, &node, false)?;
-    let ready = |status: &PodStatus| container(status, "main").is_ok_and(|main| main.ready());
+    let ready = |status: &PodStatus| container(status, "main").is_ok_and(ContainerStatus::ready);
     world.wait_for(&node, "new", "that it goes on", ready)?;
     assert_eq!(node.processes("sleep 1001")?.len(), 4);
     Ok(())
@@ -146,7 +157,7 @@ fn a_drained_node_holds_its_pods_and_gives_them_back() -> Result<()> {
     world.operator.apply(&batch, &node)?;
     for name in ["web", "batch"] {
         world.wait_for(&node, name, "its first life", |status| {
-            container(status, "main").is_ok_and(|main| main.ready())
+            container(status, "main").is_ok_and(ContainerStatus::ready)
         })?;
     }
     let dry = mote(&world, &["drain", "n1", "--dry-run"])?;
@@ -183,7 +194,7 @@ fn a_drained_node_holds_its_pods_and_gives_them_back() -> Result<()> {
     mote(&world, &["uncordon", "n1"])?;
     for name in ["web", "batch", "new"] {
         world.wait_for(&node, name, "its second life", |status| {
-            container(status, "main").is_ok_and(|main| main.ready())
+            container(status, "main").is_ok_and(ContainerStatus::ready)
         })?;
     }
     for name in ["web", "batch"] {
@@ -222,7 +233,7 @@ fn what_would_not_come_back_or_not_go_is_in_the_way_of_a_drain() -> Result<()> {
     world.wait_for(&node, "web", "that it waits", is_unschedulable)?;
     assert_eq!(node.processes("sleep 1001")?.len(), 1, "one stays");
     mote(&world, &["uncordon", "n1"])?;
-    let ready = |status: &PodStatus| container(status, "main").is_ok_and(|main| main.ready());
+    let ready = |status: &PodStatus| container(status, "main").is_ok_and(ContainerStatus::ready);
     world.wait_for(&node, "web", "its second life", ready)?;
     assert_eq!(node.processes("sleep 1001")?.len(), 2, "the job was the job's last");
     Ok(())
@@ -245,5 +256,148 @@ fn whoever_does_not_wait_for_a_drain_does_not_stop_it() -> Result<()> {
     let told = mote(&world, &["drain", "n1", "--grace-period=2"])?;
     assert!(told.ends_with("pod/deaf evicted\nnode/n1 drained\n"), "{told}");
     world.wait_for(&node, "deaf", "that it waits", is_unschedulable)?;
+    Ok(())
+}
+
+/// Reboots nothing, but tells that it was run: a line in a file, and one to whoever listens at a pipe.
+struct FakeReboot {
+    program: PathBuf,
+    lines: PathBuf,
+    told: Arc<Watched<bool>>,
+}
+
+impl FakeReboot {
+    fn new(world: &World) -> Result<Self> {
+        let below = |name: &str| world.directory().join(name);
+        let (program, lines, pipe) = (below("reboot"), below("rebooted"), below("pipe"));
+        let script =
+            format!("#!/bin/sh\necho rebooted >> {}\necho > {}\n", lines.display(), pipe.display());
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0)?;
+        let told = Arc::new(Watched::new(false));
+        let tell = Arc::clone(&told);
+        thread::spawn(move || {
+            if fs::read(&pipe).is_ok() {
+                tell.update(|told| *told = true);
+            }
+        });
+        Ok(Self { program, lines, told })
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.told.wait(Deadline::patient(), "the reboot", |told| told.then_some(()))
+    }
+}
+
+/// Three pods that note in a file that they end, the critical one at once, the others after a while.
+fn run_three(world: &World, node: &Node) -> Result<PathBuf> {
+    let order = world.directory().join("order");
+    fs::create_dir(&order)?;
+    for (name, pause, class) in
+        [("a", "0.5", ""), ("last", "0", "system-node-critical"), ("z", "0.5", "")]
+    {
+        let script = format!(
+            "trap 'sleep {pause}; echo {name} >> /order/log; exit 0' TERM; while :; do sleep 0.1; done"
+        );
+        let manifest = pod(name)
+            .container("main", BUSYBOX, &["sh", "-c", &script])
+            .with("volumeMounts", json!([{"name": "order", "mountPath": "/order"}]))
+            .spec("volumes", json!([{"name": "order", "hostPath": {"path": order}}]))
+            .spec("priorityClassName", json!(class));
+        world.operator.apply(&manifest, node)?;
+        world.wait_for(node, name, "that it runs", |status| {
+            container(status, "main").is_ok_and(ContainerStatus::ready)
+        })?;
+    }
+    Ok(order.join("log"))
+}
+
+fn assert_critical_last(log: &Path) -> Result<()> {
+    let log = fs::read_to_string(log)?;
+    let ended: Vec<_> = log.lines().collect();
+    assert_eq!((ended.len(), ended.last()), (3, Some(&"last")), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn critical_pods_end_last_where_the_machine_is_switched_off() -> Result<()> {
+    let world = World::new()?;
+    let mut node = world.node("n1")?;
+    let order = run_three(&world, &node)?;
+    node.terminate()?;
+    assert_eq!(node.halt()?, "pods ended; 0 processes had to be killed\n");
+    assert_critical_last(&order)
+}
+
+#[test]
+fn what_does_not_heed_the_end_of_the_machine_has_as_long_as_the_configuration_says() -> Result<()> {
+    let world = World::new()?;
+    let mut options = world.options("n1");
+    options.extra = "[shutdown]\ngrace_s = 3\ngrace_critical_s = 1\n".into();
+    let mut node = world.node_with(options)?;
+    let deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 1001; done"];
+    world.operator.apply(&pod("deaf").container("main", BUSYBOX, &deaf), &node)?;
+    world.wait_for_phase(&node, "deaf", Phase::Running)?;
+    node.terminate()?;
+    let begun = Instant::now();
+    let told = node.halt()?;
+    let took = begun.elapsed();
+    assert!(!told.contains(" 0 processes"), "{told}");
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(25), "{took:?}");
+    Ok(())
+}
+
+#[test]
+fn a_node_is_rebooted_after_its_pods_have_ended_and_once() -> Result<()> {
+    let world = World::new()?;
+    let fake = FakeReboot::new(&world)?;
+    let mut options = world.options("n1");
+    options.extra =
+        format!("[shutdown]\nreboot = true\nreboot_program = \"{}\"\n", fake.program.display());
+    let mut node = world.node_with(options)?;
+    let order = run_three(&world, &node)?;
+    assert_eq!(mote(&world, &["reboot", "n1"])?, "node/n1 rebooting\n");
+    assert!(world.wait_for_event(&node, "Rebooting")?.starts_with("Node n1 is rebooted, says"));
+    fake.wait()?;
+    assert_critical_last(&order)?;
+    assert_eq!(node.footprint().processes()?, [], "nothing runs");
+    // What was asked is said again to the agent that comes after the reboot.
+    let asked = |message: &&Message| message.topic.starts_with("mote/v1/test/n1/command/");
+    let command = world.observer.look(|view| view.history.iter().find(asked).cloned());
+    let command = command.context("the command was seen")?;
+    world.replace_agent(&mut node)?;
+    world.observer.publish(&command.topic, &command.payload, false)?;
+    let replies = command.topic.replace("/command/", "/reply/");
+    world.observer.wait("that it is refused", |view| {
+        let replies = view.bodies::<Reply>(&replies).into_iter();
+        replies.map(|reply| reply.answer).find(
+            |answer| matches!(answer, Answer::Refused { reason, .. } if *reason == *"WrongSession"),
+        )
+    })?;
+    world.wait_for(&node, "a", "that it runs again", |status| {
+        container(status, "main").is_ok_and(ContainerStatus::ready)
+    })?;
+    assert_eq!(fs::read_to_string(&fake.lines)?, "rebooted\n");
+    Ok(())
+}
+
+#[test]
+fn a_node_is_rebooted_only_where_it_says_so_and_goes_on_where_it_cannot_be() -> Result<()> {
+    let world = World::new()?;
+    let closed = world.node("n1")?;
+    let error = world.operator.run(&["reboot", "n1"])?.refused()?;
+    assert!(error.contains("`reboot = true` in section [shutdown]"), "{error}");
+    drop(closed);
+    let mut options = world.options("n2");
+    options.extra = "[shutdown]\nreboot = true\nreboot_program = \"/bin/false\"\n".into();
+    let node = world.node_with(options)?;
+    world.operator.apply(&sleeper("web"), &node)?;
+    world.wait_for_phase(&node, "web", Phase::Running)?;
+    mote(&world, &["reboot", "n2"])?;
+    assert!(world.wait_for_event(&node, "RebootFailed")?.contains("/bin/false"));
+    world.wait_for(&node, "web", "its second life", |status| {
+        container(status, "main").is_ok_and(|main| main.restarts == 1 && main.ready())
+    })?;
     Ok(())
 }

@@ -16,7 +16,8 @@ use crate::pod::Moment;
 pub const UNSCHEDULABLE_MESSAGE: &str = "0/1 nodes are available: 1 node(s) were unschedulable.";
 
 /// Why a pod that runs once, and ran when its node was drained, never runs again.
-const DRAINED: &str = "The node was drained, and a pod with restartPolicy Never runs once";
+const DRAINED: &str =
+    "The node was drained or rebooted, and a pod with restartPolicy Never runs once";
 
 impl Machine {
     /// The node lets nothing of it run.

@@ -366,7 +366,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     })
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Turn {
     Act(bool),
     Exit(usize, i32),
@@ -413,7 +413,9 @@ proptest! {
         turns in proptest::collection::vec(turn(), 0..60),
     ) {
         let mut life = Life::new(policy, shape);
-        turns.into_iter().for_each(|turn| life.meet(turn));
+        for turn in turns {
+            life.meet(turn);
+        }
         let planned = pod(&life.machine, life.now);
         prop_assert_eq!(planned, pod(&life.machine, life.now), "planning remembers nothing");
         life.full = false;

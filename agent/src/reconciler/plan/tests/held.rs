@@ -12,8 +12,9 @@ proptest! {
         turns in proptest::collection::vec(turn(), 0..60),
     ) {
         let mut life = Life::new(policy, shape);
-        let stays = |turn: &Turn| !matches!(turn, Turn::Delete(_));
-        turns.into_iter().filter(stays).for_each(|turn| life.meet(turn));
+        for turn in turns.into_iter().filter(|turn| !matches!(turn, Turn::Delete(_))) {
+            life.meet(turn);
+        }
         (life.full, life.mount_failing) = (false, false);
         let before = life.machine.clone();
         life.step(Event::Hold { grace_s });

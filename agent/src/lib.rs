@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod config;
+pub mod cordon;
 pub mod ctl;
 pub mod daytime;
 pub mod device;
@@ -30,6 +31,7 @@ pub mod reconciler;
 pub mod rollout;
 pub mod runtime;
 pub mod setup;
+pub mod shutdown;
 pub mod steward;
 pub mod store;
 pub mod streams;

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cordon::{CordonRequest, DrainRequest, DrainStep};
 use crate::doctor::Finding;
 use crate::event::Event;
 use crate::extension::Extensions;
@@ -55,6 +56,12 @@ pub enum Request {
     Exec(ExecRequest),
     /// A connection into a pod, as a stream that has the command's id.
     PortForward(PortForwardRequest),
+    /// Whether new pods begin here.
+    Cordon(CordonRequest),
+    /// Pods that run are to end. The answers come as they do.
+    Drain(DrainRequest),
+    /// The machine is to be rebooted. The answer comes before that.
+    Reboot(RebootRequest),
 }
 
 /// A command to be executed in a container: `PodExecOptions` of Kubernetes.
@@ -93,6 +100,13 @@ pub struct PortForwardRequest {
     pub by: Asker,
     /// What may be sent before more is granted: [`crate::stream::StreamPart::Credit`].
     pub credit: u64,
+}
+
+/// The machine is to be rebooted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootRequest {
+    /// Who asks, by their own word: `USER@HOST`. For the node's event.
+    pub by: Asker,
 }
 
 /// Who asks, by their own word.
@@ -193,6 +207,15 @@ pub enum Answer {
     Findings(Vec<Finding>),
     /// It would be done.
     Allowed,
+    /// Whether new pods begin is on flash.
+    Cordoned {
+        /// It was so before.
+        already: bool,
+    },
+    /// How far it is with ending its pods.
+    Drain(DrainStep),
+    /// The machine is on its way down.
+    Rebooting,
 }
 
 impl Body for Reply {

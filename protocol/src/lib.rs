@@ -16,6 +16,7 @@
 //! | [`node`] | a node's status, birth, will, heartbeat |
 //! | [`event`] | events |
 //! | [`command`] | one-shot requests and their answers |
+//! | [`cordon`] | keeping pods off a node |
 //! | [`doctor`] | what an examination of a node finds |
 //! | [`stream`] | what is too long for an answer: logs |
 //! | [`extension`] | fields of the future |
@@ -31,6 +32,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod command;
+pub mod cordon;
 pub mod doctor;
 pub mod duration;
 pub mod event;

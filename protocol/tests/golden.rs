@@ -12,9 +12,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use mote_protocol::command::{
-    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
-    Since, WindowSize,
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, RebootRequest,
+    Reply, Request, Since, WindowSize,
 };
+use mote_protocol::cordon::{CordonRequest, DrainRequest, DrainStep, PodRef};
 use mote_protocol::doctor::Finding;
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::extension::{Extension, Extensions};
@@ -708,6 +709,37 @@ fn a_node_is_examined() {
     let answer = Answer::Findings(findings);
     let reply = Reply { part: 0, last: true, answer, extensions: Extensions::default() };
     frozen("reply-findings", &reply);
+}
+
+#[test]
+fn pods_are_kept_off_a_node() {
+    let asked = |request| Command { request, ..log_command(LogSelection::default()) };
+    let cordon = CordonRequest { cordoned: true, by: "alice@desk".into() };
+    frozen("command-cordon", &asked(Request::Cordon(cordon)));
+    let drain = DrainRequest {
+        grace_s: Some(10),
+        force: true,
+        ignore_daemon_sets: false,
+        dry_run: true,
+        by: "alice@desk".into(),
+    };
+    frozen("command-drain", &asked(Request::Drain(drain)));
+    let reboot = RebootRequest { by: "alice@desk".into() };
+    frozen("command-reboot", &asked(Request::Reboot(reboot)));
+    let reply = |answer| Reply { part: 0, last: true, answer, extensions: Extensions::default() };
+    frozen("reply-cordoned", &reply(Answer::Cordoned { already: true }));
+    let pod = |name: &str| PodRef {
+        namespace: Namespace::new("default").expect("a label"),
+        name: ObjectName::new(name).expect("a name"),
+    };
+    let (daemons, once) = (vec![pod("log")], vec![pod("job"), pod("late")]);
+    let blocked = DrainStep::Blocked { already: false, daemons, once };
+    frozen("reply-drain-blocked", &reply(Answer::Drain(blocked)));
+    let begun = DrainStep::Begun { already: true, stay: vec![pod("log")], end: vec![pod("web")] };
+    frozen("reply-drain-begun", &reply(Answer::Drain(begun)));
+    frozen("reply-drain-ended", &reply(Answer::Drain(DrainStep::Ended(pod("web")))));
+    frozen("reply-rebooting", &reply(Answer::Rebooting));
+    frozen("reply-drained", &reply(Answer::Drain(DrainStep::Drained)));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::device::Pattern;
 use crate::eviction::Settings;
 use crate::network::Ranges;
 use crate::pod::enforcement::Right;
+use crate::shutdown::Shutdown;
 use crate::streams::Allowed;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::Taint;
@@ -28,6 +29,7 @@ mod network;
 mod problem;
 mod section;
 mod security;
+mod shutdown;
 
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
 pub use images::ImagesConfig;
@@ -104,6 +106,8 @@ pub struct Config {
     pub allow_unenforced: Vec<Right>,
     /// What operators may do in pods that run.
     pub streams: Allowed,
+    /// How the machine goes down.
+    pub shutdown: Shutdown,
 }
 
 /// `[limits]`.
@@ -137,6 +141,14 @@ pub fn cgroup_root(path: &Path) -> String {
     let value = table.get_ref().get("cgroup_root").and_then(|value| value.get_ref().as_str());
     let name = value.and_then(|value| value.parse::<CgroupName>().ok());
     name.map_or_else(|| DEFAULT_CGROUP_ROOT.to_owned(), |name| name.0)
+}
+
+/// How long pods get to end alone, likewise. What is wrong counts as though it were not there.
+pub fn shutdown(path: &Path) -> Shutdown {
+    let text = read(path).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let source = Source::new(&text, &|_| None);
+    Section::root(&source, table.get_ref()).within("shutdown", shutdown::read)
 }
 
 fn directory_alone(path: &Path, key: &str, variable: &str, default: &str) -> PathBuf {
@@ -224,6 +236,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         exec: section.flag("exec"),
         port_forward: section.flag("port_forward"),
     });
+    let shutdown = root.within("shutdown", shutdown::read);
 
     Some(Config {
         node: node?,
@@ -245,6 +258,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         seccomp_profiles: seccomp_profiles?,
         allow_unenforced,
         streams,
+        shutdown,
     })
 }
 

@@ -41,6 +41,8 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     assert_eq!(config.seccomp_profiles, parse(MINIMAL).expect("valid").seccomp_profiles);
     assert_eq!(config.allow_unenforced, [Right::AppArmorProfile, Right::HostUsers]);
     assert_eq!(config.streams, Allowed::default(), "as shown is the default");
+    let shutdown = Shutdown { program: None, ..config.shutdown };
+    assert_eq!(shutdown, Shutdown::default(), "as shown is the default");
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 
@@ -50,6 +52,22 @@ fn operators_may_do_what_was_said_and_no_more() {
     let text = format!("{MINIMAL}\n[streams]\nexec = true\n");
     let allowed = parse(&text).expect("valid").streams;
     assert_eq!(allowed, Allowed { exec: true, port_forward: false });
+}
+
+#[test]
+fn the_time_of_critical_pods_is_a_part_of_that_of_all() {
+    let read = |text: &str| parse(&format!("{MINIMAL}\n[shutdown]\n{text}"));
+    let times = |text: &str| {
+        let Shutdown { regular, critical, .. } = read(text).expect("valid").shutdown;
+        (regular.as_secs(), critical.as_secs())
+    };
+    assert_eq!(times(""), (30, 10));
+    assert_eq!(times("grace_s = 100\n"), (90, 10));
+    assert_eq!(times("grace_s = 4\n"), (2, 2), "something is left for others");
+    assert_eq!(times("grace_s = 60\ngrace_critical_s = 60\n"), (0, 60));
+    let error = problems(&format!("{MINIMAL}\n[shutdown]\ngrace_s = 5\ngrace_critical_s = 6\n"));
+    assert!(error[0].contains("must not exceed its 5"), "{error:?}");
+    assert!(!read("").expect("valid").shutdown.reboot, "nobody may unless it is said");
 }
 
 #[test]

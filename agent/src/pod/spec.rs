@@ -78,6 +78,8 @@ pub struct Pod {
     pub requests: Requests,
     /// `priorityClassName: system-node-critical`.
     pub node_critical: bool,
+    /// It tolerates a node that is cordoned, as the pods of a `DaemonSet` do.
+    pub tolerates_cordon: bool,
     /// `readinessGates[].conditionType`.
     pub readiness_gates: Vec<String>,
     /// Init containers and sidecars in their order, then app containers in theirs.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mote_protocol::cordon::UNSCHEDULABLE;
 use mote_protocol::extension::Extensions;
 use mote_protocol::limits::{MAX_ADDRESSES, MAX_CONTAINERS, MAX_POD_CONDITIONS};
 use mote_protocol::object::Revision;
@@ -14,6 +15,7 @@ use mote_protocol::text::{Short, Text};
 use super::Moment;
 use super::machine::{
     Ended, Health, Machine, NETWORK_NOT_READY, PostStart, Run, Running, Sandbox, Slot, Stage,
+    UNSCHEDULABLE_MESSAGE,
 };
 
 /// The condition of pods that do without a right that they asked for.
@@ -126,7 +128,12 @@ fn state<'a>(
     has_init: bool,
 ) -> (ContainerState, Option<&'a Ended>) {
     let start = machine.accepted();
+    let waits = machine.waits_for_node() && slot.wants_start(machine.pod().restart_policy);
     match (&slot.run, &slot.hold) {
+        (run, _) if waits => {
+            let last = if let Run::Ended(ended) = run { Some(ended) } else { slot.last_end() };
+            (waiting(UNSCHEDULABLE, UNSCHEDULABLE_MESSAGE), last)
+        }
         (Run::Running(Running { post_start: PostStart::Failed(why), .. }), _) => {
             (waiting("PostStartHookError", why), slot.last.as_ref())
         }
@@ -174,6 +181,9 @@ fn cause(condition: PodCondition, reason: &str, message: &str) -> ConditionCause
 /// Why conditions do not hold, in the kubelet's words.
 fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
     let mut causes = Vec::new();
+    if !conditions.is_true(PodCondition::PodScheduled) {
+        causes.push(cause(PodCondition::PodScheduled, UNSCHEDULABLE, UNSCHEDULABLE_MESSAGE));
+    }
     let over = match machine.phase() {
         Phase::Succeeded => Some("PodCompleted"),
         Phase::Failed => Some("PodFailed"),

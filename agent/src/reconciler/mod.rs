@@ -67,6 +67,10 @@ pub enum Report {
     },
     /// Images were imported, by these full references.
     ImagesCame(BTreeSet<String>),
+    /// Flash has what happened until the machine goes down, or does not take it.
+    LastWordsKept,
+    /// The machine could not be rebooted, and why.
+    NotRebooted(String),
     /// The node was examined.
     Examined {
         /// The command's id.

@@ -138,6 +138,10 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
         (_, Sandbox::Ready) if over => {
             (!machine.is_live()).then_some(Action::StopSandbox { for_good: true })
         }
+        // What it keeps in volumes is there when it goes on.
+        (Stage::Active, Sandbox::Ready) if machine.is_held() && !machine.is_live() => {
+            Some(Action::StopSandbox { for_good: false })
+        }
         _ => None,
     };
     if let Some(last) = last {
@@ -154,7 +158,7 @@ pub fn pod(machine: &Machine, now: Moment) -> Vec<Action> {
     for place in machine.outdated() {
         actions.extend(pull(machine, place, now));
     }
-    if machine.stage() == Stage::Active {
+    if machine.stage() == Stage::Active && !machine.is_held() {
         actions.extend(volume_pulls(machine, now));
     }
     actions.extend(machine.outdated_volumes(now).map(|mark| Action::RefreshVolumes { mark }));

@@ -96,6 +96,13 @@ impl Trial {
         Self { limit, count, ready: None, first: None, proven: false }
     }
 
+    /// Its pod may run again after a while in which it might not: its time begins anew.
+    pub fn begin_anew(&mut self) {
+        if !self.proven {
+            *self = Self::new(self.limit, Count::default());
+        }
+    }
+
     /// Takes in how far the pod is in this boot. Once it is final it stays so: flash may refuse to hear it
     /// for a while.
     pub fn step(&mut self, progress: Progress, boot: [u8; 16], now: Moment) -> Verdict {

@@ -32,6 +32,7 @@ impl<W: World> Steward<W> {
                 let birth = self.topic(Topic::Birth);
                 self.books.outbox.withdraw(&birth);
                 self.books.streams.lost();
+                self.books.cordons.lost();
                 self.books.outbox.forget(Class::Stream);
                 self.order(Order::LinkLost);
                 self.tell_presence(ToPresence::Lost { taken_over });

@@ -3,7 +3,7 @@
 use mote_protocol::doctor::Finding;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{FromPresence, LocalRequest, ToPresence};
+use super::{FromPresence, LocalRequest, PowerOrder, ToPresence};
 use crate::runtime::RuntimeEvent;
 
 /// Where somebody wants to hear what ails the node, or why it cannot be told.
@@ -20,6 +20,8 @@ pub struct Channels {
     pub to_presence: mpsc::UnboundedSender<ToPresence>,
     /// Who wants to know what ails the node.
     pub doctor: mpsc::UnboundedSender<Asked>,
+    /// Who can have the machine rebooted.
+    pub power: mpsc::UnboundedSender<PowerOrder>,
     /// What people at the machine ask.
     pub local: mpsc::UnboundedReceiver<LocalRequest>,
 }

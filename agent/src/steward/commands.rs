@@ -145,6 +145,9 @@ impl<W: World> Steward<W> {
                 self.examine(id);
                 Vec::new()
             }
+            Request::Cordon(asked) => self.cordon(id, &asked),
+            Request::Drain(asked) => self.drain(id, &asked),
+            Request::Reboot(asked) => self.reboot(&asked),
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),
@@ -177,12 +180,12 @@ async fn when_done<T>(
     }
 }
 
-fn refused(reason: &str, message: &str) -> Vec<Reply> {
+pub(super) fn refused(reason: &str, message: &str) -> Vec<Reply> {
     let (reason, message) = (Short::new(reason), Text::new(message));
     vec![reply(0, true, Answer::Refused { reason, message })]
 }
 
-const fn reply(part: u32, last: bool, answer: Answer) -> Reply {
+pub(super) const fn reply(part: u32, last: bool, answer: Answer) -> Reply {
     Reply { part, last, answer, extensions: Extensions(Vec::new()) }
 }
 

@@ -41,6 +41,7 @@ use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
+use crate::shutdown::Shutdown;
 use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
 use crate::streams::{Allowed, Outgoing};
 
@@ -48,6 +49,7 @@ mod attached;
 mod broker;
 mod channels;
 mod commands;
+mod cordon;
 mod data;
 mod delays;
 mod eviction;
@@ -58,6 +60,7 @@ mod looks;
 mod objects;
 mod orphans;
 mod presence;
+mod reboot;
 mod rollout;
 mod standing;
 mod statuses;
@@ -74,6 +77,7 @@ pub use images::ImageOrder;
 pub use local::{LocalExec, LocalRequest, PodDetail, PodView};
 use looks::Silent;
 pub use presence::{FromPresence, ToPresence};
+pub use reboot::PowerOrder;
 use rollout::Tried;
 pub use standing::{Denied, Standing};
 use streams::Streams;
@@ -112,6 +116,8 @@ pub struct Identity {
     pub devices: Vec<Pattern>,
     /// What operators may do beside what pods and their logs are.
     pub streams: Allowed,
+    /// How the machine goes down.
+    pub shutdown: Shutdown,
 }
 
 impl Identity {
@@ -205,6 +211,9 @@ struct Books<W: World> {
     /// Devices that are there, once somebody said so.
     devices: Option<Rc<BTreeMap<String, Device>>>,
     evictions: eviction::Evictions,
+    cordons: cordon::Cordons,
+    /// The machine is on its way down.
+    reboot: Option<reboot::Reboot>,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -278,6 +287,8 @@ impl<W: World> Steward<W> {
             missed: false,
             devices: None,
             evictions: eviction::Evictions::default(),
+            cordons: cordon::Cordons::new(opened.cordon),
+            reboot: None,
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -302,6 +313,7 @@ impl<W: World> Steward<W> {
         self.books.reconciler.list();
         self.objects_changed();
         self.look_at_delays();
+        self.tell_cordon();
         if self.books.storage_failing {
             self.tell_presence(ToPresence::Storage { failing: true });
         }
@@ -322,6 +334,7 @@ impl<W: World> Steward<W> {
             }
             self.look_at_followed();
             self.send();
+            self.look_at_reboot(self.now());
         }
     }
 
@@ -342,7 +355,8 @@ impl<W: World> Steward<W> {
         let write = books.events.next_write();
         let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
         let victim = books.evictions.deadline();
-        let next = [Some(books.next_look), event, write, pods, changes, victim];
+        let down = books.reboot.as_ref().map(reboot::Reboot::deadline);
+        let next = [Some(books.next_look), event, write, pods, changes, victim, down];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
@@ -375,6 +389,8 @@ impl<W: World> Steward<W> {
             Report::Weighed { resource, candidates } => self.weighed(resource, candidates),
             Report::ImagesCame(names) => self.images_came(names),
             Report::Answered { id, replies } => self.answered(&id, replies),
+            Report::LastWordsKept => self.last_words_kept(),
+            Report::NotRebooted(why) => self.not_rebooted(&why),
             Report::Examined { id, replies } => self.reply(&id, replies),
             Report::Pod { uid, freed, event } => {
                 self.look_for_no_room(&event);

@@ -49,6 +49,7 @@ impl<W: World> Steward<W> {
                 self.step(uid, event, now);
             }
             Told::EventsKept { result } => self.events_kept(result),
+            Told::Cordoned { cordon, result } => self.cordon_told(cordon, result),
             Told::Sentenced { key, tried, result } => self.sentenced(&key, tried, result),
             Told::Patience { key, revision, over, result } => {
                 self.patience_told(&key, revision, over, result);
@@ -194,6 +195,11 @@ impl<W: World> Steward<W> {
         self.books.kept.uids.remove(&uid);
         self.heard_again(key);
         self.pursue(key);
+        // Tolerations may be added to what runs.
+        self.hold_or_let_go(key, None);
+        if change != Change::Update {
+            self.tell_of_hold(key);
+        }
         self.refresh(key);
         self.objects_changed();
     }
@@ -252,7 +258,8 @@ impl<W: World> Steward<W> {
             }
             let boot = self.boot();
             let accepted = boot.moment_of(life.accepted_unix_ms, now);
-            let remains = Remains { record, observed: found.as_ref(), boot };
+            let held = self.holds(life);
+            let remains = Remains { record, observed: found.as_ref(), boot, held };
             let pod = Rc::clone(&life.pod);
             let asks_for_devices = pod.containers.iter().any(|one| !one.devices.is_empty());
             let machine = Machine::adopt(pod, accepted, remains, now);
@@ -292,6 +299,7 @@ impl<W: World> Steward<W> {
             self.device_freed(now);
         }
         self.look_at_victim(uid);
+        self.look_at_drains();
         if outcome.gone {
             self.life_gone(uid);
         } else if let Some(key) = key {

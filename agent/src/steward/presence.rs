@@ -48,6 +48,8 @@ pub enum ToPresence {
         /// Why not.
         missing: Option<Unavailable>,
     },
+    /// Whether the node takes no new pods.
+    Unschedulable(bool),
     /// The flash card answers with errors, or does so no more.
     Storage {
         /// It does.

@@ -112,6 +112,10 @@ impl<W: World> Steward<W> {
         let Some(machine) = machine.filter(|machine| Rc::ptr_eq(machine.pod(), &life.pod)) else {
             return;
         };
+        if machine.is_held() {
+            // Whether it would be ready nobody can tell.
+            return;
+        }
         let sentence = match tried.on.trial.step(machine.progress(), boot, now) {
             Verdict::Wait => {
                 tried.end = End::Open;

@@ -43,6 +43,7 @@ async fn node() -> Node {
         files: Default::default,
         devices: Vec::new(),
         streams: Allowed::default(),
+        shutdown: Shutdown::default(),
     };
     let edges = edges();
     let opened = open(Rc::clone(&edges), NodePolicy::default(), b"board").await;
@@ -51,7 +52,8 @@ async fn node() -> Node {
     let (_, from_presence) = mpsc::unbounded_channel();
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, doctor, local };
+    let (power, _) = mpsc::unbounded_channel();
+    let channels = Channels { runtime, from_presence, to_presence, doctor, power, local };
     let mut steward = Steward::new(identity, edges, Still::default(), opened, channels);
     let (orders, ordered) = mpsc::unbounded_channel();
     steward.orders = orders;
@@ -80,11 +82,11 @@ impl Node {
         let mut record = Machine::new(Rc::clone(&pod), now).record(self.steward.boot());
         record.verdict = Some((Phase::Succeeded, None));
         let boot = self.steward.boot();
-        let remains = Remains { record: Some(record), observed: None, boot };
+        let remains = Remains { record: Some(record), boot, ..Remains::default() };
         let machine = Machine::adopt(Rc::clone(&pod), now, remains, now);
         let trial = Trial::new(Duration::from_secs(30), Count::default());
         let on = Box::new(OnTrial { trial, before: Rc::clone(&pod) });
-        let life = Life { pod, accepted_unix_ms: 0, grace_s: None };
+        let life = Life { pod, accepted_unix_ms: 0, grace_s: None, came_under: None };
         let revision = Revision { number: 2, ..Revision::default() };
         let trial = Some(Tried::new(on));
         let waiting = None;

@@ -187,7 +187,8 @@ impl<W: World> Store<W> {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
-        let stored = Stored::new(self.first(said, uid), None);
+        let mut stored = Stored::new(self.first(said, uid), None);
+        stored.set_came_under(self.cordon.came_under());
         self.live(said, body, Change::New, None, stored).await
     }
 
@@ -211,6 +212,7 @@ impl<W: World> Store<W> {
         let previous = outgoing(before.clone(), said.object.revision);
         let mut stored = Stored::new(self.first(said, uid), previous);
         stored.set_trial(trial.as_ref());
+        stored.set_came_under(self.cordon.came_under());
         self.live(said, body, Change::Replace, Some(before), stored).await
     }
 
@@ -260,13 +262,13 @@ impl<W: World> Store<W> {
         before: Option<Stored>,
         stored: Stored,
     ) -> io::Result<Admission> {
-        let accepted_unix_ms = stored.current.accepted_unix_ms;
+        let (accepted_unix_ms, came_under) = (stored.current.accepted_unix_ms, stored.came_under());
         let trial = stored.on_trial(said.key, &self.policy);
         self.write(said.scope, said.key, said.object.revision, before, stored).await?;
         if let Some(entry) = self.entries.get_mut(said.key) {
             entry.claims = Claims::of(&body.asked.spec);
         }
-        Ok(accepted(said.object.revision, body, accepted_unix_ms, change, trial))
+        Ok(accepted(said.object.revision, body, (accepted_unix_ms, came_under), change, trial))
     }
 
     /// The same life, changed where it may change.
@@ -298,7 +300,7 @@ impl<W: World> Store<W> {
         stored.set_delay(None);
         stored.current.scope = scope.to_string();
         stored.current.frame = said.payload.to_vec();
-        let accepted_unix_ms = stored.current.accepted_unix_ms;
+        let since = (stored.current.accepted_unix_ms, stored.came_under());
         let trial = stored.on_trial(key, &self.policy);
         let (uid, moved) = (stored.current.uid, stored.current.scope != before.current.scope);
         self.write(scope, key, object.revision, Some(before), stored).await?;
@@ -306,7 +308,7 @@ impl<W: World> Store<W> {
             // Where it fails, the next record of the pod says it.
             let _ = self.record_scope(uid, scope).await;
         }
-        Ok(accepted(object.revision, body, accepted_unix_ms, Change::Update, trial))
+        Ok(accepted(object.revision, body, since, Change::Update, trial))
     }
 
     pub(super) async fn delete(
@@ -374,12 +376,12 @@ fn tolerates(spec: &PodSpec, key: &str, value: &str, effect: TaintEffect) -> boo
 fn accepted(
     revision: Revision,
     body: Body,
-    accepted_unix_ms: i64,
+    (accepted_unix_ms, came_under): (i64, Option<u32>),
     change: Change,
     trial: Option<Box<OnTrial>>,
 ) -> Admission {
     let Checked { pod, ignored } = body.checked;
-    let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None };
+    let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None, came_under };
     Admission::Accepted { revision, life, change, trial, ignored }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Admission, Patience, Sentence, Sentenced, Store};
+use crate::cordon::Cordon;
 use crate::events::EventLog;
 use crate::eviction::Pressures;
 use crate::link::Receipt;
@@ -46,6 +47,8 @@ pub enum Order {
     Receive(Arrival),
     /// What the node is short of decides about new pods.
     Pressure(Pressures),
+    /// Write whether the node takes pods.
+    Cordon(Cordon),
     /// The connection ended: what was not acknowledged comes again.
     LinkLost,
     /// Write how far a pod got.
@@ -173,6 +176,13 @@ pub enum Told {
         /// Whether they are on flash.
         result: io::Result<()>,
     },
+    /// Whether the node takes pods was written, or not.
+    Cordoned {
+        /// What was to be written.
+        cordon: Cordon,
+        /// Whether it is on flash.
+        result: io::Result<()>,
+    },
     /// A name was forgotten, or not.
     Forgot {
         /// The name.
@@ -268,6 +278,10 @@ async fn carry_out<W: World>(
         Order::Receive(arrival) => return receive(store, arrival, told).await,
         Order::LinkLost => {}
         Order::Pressure(held) => store.under(held),
+        Order::Cordon(cordon) => {
+            let result = store.keep_cordon(cordon).await;
+            let _ = told.send(Told::Cordoned { cordon, result });
+        }
         Order::SaveRecord { uid, mark, record } => {
             let result = store.save_record(uid, &record).await;
             let _ = told.send(Told::RecordSaved { uid, mark, result });

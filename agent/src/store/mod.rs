@@ -14,6 +14,7 @@
 //! device-key                 half of what secrets are sealed with; the other half is the board
 //! record/UID                 how far a pod got
 //! events                     what happened
+//! cordon                     whether the node takes pods
 //! damaged/...                files that were set aside
 //! ```
 
@@ -25,6 +26,7 @@ use mote_protocol::object::{self, Intent, Object, Revision};
 use mote_protocol::status::Refusal;
 use mote_protocol::topic::Scope;
 
+use crate::cordon::Cordon;
 use crate::events::{EventLog, Report};
 use crate::eviction::Pressures;
 use crate::pod::Pod;
@@ -36,6 +38,8 @@ use crate::world::{SharedEdges, World};
 mod admission;
 mod claims;
 mod clerk;
+mod cordon;
+mod critical;
 mod data;
 mod delayed;
 mod device;
@@ -55,6 +59,7 @@ mod tests;
 pub mod update;
 
 pub use clerk::{Arrival, DataReader, Order, Told, serve};
+pub use critical::critical_pods;
 pub use delayed::{Patience, PutOff};
 pub use judgement::{Held, Judgement, Objection, judge};
 pub use ledger::Ledger;
@@ -77,6 +82,8 @@ pub struct Life {
     pub accepted_unix_ms: i64,
     /// It is to end, and its containers get so many seconds.
     pub grace_s: Option<u32>,
+    /// The cordon of the node that it came under.
+    pub came_under: Option<u32>,
 }
 
 /// An object that was on flash when the agent started.
@@ -179,6 +186,8 @@ pub struct Opened<W: World> {
     pub records: BTreeMap<Uid, Record>,
     /// What happened before.
     pub events: EventLog,
+    /// Whether the node takes pods.
+    pub cordon: Cordon,
     /// What was found damaged.
     pub reports: Vec<Report>,
     /// The card did not do what it was told.
@@ -217,6 +226,7 @@ const SCOPE: &str = "scope";
 pub struct Store<W: World> {
     edges: SharedEdges<W>,
     policy: NodePolicy,
+    cordon: Cordon,
     entries: BTreeMap<ObjectKey, Entry>,
     ledger: Ledger,
     /// Flash did not take it as it is.
@@ -246,6 +256,7 @@ const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 const SESSION: &str = "session";
 const CLOCK: &str = "clock";
 const EVENTS: &str = "events";
+const CORDON: &str = "cordon";
 const DEVICE_KEY: &str = "device-key";
 const DAMAGED: &str = "damaged";
 

@@ -17,9 +17,11 @@ use super::seal::{SealError, seal, unseal};
 use super::seen::Seen;
 use super::stored::{Stored, StoredLife};
 use super::{
-    CLOCK, DAMAGED, DEVICE_KEY, EVENTS, Entry, LEDGERS, Life, Loaded, Opened, SESSION, Store,
+    CLOCK, CORDON, DAMAGED, DEVICE_KEY, EVENTS, Entry, LEDGERS, Life, Loaded, Opened, SESSION,
+    Store,
 };
 use super::{data, lost};
+use crate::cordon::Cordon;
 use crate::events::{About, Report};
 use crate::pod::PodName;
 use crate::pod::machine::Record;
@@ -52,6 +54,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let ledger_owed = !opening.keep_ledger(&mut ledger, &objects).await;
     let records = opening.records().await;
     let events = opening.file(EVENTS).await.unwrap_or_default();
+    let cordon = opening.file::<Cordon>(CORDON).await.unwrap_or_default();
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let mut entries: BTreeMap<_, _> = entries.collect();
     for entry in entries.values_mut() {
@@ -72,6 +75,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let store = Store {
         edges,
         policy,
+        cordon,
         entries,
         ledger,
         ledger_owed,
@@ -81,7 +85,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         damaged,
         device,
     };
-    Opened { store, start, seen_s, objects, data, records, events, reports, failing, kept }
+    Opened { store, start, seen_s, objects, data, records, events, cordon, reports, failing, kept }
 }
 
 /// Raises the number of this start: the broker keeps a later one, from a flash card that was
@@ -320,7 +324,8 @@ pub(super) fn load(
     stored.check().map_err(text)?;
     let revision = stored.current.revision().map_err(text)?;
     let scope = stored.current.scope().map_err(text)?;
-    let current = life(key, &stored.current, policy)?;
+    let came_under = stored.came_under();
+    let current = Life { came_under, ..life(key, &stored.current, policy)? };
     // A life that only has to end is ended as an orphan where it cannot be read.
     let previous = stored.previous.as_ref().and_then(|previous| life(key, previous, policy).ok());
     let rejected = stored.rejected().filter(|_| stored.current.ending.is_none());
@@ -375,5 +380,6 @@ pub(super) fn life(
         pod: Rc::new(checked.pod),
         accepted_unix_ms: stored.accepted_unix_ms,
         grace_s: stored.ending.map(|ending| ending.grace_s),
+        came_under: None,
     })
 }

@@ -184,6 +184,7 @@ impl<W: World> Store<W> {
                 let (stored, change) = self.taken_back(stored, trial, &rejected);
                 let revision = stored.current.revision().map_err(io::Error::other)?;
                 let life = life(key, &stored.current, &self.policy).map_err(io::Error::other)?;
+                let life = Life { came_under: stored.came_under(), ..life };
                 let claims = stored.current.pod().map(|pod| Claims::of(&pod.spec));
                 self.write(&held.scope, key, held.revision, Some(before), stored).await?;
                 if let (Some(entry), Ok(claims)) = (self.entries.get_mut(key), claims) {

@@ -18,11 +18,14 @@ use crate::image::ImageError;
 use crate::runtime::RuntimeError;
 use crate::runtime::oci::cgroup::CgroupError;
 use crate::runtime::oci::halt;
+use crate::shutdown::Shutdown;
+use crate::store;
 
 use tasks::Tasks;
 
 mod cgroups;
 mod directories;
+mod power;
 mod real;
 mod tasks;
 mod time;
@@ -97,7 +100,10 @@ pub fn run(config: Config, path: &Path) -> Result<(), SuperviseError> {
 /// its configuration is. Returns how many processes had to be killed.
 pub fn halt(path: &Path) -> Result<usize, SuperviseError> {
     let _lock = directories::prepare(&config::state_dir(path), &config::run_dir(path))?;
-    halt::all(&config::cgroup_root(path), halt::GRACE).map_err(SuperviseError::Halt)
+    let Shutdown { regular, critical, .. } = config::shutdown(path);
+    let times = halt::Times { regular, critical };
+    let last = store::critical_pods(&config::state_dir(path));
+    halt::all(&config::cgroup_root(path), times, &last).map_err(SuperviseError::Halt)
 }
 
 /// A panic in any task ends the agent, however the program was built: systemd starts it again, the

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::real::{self, RealWorld};
 use super::time::Time;
-use super::{SuperviseError, cgroups, notify};
+use super::{SuperviseError, cgroups, notify, power};
 use crate::config::Config;
 use crate::ctl::{self, server::Server};
 use crate::device;
@@ -102,6 +102,7 @@ pub(super) async fn start(
     let facts = facts(config, machine, &edges, labels, &totals);
     let identity = identity(config, &facts, &totals);
     let (doctor, patients) = mpsc::unbounded_channel();
+    let (power, power_orders) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
     let watched = to_presence.clone();
@@ -110,6 +111,7 @@ pub(super) async fn start(
         from_presence,
         to_presence,
         doctor,
+        power,
         local: questions,
     };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
@@ -126,6 +128,7 @@ pub(super) async fn start(
     tasks.spawn_local(named("ctl", server.run()));
     watch_machine(&mut tasks, config, &edges, &local, &watched);
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
+    tasks.spawn_local(named("power", power::serve(config.shutdown.program.clone(), power_orders)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
@@ -256,6 +259,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         files,
         devices: config.devices.clone(),
         streams: config.streams,
+        shutdown: config.shutdown.clone(),
     }
 }
 

@@ -11,6 +11,7 @@ use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
 use mote_agent::pod::WRITTEN_S;
 use mote_agent::pod::validate::NodePolicy;
 use mote_agent::ports::{Clock, WallClock};
+use mote_agent::shutdown::Shutdown;
 use mote_agent::steward::{self, Edges, Identity, LocalRequest, SharedEdges, Steward, ToPresence};
 use mote_agent::store;
 use mote_agent::streams::Allowed;
@@ -112,7 +113,8 @@ async fn agent(shared: Shared) {
     spawn_local(watch_locks(shared.clone(), ask));
     // Nobody looks at a simulated node.
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, local };
+    let (power, _) = mpsc::unbounded_channel();
+    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, power, local };
     Steward::new(identity, edges, link, opened, channels).run().await;
 }
 
@@ -143,6 +145,7 @@ fn identity(machine: &Machine) -> Identity {
         files,
         devices,
         streams,
+        shutdown: Shutdown::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod cordon;
 mod create;
 mod delivery;
 mod duration;
@@ -20,6 +21,7 @@ use mote_protocol::name::{GroupName, Namespace, NodeName};
 use crate::output::format::OutputFormat;
 use crate::view::selector::Selector;
 pub use config::{ConfigCommand, SetContextArgs};
+pub use cordon::{CordonArgs, DrainArgs, RebootArgs, UncordonArgs};
 pub use create::{ContentArgs, CreateCommand, CreateSecret};
 pub use delivery::{Delivery, Target};
 pub use duration::{DurationError, duration};
@@ -47,6 +49,10 @@ Troubleshooting Commands:
   wait        Wait for a condition of nodes or objects
 
 Node Commands:
+  cordon      Mark a node as unschedulable
+  uncordon    Mark a node as schedulable
+  drain       End the pods of a node, in preparation for maintenance
+  reboot      Reboot a node, after its pods have ended
   image       See and change which images nodes have, and save images for carrying
 
 Settings Commands:
@@ -129,6 +135,14 @@ pub enum Command {
     Exec(ExecArgs),
     /// Forward one or more local ports to a pod
     PortForward(PortForwardArgs),
+    /// Mark a node as unschedulable
+    Cordon(CordonArgs),
+    /// Mark a node as schedulable
+    Uncordon(UncordonArgs),
+    /// End the pods of a node, in preparation for maintenance
+    Drain(DrainArgs),
+    /// Reboot a node, after its pods have ended
+    Reboot(RebootArgs),
     /// See and change which images nodes have, and save images for carrying
     #[command(subcommand)]
     Image(ImageCommand),

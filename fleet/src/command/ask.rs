@@ -9,7 +9,7 @@ use std::time::Duration;
 use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
-use mote_protocol::name::{NodeName, Uid};
+use mote_protocol::name::{NodeName, RequestId, Uid};
 use mote_protocol::node::Birth;
 use mote_protocol::topic::{Address, ROOT, Scope, Topic};
 use tokio::time::Instant;
@@ -78,19 +78,9 @@ pub(super) async fn ask(
     link.session.list(&[format!("{ROOT}/{}/+/reply/{id}", link.name)]).await?;
     let mut waiting: BTreeMap<NodeName, Vec<Reply>> = BTreeMap::new();
     for name in nodes {
-        let Some(birth) = link.fleet.nodes.get(name).and_then(|node| node.birth.as_ref()) else {
-            continue;
-        };
-        let last_heard = link.fleet.nodes.get(name).map_or(0, last_heard);
-        let command = command(birth, last_heard, request.clone());
-        let address = Address {
-            fleet: link.name.clone(),
-            scope: Scope::Node(name.clone()),
-            topic: Topic::Command(id.clone()),
-        };
-        let payload = frame::encode(&command)?;
-        link.session.publish(&address.to_string(), payload, Retain::Expires(USEFUL)).await?;
-        waiting.insert(name.clone(), Vec::new());
+        if send(link, name, &id, request).await? {
+            waiting.insert(name.clone(), Vec::new());
+        }
     }
     let mut answered = Vec::new();
     let deadline = Instant::now() + patience;
@@ -123,6 +113,102 @@ pub(super) async fn ask(
     let silent = waiting.into_keys().map(|name| (name, Err("it does not answer".to_owned())));
     answered.extend(silent);
     Ok(answered)
+}
+
+/// How following the parts of an answer ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The last one came.
+    ToTheEnd,
+    /// The node refused, and why.
+    Refused(String),
+    /// Nothing came.
+    Silent,
+    /// Not all came in time.
+    TimedOut,
+    /// The node lost its connection, and with it the rest.
+    Lost,
+}
+
+/// Asks one node, and hands over the parts of its answer, in their order, as they come. The first may take
+/// as long as the first of `patience` says, all together until the second, where there is one.
+pub(super) async fn follow(
+    link: &mut Link,
+    node: &NodeName,
+    request: &Request,
+    (first, deadline): (Duration, Option<Instant>),
+    mut take: impl FnMut(Answer) -> anyhow::Result<()>,
+) -> anyhow::Result<Followed> {
+    let id = link.session.id().clone();
+    link.session.list(&[format!("{ROOT}/{}/{node}/reply/{id}", link.name)]).await?;
+    let session = link.fleet.nodes.get(node).and_then(Node::session);
+    send(link, node, &id, request).await?;
+    let first = Instant::now() + first;
+    let mut parts: BTreeMap<u32, Reply> = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        let until =
+            if next == 0 { Some(deadline.map_or(first, |end| end.min(first))) } else { deadline };
+        let Some(message) = link.session.next(until).await? else {
+            return Ok(if next == 0 { Followed::Silent } else { Followed::TimedOut });
+        };
+        match Address::parse(&message.topic) {
+            Ok(Address { topic: Topic::Reply(found), .. }) if found == id => {
+                let reply = frame::decode::<Reply>(&message.payload)?;
+                parts.insert(reply.part, reply);
+            }
+            _ => {
+                link.fleet.absorb(&message);
+                let known = link.fleet.nodes.get(node);
+                if known.and_then(Node::session) != session
+                    || !known.is_some_and(|node| node.is_online(now_s()))
+                {
+                    return Ok(Followed::Lost);
+                }
+            }
+        }
+        while let Some(reply) = parts.remove(&next) {
+            next += 1;
+            match reply.answer {
+                Answer::Refused { reason, message } => {
+                    return Ok(Followed::Refused(format!("{reason}: {message}")));
+                }
+                answer => take(answer)?,
+            }
+            if reply.last {
+                return Ok(Followed::ToTheEnd);
+            }
+        }
+    }
+}
+
+/// Sends a node a command; false where it was never heard of.
+async fn send(
+    link: &mut Link,
+    node: &NodeName,
+    id: &RequestId,
+    request: &Request,
+) -> anyhow::Result<bool> {
+    let Some(known) = link.fleet.nodes.get(node) else { return Ok(false) };
+    let Some(birth) = known.birth.as_ref() else { return Ok(false) };
+    let command = command(birth, last_heard(known), request.clone());
+    let address = Address {
+        fleet: link.name.clone(),
+        scope: Scope::Node(node.clone()),
+        topic: Topic::Command(id.clone()),
+    };
+    let payload = frame::encode(&command)?;
+    link.session.publish(&address.to_string(), payload, Retain::Expires(USEFUL)).await?;
+    Ok(true)
+}
+
+/// Why a node refused, for a person.
+pub(super) fn explain(why: String) -> String {
+    // What a node answers that does not know the question.
+    if why.starts_with("MalformedBody") {
+        return "its agent is too old for this: update it".to_owned();
+    }
+    why
 }
 
 /// When the node was heard last, in its own seconds.

@@ -6,16 +6,19 @@
 pub mod apply;
 mod ask;
 pub mod config;
+pub mod cordon;
 pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod doctor;
+pub mod drain;
 pub mod events;
 pub mod exec;
 pub mod get;
 pub mod image;
 pub mod logs;
 pub mod port_forward;
+pub mod reboot;
 pub mod resource;
 mod stream;
 pub mod version;
@@ -158,6 +161,10 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Exec(args) => exec::run(&args, &invocation, console).await,
         Command::PortForward(args) => port_forward::run(&args, &invocation, console).await,
         Command::Logs(args) => logs::run(&args, &invocation, console).await,
+        Command::Cordon(args) => cordon::run(&args.node, true, &invocation, console).await,
+        Command::Uncordon(args) => cordon::run(&args.node, false, &invocation, console).await,
+        Command::Drain(args) => drain::run(&args, &invocation, console).await,
+        Command::Reboot(args) => reboot::run(&args.node, &invocation, console).await,
         Command::Image(command) => image::run(&command, &invocation, console).await,
         Command::Wait(args) => wait::run(&args, &invocation, console).await,
         Command::Version(args) => version::run(&args, &invocation, console).await,

@@ -25,8 +25,7 @@ pub fn node_value(name: &NodeName, node: &Node, now: i64) -> Value {
         }
     }
     let mut spec = Map::new();
-    let taints = node.birth.iter().flat_map(Birth::taints).map(taint);
-    let taints: Vec<_> = taints.collect();
+    let taints: Vec<_> = node.taints().into_iter().map(taint).collect();
     if !taints.is_empty() {
         spec.insert("taints".into(), taints.into());
     }

@@ -1,8 +1,10 @@
 //! A node: who it is, and whether it can be heard.
 
+use mote_protocol::cordon::UNSCHEDULABLE_TAINT;
 use mote_protocol::frame;
 use mote_protocol::name::GroupName;
-use mote_protocol::node::{Birth, Heartbeat, NodeCondition, NodeStatus, Session, Will};
+use mote_protocol::node::{Birth, Heartbeat, NodeCondition, NodeStatus, Session, Taint, Will};
+use mote_protocol::pod::TaintEffect;
 use mote_protocol::status::BootSeconds;
 use mote_protocol::topic::Topic;
 
@@ -107,6 +109,21 @@ impl Node {
         self.birth.as_ref().map(|birth| birth.boot_epoch.saturating_add(at))
     }
 
+    /// Its taints, with that of a node that takes no new pods.
+    pub fn taints(&self) -> Vec<Taint> {
+        let mut taints: Vec<_> = self.birth.iter().flat_map(Birth::taints).collect();
+        if self.is_unschedulable() {
+            let (key, value) = (UNSCHEDULABLE_TAINT.to_owned(), String::new());
+            taints.push(Taint { key, value, effect: TaintEffect::NoSchedule });
+        }
+        taints
+    }
+
+    /// Whether it takes no new pods.
+    pub fn is_unschedulable(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.unschedulable)
+    }
+
     /// The STATUS column of `get nodes`.
     pub fn summary(&self, now: i64) -> String {
         let ready = match (self.presence(now), self.condition(NodeCondition::Ready)) {
@@ -114,8 +131,7 @@ impl Node {
             (Presence::Unborn, _) => "Unknown",
             _ => "NotReady",
         };
-        let unschedulable = self.status.as_ref().is_some_and(|status| status.unschedulable);
-        let suffix = if unschedulable { ",SchedulingDisabled" } else { "" };
+        let suffix = if self.is_unschedulable() { ",SchedulingDisabled" } else { "" };
         format!("{ready}{suffix}")
     }
 

@@ -1,9 +1,10 @@
 //! Anything that a node says, and what it is asked at once.
 
 use mote_protocol::command::{
-    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
-    Since, WindowSize,
+    Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, RebootRequest,
+    Reply, Request, Since, WindowSize,
 };
+use mote_protocol::cordon::{CordonRequest, DrainRequest, DrainStep, PodRef};
 use mote_protocol::doctor::{Finding, Severity};
 use mote_protocol::event::{Event, EventType, Involved};
 use mote_protocol::image::{ImageInfo, ImageName, ImageRequest, ImageWork};
@@ -330,6 +331,40 @@ fn port_forward_request() -> impl Strategy<Value = PortForwardRequest> {
     )
 }
 
+fn cordon_request() -> impl Strategy<Value = CordonRequest> {
+    (any::<bool>(), "[a-z@]{0,40}")
+        .prop_map(|(cordoned, by)| CordonRequest { cordoned, by: Short::new(&by) })
+}
+
+fn drain_request() -> impl Strategy<Value = DrainRequest> {
+    (option::of(any::<u32>()), any::<[bool; 3]>(), "[a-z@]{0,40}").prop_map(
+        |(grace_s, [force, ignore_daemon_sets, dry_run], by)| DrainRequest {
+            grace_s,
+            force,
+            ignore_daemon_sets,
+            dry_run,
+            by: Short::new(&by),
+        },
+    )
+}
+
+fn pod_ref() -> impl Strategy<Value = PodRef> {
+    (name(), name()).prop_map(|(namespace, name)| PodRef {
+        namespace: Namespace::new(&namespace).expect("a label"),
+        name: ObjectName::new(&name).expect("a name"),
+    })
+}
+
+fn drain_step() -> impl Strategy<Value = DrainStep> {
+    let pods = || (any::<bool>(), vec(pod_ref(), 0..3), vec(pod_ref(), 0..3));
+    prop_oneof![
+        pods().prop_map(|(already, daemons, once)| DrainStep::Blocked { already, daemons, once }),
+        pods().prop_map(|(already, stay, end)| DrainStep::Begun { already, stay, end }),
+        pod_ref().prop_map(DrainStep::Ended),
+        Just(DrainStep::Drained),
+    ]
+}
+
 pub(crate) fn stream_frame() -> impl Strategy<Value = StreamFrame> {
     let part = prop_oneof![
         vec(any::<u8>(), 0..64).prop_map(StreamPart::Data),
@@ -396,6 +431,9 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         Just(Request::Doctor),
         exec_request().prop_map(Request::Exec),
         port_forward_request().prop_map(Request::PortForward),
+        cordon_request().prop_map(Request::Cordon),
+        drain_request().prop_map(Request::Drain),
+        "[a-z@]{0,40}".prop_map(|by| Request::Reboot(RebootRequest { by: Short::new(&by) })),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -418,6 +456,9 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         vec(image(), 0..3).prop_map(Answer::Images),
         image_work().prop_map(Answer::ImageWork),
         vec(finding(), 0..3).prop_map(Answer::Findings),
+        any::<bool>().prop_map(|already| Answer::Cordoned { already }),
+        drain_step().prop_map(Answer::Drain),
+        Just(Answer::Rebooting),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

@@ -6,6 +6,7 @@ use mote_protocol::command::{
     Answer, Command, ExecRequest, LogRequest, LogSelection, PortForwardRequest, Reply, Request,
     Since, WindowSize,
 };
+use mote_protocol::cordon::{CordonRequest, DrainRequest, DrainStep, PodRef};
 use mote_protocol::event::Event;
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::image::{ImageInfo, ImageRequest, ImageWork};
@@ -120,6 +121,14 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         by: "alice@desk".into(),
         credit: 65_536,
     };
+    let cordon = CordonRequest { cordoned: true, by: "alice@desk".into() };
+    let drain = DrainRequest {
+        grace_s: Some(10),
+        force: true,
+        ignore_daemon_sets: false,
+        dry_run: true,
+        by: "alice@desk".into(),
+    };
     let remove = ImageRequest::Remove(vec!["busybox".into(), "r.example/a:1".into()]);
     let requests = [
         ("command-events", Request::Events { about: None }),
@@ -128,6 +137,8 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command-remove", Request::Images(remove)),
         ("command-exec", Request::Exec(exec)),
         ("command-port-forward", Request::PortForward(forward)),
+        ("command-cordon", Request::Cordon(cordon)),
+        ("command-drain", Request::Drain(drain)),
     ];
     let command = |request| Command {
         boot_id: [7; 16],
@@ -146,12 +157,18 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
     let removed =
         ImageWork::Removed { images: vec![image()], names: vec!["b".into()], freed: 1_500_000 };
     let verified = ImageWork::Verified { layers: 3, unknown: 1, damaged: vec!["x".into()] };
+    let pod = |name: &str| PodRef {
+        namespace: Namespace::new("default").expect("a label"),
+        name: ObjectName::new(name).expect("a name"),
+    };
+    let begun = DrainStep::Begun { already: true, stay: vec![pod("log")], end: vec![pod("web")] };
     let answers = [
         ("reply-refused", Answer::Refused { reason: "Expired".into(), message: "late".into() }),
         ("reply-events", Answer::Events(vec![Event::default(), Event::default()])),
         ("reply-images", Answer::Images(vec![image(), image()])),
         ("reply-removed", Answer::ImageWork(removed)),
         ("reply-verified", Answer::ImageWork(verified)),
+        ("reply-drain", Answer::Drain(begun)),
     ];
     let reply = |answer| Reply { part: 0, last: true, answer, extensions: extensions() };
     answers.map(|(name, answer)| (name, reply(answer))).into()

@@ -20,8 +20,10 @@
 //! | the same without a broker | `logs::without_a_broker` |
 //! | a reader that does not read costs the agent nothing | `logs::a_reader_that_is_slow_does_not_grow_the_agent` |
 //! | a change that is not ready in time is taken back | `rollout::*` |
+//! | a node that is cordoned or drained holds pods, also through a restart, and gives them back | `cordon::*` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
+mod cordon;
 mod documentation;
 mod handlers;
 mod hooks;

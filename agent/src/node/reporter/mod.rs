@@ -116,6 +116,7 @@ pub struct Reporter<C, W, L> {
     /// What the steward was told of shortages last: what holds, and whether something is short.
     pressed: (Pressures, bool),
     objects: ObjectDigest,
+    unschedulable: bool,
     sight: Sight,
     /// Why the clock does not count.
     doubt: Option<Doubt>,
@@ -150,6 +151,7 @@ where
             look,
             channels,
             objects: ObjectDigest::default(),
+            unschedulable: false,
             sight: Sight::default(),
             doubt: None,
             told: None,
@@ -214,6 +216,7 @@ where
             ToPresence::ClockSet | ToPresence::Alarm => self.next_look = now,
             ToPresence::Look(asked) => (self.asked, self.next_look) = (asked, now),
             ToPresence::Objects(objects) => self.objects = objects,
+            ToPresence::Unschedulable(unschedulable) => self.unschedulable = unschedulable,
             ToPresence::Network { missing } => {
                 let truth = missing.is_some();
                 let (reason, message) = missing.map(|m| (m.reason, m.message)).unwrap_or_default();
@@ -417,6 +420,7 @@ where
             capacity: self.with_devices(&self.facts.capacity),
             allocatable: self.with_devices(&self.facts.allocatable),
             objects: self.objects,
+            unschedulable: self.unschedulable,
             ..NodeStatus::default()
         }
     }

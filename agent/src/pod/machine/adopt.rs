@@ -27,6 +27,8 @@ pub struct Remains<'a> {
     pub observed: Option<&'a ObservedPod>,
     /// The boot of now.
     pub boot: Boot,
+    /// The node lets nothing of it run.
+    pub held: bool,
 }
 
 impl Machine {
@@ -66,6 +68,9 @@ impl Machine {
         }
         machine.miss(remains.observed, now);
         machine.recall(remains.observed, this_boot);
+        if remains.held {
+            machine.hold(None, now);
+        }
         if machine.begun && !machine.may_begin() {
             machine.touch();
         }

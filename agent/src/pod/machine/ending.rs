@@ -48,6 +48,7 @@ impl Machine {
     pub(super) fn conclude(&mut self, now: Moment, notes: &mut Vec<Note>) {
         if self.stage == Stage::Active {
             let limit = self.pod.active_deadline.map(|limit| self.accepted.after(limit));
+            let limit = limit.filter(|_| !self.is_to_begin());
             let over = self.is_over();
             self.exceeded = limit.is_some_and(|limit| {
                 // One that was over in time has not run into its deadline, however late it is seen;
@@ -115,7 +116,10 @@ impl Machine {
     /// Asks those to end that must, in their order.
     pub(super) fn end_running(&mut self, now: Moment, notes: &mut Vec<Note>) {
         match self.stage {
-            Stage::Active => self.end_outdated(now, notes),
+            Stage::Active => match self.held {
+                Some(deadline) => self.end_held(deadline, now, notes),
+                None => self.end_outdated(now, notes),
+            },
             Stage::Stopping { deadline } | Stage::Removing { deadline, .. } => {
                 self.end_all(deadline, now, notes);
             }
@@ -123,7 +127,7 @@ impl Machine {
         }
     }
 
-    fn end_all(&mut self, deadline: Moment, now: Moment, notes: &mut Vec<Note>) {
+    pub(super) fn end_all(&mut self, deadline: Moment, now: Moment, notes: &mut Vec<Note>) {
         for place in 0..self.slots.len() {
             let message = format!("Stopping container {}", self.container_name(place));
             self.end(place, deadline, now, message, notes);
@@ -138,7 +142,7 @@ impl Machine {
     /// whole pod ends, a sidecar once those it serves are down: all app containers, and the
     /// sidecars that started after it.
     pub(super) fn advance_stops(&mut self, now: Moment) {
-        let ends = self.stage != Stage::Active;
+        let ends = self.stage != Stage::Active || self.is_held();
         let app_live = |slot: &Slot| slot.role == ContainerRole::App && slot.is_live();
         let mut served = ends && self.slots.iter().any(app_live);
         for slot in self.slots.iter_mut().rev() {

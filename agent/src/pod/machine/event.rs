@@ -29,6 +29,13 @@ pub enum Event {
         /// Seconds its containers get.
         grace_s: u32,
     },
+    /// The node lets it run no more, until it is let go; a second order can only shorten the grace.
+    Hold {
+        /// Seconds its containers get; as many as its spec gives them where unset.
+        grace_s: Option<u32>,
+    },
+    /// The node lets it run.
+    LetGo,
     /// Its record was written; the mark is that of [`super::Machine::unsaved`].
     Saved {
         /// Which state of the record.

@@ -16,6 +16,8 @@ impl Machine {
         match event {
             Event::Update(pod) => self.update(pod, now),
             Event::Delete { grace_s } => self.remove(grace_s, now),
+            Event::Hold { grace_s } => self.hold(grace_s, now),
+            Event::LetGo => self.let_go(now),
             Event::Saved { mark } => self.saved(mark, notes),
             Event::SaveFailed => self.save_failed(now),
             Event::Tick => {}
@@ -166,7 +168,7 @@ impl Machine {
         let counted = match slot.renew.take() {
             None => slot.last.as_ref().filter(|_| slot.attempts > 1),
             Some(Renewal::Health) => older.as_ref(),
-            Some(Renewal::Image) => None,
+            Some(Renewal::Image | Renewal::Node) => None,
         };
         if let Some(before) = counted {
             slot.crash.restarted(before.finished, now);
@@ -307,7 +309,7 @@ impl Machine {
             // As the kubelet does: one that was ended for its health waits for the pause of the
             // attempt before it, which is over unless it fails again and again.
             Some(Renewal::Health) => slot.last.as_ref().map(|last| last.finished),
-            Some(Renewal::Image) => None,
+            Some(Renewal::Image | Renewal::Node) => None,
         };
         let held = counted.and_then(|end| crash_hold(&slot.crash, end, &name, &pod));
         slot.hold = held.filter(|hold| hold.until > finished);

@@ -36,6 +36,7 @@ mod ending;
 mod event;
 mod facts;
 mod health;
+mod held;
 mod images;
 mod progress;
 mod record;
@@ -52,6 +53,7 @@ mod volumes;
 pub use adopt::Remains;
 pub use devices::{Given, Health};
 pub use event::{Event, Hook, Note, StartFailure};
+pub use held::UNSCHEDULABLE_MESSAGE;
 pub use progress::Progress;
 pub use record::{Record, SlotRecord};
 pub use sandbox::NETWORK_NOT_READY;
@@ -128,6 +130,8 @@ pub struct Machine {
     pod: Rc<Pod>,
     accepted: Moment,
     stage: Stage,
+    /// The node lets it run no more: what runs has ended by then.
+    held: Option<Moment>,
     sandbox: Sandbox,
     sandbox_retry: Option<Moment>,
     /// What the sandbox has for its own.
@@ -166,6 +170,7 @@ impl Machine {
         let mut machine = Self {
             accepted,
             stage: Stage::Active,
+            held: None,
             sandbox: Sandbox::Absent,
             sandbox_retry: None,
             addresses: Box::default(),
@@ -289,7 +294,9 @@ impl Machine {
         let stops = self.slots.iter().filter_map(stop).map(|stop| stop.due());
         let holds = self.slots.iter().filter_map(|slot| slot.hold.as_ref().map(|hold| hold.until));
         let active = match self.stage {
-            Stage::Active => self.pod.active_deadline.map(|limit| self.accepted.after(limit)),
+            Stage::Active if !self.is_to_begin() => {
+                self.pod.active_deadline.map(|limit| self.accepted.after(limit))
+            }
             _ => None,
         };
         let waiting = self.volume_images.iter().filter_map(|image| image.until);
@@ -305,7 +312,7 @@ impl Machine {
 
     /// Containers to start next, in order: those whose turn it is, held back or not.
     pub fn next_starts(&self) -> Vec<usize> {
-        if self.stage != Stage::Active {
+        if self.stage != Stage::Active || self.is_held() {
             return Vec::new();
         }
         let policy = self.pod.restart_policy;
@@ -326,7 +333,7 @@ impl Machine {
 
     /// Running containers that are made from another image than the spec names now.
     pub fn outdated(&self) -> impl Iterator<Item = usize> {
-        let active = self.stage == Stage::Active;
+        let active = self.stage == Stage::Active && !self.is_held();
         let changed = move |(place, container, slot): (usize, &Container, &Slot)| {
             let running = slot.running().filter(|running| running.stop.is_none())?;
             let tag = running.made_of.as_ref()?;

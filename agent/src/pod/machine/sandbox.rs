@@ -103,6 +103,7 @@ impl Machine {
             }
         }
         if self.stage == Stage::Active {
+            self.forget_ends();
             self.slots.iter_mut().for_each(Slot::forget_init);
             self.forget_volume_images(|_| true);
         }

@@ -141,6 +141,8 @@ pub enum Renewal {
     Image,
     /// A probe says that it does not work.
     Health,
+    /// The node lets nothing run for now: it did nothing wrong, and has not done its work.
+    Node,
 }
 
 /// What a container is doing.

@@ -62,7 +62,8 @@ fn an_attempt_that_flash_did_not_hear_of_keeps_its_number_though_it_never_ran() 
         begun: true,
         containers: vec![created],
     };
-    let remains = Remains { record: Some(before.record(boot)), observed: Some(&observed), boot };
+    let remains =
+        Remains { record: Some(before.record(boot)), observed: Some(&observed), boot, held: false };
     let machine = Machine::adopt(pod, Moment(0), remains, Moment::from(BootTime::default()));
     assert_eq!(machine.slots[0].attempts, 5, "the next one is the one that was created");
 }
@@ -118,7 +119,8 @@ fn a_pod_that_runs_once_and_never_began_is_no_failure_of_a_new_agent() {
     let boot = Boot::default();
     let stage = |observed: ObservedPod, now: Boot| {
         let (pod, record) = begun_once(boot);
-        let remains = Remains { record: Some(record), observed: Some(&observed), boot: now };
+        let remains =
+            Remains { record: Some(record), observed: Some(&observed), boot: now, held: false };
         let machine = Machine::adopt(pod, Moment(0), remains, after(1));
         (machine.stage(), machine.may_begin())
     };
@@ -128,7 +130,7 @@ fn a_pod_that_runs_once_and_never_began_is_no_failure_of_a_new_agent() {
     assert_eq!(stage(died(true), boot).0, Stage::Finished);
     let (_, record) = begun_once(boot);
     let stands = observed(&pod, ObservedSandbox::Ready, false);
-    let remains = Remains { record: Some(record), observed: Some(&stands), boot };
+    let remains = Remains { record: Some(record), observed: Some(&stands), boot, held: false };
     let mut machine = Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1));
     if let Some(mark) = machine.unsaved(after(1)) {
         step(&mut machine, Event::Saved { mark }, after(1));
@@ -282,8 +284,12 @@ fn the_next_agent_knows_which_images_are_mounted() {
     let boot = Boot::default();
     let adopted = |sandbox| {
         let observed = observed(&pod, sandbox, true);
-        let remains =
-            Remains { record: Some(machine.record(boot)), observed: Some(&observed), boot };
+        let remains = Remains {
+            record: Some(machine.record(boot)),
+            observed: Some(&observed),
+            boot,
+            held: false,
+        };
         Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1)).volume_image_ids()
     };
     assert_eq!(adopted(ObservedSandbox::Ready), [Some(image()), Some(other)]);

@@ -45,8 +45,11 @@ impl Machine {
         let runs = self.told == Phase::Running;
         let ready = runs && self.slots.iter().filter(counts).all(Slot::is_ready);
         let gated = !self.pod.readiness_gates.is_empty();
+        let waits = self.waits_for_node();
         let transitions = &mut self.transitions;
-        transitions.set(PodCondition::PodScheduled, true, self.accepted);
+        let (_, before) = transitions.get(PodCondition::PodScheduled);
+        let since = if waits || before > self.accepted { now } else { self.accepted };
+        transitions.set(PodCondition::PodScheduled, !waits, since);
         let sandbox = self.sandbox == Sandbox::Ready && !over;
         transitions.set(PodCondition::PodReadyToStartContainers, sandbox, now);
         transitions.set(PodCondition::Initialized, initialized, now);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mote_protocol::cordon::UNSCHEDULABLE_TAINT;
 use mote_protocol::object;
 use mote_protocol::pod::{
     self as wire, DownwardValue, EnvValue, ImagePullPolicy, TerminationMessagePolicy,
@@ -66,6 +67,9 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
         priority: qos::priority(spec),
         requests: resources::requests_of_pod(spec),
         node_critical: spec.priority_class_name == "system-node-critical",
+        tolerates_cordon: spec.tolerations.iter().any(|toleration| {
+            toleration.tolerates(UNSCHEDULABLE_TAINT, "", wire::TaintEffect::NoSchedule)
+        }),
         readiness_gates: spec.readiness_gates.clone(),
         containers,
         volumes: spec.volumes.clone(),

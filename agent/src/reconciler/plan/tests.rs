@@ -1,5 +1,6 @@
 //! Random lives of one pod, against rules that hold in every one of them.
 
+mod held;
 mod sandbox;
 
 use std::collections::BTreeSet;
@@ -97,7 +98,7 @@ impl Life {
 
     /// What must not be asked before what.
     fn check_order(&mut self) {
-        let ends = self.machine.stage() != Stage::Active;
+        let ends = self.machine.stage() != Stage::Active || self.machine.is_held();
         let slots = self.machine.slots();
         let asked = |slot: &Slot| {
             slot.running().and_then(|r| r.stop).is_some_and(|stop| stop.step >= StopStep::Ask)
@@ -120,6 +121,11 @@ impl Life {
                 assert!(!early || stop.deadline <= self.now, "out of turn: {slots:?}");
             }
         }
+        let begins = |action: &Action| {
+            matches!(action, Action::Start { .. } | Action::CreateSandbox | Action::Pull { .. })
+        };
+        let held = self.machine.is_held();
+        assert!(!held || !pod(&self.machine, self.now).iter().any(begins), "it is held");
         let ready = self.machine.transitions().get(PodCondition::Ready).0;
         assert!(!ready || self.phase == Phase::Running, "ready in {:?}", self.phase);
     }
@@ -249,6 +255,25 @@ impl Life {
         self.step(Event::Exited { place, attempt, exit });
     }
 
+    fn meet(&mut self, turn: Turn) {
+        match turn {
+            Turn::Act(well) => drop(self.act(well)),
+            Turn::Exit(place, code) => self.exit(place, code),
+            Turn::Probe(place, kind, good) => self.probe(place, kind, good),
+            Turn::Pass(ms) => {
+                self.now = self.now.after(Duration::from_millis(ms.into()));
+                self.step(Event::Tick);
+            }
+            Turn::SandboxDies => self.step(Event::SandboxDied),
+            Turn::ContentsChange => self.step(Event::ContentsChanged),
+            Turn::MountsFail(failing) => self.mount_failing = failing,
+            Turn::Fill(full) => self.full = full,
+            Turn::Delete(grace_s) => self.step(Event::Delete { grace_s }),
+            Turn::Hold(grace_s) => self.step(Event::Hold { grace_s }),
+            Turn::LetGo => self.step(Event::LetGo),
+        }
+    }
+
     fn may_start(&self) -> bool {
         let actions = pod(&self.machine, self.now);
         actions.iter().any(|action| matches!(action, Action::Start { .. }))
@@ -341,7 +366,7 @@ fn shape() -> impl Strategy<Value = Shape> {
     })
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Turn {
     Act(bool),
     Exit(usize, i32),
@@ -352,6 +377,8 @@ enum Turn {
     MountsFail(bool),
     Fill(bool),
     Delete(u32),
+    Hold(Option<u32>),
+    LetGo,
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -367,6 +394,8 @@ fn turn() -> impl Strategy<Value = Turn> {
         2 => any::<bool>().prop_map(Turn::MountsFail),
         1 => any::<bool>().prop_map(Turn::Fill),
         1 => (0..40_u32).prop_map(Turn::Delete),
+        1 => prop::option::of(0..40_u32).prop_map(Turn::Hold),
+        2 => Just(Turn::LetGo),
     ]
 }
 
@@ -385,26 +414,15 @@ proptest! {
     ) {
         let mut life = Life::new(policy, shape);
         for turn in turns {
-            match turn {
-                Turn::Act(well) => drop(life.act(well)),
-                Turn::Exit(place, code) => life.exit(place, code),
-                Turn::Probe(place, kind, good) => life.probe(place, kind, good),
-                Turn::Pass(ms) => {
-                    life.now = life.now.after(Duration::from_millis(ms.into()));
-                    life.step(Event::Tick);
-                }
-                Turn::SandboxDies => life.step(Event::SandboxDied),
-                Turn::ContentsChange => life.step(Event::ContentsChanged),
-                Turn::MountsFail(failing) => life.mount_failing = failing,
-                Turn::Fill(full) => life.full = full,
-                Turn::Delete(grace_s) => life.step(Event::Delete { grace_s }),
-            }
+            life.meet(turn);
         }
         let planned = pod(&life.machine, life.now);
         prop_assert_eq!(planned, pod(&life.machine, life.now), "planning remembers nothing");
         life.full = false;
         life.settle();
-        prop_assert_eq!(life.machine.outdated_volumes(life.now), None);
+        if !life.machine.is_held() {
+            prop_assert_eq!(life.machine.outdated_volumes(life.now), None);
+        }
         if life.evicted && life.machine.stage() == Stage::Finished {
             let cause = life.machine.verdict().and_then(|verdict| verdict.cause.clone());
             prop_assert_eq!(cause.expect("a reason").0, "Evicted");
@@ -556,7 +574,8 @@ fn init_containers_run_again_in_a_sandbox_that_is_new_to_the_next_agent() {
             containers,
         };
         let record = Some(life.machine.record(Boot::default()));
-        let remains = Remains { record, observed: Some(&observed), boot: Boot::default() };
+        let remains =
+            Remains { record, observed: Some(&observed), boot: Boot::default(), held: false };
         let pod = Rc::clone(life.machine.pod());
         Machine::adopt(pod, life.machine.accepted(), remains, life.now)
     };

@@ -2,30 +2,37 @@
 //! removed from it.
 //!
 //! Each process of a container is asked by SIGTERM, as the service manager asks those of a service,
-//! and has [`GRACE`]; then all of the tree is killed, with each `mote-pause`, which ends for nothing else.
+//! and has a while; critical pods are asked once the others have ended. Then all of the tree is killed, with each `mote-pause`, which ends for nothing else.
 //! Hooks are not run, and no pod is told to be over: what starts again is what the next agent decides.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use mote_protocol::name::Uid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroup::{CgroupError, Group, PAUSE, Tree, is_below};
 
-/// Time between asking and killing: Kubernetes' default for a pod.
-pub const GRACE: Duration = Duration::from_secs(30);
-
 /// Time for what was killed to be gone. What hangs in the kernel longer is nobody's to wait for.
 const DEATH: Duration = Duration::from_secs(5);
 
-/// Ends all that runs below the cgroup `root`; returns how many processes had to be killed, those
-/// of `mote-pause` not counted. A group that cannot be looked into keeps no other from being ended: the
-/// first error is told afterwards.
-pub fn all(root: &str, grace: Duration) -> Result<usize, CgroupError> {
+/// How long pods may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Those that are not critical.
+    pub regular: Duration,
+    /// The others, once those have ended.
+    pub critical: Duration,
+}
+
+/// Ends all that runs below the cgroup `root`, what is of `critical` pods last; returns how many processes
+/// had to be killed, those of `mote-pause` not counted. A group that cannot be looked into keeps no
+/// other from being ended: the first error is told afterwards.
+pub fn all(root: &str, times: Times, critical: &BTreeSet<Uid>) -> Result<usize, CgroupError> {
     let tree = Tree::detect(root)?;
-    let deadline = Instant::now() + grace;
     let mut first = None;
     let mut held = |group: &Group| match processes(group) {
         Ok(pidfds) => pidfds,
@@ -34,8 +41,30 @@ pub fn all(root: &str, grace: Duration) -> Result<usize, CgroupError> {
             Vec::new()
         }
     };
+    let critical: BTreeSet<_> =
+        critical.iter().map(|uid| tree.pod(uid).path().to_owned()).collect();
+    let is_critical = |pod: &Group| critical.contains(pod.path());
+    let regular = end(&tree, |pod| !is_critical(pod), times.regular, &mut held);
+    let left = regular + end(&tree, is_critical, times.critical, &mut held);
+    let last = held(&tree.root());
+    let killed = tree.root().kill();
+    let deadline = Instant::now() + DEATH;
+    for pidfd in &last {
+        wait(pidfd, deadline);
+    }
+    first.map_or(killed, Err).map(|()| left)
+}
+
+/// Ends the containers of some pods; returns how many of their processes had to be killed.
+fn end(
+    tree: &Tree,
+    of: impl Fn(&Group) -> bool,
+    grace: Duration,
+    held: &mut impl FnMut(&Group) -> Vec<OwnedFd>,
+) -> usize {
+    let deadline = Instant::now() + grace;
     let mut asked: Vec<OwnedFd> = Vec::new();
-    for group in containers(&tree) {
+    for group in containers(tree, &of) {
         for pidfd in held(&group) {
             // One that is gone needs no asking.
             let _ = pidfd_send_signal(&pidfd, Signal::TERM);
@@ -47,24 +76,22 @@ pub fn all(root: &str, grace: Duration) -> Result<usize, CgroupError> {
     }
     // Whatever was forked meanwhile gets what is left of the time.
     let mut left = 0;
-    for group in containers(&tree) {
+    for group in containers(tree, &of) {
         for pidfd in held(&group) {
-            left += usize::from(!wait(&pidfd, deadline));
+            if !wait(&pidfd, deadline) {
+                left += 1;
+                // Those that end after it are not to be kept from that by what does not heed it.
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            }
         }
     }
-    let last = held(&tree.root());
-    let killed = tree.root().kill();
-    let deadline = Instant::now() + DEATH;
-    for pidfd in &last {
-        wait(pidfd, deadline);
-    }
-    first.map_or(killed, Err).map(|()| left)
+    left
 }
 
-/// The groups of containers, not those of `mote-pause`.
-fn containers(tree: &Tree) -> Vec<Group> {
+/// The groups of containers of some pods, not those of `mote-pause`.
+fn containers(tree: &Tree, of: impl Fn(&Group) -> bool) -> Vec<Group> {
     let pods = tree.root().children().into_iter().map(|pod| tree.root().child(&pod));
-    let below = pods.flat_map(|pod| {
+    let below = pods.filter(of).flat_map(|pod| {
         let names = pod.children().into_iter().filter(|name| name != PAUSE);
         names.map(|name| pod.child(&name)).collect::<Vec<_>>()
     });

@@ -2,7 +2,6 @@
 
 use mote_protocol::event::Involved;
 use mote_protocol::name::NodeName;
-use mote_protocol::node::Birth;
 use mote_protocol::pod::{Amounts, Container};
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
     let clock = node.birth.as_ref().map_or("<unknown>", |birth| {
         if birth.clock_trusted { "set" } else { "not set since it started" }
     });
-    let unschedulable = node.status.as_ref().is_some_and(|status| status.unschedulable);
+    let unschedulable = node.is_unschedulable();
     page.fields(
         0,
         &[
@@ -74,7 +73,7 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
 
 /// As kubectl lists them.
 fn taints(node: &Node) -> String {
-    let taints: Vec<_> = node.birth.iter().flat_map(Birth::taints).collect();
+    let taints = node.taints();
     or_none(taints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 

@@ -244,7 +244,7 @@ impl Stream {
 }
 
 /// Who asks, for the node's event.
-pub(super) fn asker() -> Asker {
+pub(in crate::command) fn asker() -> Asker {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Asker::new(&format!("{}@{host}", user.unwrap_or_else(|| "somebody".to_owned())))

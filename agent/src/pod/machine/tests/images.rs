@@ -83,8 +83,12 @@ fn the_next_agent_tells_of_stale_images_as_well() {
     assert_ne!(machine.unsaved(after(1)), mark, "flash must know");
     let adopted = |sandbox| {
         let observed = observed(&pod, sandbox, true);
-        let remains =
-            Remains { record: Some(machine.record(boot)), observed: Some(&observed), boot };
+        let remains = Remains {
+            record: Some(machine.record(boot)),
+            observed: Some(&observed),
+            boot,
+            held: false,
+        };
         told(&Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(1)))
     };
     assert_eq!(adopted(ObservedSandbox::Ready), told(&machine));

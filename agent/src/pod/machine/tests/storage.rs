@@ -106,7 +106,8 @@ fn an_agent_that_dies_in_the_middle_does_not_start_it_again() {
     assert!(machine.unsaved(after(12)).is_some(), "flash must know");
     let boot = Boot::default();
     let died = observed(&pod, ObservedSandbox::Died, true);
-    let remains = Remains { record: Some(machine.record(boot)), observed: Some(&died), boot };
+    let remains =
+        Remains { record: Some(machine.record(boot)), observed: Some(&died), boot, held: false };
     let next = Machine::adopt(Rc::clone(&pod), Moment(0), remains, after(20));
     assert_eq!(next.stage(), Stage::Finished);
     assert_eq!(next.next_starts(), [0_usize; 0]);

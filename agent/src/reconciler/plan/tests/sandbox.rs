@@ -56,6 +56,7 @@ fn the_next_agent_tells_flash_of_attempts_that_it_has_not_heard_of() {
             record: Some(record.clone()),
             observed: Some(&observed),
             boot: Boot::default(),
+            held: false,
         };
         let pod = Rc::clone(life.machine.pod());
         Machine::adopt(pod, life.machine.accepted(), remains, life.now)

@@ -36,5 +36,6 @@ pub mod streams;
 pub mod supervise;
 pub mod sys;
 pub mod tree;
+pub mod usage;
 pub mod volume;
 pub mod world;

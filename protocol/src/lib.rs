@@ -18,6 +18,7 @@
 //! | [`command`] | one-shot requests and their answers |
 //! | [`doctor`] | what an examination of a node finds |
 //! | [`stream`] | what is too long for an answer: logs |
+//! | [`usage`] | what a node and its pods use |
 //! | [`extension`] | fields of the future |
 //! | [`duration`] | durations as Go writes them |
 //! | [`text`] | bounded strings that truncate visibly |
@@ -49,3 +50,4 @@ pub mod status;
 pub mod stream;
 pub mod text;
 pub mod topic;
+pub mod usage;

@@ -16,6 +16,7 @@ use crate::eviction::Settings;
 use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::streams::Allowed;
+use crate::usage::Reports;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::Taint;
 use toml::de::DeTable;
@@ -26,6 +27,7 @@ mod images;
 mod label;
 mod network;
 mod problem;
+mod reports;
 mod section;
 mod security;
 
@@ -104,6 +106,8 @@ pub struct Config {
     pub allow_unenforced: Vec<Right>,
     /// What operators may do in pods that run.
     pub streams: Allowed,
+    /// How often what is used is reported.
+    pub reports: Reports,
 }
 
 /// `[limits]`.
@@ -225,6 +229,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         port_forward: section.flag("port_forward"),
     });
 
+    let reports = root.within("reports", reports::read);
+
     Some(Config {
         node: node?,
         fleet: fleet?,
@@ -245,6 +251,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         seccomp_profiles: seccomp_profiles?,
         allow_unenforced,
         streams,
+        reports,
     })
 }
 

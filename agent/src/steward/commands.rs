@@ -13,6 +13,7 @@ use mote_protocol::topic::Topic;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use super::usage::Asker;
 use super::{ImageOrder, Steward, World};
 use crate::image::{ImageError, Images, told};
 use crate::link::outbox::Class;
@@ -145,6 +146,10 @@ impl<W: World> Steward<W> {
                 self.examine(id);
                 Vec::new()
             }
+            Request::Usage => {
+                self.ask_usage(Asker::Command(id.clone()));
+                Vec::new()
+            }
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),
@@ -177,12 +182,12 @@ async fn when_done<T>(
     }
 }
 
-fn refused(reason: &str, message: &str) -> Vec<Reply> {
+pub(super) fn refused(reason: &str, message: &str) -> Vec<Reply> {
     let (reason, message) = (Short::new(reason), Text::new(message));
     vec![reply(0, true, Answer::Refused { reason, message })]
 }
 
-const fn reply(part: u32, last: bool, answer: Answer) -> Reply {
+pub(super) const fn reply(part: u32, last: bool, answer: Answer) -> Reply {
     Reply { part, last, answer, extensions: Extensions(Vec::new()) }
 }
 

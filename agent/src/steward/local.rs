@@ -13,12 +13,14 @@ use tokio::task::spawn_local;
 
 use super::attached::Commanded;
 use super::streams::Reader;
+use super::usage::Asker;
 use super::{ImageOrder, Standing, Steward, World};
 use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
 use crate::store::Order;
 use crate::streams::Peer;
+use crate::usage::Report;
 
 /// A question, and where its answer goes. One that is dropped unanswered means that the agent ends.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub enum LocalRequest {
         /// The log as it is read.
         answer: oneshot::Sender<Result<LogReader, Refused>>,
     },
+    /// What the node and its pods use; the answer takes a second.
+    Usage(oneshot::Sender<Report>),
     /// A command in a container, for who sits at the machine.
     Exec {
         /// Its pod.
@@ -114,7 +118,14 @@ pub struct PodDetail {
 impl LocalRequest {
     /// What is answered by what runs, which an agent that starts knows after its first look.
     const fn is_about_pods(&self) -> bool {
-        matches!(self, Self::Pods(_) | Self::Pod { .. } | Self::Log { .. } | Self::Exec { .. })
+        matches!(
+            self,
+            Self::Pods(_)
+                | Self::Pod { .. }
+                | Self::Log { .. }
+                | Self::Usage(_)
+                | Self::Exec { .. }
+        )
     }
 }
 
@@ -164,6 +175,7 @@ impl<W: World> Steward<W> {
                 let log = self.open_log(&key, container.as_str(), selection, Reader::Local);
                 let _ = answer.send(log);
             }
+            LocalRequest::Usage(answer) => self.ask_usage(Asker::Local(answer)),
             LocalRequest::Exec { key, request, answer } => {
                 let _ = answer.send(self.exec_locally(&key, *request));
             }

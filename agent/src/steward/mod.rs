@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
 use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
 use crate::streams::{Allowed, Outgoing};
+use crate::usage::{NodeSample, Reports};
 
 mod attached;
 mod broker;
@@ -64,6 +66,7 @@ mod statuses;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use crate::world::{Edges, SharedEdges, World};
 pub use attached::Commanded;
@@ -108,6 +111,12 @@ pub struct Identity {
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names, which change.
     pub files: fn() -> NodeFiles,
+    /// Reads what the whole node uses.
+    pub used: fn(&Path) -> NodeSample,
+    /// Where the disk is that counts.
+    pub state_dir: PathBuf,
+    /// How often what is used is reported.
+    pub reports: Reports,
     /// Device nodes that containers may have.
     pub devices: Vec<Pattern>,
     /// What operators may do beside what pods and their logs are.
@@ -205,6 +214,7 @@ struct Books<W: World> {
     /// Devices that are there, once somebody said so.
     devices: Option<Rc<BTreeMap<String, Device>>>,
     evictions: eviction::Evictions,
+    usage: usage::Gauge,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -278,6 +288,7 @@ impl<W: World> Steward<W> {
             missed: false,
             devices: None,
             evictions: eviction::Evictions::default(),
+            usage: usage::Gauge::new(identity.reports, now),
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -342,7 +353,8 @@ impl<W: World> Steward<W> {
         let write = books.events.next_write();
         let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
         let victim = books.evictions.deadline();
-        let next = [Some(books.next_look), event, write, pods, changes, victim];
+        let used = self.usage_deadline();
+        let next = [Some(books.next_look), event, write, pods, changes, victim, used];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
@@ -358,6 +370,7 @@ impl<W: World> Steward<W> {
         self.look_at_trials(now);
         self.look_at_delays();
         self.look_at_evictions(now);
+        self.look_at_usage(now);
         self.keep_events(now);
         if self.books.next_look <= now {
             self.look_again(now, TICK);

@@ -26,7 +26,7 @@ use crate::network::{Network, Ranges};
 use crate::node::board::{self, Ailments};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Amount, Instruments, Reading, addresses, files};
+use crate::node::readings::{Amount, Instruments, Reading, addresses, files, used};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
@@ -254,6 +254,9 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         max_evicted_grace_s: config.eviction.max_pod_grace_s,
         addresses,
         files,
+        used,
+        state_dir: config.state_dir.clone(),
+        reports: config.reports,
         devices: config.devices.clone(),
         streams: config.streams,
     }

@@ -1,6 +1,7 @@
 //! One life of the agent: everything in memory, from start to crash.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use mote_agent::ports::{Clock, WallClock};
 use mote_agent::steward::{self, Edges, Identity, LocalRequest, SharedEdges, Steward, ToPresence};
 use mote_agent::store;
 use mote_agent::streams::Allowed;
+use mote_agent::usage::{NodeSample, Reports};
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::{NodeInfo, Resources};
 use mote_protocol::pod::Amounts;
@@ -141,6 +143,9 @@ fn identity(machine: &Machine) -> Identity {
         max_evicted_grace_s,
         addresses,
         files,
+        used: |_| NodeSample::default(),
+        state_dir: PathBuf::new(),
+        reports: Reports::default(),
         devices,
         streams,
     }

@@ -396,6 +396,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         Just(Request::Doctor),
         exec_request().prop_map(Request::Exec),
         port_forward_request().prop_map(Request::PortForward),
+        Just(Request::Usage),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -418,6 +419,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         vec(image(), 0..3).prop_map(Answer::Images),
         image_work().prop_map(Answer::ImageWork),
         vec(finding(), 0..3).prop_map(Answer::Findings),
+        usage().prop_map(Answer::Usage),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

@@ -21,6 +21,7 @@ pub mod image;
 pub mod link;
 pub mod log;
 pub mod logs;
+pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod pod;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::device::Pattern;
 use crate::eviction::Settings;
+use crate::metrics::MetricsConfig;
 use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::streams::Allowed;
@@ -25,6 +26,7 @@ mod broker;
 mod eviction;
 mod images;
 mod label;
+mod metrics;
 mod network;
 mod problem;
 mod reports;
@@ -108,6 +110,8 @@ pub struct Config {
     pub streams: Allowed,
     /// How often what is used is reported.
     pub reports: Reports,
+    /// Where what is used may be scraped.
+    pub metrics: MetricsConfig,
 }
 
 /// `[limits]`.
@@ -230,6 +234,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     });
 
     let reports = root.within("reports", reports::read);
+    let metrics = root.within("metrics", metrics::read);
 
     Some(Config {
         node: node?,
@@ -252,6 +257,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         allow_unenforced,
         streams,
         reports,
+        metrics,
     })
 }
 

@@ -93,6 +93,7 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
             LocalRequest::KeepEvents(answer) => drop(answer.send(())),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
             LocalRequest::Usage(answer) => drop(answer),
+            LocalRequest::Metrics(answer) => drop(answer),
             LocalRequest::Standing(answer) => drop(answer.send(Standing::default())),
             LocalRequest::Exec { answer, .. } => {
                 let why = "no such container".to_owned();

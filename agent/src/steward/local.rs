@@ -18,6 +18,7 @@ use super::{ImageOrder, Standing, Steward, World};
 use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
+use crate::metrics::Scrape;
 use crate::store::Order;
 use crate::streams::Peer;
 use crate::usage::Report;
@@ -73,6 +74,8 @@ pub enum LocalRequest {
     },
     /// What the node and its pods use; the answer takes a second.
     Usage(oneshot::Sender<Report>),
+    /// What is used so far, and how things are, for who scrapes.
+    Metrics(oneshot::Sender<Scrape>),
     /// A command in a container, for who sits at the machine.
     Exec {
         /// Its pod.
@@ -175,6 +178,9 @@ impl<W: World> Steward<W> {
                 let log = self.open_log(&key, container.as_str(), selection, Reader::Local);
                 let _ = answer.send(log);
             }
+            LocalRequest::Metrics(answer) => {
+                let _ = answer.send(self.scrape());
+            }
             LocalRequest::Usage(answer) => self.ask_usage(Asker::Local(answer)),
             LocalRequest::Exec { key, request, answer } => {
                 let _ = answer.send(self.exec_locally(&key, *request));
@@ -182,7 +188,7 @@ impl<W: World> Steward<W> {
         }
     }
 
-    fn views(&self) -> Vec<PodView> {
+    pub(super) fn views(&self) -> Vec<PodView> {
         let refused = self.books.refusals.keys();
         let mut keys: Vec<_> = self.books.desired.keys().chain(refused).collect();
         keys.sort_unstable();

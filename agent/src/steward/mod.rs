@@ -37,6 +37,7 @@ use crate::events::Events;
 use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
+use crate::metrics::Published;
 use crate::pod::contents::names::NodeFiles;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
@@ -215,6 +216,8 @@ struct Books<W: World> {
     devices: Option<Rc<BTreeMap<String, Device>>>,
     evictions: eviction::Evictions,
     usage: usage::Gauge,
+    /// What was handed to the link so far.
+    published: Published,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -289,6 +292,7 @@ impl<W: World> Steward<W> {
             devices: None,
             evictions: eviction::Evictions::default(),
             usage: usage::Gauge::new(identity.reports, now),
+            published: Published::default(),
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -422,10 +426,13 @@ impl<W: World> Steward<W> {
         let now = self.now();
         self.queue_events(now);
         while let Some(publication) = self.books.outbox.take_next() {
+            let bytes = publication.topic.len() + publication.payload.len();
             if let Err(back) = self.link.publish(publication) {
                 self.books.outbox.not_sent(&back);
                 break;
             }
+            self.books.published.messages += 1;
+            self.books.published.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         }
     }
 }

@@ -57,7 +57,14 @@ async fn node() -> Node {
     let (_, from_presence) = mpsc::unbounded_channel();
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, doctor, local };
+    let channels = Channels {
+        runtime,
+        from_presence,
+        to_presence,
+        doctor,
+        local,
+        conditions: tokio::sync::watch::channel(0).1,
+    };
     let mut steward = Steward::new(identity, edges, Still::default(), opened, channels);
     let (orders, ordered) = mpsc::unbounded_channel();
     steward.orders = orders;

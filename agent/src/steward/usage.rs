@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use mote_protocol::command::Answer;
 use mote_protocol::name::RequestId;
+use mote_protocol::node::NodeCondition;
 use mote_protocol::topic::Topic;
 use tokio::sync::oneshot;
 
 use super::commands::{refused, reply};
-use super::{Steward, World};
+use super::{PodView, Steward, World};
 use crate::link::Delivery;
 use crate::link::outbox::{Class, Message};
+use crate::metrics::{PodState, Scrape};
 use crate::pod::Moment;
 use crate::pod::machine::{Machine, Sandbox};
 use crate::reconciler::plan;
@@ -137,7 +139,7 @@ impl<W: World> Steward<W> {
     }
 
     /// What the counters say now.
-    pub(super) fn sample(&self, containers: bool, now: Moment) -> Sample {
+    fn sample(&self, containers: bool, now: Moment) -> Sample {
         let traffic = self.edges.runtime.traffic();
         let machines = self.books.reconciler.machines();
         let ready = machines.filter(|(_, machine)| machine.sandbox() == Sandbox::Ready);
@@ -156,6 +158,28 @@ impl<W: World> Steward<W> {
         let pods = pods.collect();
         let node = (self.identity.used)(&self.identity.state_dir);
         Sample { at: now, node, pods }
+    }
+
+    /// All that a scrape tells.
+    pub(super) fn scrape(&self) -> Scrape {
+        let known = self.views().into_iter().filter(|view| view.status.uid.is_some());
+        let pods = known.map(|PodView { key, status }| {
+            let restarts = status.containers.iter();
+            let restarts = restarts.map(|one| (one.name.to_string(), one.restarts)).collect();
+            ((key.namespace, key.name), PodState { phase: status.phase, restarts })
+        });
+        let bits = *self.channels.conditions.borrow();
+        let conditions = NodeCondition::ALL.into_iter().enumerate();
+        Scrape {
+            node: self.identity.node.clone(),
+            sample: self.sample(true, self.now()),
+            memory_bytes: self.identity.memory_bytes,
+            state_dir: self.identity.state_dir.display().to_string(),
+            conditions: conditions.map(|(at, one)| (one, bits & (1 << at) != 0)).collect(),
+            pods: pods.collect(),
+            connected: self.books.session.is_some(),
+            published: self.books.published,
+        }
     }
 
     fn containers(&self, machine: &Machine) -> Vec<ContainerSample> {

@@ -99,6 +99,7 @@ async fn agent(shared: Shared) {
     let (to_presence, inbox) = mpsc::unbounded_channel();
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (start, changes) = watch::channel(opened.start);
+    let (conditions, conditions_told) = watch::channel(0);
     let seen = watch::Sender::new(opened.seen_s.unwrap_or(WRITTEN_S));
     spawn_local(keep_time(Rc::clone(&edges), seen.subscribe()));
     spawn_local(watch_clock(shared.clone(), to_presence.clone()));
@@ -106,7 +107,7 @@ async fn agent(shared: Shared) {
     let link = SimLink::new(shared.clone(), start.subscribe());
     let machine = machine(&shared);
     let identity = identity(&machine);
-    let channels = reporter::Channels { inbox, outbox, start, seen };
+    let channels = reporter::Channels { inbox, outbox, start, seen, conditions };
     let look = shared.clone();
     spawn_presence(machine, clock, move || look.get().sight(), channels);
     spawn_local(keep_start(Rc::clone(&edges), changes));
@@ -114,7 +115,14 @@ async fn agent(shared: Shared) {
     spawn_local(watch_locks(shared.clone(), ask));
     // Nobody looks at a simulated node.
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, local };
+    let channels = steward::Channels {
+        runtime,
+        from_presence,
+        to_presence,
+        doctor,
+        local,
+        conditions: conditions_told,
+    };
     Steward::new(identity, edges, link, opened, channels).run().await;
 }
 

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | a container that works and holds memory shows as such to operators, and at the machine | `top::who_works_is_seen` |
 //! | reports come in their cadence, as they are promised | `top::a_node_reports_by_itself` |
+//! | who scrapes sees the same, over a port and a path; requests are bounded in what they are and in time | `scrape::*` |
 
+mod scrape;
 mod top;
 
 use anyhow::Result;

@@ -42,7 +42,9 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     assert_eq!(config.allow_unenforced, [Right::AppArmorProfile, Right::HostUsers]);
     assert_eq!(config.streams, Allowed::default(), "as shown is the default");
     assert_eq!(config.reports, Reports::default(), "likewise");
-    assert!(config.metrics.listen.is_some() && parse(MINIMAL).is_ok_and(|c| c.metrics.listen.is_none()));
+    assert!(
+        config.metrics.listen.is_some() && parse(MINIMAL).is_ok_and(|c| c.metrics.listen.is_none())
+    );
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One request and one answer for each connection, a few at a time, each with a bound on its length and
 //! its time. Nothing is kept between scrapes: the counters are the kernel's, and the rates Prometheus'.
-//! Names are those of a kubelet's `/metrics/resource`, cAdvisor, node_exporter and kube-state-metrics where
+//! Names are those of a kubelet's `/metrics/resource`, cAdvisor, `node_exporter` and kube-state-metrics where
 //! they have one.
 
 mod http;

@@ -126,7 +126,7 @@ pub fn used(state_dir: &Path) -> NodeSample {
     }
 }
 
-/// Time that all CPUs worked, of proc_stat(5): for users, nice ones, the kernel, interrupts of both
+/// Time that all CPUs worked, of `proc_stat(5)`: for users, nice ones, the kernel, interrupts of both
 /// kinds. Time in guests is users' already, and what a hypervisor took was no work of ours.
 fn worked_us(stat: &str) -> Option<u64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
@@ -137,7 +137,7 @@ fn worked_us(stat: &str) -> Option<u64> {
     sum.checked_mul(10_000)
 }
 
-/// Bytes that are neither free nor inactive pages of files, of proc_meminfo(5): cAdvisor's working set
+/// Bytes that are neither free nor inactive pages of files, of `proc_meminfo(5)`: cAdvisor's working set
 /// of the root cgroup, which v2 does not count.
 fn working_set(meminfo: &str) -> Option<u64> {
     let kib = |name: &str| -> Option<u64> {

@@ -29,7 +29,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Who may wait for the same second look.
 const ASKING: usize = 16;
 
-/// Bytes of a packet beside topic and frame, at QoS 0: its head, the topic's length, no properties.
+/// Bytes of a packet beside topic and frame, at `QoS` 0: its head, the topic's length, no properties.
 const PACKET: usize = 6;
 
 /// Where what is used is told.

@@ -87,8 +87,8 @@ fn with(node: &Usage, metrics: &Metrics) -> Usage {
 fn told(before: Option<&PodSample>, now: &PodSample, window_ms: u32) -> PodMetrics {
     let containers = now.containers.iter().filter_map(|container| {
         let known = before.into_iter().flat_map(|before| &before.containers);
-        let known = known.filter(|known| known.id == container.id).map(|known| &known.used);
-        let used = used(known.last(), &container.used, window_ms);
+        let mut known = known.filter(|known| known.id == container.id).map(|known| &known.used);
+        let used = used(known.next(), &container.used, window_ms);
         Some(ContainerMetrics { name: ContainerName::new(&container.id.name).ok()?, used })
     });
     PodMetrics {

@@ -157,7 +157,7 @@ async fn measure(
     answered.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut told = Told::new();
     for (name, answer) in answered {
-        match answer.and_then(|parts| whole(parts)) {
+        match answer.and_then(whole) {
             Ok(usage) => drop(told.insert(name, usage)),
             Err(why) => console.warn(format_args!("no metrics of node {name}: {}", word(&why)))?,
         }

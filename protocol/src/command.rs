@@ -17,7 +17,7 @@ use crate::frame::{Body, FrameKind};
 use crate::image::{ImageInfo, ImageRequest, ImageWork};
 use crate::limits;
 use crate::name::{ContainerName, Namespace, ObjectName, Uid};
-use crate::node::Session;
+use crate::node::{Session, Usage};
 use crate::status::{BootSeconds, Message, Reason};
 use crate::text::Short;
 
@@ -62,6 +62,8 @@ pub enum Request {
     Drain(DrainRequest),
     /// The machine is to be rebooted. The answer comes before that.
     Reboot(RebootRequest),
+    /// What the node and its pods use now. The answer comes when it was measured, which takes a second.
+    Usage,
 }
 
 /// A command to be executed in a container: `PodExecOptions` of Kubernetes.
@@ -216,10 +218,13 @@ pub enum Answer {
     Drain(DrainStep),
     /// The machine is on its way down.
     Rebooting,
+    /// What is used, in each part by the node and at most [`limits::MAX_METRICS_ITEMS`] of its pods,
+    /// with their containers.
+    Usage(Usage),
 }
 
 impl Body for Reply {
     const KIND: FrameKind = FrameKind::Reply;
-    // 32 events with a full message each.
+    // 32 events with a full message each; or 24 pods with long names and all containers they may have.
     const MAX: usize = 64 * 1024;
 }

@@ -19,6 +19,7 @@
 //! | [`cordon`] | keeping pods off a node |
 //! | [`doctor`] | what an examination of a node finds |
 //! | [`stream`] | what is too long for an answer: logs |
+//! | [`usage`] | what a node and its pods use |
 //! | [`extension`] | fields of the future |
 //! | [`duration`] | durations as Go writes them |
 //! | [`text`] | bounded strings that truncate visibly |
@@ -51,3 +52,4 @@ pub mod status;
 pub mod stream;
 pub mod text;
 pub mod topic;
+pub mod usage;

@@ -74,6 +74,10 @@ pub const MAX_UNHEALTHY: usize = 16;
 /// Objects listed or events told in one part of an answer.
 pub const MAX_REPLY_ITEMS: usize = 32;
 
+/// Pods in one part of an answer about what is used: with names and containers as long and as many as
+/// may be, each is less than 2.5 KiB.
+pub const MAX_METRICS_ITEMS: usize = 24;
+
 /// Bytes of data in one frame of a stream: a node that sends eight of them at a time holds 64 KiB.
 pub const MAX_STREAM_DATA: usize = 8 * 1024;
 

@@ -175,6 +175,23 @@ pub enum TaintEffect {
     NoExecute,
 }
 
+impl PodSpec {
+    /// The most that the pod needs of something at once, without its overhead: either all its app
+    /// containers and sidecars, or one init container and the sidecars that started before it.
+    pub fn needed_at_once(&self, of: impl Fn(&Container) -> u64) -> u64 {
+        let (mut sidecars, mut starting) = (0_u64, 0_u64);
+        for container in &self.init_containers {
+            if container.restart_always {
+                sidecars = sidecars.saturating_add(of(container));
+            } else {
+                starting = starting.max(sidecars.saturating_add(of(container)));
+            }
+        }
+        let running = self.containers.iter().fold(sidecars, |sum, c| sum.saturating_add(of(c)));
+        running.max(starting)
+    }
+}
+
 impl TaintEffect {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::NoSchedule, Self::PreferNoSchedule, Self::NoExecute];

@@ -27,6 +27,7 @@ use mote_protocol::object::*;
 use mote_protocol::pod::*;
 use mote_protocol::status::*;
 use mote_protocol::stream::{NOT_COUNTED, StreamFrame, StreamPart};
+use mote_protocol::usage::{ContainerMetrics, Metrics, PodMetrics, Traffic, Used};
 
 const NOW_MS: u64 = 1_795_000_000_000;
 const UID: Uid = Uid([0x11; 16]);
@@ -572,6 +573,48 @@ fn event_and_usage() {
         ..Usage::default()
     };
     frozen("usage", &usage);
+}
+
+#[test]
+fn usage_of_pods() {
+    let used = Used { cpu_milli: Some(1000), memory_kib: Some(50_000), pids: Some(12) };
+    let container = ContainerMetrics { name: ContainerName::new("main").expect("a name"), used };
+    let pod = |name: &str| PodMetrics {
+        namespace: Namespace::new("default").expect("a namespace"),
+        name: ObjectName::new(name).expect("a name"),
+        used,
+        storage_kib: Some(2048),
+        network: Some(Traffic { received: 1_000_000, sent: 20 }),
+        containers: vec![container.clone()],
+    };
+    let bare = PodMetrics {
+        used: Used::default(),
+        storage_kib: None,
+        network: None,
+        containers: Vec::new(),
+        ..pod("bare")
+    };
+    let pods = vec![bare, pod("web")];
+    let mut usage = Usage { at: 1500, cpu_ms: 90_000, memory_kib: 70_000, ..Usage::default() };
+    let metrics = Metrics { window_ms: 300_000, cpu_milli: Some(1200), pods, omitted: 3 };
+    usage.set_metrics(&metrics);
+    frozen("usage-pods", &usage);
+    let read: Usage = frame::decode(&frame::encode(&usage).expect("encodes")).expect("decodes");
+    assert_eq!(read.metrics(), Some(metrics));
+    let asked = Command {
+        boot_id: [0x55; 16],
+        session: SESSION,
+        counter: NOW_MS,
+        expires: 1800,
+        request: Request::Usage,
+        extensions: Extensions::default(),
+    };
+    frozen("command-usage", &asked);
+    let answer = Answer::Usage(usage);
+    frozen(
+        "reply-usage",
+        &Reply { part: 0, last: true, answer, extensions: Extensions::default() },
+    );
 }
 
 #[test]

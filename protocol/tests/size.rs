@@ -3,15 +3,16 @@
 //! `cargo test -p mote-protocol --test size -- --nocapture` prints each with its goal.
 
 use mote_protocol::frame::{self, Body};
-use mote_protocol::name::Uid;
+use mote_protocol::name::{Namespace, ObjectName, Uid};
 use mote_protocol::node::{
     Heartbeat, NodeAddress, NodeCondition, NodeConditionStatus, NodeStatus, ObjectDigest,
-    Resources, Session,
+    Resources, Session, Usage,
 };
 use mote_protocol::object::{ContentHash, Revision};
 use mote_protocol::status::{
     Conditions, ContainerRole, ContainerState, ContainerStatus, Phase, PodCondition, PodStatus,
 };
+use mote_protocol::usage::{Metrics, PodMetrics, Traffic, Used};
 
 /// A moment in 2026, in milliseconds: what a revision is made of.
 const NOW_MS: u64 = 1_795_000_000_000;
@@ -112,6 +113,43 @@ fn node_status(wrong: usize) -> NodeStatus {
 fn the_status_of_a_node_costs_less_than_512_bytes() {
     costs_less_than(512, "node status, nothing wrong", &node_status(0));
     costs_less_than(512, "node status, two things wrong", &node_status(2));
+}
+
+/// What a node with ten pods says of its use, and the same in the form of the Metrics API: one object
+/// for the node, one for each pod, as `kubectl get --raw` gives them.
+#[test]
+fn a_report_of_usage_costs_less_than_a_fifth_of_the_metrics_api() {
+    let (mut pods, mut json) = (Vec::new(), Vec::new());
+    let when = r#""timestamp":"2026-11-29T12:00:00Z","window":"5m0s""#;
+    json.push(format!(
+        r#"{{"kind":"NodeMetrics","apiVersion":"metrics.k8s.io/v1beta1","metadata":{{"name":"greenhouse-3","creationTimestamp":"2026-11-29T12:00:00Z"}},{when},"usage":{{"cpu":"412345678n","memory":"243100Ki"}}}}"#
+    ));
+    for number in 0..10_u32 {
+        let name = format!("sensor-api-{number}");
+        json.push(format!(
+            r#"{{"kind":"PodMetrics","apiVersion":"metrics.k8s.io/v1beta1","metadata":{{"name":"{name}","namespace":"default","creationTimestamp":"2026-11-29T12:00:00Z"}},{when},"containers":[{{"name":"main","usage":{{"cpu":"12345678n","memory":"18432Ki"}}}}]}}"#
+        ));
+        pods.push(PodMetrics {
+            namespace: Namespace::new("default").expect("a namespace"),
+            name: ObjectName::new(&name).expect("a name"),
+            used: Used { cpu_milli: Some(13), memory_kib: Some(18_432), pids: Some(12) },
+            storage_kib: None,
+            network: Some(Traffic { received: 123_456_789, sent: 23_456_789 }),
+            containers: Vec::new(),
+        });
+    }
+    let mut usage = Usage {
+        at: UPTIME,
+        cpu_ms: 4_000_000_000,
+        memory_kib: 243_100,
+        disk_kib: 12_000_000,
+        pids: 212,
+        ..Usage::default()
+    };
+    usage.set_metrics(&Metrics { window_ms: 300_000, cpu_milli: Some(413), pods, omitted: 0 });
+    let json: usize = json.iter().map(String::len).sum();
+    println!("the Metrics API tells the same in {json} bytes");
+    costs_less_than(json / 5, "usage of a node and ten pods", &usage);
 }
 
 /// No goal: shown so that a change of the layout shows.

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use crate::device::Pattern;
 use crate::eviction::Settings;
+use crate::metrics::MetricsConfig;
 use crate::network::Ranges;
 use crate::pod::enforcement::Right;
 use crate::shutdown::Shutdown;
 use crate::streams::Allowed;
+use crate::usage::Reports;
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::Taint;
 use toml::de::DeTable;
@@ -25,8 +27,10 @@ mod broker;
 mod eviction;
 mod images;
 mod label;
+mod metrics;
 mod network;
 mod problem;
+mod reports;
 mod section;
 mod security;
 mod shutdown;
@@ -108,6 +112,10 @@ pub struct Config {
     pub streams: Allowed,
     /// How the machine goes down.
     pub shutdown: Shutdown,
+    /// How often what is used is reported.
+    pub reports: Reports,
+    /// Where what is used may be scraped.
+    pub metrics: MetricsConfig,
 }
 
 /// `[limits]`.
@@ -238,6 +246,9 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     });
     let shutdown = root.within("shutdown", shutdown::read);
 
+    let reports = root.within("reports", reports::read);
+    let metrics = root.within("metrics", metrics::read);
+
     Some(Config {
         node: node?,
         fleet: fleet?,
@@ -259,6 +270,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         allow_unenforced,
         streams,
         shutdown,
+        reports,
+        metrics,
     })
 }
 

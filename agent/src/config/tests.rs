@@ -43,6 +43,10 @@ fn the_documented_example_is_valid_with_every_key_in_use() {
     assert_eq!(config.streams, Allowed::default(), "as shown is the default");
     let shutdown = Shutdown { program: None, ..config.shutdown };
     assert_eq!(shutdown, Shutdown::default(), "as shown is the default");
+    assert_eq!(config.reports, Reports::default(), "likewise");
+    assert!(
+        config.metrics.listen.is_some() && parse(MINIMAL).is_ok_and(|c| c.metrics.listen.is_none())
+    );
     assert!(config.broker.certificate.is_some() && config.broker.login.is_some());
 }
 
@@ -123,6 +127,10 @@ fn each_rule_has_its_own_text() {
         ("images.registry = [{host = \"a/b\"}]", "line 3: `images.registry[0].host`: registry"),
         ("images.gc_high_percent = 80", "`images.gc_low_percent`: must be below `gc_high_percent`"),
         ("images.pinned = [\"A:b:c\"]", "line 3: `images.pinned[0]`: "),
+        ("reports.usage = \"1s\"", "line 3: `reports.usage`: must be a duration from 10s"),
+        ("reports.usage_bytes_per_day = 1", "line 3: `reports.usage_bytes_per_day`: 1 is outside"),
+        ("metrics.listen = \"0.0.0.0:9100\"", "line 3: `metrics.listen`: others reach it"),
+        ("metrics.listen = \"9100\"", "line 3: `metrics.listen`: must be ADDRESS:PORT or unix:"),
         (
             "network.pod_cidr = \"10.0.0.1/24\"",
             "line 3: `network.pod_cidr`: `10.0.0.1/24` has bits",

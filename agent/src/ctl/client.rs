@@ -12,7 +12,7 @@ use mote_protocol::doctor::Finding;
 use super::doctor::{self, Form};
 use super::{
     Answer, MAX_ANSWER, NOT_UNDERSTOOD, Question, describe, encode, exec, images, length, logs,
-    pods, socket,
+    pods, socket, top,
 };
 use crate::config;
 use crate::exit::Exit;
@@ -128,6 +128,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Wanted, lexopt::Error> {
             None => Question::Images,
         },
         ["events" | "event" | "ev"] => Question::Events,
+        ["top"] => Question::Usage,
         ["describe", "pod" | "pods" | "po", name] => {
             let (namespace, name) = pod_named(name, namespace);
             Question::Pod { namespace, name }
@@ -223,6 +224,7 @@ fn show(answer: &Answer, question: &Question, wide: bool) -> Exit {
         Answer::Pods(found) => print(&pods::render(found, wide, now)),
         Answer::Pod(Some(found)) => print(&describe::pod(found, now)),
         Answer::Images(found) => print(&describe::images(found)),
+        Answer::Usage(node, metrics) => print(&top::render(node, metrics)),
         Answer::Events(found) => print(&describe::events(found, now, "")),
         Answer::Done(done) => {
             let (text, complaint) = images::show(done);
@@ -278,6 +280,7 @@ mod tests {
         assert_eq!(question("pods -o wide"), Ok(Question::Pods));
         assert_eq!(question("images"), Ok(Question::Images));
         assert_eq!(question("events"), Ok(Question::Events));
+        assert_eq!(question("top"), Ok(Question::Usage));
         assert_eq!(question("describe pod web"), Ok(pod("default", "web")));
         assert_eq!(question("-n shop describe pod web"), Ok(pod("shop", "web")));
         assert_eq!(question("describe pod shop/web"), Ok(pod("shop", "web")));

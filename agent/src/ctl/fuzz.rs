@@ -2,9 +2,11 @@
 
 use mote_protocol::command::{LogSelection, WindowSize};
 use mote_protocol::event::Event;
+use mote_protocol::node::Usage;
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
 use mote_protocol::stream::StreamPart;
+use mote_protocol::usage::Metrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -100,6 +102,7 @@ pub fn answers() -> Vec<Vec<u8>> {
         Answer::Events(vec![Event::default(), Event::default()]),
         Answer::Done(imported),
         Answer::Failed("no".into()),
+        Answer::Usage(Usage::default(), Metrics::default()),
     ];
     let parts = [Part::Text(b"line\n".to_vec()), Part::End(Some("why".into()))];
     all.iter().map(encode).chain(parts.iter().map(encode)).filter_map(Result::ok).collect()

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use mote_protocol::command::LogSelection;
 use mote_protocol::event::Event;
+use mote_protocol::node::Usage;
 use mote_protocol::object::Pod;
 use mote_protocol::status::PodStatus;
+use mote_protocol::usage::Metrics;
 use serde::{Deserialize, Serialize};
 
 use crate::steward::Standing;
@@ -29,6 +31,7 @@ mod logs;
 mod pods;
 pub mod server;
 mod table;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +67,7 @@ enum Question {
     Log { namespace: String, pod: String, container: String, selection: LogSelection },
     Standing,
     Exec(exec::Asked),
+    Usage,
 }
 
 /// What is answered.
@@ -82,6 +86,8 @@ enum Answer {
     Standing(String, Standing),
     /// The command is being executed. Behind this come parts of a stream, both ways.
     Exec,
+    /// What is used, by the node and by its pods.
+    Usage(Usage, Metrics),
 }
 
 /// A piece of a log.

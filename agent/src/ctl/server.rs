@@ -317,6 +317,10 @@ async fn answer(question: Question, requests: &mpsc::UnboundedSender<LocalReques
             let request = |answer| LocalRequest::Events { about: None, answer };
             ask(requests, request).await.map(Answer::Events)
         }
+        Question::Usage => ask(requests, LocalRequest::Usage).await.map(|report| {
+            let (node, metrics) = report.whole();
+            Answer::Usage(node.clone(), metrics.clone())
+        }),
         // Answered where they are taken apart.
         Question::Log { .. } | Question::Order(_) | Question::Exec(_) => None,
     };

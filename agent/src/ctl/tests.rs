@@ -92,6 +92,8 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
             LocalRequest::Order(order) => obey(order),
             LocalRequest::KeepEvents(answer) => drop(answer.send(())),
             LocalRequest::Events { answer, .. } => drop(answer.send(Vec::new())),
+            LocalRequest::Usage(answer) => drop(answer),
+            LocalRequest::Metrics(answer) => drop(answer),
             LocalRequest::Standing(answer) => drop(answer.send(Standing::default())),
             LocalRequest::Exec { answer, .. } => {
                 let why = "no such container".to_owned();

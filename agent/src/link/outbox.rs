@@ -29,6 +29,8 @@ pub enum Class {
     Status,
     /// An event.
     Event,
+    /// What is used: of all that is told of itself the least needed, and worth nothing later.
+    Usage,
     /// Part of a stream.
     Stream,
 }

@@ -17,6 +17,7 @@ pub mod nft;
 pub mod port;
 pub mod range;
 pub mod rules;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use mote_protocol::name::Uid;
+use mote_protocol::usage::Traffic;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -204,6 +206,18 @@ impl Network {
         let given = self.given();
         let cut = given.pods.iter().filter(|(_, share)| !is_there(share));
         cut.map(|(uid, _)| *uid).collect()
+    }
+
+    /// What went through the cables of pods. Where the kernel cannot be asked nobody knows of any.
+    pub fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        let given = self.given();
+        if given.pods.is_empty() {
+            return BTreeMap::new();
+        }
+        let Ok(text) = traffic::read() else { return BTreeMap::new() };
+        let counted = traffic::parse(&text);
+        let of = |share: &Share| counted.get(link::name(&share.addresses)?.as_str()).copied();
+        given.pods.iter().filter_map(|(uid, share)| Some((*uid, of(share)?))).collect()
     }
 
     /// Makes sysctls, interfaces and rules what they should be, where they are not known to be.

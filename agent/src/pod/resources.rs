@@ -54,7 +54,7 @@ pub fn requests(container: &Container) -> Requests {
 
 /// The same for a whole pod.
 pub fn requests_of_pod(spec: &PodSpec) -> Requests {
-    let requests = effective(spec, memory_request);
+    let requests = spec.needed_at_once(memory_request);
     let memory = requests.saturating_add(memory(&spec.overhead).unwrap_or(0));
     Requests { memory, storage: storage_request(spec) }
 }
@@ -75,7 +75,7 @@ pub fn of_pod(spec: &PodSpec, class: QosClass) -> Limits {
     if class == QosClass::BestEffort {
         return Limits { cpu_shares: Some(MIN_SHARES), ..Limits::default() };
     }
-    let requests = effective(spec, |container| request(container, cpu));
+    let requests = spec.needed_at_once(|container| request(container, cpu));
     let wanted = requests.saturating_add(spec.overhead.cpu_milli.unwrap_or(0));
     Limits {
         cpu_shares: Some(shares(wanted)),
@@ -91,7 +91,7 @@ fn limit_of_all(spec: &PodSpec, of: fn(&Amounts) -> Option<u64>) -> Option<u64> 
     let limit = |container: &Container| of(&container.limits).filter(|limit| *limit > 0);
     let mut all = spec.init_containers.iter().chain(&spec.containers);
     all.all(|container| limit(container).is_some()).then(|| {
-        let sum = effective(spec, |container| limit(container).unwrap_or(0));
+        let sum = spec.needed_at_once(|container| limit(container).unwrap_or(0));
         sum.saturating_add(of(&spec.overhead).unwrap_or(0))
     })
 }
@@ -101,7 +101,7 @@ fn limit_of_all(spec: &PodSpec, of: fn(&Amounts) -> Option<u64>) -> Option<u64> 
 pub(super) fn storage_limit(spec: &PodSpec) -> Option<u64> {
     let mut all = spec.init_containers.iter().chain(&spec.containers);
     all.any(|container| storage(&container.limits).is_some()).then(|| {
-        let limit = effective(spec, |container| storage(&container.limits).unwrap_or(0));
+        let limit = spec.needed_at_once(|container| storage(&container.limits).unwrap_or(0));
         let overhead = storage(&spec.overhead).filter(|_| limit > 0);
         limit.saturating_add(overhead.unwrap_or(0))
     })
@@ -109,23 +109,8 @@ pub(super) fn storage_limit(spec: &PodSpec) -> Option<u64> {
 
 /// What a whole pod asks for of the node's disk.
 pub fn storage_request(spec: &PodSpec) -> u64 {
-    let requests = effective(spec, |container| request(container, storage));
+    let requests = spec.needed_at_once(|container| request(container, storage));
     requests.saturating_add(storage(&spec.overhead).unwrap_or(0))
-}
-
-/// The most that a pod needs at once: either all its app containers and sidecars, or one init
-/// container and the sidecars that started before it.
-fn effective(spec: &PodSpec, of: impl Fn(&Container) -> u64) -> u64 {
-    let (mut sidecars, mut starting) = (0_u64, 0_u64);
-    for container in &spec.init_containers {
-        if container.restart_always {
-            sidecars = sidecars.saturating_add(of(container));
-        } else {
-            starting = starting.max(sidecars.saturating_add(of(container)));
-        }
-    }
-    let running = spec.containers.iter().fold(sidecars, |sum, c| sum.saturating_add(of(c)));
-    running.max(starting)
 }
 
 #[cfg(test)]

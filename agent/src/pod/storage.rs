@@ -55,7 +55,8 @@ impl StorageUse {
         self.containers.iter().chain(&self.volumes).map(|(_, measured)| measured)
     }
 
-    fn total(&self) -> u64 {
+    /// All of it together, in bytes.
+    pub fn total(&self) -> u64 {
         self.all().fold(0, |sum, measured| sum.saturating_add(measured.bytes))
     }
 
@@ -92,6 +93,11 @@ pub(super) fn limits(spec: &PodSpec) -> Option<Box<StorageLimits>> {
 }
 
 impl StorageLimits {
+    /// All of the pod is measured.
+    pub const fn is_of_all(&self) -> bool {
+        self.pod.is_some()
+    }
+
     /// What must be measured of a pod in which these containers run, where there is anything.
     pub fn to_measure(
         &self,

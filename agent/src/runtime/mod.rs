@@ -12,6 +12,7 @@ pub mod op;
 mod rights;
 mod terminal;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use mote_protocol::command::WindowSize;
 use mote_protocol::name::Uid;
 use mote_protocol::pod::MountPropagation;
+use mote_protocol::usage::Traffic;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -364,6 +366,9 @@ pub trait Runtime {
     /// What an attempt uses.
     fn container_usage(&self, id: &ContainerId) -> Usage;
 
+    /// What went through the interfaces of pods that have their own.
+    fn traffic(&self) -> BTreeMap<Uid, Traffic>;
+
     /// Removes an attempt that does not run: cgroup, mounts, writable layer, state. Its log stays
     /// until its pod is removed.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>>;
@@ -422,6 +427,10 @@ impl<R: Runtime> Runtime for Rc<R> {
 
     fn container_usage(&self, id: &ContainerId) -> Usage {
         R::container_usage(self, id)
+    }
+
+    fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        R::traffic(self)
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -31,6 +31,8 @@ impl<W: World> Steward<W> {
                 // for a board that came back to life.
                 let birth = self.topic(Topic::Birth);
                 self.books.outbox.withdraw(&birth);
+                let usage = self.topic(Topic::Usage);
+                self.books.outbox.withdraw(&usage);
                 self.books.streams.lost();
                 self.books.cordons.lost();
                 self.books.outbox.forget(Class::Stream);

@@ -1,7 +1,7 @@
 //! What the steward hears by, and says to others.
 
 use mote_protocol::doctor::Finding;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{FromPresence, LocalRequest, PowerOrder, ToPresence};
 use crate::runtime::RuntimeEvent;
@@ -24,4 +24,6 @@ pub struct Channels {
     pub power: mpsc::UnboundedSender<PowerOrder>,
     /// What people at the machine ask.
     pub local: mpsc::UnboundedReceiver<LocalRequest>,
+    /// The conditions of the node that hold, as a heartbeat tells them.
+    pub conditions: watch::Receiver<u32>,
 }

@@ -13,6 +13,7 @@ use mote_protocol::topic::Topic;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use super::usage::Asker;
 use super::{ImageOrder, Steward, World};
 use crate::image::{ImageError, Images, told};
 use crate::link::outbox::Class;
@@ -148,6 +149,10 @@ impl<W: World> Steward<W> {
             Request::Cordon(asked) => self.cordon(id, &asked),
             Request::Drain(asked) => self.drain(id, &asked),
             Request::Reboot(asked) => self.reboot(&asked),
+            Request::Usage => {
+                self.ask_usage(Asker::Command(id.clone()));
+                Vec::new()
+            }
             Request::Logs(asked) => match self.stream_log(id, asked) {
                 Ok(()) => vec![reply(0, true, Answer::Streaming)],
                 Err(why) => refused(why.reason, &why.message),

@@ -13,12 +13,15 @@ use tokio::task::spawn_local;
 
 use super::attached::Commanded;
 use super::streams::Reader;
+use super::usage::Asker;
 use super::{ImageOrder, Standing, Steward, World};
 use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
+use crate::metrics::Scrape;
 use crate::store::Order;
 use crate::streams::Peer;
+use crate::usage::Report;
 
 /// A question, and where its answer goes. One that is dropped unanswered means that the agent ends.
 #[derive(Debug)]
@@ -69,6 +72,10 @@ pub enum LocalRequest {
         /// The log as it is read.
         answer: oneshot::Sender<Result<LogReader, Refused>>,
     },
+    /// What the node and its pods use; the answer takes a second.
+    Usage(oneshot::Sender<Report>),
+    /// What is used so far, and how things are, for who scrapes.
+    Metrics(oneshot::Sender<Scrape>),
     /// A command in a container, for who sits at the machine.
     Exec {
         /// Its pod.
@@ -114,7 +121,14 @@ pub struct PodDetail {
 impl LocalRequest {
     /// What is answered by what runs, which an agent that starts knows after its first look.
     const fn is_about_pods(&self) -> bool {
-        matches!(self, Self::Pods(_) | Self::Pod { .. } | Self::Log { .. } | Self::Exec { .. })
+        matches!(
+            self,
+            Self::Pods(_)
+                | Self::Pod { .. }
+                | Self::Log { .. }
+                | Self::Usage(_)
+                | Self::Exec { .. }
+        )
     }
 }
 
@@ -164,13 +178,17 @@ impl<W: World> Steward<W> {
                 let log = self.open_log(&key, container.as_str(), selection, Reader::Local);
                 let _ = answer.send(log);
             }
+            LocalRequest::Metrics(answer) => {
+                let _ = answer.send(self.scrape());
+            }
+            LocalRequest::Usage(answer) => self.ask_usage(Asker::Local(answer)),
             LocalRequest::Exec { key, request, answer } => {
                 let _ = answer.send(self.exec_locally(&key, *request));
             }
         }
     }
 
-    fn views(&self) -> Vec<PodView> {
+    pub(super) fn views(&self) -> Vec<PodView> {
         let refused = self.books.refusals.keys();
         let mut keys: Vec<_> = self.books.desired.keys().chain(refused).collect();
         keys.sort_unstable();

@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use crate::events::Events;
 use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
+use crate::metrics::Published;
 use crate::pod::contents::names::NodeFiles;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
@@ -44,6 +46,7 @@ use crate::runtime::{ObservedPod, RuntimeEvent};
 use crate::shutdown::Shutdown;
 use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
 use crate::streams::{Allowed, Outgoing};
+use crate::usage::{NodeSample, Reports};
 
 mod attached;
 mod broker;
@@ -67,6 +70,7 @@ mod statuses;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use crate::world::{Edges, SharedEdges, World};
 pub use attached::Commanded;
@@ -112,6 +116,12 @@ pub struct Identity {
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names, which change.
     pub files: fn() -> NodeFiles,
+    /// Reads what the whole node uses.
+    pub used: fn(&Path) -> NodeSample,
+    /// Where the disk is that counts.
+    pub state_dir: PathBuf,
+    /// How often what is used is reported.
+    pub reports: Reports,
     /// Device nodes that containers may have.
     pub devices: Vec<Pattern>,
     /// What operators may do beside what pods and their logs are.
@@ -214,6 +224,9 @@ struct Books<W: World> {
     cordons: cordon::Cordons,
     /// The machine is on its way down.
     reboot: Option<reboot::Reboot>,
+    usage: usage::Gauge,
+    /// What was handed to the link so far.
+    published: Published,
     /// Images are being removed to make room.
     sweeping: bool,
     /// Commands about images that are not answered yet.
@@ -289,6 +302,8 @@ impl<W: World> Steward<W> {
             evictions: eviction::Evictions::default(),
             cordons: cordon::Cordons::new(opened.cordon),
             reboot: None,
+            usage: usage::Gauge::new(identity.reports, now),
+            published: Published::default(),
             sweeping: false,
             image_commands: 0,
             reports: reporter,
@@ -356,7 +371,8 @@ impl<W: World> Steward<W> {
         let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
         let victim = books.evictions.deadline();
         let down = books.reboot.as_ref().map(reboot::Reboot::deadline);
-        let next = [Some(books.next_look), event, write, pods, changes, victim, down];
+        let used = self.usage_deadline();
+        let next = [Some(books.next_look), event, write, pods, changes, victim, down, used];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.
@@ -372,6 +388,7 @@ impl<W: World> Steward<W> {
         self.look_at_trials(now);
         self.look_at_delays();
         self.look_at_evictions(now);
+        self.look_at_usage(now);
         self.keep_events(now);
         if self.books.next_look <= now {
             self.look_again(now, TICK);
@@ -425,10 +442,13 @@ impl<W: World> Steward<W> {
         let now = self.now();
         self.queue_events(now);
         while let Some(publication) = self.books.outbox.take_next() {
+            let bytes = publication.topic.len() + publication.payload.len();
             if let Err(back) = self.link.publish(publication) {
                 self.books.outbox.not_sent(&back);
                 break;
             }
+            self.books.published.messages += 1;
+            self.books.published.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::io;
 
+use mote_protocol::frame;
 use mote_protocol::name::{Kind, Namespace, ObjectName};
+use mote_protocol::node::Usage;
 use mote_protocol::status::Phase;
 use tokio::task::LocalSet;
 
 use super::rollout::Tried;
 use super::*;
+use crate::link::FromBroker;
 use crate::link::outbox::{Class, Settled};
 use crate::pod::machine::{Machine, Remains};
 use crate::pod::tests::{container, pod_from, wire_pod};
@@ -41,6 +44,9 @@ async fn node() -> Node {
         max_evicted_grace_s: 0,
         addresses: Vec::new,
         files: Default::default,
+        used: |_| NodeSample::default(),
+        state_dir: PathBuf::new(),
+        reports: Reports::default(),
         devices: Vec::new(),
         streams: Allowed::default(),
         shutdown: Shutdown::default(),
@@ -53,7 +59,15 @@ async fn node() -> Node {
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
     let (power, _) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, doctor, power, local };
+    let channels = Channels {
+        runtime,
+        from_presence,
+        to_presence,
+        doctor,
+        power,
+        local,
+        conditions: tokio::sync::watch::channel(0).1,
+    };
     let mut steward = Steward::new(identity, edges, Still::default(), opened, channels);
     let (orders, ordered) = mpsc::unbounded_channel();
     steward.orders = orders;
@@ -242,6 +256,77 @@ async fn a_card_that_took_an_end_and_not_the_ledger_is_failing() {
         assert_eq!(node.reasons(), ["StorageErrors"]);
         node.steward.store_told(Told::LedgerKept { result: Ok(()) });
         assert!(!node.steward.books.storage_failing);
+    })
+    .await;
+}
+
+/// The only message that waits to be sent.
+fn only(node: &mut Node) -> crate::link::Publication {
+    let outbox = &mut node.steward.books.outbox;
+    let found = outbox.take_next().expect("a message");
+    assert_eq!(outbox.take_next(), None);
+    found
+}
+
+#[tokio::test]
+async fn what_is_used_is_told_in_a_cadence_and_lost_with_the_connection() {
+    with_node(async |mut node| {
+        let every = Duration::from_mins(5);
+        let start = node.steward.now();
+        assert_eq!(node.steward.usage_deadline(), None, "nobody listens");
+        let connected =
+            || FromBroker::Connected { session: Session::default(), denied: Vec::new() };
+        node.steward.heard(connected());
+        assert_eq!(node.steward.usage_deadline(), None, "what runs is not known");
+        node.steward.books.looked = true;
+        assert_eq!(node.steward.usage_deadline(), Some(start));
+        node.steward.look_at_usage(start);
+        assert!(node.steward.books.outbox.is_empty(), "one look tells no rates");
+        assert_eq!(node.steward.usage_deadline(), Some(start.after(every)));
+        node.steward.look_at_usage(start.after(every));
+        let told = only(&mut node);
+        assert_eq!((told.topic.as_str(), told.retain), ("mote/v1/test/n/usage", false));
+        let usage: Usage = frame::decode(&told.payload).expect("a report");
+        assert_eq!(usage.metrics().expect("a window").window_ms, 300_000);
+        // It is not sent in time.
+        node.steward.look_at_usage(start.after(2 * every));
+        node.steward.look_at_usage(start.after(3 * every));
+        let reason = String::new();
+        node.steward.heard(FromBroker::Lost { reason, taken_over: false });
+        assert_eq!(node.steward.usage_deadline(), None);
+        node.steward.heard(connected());
+        assert!(node.steward.books.outbox.is_empty(), "nobody wants to know of back then");
+        node.steward.look_at_usage(start.after(9 * every));
+        assert!(node.steward.books.outbox.is_empty(), "nor of a mean over all that time");
+        node.steward.look_at_usage(start.after(10 * every));
+        let usage: Usage = frame::decode(&only(&mut node).payload).expect("a report");
+        assert_eq!(usage.metrics().expect("a window").window_ms, 300_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_what_is_used_waits_for_a_second_with_others() {
+    with_node(async |mut node| {
+        let (now, second) = (node.steward.now(), Duration::from_secs(1));
+        node.steward.books.early = None;
+        let mut ask = || {
+            let (answer, answered) = oneshot::channel();
+            node.steward.answer_local(LocalRequest::Usage(answer));
+            answered
+        };
+        let mut waiting: Vec<_> = (0..17).map(|_| ask()).collect();
+        assert_eq!(node.steward.usage_deadline(), Some(now.after(second)), "also offline");
+        node.steward.look_at_usage(now);
+        assert!(waiting[0].try_recv().is_err());
+        node.steward.look_at_usage(now.after(second));
+        let last = waiting.pop().expect("one too many");
+        for mut answered in waiting {
+            let report = answered.try_recv().expect("a report");
+            assert_eq!(report.whole().1.window_ms, 1000);
+        }
+        assert!(last.await.is_err(), "there is a bound on who may wait");
+        assert_eq!(node.steward.usage_deadline(), None);
     })
     .await;
 }

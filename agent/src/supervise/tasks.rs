@@ -22,11 +22,12 @@ use crate::doctor;
 use crate::eviction::Pressures;
 use crate::link::session::connect;
 use crate::log::Chain;
+use crate::metrics;
 use crate::network::{Network, Ranges};
 use crate::node::board::{self, Ailments};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Amount, Instruments, Reading, addresses, files};
+use crate::node::readings::{Amount, Instruments, Reading, addresses, files, used};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
@@ -106,7 +107,9 @@ pub(super) async fn start(
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
     let watched = to_presence.clone();
+    let (conditions, conditions_told) = watch::channel(0);
     let channels = steward::Channels {
+        conditions: conditions_told,
         runtime: runtime_inbox,
         from_presence,
         to_presence,
@@ -115,7 +118,7 @@ pub(super) async fn start(
         local: questions,
     };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
-    let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone() };
+    let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone(), conditions };
     let settled = Rc::new(Notify::new());
     let look = look(instruments, config.devices.clone(), Rc::clone(&edges), Rc::clone(&settled));
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
@@ -127,6 +130,10 @@ pub(super) async fn start(
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
     watch_machine(&mut tasks, config, &edges, &local, &watched);
+    tasks.spawn_local(named(
+        "metrics",
+        metrics::server::run(config.metrics.listen.clone(), local.clone()),
+    ));
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
     tasks.spawn_local(named("power", power::serve(config.shutdown.program.clone(), power_orders)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
@@ -257,6 +264,9 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         max_evicted_grace_s: config.eviction.max_pod_grace_s,
         addresses,
         files,
+        used,
+        state_dir: config.state_dir.clone(),
+        reports: config.reports,
         devices: config.devices.clone(),
         streams: config.streams,
         shutdown: config.shutdown.clone(),

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use mote_protocol::name::Uid;
 use mote_protocol::pod::Volume;
 use mote_protocol::rollout::LockName;
+use mote_protocol::usage::Traffic;
 use tokio::net::TcpStream;
 
 use super::{Edges, SharedEdges, World};
@@ -257,6 +258,10 @@ impl Runtime for Still {
 
     fn pod_usage(&self, _: &Uid) -> Usage {
         Usage::default()
+    }
+
+    fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        BTreeMap::new()
     }
 
     fn container_usage(&self, _: &ContainerId) -> Usage {

@@ -12,6 +12,7 @@ use mote_agent::runtime::{
 };
 use mote_agent::tree::Measured;
 use mote_protocol::name::Uid;
+use mote_protocol::usage::Traffic;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::marker::Marker;
@@ -264,6 +265,10 @@ impl Runtime for SimRuntime {
 
     fn pod_usage(&self, uid: &Uid) -> Usage {
         shortage::usage(uid)
+    }
+
+    fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        BTreeMap::new()
     }
 
     fn container_usage(&self, id: &ContainerId) -> Usage {

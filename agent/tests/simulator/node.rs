@@ -1,6 +1,7 @@
 //! One life of the agent: everything in memory, from start to crash.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use mote_agent::shutdown::Shutdown;
 use mote_agent::steward::{self, Edges, Identity, LocalRequest, SharedEdges, Steward, ToPresence};
 use mote_agent::store;
 use mote_agent::streams::Allowed;
+use mote_agent::usage::{NodeSample, Reports};
 use mote_protocol::name::{FleetName, GroupName, NodeName};
 use mote_protocol::node::{NodeInfo, Resources};
 use mote_protocol::pod::Amounts;
@@ -98,6 +100,7 @@ async fn agent(shared: Shared) {
     let (to_presence, inbox) = mpsc::unbounded_channel();
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (start, changes) = watch::channel(opened.start);
+    let (conditions, conditions_told) = watch::channel(0);
     let seen = watch::Sender::new(opened.seen_s.unwrap_or(WRITTEN_S));
     spawn_local(keep_time(Rc::clone(&edges), seen.subscribe()));
     spawn_local(watch_clock(shared.clone(), to_presence.clone()));
@@ -105,7 +108,7 @@ async fn agent(shared: Shared) {
     let link = SimLink::new(shared.clone(), start.subscribe());
     let machine = machine(&shared);
     let identity = identity(&machine);
-    let channels = reporter::Channels { inbox, outbox, start, seen };
+    let channels = reporter::Channels { inbox, outbox, start, seen, conditions };
     let look = shared.clone();
     spawn_presence(machine, clock, move || look.get().sight(), channels);
     spawn_local(keep_start(Rc::clone(&edges), changes));
@@ -114,7 +117,15 @@ async fn agent(shared: Shared) {
     // Nobody looks at a simulated node.
     let (doctor, _) = mpsc::unbounded_channel();
     let (power, _) = mpsc::unbounded_channel();
-    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, power, local };
+    let channels = steward::Channels {
+        runtime,
+        from_presence,
+        to_presence,
+        doctor,
+        power,
+        local,
+        conditions: conditions_told,
+    };
     Steward::new(identity, edges, link, opened, channels).run().await;
 }
 
@@ -143,6 +154,9 @@ fn identity(machine: &Machine) -> Identity {
         max_evicted_grace_s,
         addresses,
         files,
+        used: |_| NodeSample::default(),
+        state_dir: PathBuf::new(),
+        reports: Reports::default(),
         devices,
         streams,
         shutdown: Shutdown::default(),

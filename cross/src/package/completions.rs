@@ -138,7 +138,10 @@ mod tests {
         assert!(command.get_arguments().any(|arg| arg.get_long() == Some("config")));
         let ctl = command.find_subcommand("ctl").expect("questions");
         let names: Vec<_> = ctl.get_subcommands().map(Command::get_name).collect();
-        assert_eq!(names, ["pods", "describe", "images", "events", "doctor", "logs", "exec"]);
+        assert_eq!(
+            names,
+            ["pods", "describe", "images", "events", "top", "doctor", "logs", "exec"]
+        );
         let find = |name: &str| ctl.find_subcommand(name).expect("a question");
         let images: Vec<_> = find("images").get_subcommands().map(Command::get_name).collect();
         assert_eq!(images, ["ls", "pull", "import", "export", "verify", "rm", "prune"]);

@@ -11,6 +11,7 @@ mod image;
 mod image_save;
 mod logs;
 mod port_forward;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use image::{ImageCommand, ListArgs, NodeImages, Place};
 pub use image_save::{AskedPlatform, SaveArgs};
 pub use logs::LogsArgs;
 pub use port_forward::{Listen, PortError, PortForwardArgs, PortPair};
+pub use top::{SortBy, TopCommand, TopNodesArgs, TopPodsArgs};
 
 /// What `mote --help` says of the commands, by what they are for.
 const COMMANDS: &str = "\
@@ -44,6 +46,7 @@ Troubleshooting Commands:
   logs        Print the logs of a container in a pod
   exec        Execute a command in a container
   port-forward Forward one or more local ports to a pod
+  top         Show what nodes or pods use
   events      List and watch events
   doctor      Tell what ails a node, and what to do about it
   wait        Wait for a condition of nodes or objects
@@ -125,6 +128,9 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Show details of nodes, pods, configmaps or secrets
     Describe(DescribeArgs),
+    /// Show what nodes or pods use
+    #[command(subcommand)]
+    Top(TopCommand),
     /// List and watch events
     Events(EventsArgs),
     /// Tell what ails a node, and what to do about it

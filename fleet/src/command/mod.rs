@@ -21,6 +21,7 @@ pub mod port_forward;
 pub mod reboot;
 pub mod resource;
 mod stream;
+pub mod top;
 pub mod version;
 pub mod wait;
 
@@ -157,6 +158,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Delete(args) => delete::run(&args, &invocation, console).await,
         Command::Describe(args) => describe::run(&args, &invocation, console).await,
         Command::Doctor(args) => doctor::run(&args, &invocation, console).await,
+        Command::Top(command) => top::run(&command, &invocation, console).await,
         Command::Events(args) => events::run(&args, &invocation, console).await,
         Command::Exec(args) => exec::run(&args, &invocation, console).await,
         Command::PortForward(args) => port_forward::run(&args, &invocation, console).await,

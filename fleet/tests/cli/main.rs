@@ -17,3 +17,5 @@ mod scale;
 mod streams;
 mod tls;
 mod told;
+mod top;
+mod used;

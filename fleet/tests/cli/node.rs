@@ -22,6 +22,7 @@ use rumqttc::v5::{AsyncClient, Event as Turn, EventLoop, MqttOptions};
 
 use crate::streams::Streams;
 use crate::told::{backed_off, running};
+use crate::used;
 
 /// What a node makes of what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,7 +318,10 @@ impl Life {
             self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).expect("room");
             return self.stream(id);
         }
-        let parts = if command.request == Request::Doctor {
+        let parts = if command.request == Request::Usage {
+            let told = used::measured(self.uids.keys(), self.behaviour).into_iter().rev();
+            told.map(|(number, last, answer)| part(number, last, answer)).collect()
+        } else if command.request == Request::Doctor {
             self.examined().into_iter().map(|answer| part(0, true, answer)).collect()
         } else if self.behaviour == Behaviour::Refuses || command.session != SESSION {
             let (reason, message) = ("Forbidden".into(), "not today".into());

@@ -434,6 +434,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         cordon_request().prop_map(Request::Cordon),
         drain_request().prop_map(Request::Drain),
         "[a-z@]{0,40}".prop_map(|by| Request::Reboot(RebootRequest { by: Short::new(&by) })),
+        Just(Request::Usage),
     ];
     let head = (any::<[u8; 16]>(), session(), any::<u64>(), any::<i64>());
     (head, request, extensions()).prop_map(
@@ -459,6 +460,7 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         any::<bool>().prop_map(|already| Answer::Cordoned { already }),
         drain_step().prop_map(Answer::Drain),
         Just(Answer::Rebooting),
+        usage().prop_map(Answer::Usage),
     ];
     (any::<u32>(), any::<bool>(), answer, extensions())
         .prop_map(|(part, last, answer, extensions)| Reply { part, last, answer, extensions })

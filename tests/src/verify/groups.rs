@@ -181,6 +181,12 @@ pub(super) const GROUPS: &[Group] = &[
         ..WHOLE_NODES
     },
     Group {
+        name: "usage",
+        about: "what nodes and pods use: measured, reported, asked for and scraped",
+        owns: |program| program.package == "tests" && program.target == "usage",
+        ..WHOLE_NODES
+    },
+    Group {
         name: "network",
         about: "the network of pods: addresses, traffic, rules, ports of the node",
         needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::NFTABLES, Need::IPROUTE],
@@ -366,6 +372,7 @@ mod tests {
             ("tests", "lifecycle"),
             ("tests", "contents"),
             ("tests", "streams"),
+            ("tests", "usage"),
             ("tests", "network"),
             ("tests", "faults"),
             ("tests", "escape"),

@@ -46,7 +46,7 @@ fn frames() {
             read::<Will>(bytes).is_some(),
             read::<Heartbeat>(bytes).is_some(),
             read::<Event>(bytes).is_some(),
-            read::<Usage>(bytes).is_some(),
+            read::<Usage>(bytes).is_some_and(|usage| usage.metrics().is_some()),
             read::<Reply>(bytes).is_some(),
         ];
         node || birth || pod || command || others.contains(&true)
@@ -106,7 +106,7 @@ fn framed_samples() -> Vec<(&'static str, Vec<u8>)> {
         ("will-signed", signed),
         ("heartbeat", framed(&Heartbeat::default())),
         ("event", framed(&Event { message: "pulled".into(), ..Event::default() })),
-        ("usage", framed(&Usage::default())),
+        ("usage", framed(&samples::usage())),
     ];
     let with = |name, frame| (name, frame);
     made.extend(samples::commands().iter().map(|(name, body)| with(*name, framed(body))));

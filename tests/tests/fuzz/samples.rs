@@ -11,11 +11,12 @@ use mote_protocol::event::Event;
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::image::{ImageInfo, ImageRequest, ImageWork};
 use mote_protocol::name::{ContainerName, GroupName, Namespace, ObjectName};
-use mote_protocol::node::{Birth, Session};
+use mote_protocol::node::{Birth, Session, Usage};
 use mote_protocol::object::{ConfigMap, Meta, Pod, Secret};
 use mote_protocol::pod::{Container, EnvValue, EnvVar, PodSpec};
 use mote_protocol::status::{ConditionCause, ContainerStatus, PodStatus, UnhealthyDevice};
 use mote_protocol::stream::{StreamFrame, StreamPart};
+use mote_protocol::usage::{ContainerMetrics, Metrics, PodMetrics, Traffic, Used};
 
 pub(crate) fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "north".into())])
@@ -139,6 +140,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("command-port-forward", Request::PortForward(forward)),
         ("command-cordon", Request::Cordon(cordon)),
         ("command-drain", Request::Drain(drain)),
+        ("command-usage", Request::Usage),
     ];
     let command = |request| Command {
         boot_id: [7; 16],
@@ -149,6 +151,28 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         extensions: extensions(),
     };
     requests.map(|(name, request)| (name, command(request))).into()
+}
+
+/// A node with a pod, of which everything is known.
+pub(crate) fn usage() -> Usage {
+    let used = Used { cpu_milli: Some(7), memory_kib: Some(512), pids: Some(3) };
+    let container = ContainerMetrics { name: ContainerName::new("web").expect("a name"), used };
+    let pod = PodMetrics {
+        namespace: Namespace::new("default").expect("a namespace"),
+        name: ObjectName::new("web").expect("a name"),
+        used,
+        storage_kib: Some(9),
+        network: Some(Traffic { received: 1, sent: 2 }),
+        containers: vec![container],
+    };
+    let mut usage = Usage { at: 5, cpu_ms: 7, ..Usage::default() };
+    usage.set_metrics(&Metrics {
+        window_ms: 1000,
+        cpu_milli: Some(9),
+        pods: vec![pod],
+        omitted: 0,
+    });
+    usage
 }
 
 /// One for each kind of answer that holds something.
@@ -169,6 +193,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         ("reply-removed", Answer::ImageWork(removed)),
         ("reply-verified", Answer::ImageWork(verified)),
         ("reply-drain", Answer::Drain(begun)),
+        ("reply-usage", Answer::Usage(usage())),
     ];
     let reply = |answer| Reply { part: 0, last: true, answer, extensions: extensions() };
     answers.map(|(name, answer)| (name, reply(answer))).into()

@@ -99,6 +99,8 @@ pub struct Channels {
     pub start: watch::Sender<u32>,
     /// When the clock was right last, in Unix seconds; later times are to be kept.
     pub seen: watch::Sender<i64>,
+    /// The conditions that hold, as a heartbeat tells them.
+    pub conditions: watch::Sender<u32>,
 }
 
 /// See the module.
@@ -169,6 +171,7 @@ where
         self.set(NodeCondition::CgroupMemoryMissing, missing, "");
         loop {
             self.tick();
+            self.channels.conditions.send_replace(self.conditions.bits());
             self.tell_status();
             let wait = self.next_wake().since(self.now());
             tokio::select! {

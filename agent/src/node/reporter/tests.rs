@@ -82,7 +82,13 @@ impl Bench {
             TestClock(now),
             TestWall(Rc::clone(&wall), now),
             move || look.borrow().clone(),
-            Channels { inbox, outbox, start: start_sender, seen: seen_sender },
+            Channels {
+                inbox,
+                outbox,
+                start: start_sender,
+                seen: seen_sender,
+                conditions: watch::Sender::new(0),
+            },
         );
         let task = tokio::task::spawn_local(reporter.run());
         Self { to, from, start, seen, sight, wall, _task: task }

@@ -30,6 +30,8 @@ pub(super) struct Storage {
     ended: u32,
     /// How far that was when the last look began.
     looked: u32,
+    /// All that it kept at the last look, in bytes, where that counted everything.
+    kept: Option<u64>,
     /// Why it is evicted, once it is.
     pub(super) evicted: Option<String>,
     /// Nobody has heard of that.
@@ -43,6 +45,11 @@ impl Machine {
         let limits = self.pod.storage.as_ref().filter(|_| due && self.keeps_on_disk())?;
         let running = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_running());
         limits.to_measure(&self.pod, running.map(|(place, _)| place), self.storage.ended)
+    }
+
+    /// What it keeps on disk, in bytes, where a limit has all of it measured.
+    pub const fn kept_on_disk(&self) -> Option<u64> {
+        self.storage.kept
     }
 
     /// It may keep more than at the last look: somebody writes, or did when that began.
@@ -67,6 +74,7 @@ impl Machine {
         self.storage.next = Some(now.after(rest));
         self.storage.looked = kept.mark;
         let before = std::mem::replace(&mut self.storage.partial, !kept.is_whole());
+        self.storage.kept = (limits.is_of_all() && kept.is_whole()).then(|| kept.total());
         if self.stage != Stage::Active {
             return;
         }

@@ -1,8 +1,10 @@
 //! What a worker does in which order, with a runtime that takes its time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mote_protocol::usage::Traffic;
 use mote_registry::config::ImageConfig;
 use mote_registry::digest::Digest;
 
@@ -65,6 +67,10 @@ impl Runtime for Slow {
 
     fn pod_usage(&self, _: &Uid) -> Usage {
         unreachable!("nobody asks")
+    }
+
+    fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        BTreeMap::new()
     }
 
     fn container_usage(&self, _: &ContainerId) -> Usage {

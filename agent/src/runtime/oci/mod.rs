@@ -44,6 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mote_protocol::name::Uid;
+use mote_protocol::usage::Traffic;
 use rustix::process::{pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc;
 
@@ -288,6 +289,10 @@ impl Runtime for OciRuntime {
 
     fn container_usage(&self, id: &ContainerId) -> Usage {
         self.tree.container(id).usage()
+    }
+
+    fn traffic(&self) -> BTreeMap<Uid, Traffic> {
+        self.network.traffic()
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

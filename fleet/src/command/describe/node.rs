@@ -2,7 +2,7 @@
 
 use mote_protocol::event::Involved;
 use mote_protocol::name::NodeName;
-use mote_protocol::pod::{Amounts, Container};
+use mote_protocol::pod::{Amounts, Container, PodSpec};
 use serde_json::Value;
 
 use super::{items, or_none, pairs, put_events, text};
@@ -122,23 +122,36 @@ impl Sums {
         }
     }
 
-    fn with(self, amounts: &Amounts) -> Self {
-        self.and(&Self {
-            cpu_milli: amounts.cpu_milli.unwrap_or(0),
-            memory: amounts.memory_bytes.unwrap_or(0),
-            storage: amounts.ephemeral_bytes.unwrap_or(0),
-        })
+    /// Of a pod at its largest moment: what `of` says of each container, and of the overhead as much as
+    /// is counted where there is anything else (`always`: also where there is not).
+    fn of_pod(
+        spec: &PodSpec,
+        of: impl Fn(&Container, fn(&Amounts) -> Option<u64>) -> u64,
+        always: bool,
+    ) -> Self {
+        let sum = |field: fn(&Amounts) -> Option<u64>| {
+            let sum = spec.needed_at_once(|container| of(container, field));
+            let overhead = field(&spec.overhead).filter(|_| always || sum > 0);
+            sum.saturating_add(overhead.unwrap_or(0))
+        };
+        Self {
+            cpu_milli: sum(|amounts| amounts.cpu_milli),
+            memory: sum(|amounts| amounts.memory_bytes),
+            storage: sum(|amounts| amounts.ephemeral_bytes),
+        }
     }
 
-    /// What a container asks for: where it says nothing, what it may have at most.
-    fn asked(self, container: &Container) -> Self {
-        let Container { requests, limits, .. } = container;
-        self.with(&Amounts {
-            cpu_milli: requests.cpu_milli.or(limits.cpu_milli),
-            memory_bytes: requests.memory_bytes.or(limits.memory_bytes),
-            ephemeral_bytes: requests.ephemeral_bytes.or(limits.ephemeral_bytes),
-            ..Amounts::default()
-        })
+    /// What a pod asks for: a container that does not say it asks for what it may have at most.
+    fn asked(spec: &PodSpec) -> Self {
+        let asked = |one: &Container, field: fn(&Amounts) -> Option<u64>| {
+            field(&one.requests).or(field(&one.limits)).unwrap_or(0)
+        };
+        Self::of_pod(spec, asked, true)
+    }
+
+    /// What it may have at most, as far as its containers are bounded.
+    fn most(spec: &PodSpec) -> Self {
+        Self::of_pod(spec, |one, field| field(&one.limits).unwrap_or(0), false)
     }
 
     const fn and(self, other: &Self) -> Self {
@@ -188,9 +201,9 @@ fn pods(page: &mut Page, fleet: &Fleet, (name, node): (&NodeName, &Node), now: i
     let can = Can::of(node);
     let (mut requests, mut limits) = (Sums::default(), Sums::default());
     for pod in here {
-        let containers = pod.pod.iter().flat_map(|pod| &pod.spec.containers);
-        let asked = containers.clone().fold(Sums::default(), Sums::asked);
-        let most = containers.fold(Sums::default(), |sums, one| sums.with(&one.limits));
+        let spec = pod.pod.as_ref().map(|pod| &pod.spec);
+        let asked = spec.map(Sums::asked).unwrap_or_default();
+        let most = spec.map(Sums::most).unwrap_or_default();
         let ended = pod.status().is_some_and(|status| status.phase.is_terminal());
         if !ended {
             (requests, limits) = (requests.and(&asked), limits.and(&most));
@@ -215,5 +228,38 @@ fn pods(page: &mut Page, fleet: &Fleet, (name, node): (&NodeName, &Node), now: i
                 "the node holds {holds} objects and the broker shows {shown}: not all is listed"
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_counts_as_its_largest_moment() {
+        let amounts = |milli| Amounts { cpu_milli: Some(milli), ..Amounts::default() };
+        let container = |requests: Amounts, limits: Amounts, restart_always| Container {
+            requests,
+            limits,
+            restart_always,
+            ..Container::default()
+        };
+        let none = Amounts::default;
+        let mut spec = PodSpec {
+            init_containers: vec![
+                container(amounts(100), none(), true),
+                container(amounts(700), amounts(900), false),
+            ],
+            containers: vec![container(none(), amounts(300), false)],
+            overhead: amounts(10),
+            ..PodSpec::default()
+        };
+        assert_eq!(Sums::asked(&spec).cpu_milli, 810, "the init container beside the sidecar");
+        assert_eq!(Sums::most(&spec).cpu_milli, 910);
+        spec.init_containers.pop();
+        assert_eq!(Sums::asked(&spec).cpu_milli, 410, "the sidecar beside the app");
+        assert_eq!(Sums::most(&spec).cpu_milli, 310);
+        spec.containers.clear();
+        assert_eq!(Sums::most(&spec).cpu_milli, 0, "no limit, and none by the overhead");
     }
 }

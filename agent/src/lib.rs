@@ -29,6 +29,7 @@ pub mod probes;
 pub mod reconciler;
 pub mod rollout;
 pub mod runtime;
+pub mod services;
 pub mod setup;
 pub mod steward;
 pub mod store;

@@ -25,7 +25,7 @@ mod service;
 pub use data::{ConfigMap, KeyError, Secret, check_key};
 pub use service::{
     AFFINITY_TIMEOUT_S, FamilyPolicy, IpFamily, NODE_PORTS, Service, ServiceFault, ServicePort,
-    ServiceProblem, ServiceType,
+    ServiceProblem, ServiceType, service_name_fault,
 };
 
 /// First eight bytes of the SHA-256 of an encoded [`Intent`].

@@ -9,7 +9,7 @@ use std::io;
 use mote_protocol::frame;
 use mote_protocol::limits::{MAX_DATA, MAX_DATA_KEYS};
 use mote_protocol::name::{Kind, ObjectKey};
-use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, Service, check_key};
+use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_key};
 use mote_protocol::topic::Scope;
 
 use super::admission::refuse;
@@ -207,14 +207,7 @@ pub(super) fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
             let entries = Entries { data, secret_type, ..Entries::default() };
             (entries, secret.immutable, secret.extensions)
         }
-        Kind::Service => {
-            let service = Service::decode(*schema, body).map_err(malformed)?;
-            if let Some(fault) = service.faults().into_iter().next() {
-                return Err(Fault::invalid(fault.path, fault.problem.to_string()));
-            }
-            (Entries::default(), false, service.extensions)
-        }
-        Kind::Pod => return Err(nothing()),
+        Kind::Pod | Kind::Service => return Err(nothing()),
     };
     check_entries(&entries)?;
     let unknown = extensions.unknown(&[]);

@@ -130,6 +130,12 @@ impl ServicePort {
     }
 }
 
+/// Why a service may not have a name, where it may not: names are found by DNS, which knows labels.
+pub fn service_name_fault(name: &ObjectName) -> Option<&'static str> {
+    let is_label = Namespace::new(name.as_str()).is_ok();
+    (!is_label).then_some("must be a lower case RFC 1123 label of no more than 63 characters")
+}
+
 /// What is wrong with a field of a service. Words are those of the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceProblem {

@@ -73,12 +73,9 @@ const fn word(transport: Transport) -> &'static str {
     }
 }
 
-/// What of the table is about these services, which have addresses of these ranges.
+/// What of the table is about these services, which have addresses of these ranges; without any of both it is nothing.
 pub(super) fn parts(ranges: Option<Ranges>, served: &[Served]) -> Parts {
     let mut parts = Parts::default();
-    if served.is_empty() {
-        return parts;
-    }
     for family in FAMILIES {
         lead(family, served, &mut parts);
     }
@@ -241,7 +238,9 @@ mod tests {
 
     #[test]
     fn without_services_there_are_no_rules() {
-        assert_eq!(parts(ranges(), &[]), Parts::default());
+        assert_eq!(parts(None, &[]), Parts::default());
+        // The node has a way to them still.
+        assert_eq!(parts(ranges(), &[]).refusing.len(), 3);
     }
 
     #[test]

@@ -319,7 +319,7 @@ fn addresses_stay_and_containers_are_told() -> Result<()> {
         names.iter().map(|name| machine.address(&node, name, 0)).collect::<Result<_>>()?;
     ensure!(after == before, "{after:?} {before:?}");
     let told = |name: &str, links: bool| -> Result<String> {
-        let line = "echo $(S1) $S3_SERVICE_PORT_HTTP $S5_PORT_80_TCP_PROTO $NONE_SERVICE_HOST.";
+        let line = "echo \"$S1\" $S3_SERVICE_PORT_HTTP $S5_PORT_80_TCP_PROTO $NONE_SERVICE_HOST.";
         let manifest = pod(name)
             .container("main", BUSYBOX, &["sh", "-c", line])
             .with("env", json!([{"name": "S1", "value": "$(S1_SERVICE_HOST)"}]))

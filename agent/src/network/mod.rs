@@ -157,6 +157,7 @@ impl Network {
 
     /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
     /// an agent that comes leads clients to where they were led, until it knows better.
+    #[must_use]
     pub fn with_services(mut self, ranges: Option<Ranges>, kept: PathBuf) -> Self {
         // One that cannot be read says what one says that is not there.
         let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());

@@ -31,6 +31,7 @@ pub mod probes;
 pub mod reconciler;
 pub mod rollout;
 pub mod runtime;
+pub mod services;
 pub mod setup;
 pub mod shutdown;
 pub mod steward;

@@ -330,6 +330,55 @@ fn objects_that_apply_data() {
 }
 
 #[test]
+fn object_that_applies_a_service() {
+    let port = ServicePort {
+        name: "web".into(),
+        protocol: PortProtocol::Tcp,
+        port: 80,
+        target: Some(Port::Name("http".into())),
+        node_port: 30080,
+        app_protocol: "http".into(),
+    };
+    let service = Service {
+        meta: meta(),
+        service_type: ServiceType::NodePort,
+        external_name: "example.org".into(),
+        cluster_ips: vec!["10.96.0.9".parse().expect("an address")],
+        headless: true,
+        families: vec![IpFamily::Ipv4, IpFamily::Ipv6],
+        family_policy: FamilyPolicy::PreferDualStack,
+        ports: vec![port],
+        selector: map(&[("app", "web")]),
+        publish_not_ready: true,
+        affinity_s: Some(10_800),
+        extensions: extensions(),
+    };
+    frozen("object-apply-service", &object(None, service.to_intent().expect("encodes")));
+}
+
+#[test]
+fn status_of_a_service() {
+    let endpoint = EndpointStatus {
+        pod: "web-1".into(),
+        addresses: vec!["10.188.0.1".parse().expect("an address")],
+        serves: true,
+        ports: vec![8080, 0],
+    };
+    let service = ServiceStatus {
+        addresses: vec!["10.189.0.9".parse().expect("an address")],
+        node_ports: vec![(80, 30080)],
+        serving: 1,
+        found: 2,
+        endpoints: vec![endpoint],
+    };
+    let mut status = ObjectStatus { accepted: revision(0), ..ObjectStatus::default() };
+    status.set_service(&service).expect("encodes");
+    frozen("object-status-service", &status);
+    assert_eq!(status.service(), Some(service));
+    assert_eq!(ObjectStatus::default().service(), None);
+}
+
+#[test]
 fn object_that_deletes() {
     frozen("object-delete", &object(None, Intent::Delete { grace_s: Some(30) }));
 }

@@ -100,6 +100,8 @@ pub struct Config {
     pub limits: NodeLimits,
     /// Where the addresses of pods come from; none where they have nothing but localhost.
     pub network: Option<Ranges>,
+    /// Where the addresses of services come from; none where they have none.
+    pub services: Option<Ranges>,
     /// Device nodes that containers can have.
     pub devices: Vec<Pattern>,
     /// Sysctls that pods may set beside the safe ones.
@@ -233,7 +235,10 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = root.within("broker", BrokerConfig::read);
     let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
     let limits = root.within("limits", read_limits);
-    let network = root.within("network", |section| network::read(section, &limits));
+    let (network, services) = root.within("network", |section| {
+        let pods = network::read(section, &limits);
+        (pods, network::read_services(section, pods))
+    });
     let eviction = root.within("eviction", eviction::read);
     let devices = security::devices(root);
     let (unsafe_sysctls, seccomp_profiles, allow_unenforced) = root.within("security", |section| {
@@ -264,6 +269,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         eviction,
         limits,
         network,
+        services,
         devices,
         unsafe_sysctls,
         seccomp_profiles: seccomp_profiles?,

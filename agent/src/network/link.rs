@@ -18,6 +18,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::Share;
 use super::message::{CREATE, Message, REPLACE, Received};
 use super::netlink::Netlink;
+use super::range::Ranges;
 use crate::sys::netns;
 
 /// Before the names of all interfaces of ours.
@@ -25,6 +26,9 @@ pub const PREFIX: &str = "mote-";
 
 /// What a pod calls its own end.
 const INSIDE: &str = "eth0";
+
+/// The interface that every machine has.
+const LOCALHOST: &str = "lo";
 
 /// The node, as every pod calls it.
 const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -49,12 +53,18 @@ const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PREFSRC: u16 = 7;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 /// Nobody else has it: it is there at once.
 const NO_DAD: u8 = 2;
 const UP: u32 = 1;
 const AF_INET: u8 = 2;
+const MAIN_TABLE: u8 = 254;
+const LOCAL_TABLE: u8 = 255;
+const STATIC: u8 = 4;
+const UNICAST: u8 = 1;
+const LOCAL: u8 = 2;
 const AF_INET6: u8 = 10;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
@@ -304,9 +314,6 @@ fn address_message(index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Me
 
 /// A route to one address on the link, or to everything through a gateway.
 fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
-    const MAIN_TABLE: u8 = 254;
-    const STATIC: u8 = 4;
-    const UNICAST: u8 = 1;
     let (family, _) = octets(to.or(through).unwrap_or(GATEWAY_V4.into()));
     let len = match to {
         None => 0,
@@ -324,6 +331,42 @@ fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
         message = message.with(RTA_GATEWAY, &octets(through).1);
     }
     message
+}
+
+/// Gives the node a way to its services: where it has no other, it would not even ask. Rules for packets take over
+/// from there. It asks as the first address of the range.
+///
+/// IPv6 has no way out through localhost: there all of the range is the node's, and what no rule leads elsewhere is
+/// refused. It stays until the next boot: what the node began goes on, though the last service is gone.
+pub fn lead_to_services(ranges: Ranges) -> Result<(), LinkError> {
+    let mut node = open()?;
+    let index = index_of(&mut node, LOCALHOST)?;
+    for range in ranges.all() {
+        let (first, v4) = (range.first(), range.first().is_ipv4());
+        let prefix = if v4 { 32 } else { 128 };
+        let (table, route_kind) = if v4 { (MAIN_TABLE, UNICAST) } else { (LOCAL_TABLE, LOCAL) };
+        let (family, network) = octets(range.network());
+        let header =
+            [family, range.prefix(), 0, 0, table, STATIC, SCOPE_LINK, route_kind, 0, 0, 0, 0];
+        let route = Message::new(NEWROUTE, REPLACE, &header)
+            .with(RTA_DST, &network)
+            .with(RTA_OIF, &index.to_ne_bytes())
+            .with(RTA_PREFSRC, &octets(first).1);
+        let mut lead = || {
+            node.ask(&address_message(index, first, (SCOPE_UNIVERSE, prefix)))?;
+            node.ask(&route)
+        };
+        lead().map_err(failed(format!("give the node a way to services, {range}")))?;
+    }
+    Ok(())
+}
+
+/// Lets the node's localhost be answered by a pod, which ports of the node lead to.
+pub fn answer_localhost(address: IpAddr) -> io::Result<()> {
+    match name(&[address]).filter(|_| address.is_ipv4()) {
+        Some(name) => write_sysctl(&format!("ipv4/conf/{name}/route_localnet"), "1"),
+        None => Ok(()),
+    }
 }
 
 /// A pod is no router: it has raw sockets, and may say that it is one.

@@ -11,42 +11,120 @@ use super::Share;
 use super::link::PREFIX;
 use super::port::{PortMap, Transport};
 use super::range::Ranges;
+use super::service::{self, Served};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
 
-/// The table for these pods, on a node whose pods get addresses of these ranges; with neither there is
-/// none.
+/// The table for these pods and services, on a node whose pods get addresses of these ranges; with neither
+/// pods nor ranges there is none.
 ///
 /// Ports of the node lead to pods wherever they are asked at: from elsewhere, from pods, from the node,
 /// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
 /// itself, and the node's localhost.
-pub fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
+pub fn table(wanted: &Wanted<'_>) -> Rules {
+    let Wanted { ranges, services, pods, served } = *wanted;
     // Made first: what is not there cannot be deleted.
-    let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+    let whole = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+    let mut text = String::new();
     let families = [true, false].map(|four| (four, addresses(ranges, pods, four)));
     let families: Vec<_> = families.into_iter().filter(|(_, ours)| !ours.is_empty()).collect();
     if families.is_empty() {
-        return text;
+        return Rules { whole, text, sets: Vec::new() };
     }
+    let parts = service::parts(services, served);
     let _ = writeln!(text, "table inet {TABLE} {{");
-    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard(&families));
-    let ports: String = pods
+    for (name, of) in &parts.sets {
+        let _ = writeln!(text, "\tset {name} {{ {of} }}");
+    }
+    for (name, rules) in &parts.chains {
+        let _ = write!(text, "\tchain {name} {{\n{rules}\t}}\n");
+    }
+    let guard = guard(&families) + &parts.guard;
+    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard);
+    let mut ports: String = pods
         .iter()
         .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
         .flat_map(|(pod, map)| leading(pod, map))
         .collect();
+    ports.push_str(&parts.leading);
     if !ports.is_empty() {
         chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &ports);
         // nft knows this one by its number only.
         chain(&mut text, "output", "type nat hook output priority -100", &ports);
     }
-    let mut leaving: String =
-        pods.iter().filter(|pod| !pod.ports.is_empty()).flat_map(hairpins).collect();
+    let serving: BTreeSet<IpAddr> =
+        served.iter().flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
+    let serves = |pod: &&Share| pod.addresses.iter().any(|address| serving.contains(address));
+    let asked = pods.iter().filter(|pod| !pod.ports.is_empty() || serves(pod));
+    let mut leaving: String = asked.flat_map(hairpins).collect();
     leaving.extend(families.iter().map(|(four, ours)| masquerade(*four, ours)));
     chain(&mut text, "postrouting", "type nat hook postrouting priority srcnat", &leaving);
+    for (name, hook, rules) in &parts.refusing {
+        chain(&mut text, name, hook, rules);
+    }
     text.push_str("}\n");
-    text
+    let sets = parts.sets.into_iter().map(|(name, _)| name).collect();
+    Rules { whole, text, sets }
+}
+
+/// What is there of our table: names of its chains and sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Chains.
+    pub chains: Vec<String>,
+    /// Sets that have a name.
+    pub sets: Vec<String>,
+}
+
+/// Our table, and the ways to put it into the place of what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    whole: String,
+    text: String,
+    sets: Vec<String>,
+}
+
+impl Rules {
+    /// Replaces everything.
+    pub fn whole(&self) -> String {
+        format!("{}{}", self.whole, self.text)
+    }
+
+    /// Some of it must last, where it is there.
+    pub const fn has_sets(&self) -> bool {
+        !self.sets.is_empty()
+    }
+
+    /// Replaces everything but what sets hold; none where nothing of the kind is there.
+    pub fn keeping(&self, present: &Present) -> Option<String> {
+        let kept = |set: &&String| self.sets.contains(set);
+        present.sets.iter().find(kept)?;
+        let mut text = String::new();
+        for act in ["flush", "delete"] {
+            for name in &present.chains {
+                let _ = writeln!(text, "{act} chain inet {TABLE} {name}");
+            }
+        }
+        for name in present.sets.iter().filter(|set| !kept(set)) {
+            let _ = writeln!(text, "delete set inet {TABLE} {name}");
+        }
+        text.push_str(&self.text);
+        Some(text)
+    }
+}
+
+/// What rules are made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Ranges of pods.
+    pub ranges: Option<Ranges>,
+    /// Ranges of services.
+    pub services: Option<Ranges>,
+    /// Pods.
+    pub pods: &'a [Share],
+    /// Ports of services.
+    pub served: &'a [Served],
 }
 
 /// What pods must not say: with the address of another, or to the node's localhost, which it lets answers
@@ -140,6 +218,10 @@ mod tests {
         Ranges { v4, v6: v6.then(|| PodRange::parse_v6("fd00:188::/112").unwrap()) }
     }
 
+    fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
+        super::table(&Wanted { ranges, pods, ..Wanted::default() }).whole()
+    }
+
     fn pod(addresses: &[&str], ports: &[(Option<&str>, u16, Transport)]) -> Share {
         let map = |(address, port, transport): &(Option<&str>, u16, Transport)| {
             let address = address.map(|address| address.parse().unwrap());
@@ -220,5 +302,36 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches(" dnat ").count(), 8, "{text}");
+    }
+
+    #[test]
+    fn what_sets_hold_lasts_where_it_is_there() {
+        let served = [Served {
+            name: "default/web".into(),
+            transport: Transport::Tcp,
+            port: 80,
+            addresses: vec!["10.189.0.9".parse().unwrap()],
+            node_port: 0,
+            affinity_s: Some(60),
+            endpoints: vec![("10.188.0.1".parse().unwrap(), 80)],
+        }];
+        let pods = [pod(&["10.188.0.1"], &[])];
+        let wanted =
+            Wanted { ranges: Some(ranges(false)), pods: &pods, served: &served, services: None };
+        let rules = super::table(&wanted);
+        let set = rules.sets[0].clone();
+        let none = Present { chains: vec!["guard".into()], sets: vec!["other".into()] };
+        assert_eq!(rules.keeping(&none), None);
+        let there = Present { sets: vec![set.clone(), "other".into()], ..none };
+        let text = rules.keeping(&there).unwrap();
+        assert!(
+            text.starts_with("flush chain inet mote guard\ndelete chain inet mote guard\n"),
+            "{text}"
+        );
+        assert!(text.contains("delete set inet mote other\n"), "{text}");
+        assert!(!text.contains(&format!("delete set inet mote {set}")), "{text}");
+        assert!(text.ends_with(&rules.text) && rules.whole().ends_with(&rules.text));
+        let masquerade = "ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 masquerade";
+        assert!(text.contains(masquerade), "a pod reaches its own service: {text}");
     }
 }

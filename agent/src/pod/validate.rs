@@ -15,6 +15,7 @@ use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
 use super::spec::{Pod, PodName};
 use crate::eviction::Pressures;
+use crate::network::Ranges;
 
 mod build;
 mod checks;
@@ -59,6 +60,8 @@ pub struct NodePolicy {
     pub storage: Option<u64>,
     /// Which addresses its pods have.
     pub addresses: PodAddresses,
+    /// Which addresses its services have; none where they have none.
+    pub services: Option<Ranges>,
     /// Rights that it cannot enforce.
     pub enforcement: Enforcement,
     /// What it is short of.

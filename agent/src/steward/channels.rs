@@ -1,10 +1,13 @@
 //! What the steward hears by, and says to others.
 
+use std::sync::Arc;
+
 use mote_protocol::doctor::Finding;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{FromPresence, LocalRequest, PowerOrder, ToPresence};
 use crate::runtime::RuntimeEvent;
+use crate::services::Table;
 
 /// Where somebody wants to hear what ails the node, or why it cannot be told.
 pub type Asked = oneshot::Sender<Result<Vec<Finding>, String>>;
@@ -22,6 +25,8 @@ pub struct Channels {
     pub doctor: mpsc::UnboundedSender<Asked>,
     /// Who can have the machine rebooted.
     pub power: mpsc::UnboundedSender<PowerOrder>,
+    /// Services and who serves, as that changes: for rules, names and variables.
+    pub services: watch::Sender<Arc<Table>>,
     /// What people at the machine ask.
     pub local: mpsc::UnboundedReceiver<LocalRequest>,
     /// The conditions of the node that hold, as a heartbeat tells them.

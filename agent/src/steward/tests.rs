@@ -59,12 +59,14 @@ async fn node() -> Node {
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
     let (power, _) = mpsc::unbounded_channel();
+    let services = watch::Sender::default();
     let channels = Channels {
         runtime,
         from_presence,
         to_presence,
         doctor,
         power,
+        services,
         local,
         conditions: tokio::sync::watch::channel(0).1,
     };

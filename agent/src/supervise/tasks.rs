@@ -35,6 +35,7 @@ use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWa
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
+use crate::services::Table;
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::attribute::Attribute;
@@ -106,6 +107,8 @@ pub(super) async fn start(
     let (power, power_orders) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
+    let tables = watch::Sender::new(Arc::<Table>::default());
+    let services = serve(Arc::clone(edges.runtime.network()), tables.subscribe());
     let watched = to_presence.clone();
     let (conditions, conditions_told) = watch::channel(0);
     let channels = steward::Channels {
@@ -115,6 +118,7 @@ pub(super) async fn start(
         to_presence,
         doctor,
         power,
+        services: tables,
         local: questions,
     };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
@@ -140,6 +144,7 @@ pub(super) async fn start(
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
     tasks.spawn_local(named("network", network));
+    tasks.spawn_local(named("services", services));
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
@@ -159,6 +164,17 @@ async fn network(network: Arc<Network>, presence: mpsc::UnboundedSender<ToPresen
         std::future::pending::<()>().await;
     };
     tokio::join!(network.run(), told);
+}
+
+/// Has services lead to those who serve, as that changes.
+async fn serve(network: Arc<Network>, mut tables: watch::Receiver<Arc<Table>>) {
+    while tables.changed().await.is_ok() {
+        let table = Arc::clone(&tables.borrow_and_update());
+        if table.settled {
+            network.serve(table.served()).await;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Looks at this machine, and says that somebody did.
@@ -293,6 +309,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
             Some(Ranges { v6: None, .. }) => PodAddresses::V4,
             Some(_) => PodAddresses::Both,
         },
+        services: config.services,
         enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
         pressure: Pressures::default(),
     }

@@ -117,12 +117,14 @@ async fn agent(shared: Shared) {
     // Nobody looks at a simulated node.
     let (doctor, _) = mpsc::unbounded_channel();
     let (power, _) = mpsc::unbounded_channel();
+    let services = watch::Sender::default();
     let channels = steward::Channels {
         runtime,
         from_presence,
         to_presence,
         doctor,
         power,
+        services,
         local,
         conditions: conditions_told,
     };

@@ -11,7 +11,7 @@ pub mod update;
 pub mod validate;
 
 use mote_protocol::name::{Kind, NameError, Namespace, NodeName, ObjectName};
-use mote_protocol::object::Pod;
+use mote_protocol::object::{Pod, service_name_fault};
 use mote_protocol::pod::PodSpec;
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ use crate::kubernetes::field::{Field, Fields};
 use crate::kubernetes::findings::{FieldError, Findings, IgnoredField, listed};
 use crate::kubernetes::meta::{Header, read_header};
 use crate::kubernetes::path::Path;
+use crate::kubernetes::service::read_service;
 use document::Document;
 
 /// An object as a manifest describes it.
@@ -56,7 +57,7 @@ pub enum ManifestError {
     /// It is of a kind that nodes do not know.
     #[error(
         "{source_name}: no matches for kind \"{kind}\" in version \"{version}\": mote knows Pod, \
-         ConfigMap and Secret of v1"
+         ConfigMap, Secret and Service of v1"
     )]
     Kind {
         /// Where it was read.
@@ -105,6 +106,12 @@ pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
             let root = Path::root("");
             unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
         }
+    }
+    if let (Content::Service(_), Ok(named)) = (&content, ObjectName::new(&name))
+        && let Some(rule) = service_name_fault(&named)
+    {
+        let root = Path::root("");
+        findings.invalid_text(root.field("metadata").field("name"), &name, rule);
     }
     let names = read_names(&name, &header.namespace, node.as_deref(), &mut findings);
     match names {
@@ -162,6 +169,7 @@ fn read_parts(
         }
         Kind::ConfigMap => Content::ConfigMap(read_config_map(&mut fields)),
         Kind::Secret => Content::Secret(read_secret(&mut fields)),
+        Kind::Service => Content::Service(Box::new(read_service(&mut fields))),
     };
     fields.close();
     (header, node, content)

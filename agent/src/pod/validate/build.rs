@@ -61,6 +61,8 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
         hostname: hostname(&name, &spec.network),
         names: Names::of(&spec.network, name.namespace.as_str()),
         ports: ports::maps(spec),
+        exposed: ports::exposed(asked),
+        service_links: spec.enable_service_links.unwrap_or(true),
         limits: resources::of_pod(spec, class),
         storage: storage::limits(spec),
         qos: class,

@@ -38,6 +38,7 @@ fn surroundings(data: DataReader) -> Surroundings {
         addresses: Vec::new,
         files: Default::default,
         data,
+        services: tokio::sync::watch::Sender::default().subscribe(),
         devices: Rc::from([]),
     }
 }

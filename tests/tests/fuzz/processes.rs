@@ -161,8 +161,8 @@ fn ctl_questions() {
 
 #[test]
 fn ctl_answers() {
-    const NAMES: [&str; 8] =
-        ["pods", "pod", "images", "events", "imported", "failed", "text", "end"];
+    const NAMES: [&str; 9] =
+        ["pods", "pod", "images", "events", "imported", "failed", "usage", "text", "end"];
     let target = Target {
         name: "ctl_answers",
         made: NAMES.into_iter().zip(ctl::answers()).collect(),

@@ -21,6 +21,7 @@
 //! | a reader that does not read costs the agent nothing | `logs::a_reader_that_is_slow_does_not_grow_the_agent` |
 //! | a change that is not ready in time is taken back | `rollout::*` |
 //! | a node that is cordoned or drained holds pods, also through a restart, and gives them back | `cordon::*` |
+//! | a reboot happens once, after the pods have ended; critical ones end last, also where the machine is switched off | `cordon::a_node_is_rebooted_*`, `cordon::critical_pods_*` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod cordon;

@@ -32,6 +32,7 @@ mod security;
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
 pub use images::ImagesConfig;
 pub use label::LabelError;
+pub use network::NamesConfig;
 pub use problem::{ConfigError, Problem, Rule};
 use section::{Section, Source};
 
@@ -94,6 +95,8 @@ pub struct Config {
     pub limits: NodeLimits,
     /// Where the addresses of pods come from; none where they have nothing but localhost.
     pub network: Option<Ranges>,
+    /// Who answers their questions about names.
+    pub names: NamesConfig,
     /// Device nodes that containers can have.
     pub devices: Vec<Pattern>,
     /// Sysctls that pods may set beside the safe ones.
@@ -213,7 +216,10 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = root.within("broker", BrokerConfig::read);
     let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
     let limits = root.within("limits", read_limits);
-    let network = root.within("network", |section| network::read(section, &limits));
+    let (network, names) = root.within("network", |section| {
+        let ranges = network::read(section, &limits);
+        (ranges, network::read_names(section, ranges.is_some()))
+    });
     let eviction = root.within("eviction", eviction::read);
     let devices = security::devices(root);
     let (unsafe_sysctls, seccomp_profiles, allow_unenforced) = root.within("security", |section| {
@@ -240,6 +246,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         eviction,
         limits,
         network,
+        names: names?,
         devices,
         unsafe_sysctls,
         seccomp_profiles: seccomp_profiles?,

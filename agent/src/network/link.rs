@@ -27,7 +27,7 @@ pub const PREFIX: &str = "mote-";
 const INSIDE: &str = "eth0";
 
 /// The node, as every pod calls it.
-const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 // rtnetlink(7); linux/rtnetlink.h, if_link.h, if_addr.h, veth.h.

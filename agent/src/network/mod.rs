@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -37,6 +37,7 @@ use self::link::LinkError;
 use self::nft::{NftError, Own, Watch};
 use self::port::PortMap;
 pub use self::range::{PodRange, RangeError, Ranges};
+use self::rules::Doors;
 use crate::log::Chain;
 
 /// Pause after rules were mended, before they are again. It doubles with each time, as long as somebody
@@ -112,6 +113,8 @@ pub struct Network {
     unsure: bool,
     applied: tokio::sync::Mutex<Applied>,
     own: Arc<Own>,
+    /// Where questions about names lead, where somebody answers.
+    doors: OnceLock<Doors>,
     /// The last cable found no interfaces of its kind.
     no_veth: AtomicBool,
     health: watch::Sender<Option<Unavailable>>,
@@ -131,6 +134,7 @@ impl Network {
             unsure,
             applied: tokio::sync::Mutex::default(),
             own: Arc::default(),
+            doors: OnceLock::new(),
             no_veth: AtomicBool::new(false),
             health: watch::Sender::new(None),
         }
@@ -139,6 +143,12 @@ impl Network {
     /// Why pods cannot have a network, as that changes.
     pub fn health(&self) -> watch::Receiver<Option<Unavailable>> {
         self.health.subscribe()
+    }
+
+    /// Leads questions about names to who answers them, from the first rules on.
+    pub fn lead_questions(&self, doors: Doors) {
+        // One resolver is as good as another.
+        let _ = self.doors.set(doors);
     }
 
     /// Gives a pod addresses: those it has, or some that nobody has. To be written down before they
@@ -216,7 +226,7 @@ impl Network {
 
     async fn settle_locked(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
-        let text = rules::table(self.ranges, &pods);
+        let text = rules::table(self.ranges, &pods, self.doors.get().copied());
         if self.ranges.is_none() && pods.is_empty() && applied.text.is_none() {
             // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
             if self.unsure || !blocking(nft::is_there).await {

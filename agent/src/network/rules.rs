@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Share;
 use super::link::PREFIX;
@@ -15,13 +15,26 @@ use super::range::Ranges;
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
 
+/// Where questions about names are asked: an address, and the ports by UDP and TCP that the resolver
+/// listens on there.
+pub type Door = (Ipv4Addr, u16, u16);
+
+/// All places where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// Where pods ask.
+    pub pods: Door,
+    /// Where the node's own programs do.
+    pub node: Door,
+}
+
 /// The table for these pods, on a node whose pods get addresses of these ranges; with neither there is
 /// none.
 ///
 /// Ports of the node lead to pods wherever they are asked at: from elsewhere, from pods, from the node,
 /// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
 /// itself, and the node's localhost.
-pub fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
+pub fn table(ranges: Option<Ranges>, pods: &[Share], doors: Option<Doors>) -> String {
     // Made first: what is not there cannot be deleted.
     let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
     let families = [true, false].map(|four| (four, addresses(ranges, pods, four)));
@@ -36,10 +49,15 @@ pub fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
         .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
         .flat_map(|(pod, map)| leading(pod, map))
         .collect();
-    if !ports.is_empty() {
-        chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &ports);
+    // Port 53 of these addresses is nobody else's, also where a pod has that of all the node's.
+    let asked_by_pods = doors.map(|doors| asking(&format!("iifname \"{PREFIX}*\" "), doors.pods));
+    let asked_by_node = doors.map(|doors| asking("", doors.node));
+    let (incoming, outgoing) =
+        [asked_by_pods, asked_by_node].map(|asked| asked.unwrap_or_default() + &ports).into();
+    if !incoming.is_empty() {
+        chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &incoming);
         // nft knows this one by its number only.
-        chain(&mut text, "output", "type nat hook output priority -100", &ports);
+        chain(&mut text, "output", "type nat hook output priority -100", &outgoing);
     }
     let mut leaving: String =
         pods.iter().filter(|pod| !pod.ports.is_empty()).flat_map(hairpins).collect();
@@ -114,6 +132,14 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
     pod.addresses.iter().filter(asked).map(rule).collect()
 }
 
+/// The rules by which port 53 of an address leads to the resolver.
+fn asking(from: &str, (address, udp, tcp): Door) -> String {
+    let rule = |(transport, port): (&str, u16)| {
+        format!("\t\t{from}ip daddr {address} {transport} dport 53 dnat ip to {address}:{port}\n")
+    };
+    [("udp", udp), ("tcp", tcp)].map(rule).concat()
+}
+
 /// Whoever asks a pod by a port of the node, and would be answered past the node.
 fn hairpins(pod: &Share) -> Vec<String> {
     let rule = |address: &IpAddr| match address {
@@ -155,7 +181,7 @@ mod tests {
     #[test]
     fn the_table_is_one_text_that_replaces_itself() {
         assert_eq!(
-            table(Some(ranges(false)), &[pod(&["10.188.0.1"], &[])]),
+            table(Some(ranges(false)), &[pod(&["10.188.0.1"], &[])], None),
             "table inet mote\n\
              delete table inet mote\n\
              table inet mote {\n\
@@ -178,10 +204,10 @@ mod tests {
     #[test]
     fn pods_of_an_earlier_configuration_are_in_it() {
         let others = [pod(&["10.7.0.1", "fd00:7::1"], &[])];
-        let text = table(Some(ranges(false)), &others);
+        let text = table(Some(ranges(false)), &others, None);
         assert!(text.contains("ip saddr { 10.188.0.0/20, 10.7.0.1 }"), "{text}");
         assert!(text.contains("ip6 saddr { fd00:7::1 }"), "{text}");
-        let both = table(Some(ranges(true)), &others);
+        let both = table(Some(ranges(true)), &others, None);
         assert!(both.contains("ip6 saddr { fd00:188::/112, fd00:7::1 }"), "{both}");
         let guard = "ip6 daddr { fd00:188::/112, fd00:7::1 } fib daddr type != local drop";
         assert!(both.contains(guard), "{both}");
@@ -189,9 +215,9 @@ mod tests {
 
     #[test]
     fn without_a_range_there_are_rules_as_long_as_there_are_pods() {
-        let none = table(None, &[]);
+        let none = table(None, &[], None);
         assert_eq!(none, "table inet mote\ndelete table inet mote\n");
-        let left = table(None, &[pod(&["10.7.0.1"], &[])]);
+        let left = table(None, &[pod(&["10.7.0.1"], &[])], None);
         assert!(left.starts_with(&none) && left.contains("ip saddr { 10.7.0.1 }"), "{left}");
         assert!(!left.contains("ip6"), "{left}");
     }
@@ -203,7 +229,7 @@ mod tests {
             (Some("192.0.2.1"), 53, Transport::Udp),
             (Some("2001:db8::1"), 54, Transport::Udp),
         ];
-        let text = table(Some(ranges(true)), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)]);
+        let text = table(Some(ranges(true)), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)], None);
         let rules = [
             "meta nfproto ipv4 fib daddr type local tcp dport 80 dnat ip to 10.188.0.1:8080",
             "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1 tcp dport 80 \
@@ -220,5 +246,26 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches(" dnat ").count(), 8, "{text}");
+    }
+
+    #[test]
+    fn questions_about_names_come_before_ports_of_pods() {
+        let doors = Doors {
+            pods: ([169, 254, 1, 1].into(), 15353, 15354),
+            node: ([127, 254, 1, 1].into(), 1, 2),
+        };
+        let ports = [(None, 53, Transport::Udp)];
+        let pods = [pod(&["10.188.0.1"], &ports)];
+        let text = table(Some(ranges(false)), &pods, Some(doors));
+        let of_pods =
+            "iifname \"mote-*\" ip daddr 169.254.1.1 udp dport 53 dnat ip to 169.254.1.1:15353";
+        let of_node = "ip daddr 127.254.1.1 tcp dport 53 dnat ip to 127.254.1.1:2";
+        let place = |rule: &str| text.find(rule).unwrap_or_else(|| panic!("{rule} in {text}"));
+        let port = place("fib daddr type local udp dport 53");
+        assert!(place(of_pods) < port && place(of_node) > port, "{text}");
+        assert!(place(of_node) < text.rfind("fib daddr type local udp dport 53").unwrap());
+        assert_eq!(text.matches("dnat").count(), 6, "{text}");
+        let without = table(Some(ranges(false)), &[], Some(doors));
+        assert!(without.contains(of_pods), "it is there before the first pod: {without}");
     }
 }

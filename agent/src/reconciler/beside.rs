@@ -12,7 +12,7 @@ use crate::device::Pattern;
 use crate::image::ImageId;
 use crate::pod::Moment;
 use crate::pod::contents::NodeFacts;
-use crate::pod::contents::names::NodeFiles;
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::Machine;
 use crate::runtime::ContainerId;
 use crate::store::DataReader;
@@ -65,7 +65,7 @@ pub struct Surroundings {
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names.
-    pub files: fn() -> NodeFiles,
+    pub files: NodeFilesReader,
     /// Reads `ConfigMap`s and Secrets.
     pub data: DataReader,
     /// Device nodes that containers may have.

@@ -36,7 +36,7 @@ use crate::events::Events;
 use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
-use crate::pod::contents::names::NodeFiles;
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
@@ -107,7 +107,7 @@ pub struct Identity {
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names, which change.
-    pub files: fn() -> NodeFiles,
+    pub files: NodeFilesReader,
     /// Device nodes that containers may have.
     pub devices: Vec<Pattern>,
     /// What operators may do beside what pods and their logs are.
@@ -122,7 +122,7 @@ impl Identity {
             memory_bytes: self.memory_bytes,
             allocatable: self.allocatable.clone(),
             addresses: self.addresses,
-            files: self.files,
+            files: self.files.clone(),
             data,
             devices: self.devices.clone().into(),
         }

@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 use super::rollout::Tried;
 use super::*;
 use crate::link::outbox::{Class, Settled};
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::{Machine, Remains};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::validate::NodePolicy;
@@ -40,7 +41,7 @@ async fn node() -> Node {
         allocatable: Amounts::default(),
         max_evicted_grace_s: 0,
         addresses: Vec::new,
-        files: Default::default,
+        files: NodeFilesReader::new(Default::default),
         devices: Vec::new(),
         streams: Allowed::default(),
     };

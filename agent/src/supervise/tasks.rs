@@ -26,11 +26,15 @@ use crate::network::{Network, Ranges};
 use crate::node::board::{self, Ailments};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Amount, Instruments, Reading, addresses, files};
+use crate::node::readings::{Amount, Instruments, NameFiles, Reading, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
+use crate::pod::contents::names::{Cluster, NodeFilesReader};
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
+use crate::resolver::Resolver;
+use crate::resolver::door::{self, Open};
+use crate::resolver::zone::Zone;
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
@@ -38,7 +42,7 @@ use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::attribute::Attribute;
 use crate::sys::pressure::Trigger;
-use crate::sys::{memory, pressure};
+use crate::sys::{datagram, memory, pressure};
 use crate::world::SharedEdges;
 
 /// When starting is over: connected, everything adopted.
@@ -99,8 +103,9 @@ pub(super) async fn start(
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
+    let (resolver, name_files) = resolver(config, edges.runtime.network());
     let facts = facts(config, machine, &edges, labels, &totals);
-    let identity = identity(config, &facts, &totals);
+    let identity = identity(config, &facts, &totals, name_files);
     let (doctor, patients) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
@@ -130,12 +135,47 @@ pub(super) async fn start(
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
     tasks.spawn_local(named("network", network));
+    if let Some(resolver) = resolver {
+        tasks.spawn_local(named("resolver", resolver.run()));
+    }
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
     Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
+}
+
+/// Who answers pods' questions about names, where somebody is to; and where the node finds names. Where
+/// nobody can, pods ask whom the node asks.
+fn resolver(config: &Config, network: &Network) -> (Option<Resolver>, NameFiles) {
+    let resolv_conf = config.names.resolv_conf.clone();
+    let mut files = NameFiles { resolv_conf, cluster: None };
+    // Also where nobody answers any more: then they are closed here.
+    let kept = datagram::inherited();
+    if !config.names.resolver {
+        door::let_go(kept);
+        return (None, files);
+    }
+    let domain = config.names.domain.clone();
+    let zone = Arc::new(Zone::new(&domain.to_string()));
+    let opened = Open::new(kept).and_then(|open| {
+        let doors = open.doors()?;
+        let resolver = Resolver::new(open, watch::Sender::new(zone).subscribe(), files.clone())?;
+        Ok((resolver, doors))
+    });
+    match opened {
+        Ok((resolver, doors)) => {
+            network.lead_questions(doors);
+            let (pods, node) = (door::PODS.into(), door::NODE.into());
+            files.cluster = Some(Cluster { domain, pods, node });
+            (Some(resolver), files)
+        }
+        Err(error) => {
+            warn!(%error, "answer questions about names: pods ask whom the node asks");
+            (None, files)
+        }
+    }
 }
 
 /// Keeps the network of pods, and tells whether there is one.
@@ -237,7 +277,7 @@ fn facts(
     }
 }
 
-fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
+fn identity(config: &Config, facts: &Facts, totals: &Totals, name_files: NameFiles) -> Identity {
     Identity {
         fleet: config.fleet.clone(),
         node: config.node.clone(),
@@ -253,7 +293,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         },
         max_evicted_grace_s: config.eviction.max_pod_grace_s,
         addresses,
-        files,
+        files: NodeFilesReader::new(move || name_files.read()),
         devices: config.devices.clone(),
         streams: config.streams,
     }
@@ -274,6 +314,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
+        domain: config.names.domain.clone(),
         addresses: match config.network {
             None => PodAddresses::None,
             Some(Ranges { v6: None, .. }) => PodAddresses::V4,

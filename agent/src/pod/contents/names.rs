@@ -3,14 +3,55 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use mote_protocol::pod::{DnsPolicy, HostAlias, PodNetwork};
 
 use crate::pod::Pod;
 use crate::runtime::PodFile;
 
-/// What names of services end in; there are none yet, but a pod's own domain is one.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+/// What whole names of services and pods end in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDomain(String);
+
+/// Why a text is no domain for services and pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be labels of lower-case letters, digits and `-`, with dots between, of {MAX_CLUSTER_DOMAIN} \
+     characters at most"
+)]
+pub struct ClusterDomainError;
+
+/// With a service's name, a port's and a namespace before it, a name still has fewer than 254.
+const MAX_CLUSTER_DOMAIN: usize = 80;
+
+impl Default for ClusterDomain {
+    fn default() -> Self {
+        Self("cluster.local".to_owned())
+    }
+}
+
+impl std::str::FromStr for ClusterDomain {
+    type Err = ClusterDomainError;
+
+    fn from_str(text: &str) -> Result<Self, ClusterDomainError> {
+        let label = |label: &str| {
+            let edges = label.bytes().next().zip(label.bytes().next_back());
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            label.len() < 64
+                && edges.is_some_and(|(first, last)| plain(first) && plain(last))
+                && label.bytes().all(|byte| plain(byte) || byte == b'-')
+        };
+        let fits = text.len() <= MAX_CLUSTER_DOMAIN && text.split('.').all(label);
+        if fits { Ok(Self(text.to_owned())) } else { Err(ClusterDomainError) }
+    }
+}
+
+impl std::fmt::Display for ClusterDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Nameservers of a `resolv.conf` that C libraries ask, as the API server and the kubelet bound them.
 pub const MAX_NAMESERVERS: usize = 3;
@@ -39,7 +80,7 @@ pub struct Names {
 
 impl Names {
     /// Those of a pod in this namespace; none where it asks for nothing.
-    pub fn of(network: &PodNetwork, namespace: &str) -> Option<Box<Self>> {
+    pub fn of(network: &PodNetwork, namespace: &str, domain: &ClusterDomain) -> Option<Box<Self>> {
         let dns = &network.dns_config;
         let names = Self {
             aliases: network.host_aliases.clone(),
@@ -49,17 +90,17 @@ impl Names {
                 searches: dns.searches.clone(),
                 options: dns.options.clone(),
             },
-            domain: domain(network, namespace),
+            domain: self::domain(network, namespace, domain),
         };
         (names != Self::default()).then(|| Box::new(names))
     }
 }
 
 /// `SUBDOMAIN.NAMESPACE.svc.DOMAIN`; empty for a pod without a subdomain.
-pub fn domain(network: &PodNetwork, namespace: &str) -> String {
+pub fn domain(network: &PodNetwork, namespace: &str, domain: &ClusterDomain) -> String {
     match network.subdomain.as_str() {
         "" => String::new(),
-        subdomain => format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"),
+        subdomain => format!("{subdomain}.{namespace}.svc.{domain}"),
     }
 }
 
@@ -85,6 +126,41 @@ pub struct NodeFiles {
     pub resolver: String,
     /// The same as its own local resolver has it, where it has one.
     pub beyond: String,
+    /// Who answers for services and pods, where somebody does.
+    pub cluster: Option<Cluster>,
+}
+
+/// Who answers for services and pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// What their names end in.
+    pub domain: ClusterDomain,
+    /// Whom pods ask.
+    pub pods: IpAddr,
+    /// Whom pods in the node's network ask.
+    pub node: IpAddr,
+}
+
+/// Reads the node's files about names, which change.
+#[derive(Clone)]
+pub struct NodeFilesReader(Rc<dyn Fn() -> NodeFiles>);
+
+impl NodeFilesReader {
+    /// One that does this each time.
+    pub fn new(read: impl Fn() -> NodeFiles + 'static) -> Self {
+        Self(Rc::new(read))
+    }
+
+    /// As they are now.
+    pub fn read(&self) -> NodeFiles {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for NodeFilesReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeFilesReader")
+    }
 }
 
 /// The files of a pod with these addresses. One that has nothing but localhost gets only what it asks
@@ -105,7 +181,7 @@ pub fn files(pod: &Pod, addresses: &[IpAddr], node: &NodeFiles) -> Vec<PodFile> 
         files.push(PodFile { name: "hostname", target: "/etc/hostname", text });
     }
     if reached || asks_dns {
-        let text = resolver(pod.host.network, names, node).to_string();
+        let text = resolver(pod, names, node).to_string();
         files.push(PodFile { name: "resolv.conf", target: "/etc/resolv.conf", text });
     }
     files
@@ -148,11 +224,18 @@ fn own_hosts(pod: &Pod, domain: &str, addresses: &[IpAddr]) -> String {
     text
 }
 
-/// By `dnsPolicy`, with `dnsConfig` over it. There is no resolver of a cluster's: `ClusterFirst` is what
-/// the node has, as for a kubelet that knows none.
-fn resolver(host_network: bool, names: &Names, node: &NodeFiles) -> Resolver {
-    let mut resolver = match names.policy {
-        DnsPolicy::None => Resolver::default(),
+/// By `dnsPolicy`, with `dnsConfig` over it. Without a resolver of the node's, `ClusterFirst` is what the
+/// node has, as for a kubelet that knows none.
+fn resolver(pod: &Pod, names: &Names, node: &NodeFiles) -> Resolver {
+    let host_network = pod.host.network;
+    let cluster = node.cluster.as_ref().filter(|_| match names.policy {
+        DnsPolicy::ClusterFirst => !host_network,
+        DnsPolicy::ClusterFirstWithHostNet => true,
+        DnsPolicy::Default | DnsPolicy::None => false,
+    });
+    let mut resolver = match (names.policy, cluster) {
+        (DnsPolicy::None, _) => Resolver::default(),
+        (_, Some(cluster)) => cluster.resolver(pod, node),
         _ if host_network => Resolver::parse(&node.resolver),
         _ => for_pods(node),
     };
@@ -179,10 +262,25 @@ fn for_pods(node: &NodeFiles) -> Resolver {
     resolver
 }
 
+impl Cluster {
+    fn resolver(&self, pod: &Pod, node: &NodeFiles) -> Resolver {
+        let (domain, namespace) = (&self.domain, pod.name.namespace.as_str());
+        let nameserver = if pod.host.network { self.node } else { self.pods };
+        let searches = [format!("{namespace}.svc.{domain}"), format!("svc.{domain}")];
+        let of_node = Resolver::parse(&node.resolver).searches;
+        let searches = searches.into_iter().chain([domain.to_string()]).chain(of_node);
+        Resolver {
+            nameservers: vec![nameserver.to_string()],
+            searches: searches.collect(),
+            options: vec![("ndots".to_owned(), Some("5".to_owned()))],
+        }
+    }
+}
+
 impl Resolver {
     /// What a text says, as the kubelet reads it: of several lines `search` the last counts, options
     /// come together.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut resolver = Self::default();
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
@@ -258,6 +356,7 @@ mod tests {
                        options ndots:2 rotate\noptions ndots:3\n"
                 .into(),
             beyond: String::new(),
+            cluster: None,
         }
     }
 

@@ -19,9 +19,12 @@ mod connection;
 mod desk;
 pub mod door;
 mod exchange;
+pub mod fuzz;
 pub mod question;
 pub mod reply;
 mod serve;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 pub mod zone;
 

@@ -30,6 +30,7 @@ pub mod reconciler;
 pub mod resolver;
 pub mod rollout;
 pub mod runtime;
+pub mod services;
 pub mod setup;
 pub mod steward;
 pub mod store;

@@ -1,7 +1,7 @@
 //! What an object consists of, whatever its kind.
 
 use mote_protocol::name::Kind;
-use mote_protocol::object::{BodyError, ConfigMap, Intent, Meta, Pod, Secret};
+use mote_protocol::object::{BodyError, ConfigMap, Intent, Meta, Pod, Secret, Service};
 
 /// The content of one object: what its manifest says beside its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Content {
     ConfigMap(ConfigMap),
     /// Data that is shown to those only who ask for it.
     Secret(Secret),
+    /// An address for pods.
+    Service(Box<Service>),
 }
 
 impl Content {
@@ -22,6 +24,9 @@ impl Content {
             Kind::Pod => Pod::decode(*schema, body).map(|pod| Self::Pod(Box::new(pod))),
             Kind::ConfigMap => ConfigMap::decode(*schema, body).map(Self::ConfigMap),
             Kind::Secret => Secret::decode(*schema, body).map(Self::Secret),
+            Kind::Service => {
+                Service::decode(*schema, body).map(|service| Self::Service(Box::new(service)))
+            }
         })
     }
 
@@ -31,6 +36,7 @@ impl Content {
             Self::Pod(_) => Kind::Pod,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Secret(_) => Kind::Secret,
+            Self::Service(_) => Kind::Service,
         }
     }
 
@@ -40,6 +46,7 @@ impl Content {
             Self::Pod(pod) => &pod.meta,
             Self::ConfigMap(map) => &map.meta,
             Self::Secret(secret) => &secret.meta,
+            Self::Service(service) => &service.meta,
         }
     }
 
@@ -49,6 +56,7 @@ impl Content {
             Self::Pod(pod) => &mut pod.meta,
             Self::ConfigMap(map) => &mut map.meta,
             Self::Secret(secret) => &mut secret.meta,
+            Self::Service(service) => &mut service.meta,
         }
     }
 
@@ -58,6 +66,7 @@ impl Content {
             Self::Pod(pod) => pod.to_intent(),
             Self::ConfigMap(map) => map.to_intent(),
             Self::Secret(secret) => secret.to_intent(),
+            Self::Service(service) => service.to_intent(),
         }
     }
 }

@@ -9,11 +9,12 @@ use mote_fleet::kubernetes::field::{Field as _, Fields};
 use mote_fleet::kubernetes::findings::Findings;
 use mote_fleet::kubernetes::object::put_content;
 use mote_fleet::kubernetes::path::Path;
+use mote_fleet::kubernetes::service::read_service;
 use mote_fleet::manifest::document::split;
 use mote_fleet::manifest::source::Source;
 use mote_fleet::output::format;
 use mote_protocol::extension::Extensions;
-use mote_protocol::object::{ConfigMap, Meta, Secret};
+use mote_protocol::object::{ConfigMap, Meta, Secret, Service};
 use mote_protocol::pod::PodSpec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -39,6 +40,10 @@ fn plain_data() -> impl Strategy<Value = Content> {
         strategies::secret().prop_map(move |secret| {
             Content::Secret(Secret { meta: meta(), extensions: extensions(), ..secret })
         }),
+        strategies::service().prop_map(move |service| {
+            let service = Service { meta: meta(), extensions: extensions(), ..service };
+            Content::Service(Box::new(service))
+        }),
     ]
 }
 
@@ -57,6 +62,7 @@ fn print_and_read(content: &Content) -> Vec<Result<Content, String>> {
         fields.skip(&["kind"]);
         let read = match content {
             Content::Secret(_) => Content::Secret(read_secret(&mut fields)),
+            Content::Service(_) => Content::Service(Box::new(read_service(&mut fields))),
             _ => Content::ConfigMap(read_config_map(&mut fields)),
         };
         fields.close();

@@ -15,6 +15,15 @@ pub const MAX_DATA: usize = 1024 * 1024;
 /// take twenty times its size in memory.
 pub const MAX_DATA_KEYS: usize = 1024;
 
+/// Ports of one service. Kubernetes knows no bound; each is a rule or two for packets.
+pub const MAX_SERVICE_PORTS: usize = 64;
+
+/// Endpoints of one service that are told one by one: a node has fewer pods of a kind.
+pub const MAX_TOLD_ENDPOINTS: usize = 32;
+
+/// Labels that a service may ask of its pods: more than anybody writes.
+pub const MAX_SELECTOR: usize = 32;
+
 /// Longest command: a name, a few options.
 pub const MAX_COMMAND: usize = 8 * 1024;
 

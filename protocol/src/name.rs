@@ -162,11 +162,13 @@ pub enum Kind {
     ConfigMap,
     /// `v1 Secret`.
     Secret,
+    /// `v1 Service`.
+    Service,
 }
 
 impl Kind {
     /// Every kind, in the order of its number on the wire.
-    pub const ALL: [Self; 3] = [Self::Pod, Self::ConfigMap, Self::Secret];
+    pub const ALL: [Self; 4] = [Self::Pod, Self::ConfigMap, Self::Secret, Self::Service];
 
     /// The word in topics and paths.
     pub const fn as_str(self) -> &'static str {
@@ -174,6 +176,7 @@ impl Kind {
             Self::Pod => "pod",
             Self::ConfigMap => "configmap",
             Self::Secret => "secret",
+            Self::Service => "service",
         }
     }
 
@@ -183,6 +186,7 @@ impl Kind {
             Self::Pod => "Pod",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
+            Self::Service => "Service",
         }
     }
 }

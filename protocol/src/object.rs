@@ -20,8 +20,13 @@ use crate::name::{Kind, Uid};
 use crate::pod::PodSpec;
 
 mod data;
+mod service;
 
 pub use data::{ConfigMap, KeyError, Secret, check_key};
+pub use service::{
+    AFFINITY_TIMEOUT_S, FamilyPolicy, IpFamily, NODE_PORTS, Service, ServiceFault, ServicePort,
+    ServiceProblem, ServiceType, service_name_fault,
+};
 
 /// First eight bytes of the SHA-256 of an encoded [`Intent`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,7 +62,8 @@ pub enum Intent {
     Apply {
         /// Schema of the body, counted from 1 for each kind.
         schema: u8,
-        /// The body (postcard): a [`Pod`], [`ConfigMap`] or [`Secret`], as the topic's kind says.
+        /// The body (postcard): a [`Pod`], [`ConfigMap`], [`Secret`] or [`Service`], as the
+        /// topic's kind says.
         body: Vec<u8>,
     },
     /// It should go.
@@ -100,6 +106,8 @@ pub const fn max_body(kind: Kind) -> usize {
         // this bounds the worst to 7 MiB for a moment. Real pods are below 20 KiB.
         Kind::Pod => 128 * 1024,
         Kind::ConfigMap | Kind::Secret => limits::MAX_OBJECT,
+        // A port takes up to thirty times its encoded size in memory; real services are below 2 KiB.
+        Kind::Service => 64 * 1024,
     }
 }
 
@@ -226,4 +234,5 @@ content! {
     Pod: Kind::Pod, 1;
     ConfigMap: Kind::ConfigMap, 1;
     Secret: Kind::Secret, 1;
+    Service: Kind::Service, 1;
 }

@@ -7,6 +7,10 @@
 mod device;
 mod wire;
 
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::extension::Extensions;
@@ -307,4 +311,48 @@ pub struct ObjectStatus {
 
 impl Body for ObjectStatus {
     const KIND: FrameKind = FrameKind::ObjectStatus;
+}
+
+/// What a node tells of a service beside: the extension `service` of its [`ObjectStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its addresses on the node.
+    pub addresses: Vec<IpAddr>,
+    /// Ports of the node that lead to its ports: the service's, the node's.
+    pub node_ports: Vec<(u16, u16)>,
+    /// Pods that serve.
+    pub serving: u16,
+    /// Pods that its selector finds and that have addresses.
+    pub found: u16,
+    /// Those pods, up to [`limits::MAX_TOLD_ENDPOINTS`](crate::limits::MAX_TOLD_ENDPOINTS).
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One pod of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// The pod's name.
+    pub pod: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Clients are led to it.
+    pub serves: bool,
+    /// Where each port of the service leads, in their order; 0 where the pod has no such port.
+    pub ports: Vec<u16>,
+}
+
+/// The extension of an [`ObjectStatus`] that holds a [`ServiceStatus`].
+const SERVICE: &str = "service";
+
+impl ObjectStatus {
+    /// What is told of a service; none of other objects, and by older nodes.
+    pub fn service(&self) -> Option<ServiceStatus> {
+        postcard::from_bytes(self.extensions.get(SERVICE)?).ok()
+    }
+
+    /// Tells it of a service.
+    pub fn set_service(&mut self, service: &ServiceStatus) -> Result<(), postcard::Error> {
+        self.extensions.set(SERVICE, Some(postcard::to_allocvec(service)?));
+        Ok(())
+    }
 }

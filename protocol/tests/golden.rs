@@ -328,6 +328,33 @@ fn objects_that_apply_data() {
 }
 
 #[test]
+fn object_that_applies_a_service() {
+    let port = ServicePort {
+        name: "web".into(),
+        protocol: PortProtocol::Tcp,
+        port: 80,
+        target: Some(Port::Name("http".into())),
+        node_port: 30080,
+        app_protocol: "http".into(),
+    };
+    let service = Service {
+        meta: meta(),
+        service_type: ServiceType::NodePort,
+        external_name: "example.org".into(),
+        cluster_ips: vec!["10.96.0.9".parse().expect("an address")],
+        headless: true,
+        families: vec![IpFamily::Ipv4, IpFamily::Ipv6],
+        family_policy: FamilyPolicy::PreferDualStack,
+        ports: vec![port],
+        selector: map(&[("app", "web")]),
+        publish_not_ready: true,
+        affinity_s: Some(10_800),
+        extensions: extensions(),
+    };
+    frozen("object-apply-service", &object(None, service.to_intent().expect("encodes")));
+}
+
+#[test]
 fn object_that_deletes() {
     frozen("object-delete", &object(None, Intent::Delete { grace_s: Some(30) }));
 }

@@ -16,7 +16,7 @@ use mote_protocol::event::Event;
 use mote_protocol::frame::{self, Body};
 use mote_protocol::name::Kind;
 use mote_protocol::node::{Birth, Heartbeat, NodeStatus, Usage, Will};
-use mote_protocol::object::{ConfigMap, Object, Pod, Secret, max_body};
+use mote_protocol::object::{ConfigMap, Object, Pod, Secret, Service, max_body};
 use mote_protocol::status::{ObjectStatus, PodStatus};
 use mote_protocol::stream::StreamFrame;
 use mote_protocol::topic::Address;
@@ -118,6 +118,7 @@ fn read_all(bytes: &[u8]) {
     let _ = Pod::decode(1, bytes);
     let _ = ConfigMap::decode(1, bytes);
     let _ = Secret::decode(1, bytes);
+    let _ = Service::decode(1, bytes).map(|service| service.faults());
     let _ = std::str::from_utf8(bytes).map(Address::parse);
 }
 

@@ -3,7 +3,7 @@
 mod strategies;
 
 use mote_protocol::frame::{self, Body, FrameError};
-use mote_protocol::object::{BodyError, ConfigMap, Intent, Pod, Secret};
+use mote_protocol::object::{BodyError, ConfigMap, Intent, Pod, Secret, Service};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -64,11 +64,17 @@ fn applied(intent: Intent) -> (u8, Vec<u8>) {
 
 proptest! {
     #[test]
-    fn data_in_an_object(map in strategies::config_map(), secret in strategies::secret()) {
+    fn other_kinds_in_an_object(
+        map in strategies::config_map(),
+        secret in strategies::secret(),
+        service in strategies::service(),
+    ) {
         let (schema, body) = applied(map.to_intent().expect("encodes"));
         prop_assert_eq!(ConfigMap::decode(schema, &body), Ok(map));
         let (schema, body) = applied(secret.to_intent().expect("encodes"));
         prop_assert_eq!(Secret::decode(schema, &body), Ok(secret));
+        let (schema, body) = applied(service.to_intent().expect("encodes"));
+        prop_assert_eq!(Service::decode(schema, &body), Ok(service));
     }
 }
 

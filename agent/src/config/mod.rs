@@ -97,6 +97,8 @@ pub struct Config {
     pub network: Option<Ranges>,
     /// Who answers their questions about names.
     pub names: NamesConfig,
+    /// Where the addresses of services come from; none where they have none.
+    pub services: Option<Ranges>,
     /// Device nodes that containers can have.
     pub devices: Vec<Pattern>,
     /// Sysctls that pods may set beside the safe ones.
@@ -216,9 +218,10 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = root.within("broker", BrokerConfig::read);
     let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
     let limits = root.within("limits", read_limits);
-    let (network, names) = root.within("network", |section| {
-        let ranges = network::read(section, &limits);
-        (ranges, network::read_names(section, ranges.is_some()))
+    let (network, services, names) = root.within("network", |section| {
+        let pods = network::read(section, &limits);
+        let services = network::read_services(section, pods);
+        (pods, services, network::read_names(section, pods.is_some()))
     });
     let eviction = root.within("eviction", eviction::read);
     let devices = security::devices(root);
@@ -247,6 +250,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         limits,
         network,
         names: names?,
+        services,
         devices,
         unsafe_sysctls,
         seccomp_profiles: seccomp_profiles?,

@@ -13,6 +13,13 @@ use crate::pod::contents::names::ClusterDomain;
 /// of the private addresses that neither docker nor home routers nor Kubernetes take by default.
 const DEFAULT_POD_CIDR: &str = "10.188.0.0/20";
 
+/// Where the addresses of services come from unless the configuration says otherwise: 253 of them, beside those
+/// of pods, or elsewhere where pods have those.
+const DEFAULT_SERVICE_CIDRS: [&str; 2] = ["10.189.0.0/24", "172.30.189.0/24"];
+
+/// The same of IPv6, where pods have some: a range of a site's own (RFC 4193).
+const DEFAULT_SERVICE_CIDRS_V6: [&str; 2] = ["fd6d:6f74:65:189::/112", "fd6d:6f74:65:190::/112"];
+
 /// Where every C library looks.
 const DEFAULT_RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -72,6 +79,42 @@ pub(super) fn read(section: &mut Section<'_, '_>, limits: &NodeLimits) -> Option
         section.report(None, key, Rule::Invalid(rule));
     }
     Some(Ranges { v4, v6 })
+}
+
+/// Ranges that services get addresses of, beside these of pods; none where there are none.
+pub(super) fn read_services(section: &mut Section<'_, '_>, pods: Option<Ranges>) -> Option<Ranges> {
+    let (found, found_v6) = (section.text("service_cidr"), section.text("service_cidr_v6"));
+    let (asked, asked_v6) = (found.is_some(), found_v6.is_some());
+    let v4 = section.parse::<V4>(found);
+    let v6 = section.parse::<V6>(found_v6).map(|V6(range)| range);
+    let none = matches!(v4, Some(V4(None)));
+    let Some(pods) = pods.filter(|_| !none) else {
+        for (key, asked) in [("service_cidr", asked && !none), ("service_cidr_v6", asked_v6)] {
+            if asked {
+                let rule = "needs `pod_cidr` and `service_cidr`, one of which is `none`";
+                section.report(None, key, Rule::Invalid(rule.to_owned()));
+            }
+        }
+        return None;
+    };
+    if pods.v6.is_none() && asked_v6 {
+        let rule = "needs `pod_cidr_v6`: pods have no IPv6 addresses that services could lead to";
+        section.report(None, "service_cidr_v6", Rule::Invalid(rule.to_owned()));
+    }
+    let free = |range: &PodRange| !pods.all().any(|of_pods| of_pods.overlaps(*range));
+    for (key, range) in [("service_cidr", v4.as_ref().and_then(|v4| v4.0)), ("service_cidr_v6", v6)]
+    {
+        if range.is_some_and(|range| !free(&range)) {
+            let rule = "overlaps the range of pods".to_owned();
+            section.report(None, key, Rule::Invalid(rule));
+        }
+    }
+    let first = |texts: [&str; 2], parse: fn(&str) -> Result<PodRange, RangeError>| {
+        texts.into_iter().filter_map(|text| parse(text).ok()).find(free)
+    };
+    let v4 = v4.and_then(|v4| v4.0).or_else(|| first(DEFAULT_SERVICE_CIDRS, PodRange::parse_v4))?;
+    let v6 = v6.or_else(|| first(DEFAULT_SERVICE_CIDRS_V6, PodRange::parse_v6));
+    Some(Ranges { v4, v6: v6.filter(|_| pods.v6.is_some()) })
 }
 
 struct V4(Option<PodRange>);

@@ -12,6 +12,7 @@ use super::Share;
 use super::message::{Attributes, Message, Received};
 use super::netlink::Netlink;
 use super::port::Transport;
+use super::service::Served;
 
 // nfnetlink_conntrack.h.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -39,17 +40,56 @@ const HEADER: usize = 4;
 /// Flows that are looked at; a node that tracks more has other sorrows.
 const MOST: usize = 4096;
 
-/// Forgets the flows to ports of a pod: those that lead to it, and those that lead to nobody.
-pub(super) fn forget(pod: &Share) -> io::Result<()> {
-    let udp = pod.ports.iter().filter(|map| map.host.transport == Transport::Udp);
-    let ports: BTreeSet<u16> = udp.map(|map| map.host.port).collect();
+/// Ports whose flows of UDP lead elsewhere now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// As they are asked for.
+    ports: BTreeSet<u16>,
+    /// Who answered them, and does not any more.
+    addresses: Vec<IpAddr>,
+}
+
+impl Changed {
+    /// A port of the node begins or ceases to lead to a pod.
+    pub(super) fn of_pod(pod: &Share) -> Self {
+        let udp = pod.ports.iter().filter(|map| map.host.transport == Transport::Udp);
+        let ports = udp.map(|map| map.host.port).collect();
+        Self { ports, addresses: pod.addresses.clone() }
+    }
+
+    /// Services lead to others.
+    pub(super) fn of_services(before: &[Served], now: &[Served]) -> Self {
+        let mut changed = Self::default();
+        let others = |these: &[Served], those: &[Served]| -> Vec<Served> {
+            let udp = these.iter().filter(|one| one.transport == Transport::Udp);
+            udp.filter(|one| !those.contains(one)).cloned().collect()
+        };
+        for one in others(before, now).iter().chain(&others(now, before)) {
+            changed.ports.extend([one.port, one.node_port].into_iter().filter(|port| *port != 0));
+        }
+        for one in others(before, now) {
+            let same = |other: &&Served| {
+                (&other.name, other.transport, other.port) == (&one.name, one.transport, one.port)
+            };
+            let left = now.iter().find(same).map(|other| other.endpoints.as_slice());
+            let left = left.unwrap_or_default();
+            let gone = one.endpoints.iter().filter(|endpoint| !left.contains(endpoint));
+            changed.addresses.extend(gone.map(|(address, _)| *address));
+        }
+        changed
+    }
+}
+
+/// Forgets the flows to ports: those that lead to who was there, and those that lead to nobody.
+pub(super) fn forget(changed: &Changed) -> io::Result<()> {
+    let Changed { ports, addresses } = changed;
     if ports.is_empty() {
         return Ok(());
     }
     let mut netlink = Netlink::open_for_filters()?;
     let mut stale = Vec::new();
     netlink.list(&Message::new(GET, 0, &[0; HEADER]), |flow| {
-        if flow.kind == NEW && stale.len() < MOST && is_stale(flow, &ports, &pod.addresses) {
+        if flow.kind == NEW && stale.len() < MOST && is_stale(flow, ports, addresses) {
             stale.extend(deletion(flow));
         }
     })?;

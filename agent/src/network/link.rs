@@ -18,6 +18,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::Share;
 use super::message::{CREATE, Message, REPLACE, Received};
 use super::netlink::Netlink;
+use super::range::Ranges;
 use crate::sys::netns;
 
 /// Before the names of all interfaces of ours.
@@ -25,6 +26,9 @@ pub const PREFIX: &str = "mote-";
 
 /// What a pod calls its own end.
 const INSIDE: &str = "eth0";
+
+/// The interface that every machine has.
+const LOCALHOST: &str = "lo";
 
 /// The node, as every pod calls it.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -37,6 +41,8 @@ const GETLINK: u16 = 18;
 const NEWADDR: u16 = 20;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
+const DELROUTE: u16 = 25;
+const DELADDR: u16 = 21;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -49,12 +55,18 @@ const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PREFSRC: u16 = 7;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 /// Nobody else has it: it is there at once.
 const NO_DAD: u8 = 2;
 const UP: u32 = 1;
 const AF_INET: u8 = 2;
+const MAIN_TABLE: u8 = 254;
+const LOCAL_TABLE: u8 = 255;
+const STATIC: u8 = 4;
+const UNICAST: u8 = 1;
+const LOCAL: u8 = 2;
 const AF_INET6: u8 = 10;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
@@ -99,6 +111,20 @@ pub fn address_in(name: &str) -> Option<IpAddr> {
     let ours = digits.len() == 8 && !digits.bytes().any(|byte| byte.is_ascii_uppercase());
     let bits = u32::from_str_radix(digits, 16).ok().filter(|_| ours)?;
     Some(Ipv4Addr::from_bits(bits).into())
+}
+
+/// The namespace of the pod with this address, by the label of its cable; none of what is no pod's.
+pub fn namespace_of(address: IpAddr) -> Option<String> {
+    let name = name(&[address])?;
+    let mut label = None;
+    let message = Message::new(GETLINK, 0, &interface(0, 0)).with(IFLA_IFNAME, &text(&name));
+    // An interface that is not there has none.
+    let _ = open().ok()?.get(&message, |received| {
+        let alias = received.attributes(IFINFO).text(IFLA_IFALIAS).map(str::to_owned);
+        label = alias.filter(|_| received.kind == NEWLINK);
+    });
+    // As an object's key is written.
+    label?.rsplit('/').nth(1).map(str::to_owned)
 }
 
 /// Lays the cable of a pod: `pod` is its network namespace, `label` what people are shown. What is left
@@ -293,20 +319,22 @@ fn octets(address: IpAddr) -> (u8, Vec<u8>) {
     }
 }
 
-fn address_message(index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Message {
+fn address_message(index: u32, address: IpAddr, scope_prefix: (u8, u8)) -> Message {
+    address_of(NEWADDR, index, address, scope_prefix)
+}
+
+fn address_of(kind: u16, index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Message {
     let (family, octets) = octets(address);
     let [a, b, c, d] = index.to_ne_bytes();
     let flags = if family == AF_INET6 { NO_DAD } else { 0 };
     // `struct ifaddrmsg`.
     let header = [family, prefix, flags, scope, a, b, c, d];
-    Message::new(NEWADDR, REPLACE, &header).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
+    let flags = if kind == NEWADDR { REPLACE } else { 0 };
+    Message::new(kind, flags, &header).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
 }
 
 /// A route to one address on the link, or to everything through a gateway.
 fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
-    const MAIN_TABLE: u8 = 254;
-    const STATIC: u8 = 4;
-    const UNICAST: u8 = 1;
     let (family, _) = octets(to.or(through).unwrap_or(GATEWAY_V4.into()));
     let len = match to {
         None => 0,
@@ -324,6 +352,48 @@ fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
         message = message.with(RTA_GATEWAY, &octets(through).1);
     }
     message
+}
+
+/// Gives the node a way to its services: where it has no other, it would not even ask. Rules for packets take over
+/// from there. It asks as the first address of the range.
+///
+/// IPv6 has no way out through localhost: there all of the range is the node's, and what no rule leads elsewhere is
+/// refused.
+pub fn lead_to_services(ranges: Ranges, lead: bool) -> Result<(), LinkError> {
+    let mut node = open()?;
+    let index = index_of(&mut node, LOCALHOST)?;
+    for range in ranges.all() {
+        let (first, v4) = (range.first(), range.first().is_ipv4());
+        let prefix = if v4 { 32 } else { 128 };
+        let address = |kind| address_of(kind, index, first, (SCOPE_UNIVERSE, prefix));
+        let (table, route_kind) = if v4 { (MAIN_TABLE, UNICAST) } else { (LOCAL_TABLE, LOCAL) };
+        let (family, network) = octets(range.network());
+        let header =
+            [family, range.prefix(), 0, 0, table, STATIC, SCOPE_LINK, route_kind, 0, 0, 0, 0];
+        let route = |kind| {
+            let message = Message::new(kind, if lead { REPLACE } else { 0 }, &header);
+            message.with(RTA_DST, &network).with(RTA_OIF, &index.to_ne_bytes())
+        };
+        let doing = || format!("give the node a way to services, {range}");
+        if lead {
+            node.ask(&address(NEWADDR)).map_err(failed(doing()))?;
+            let route = route(NEWROUTE).with(RTA_PREFSRC, &octets(first).1);
+            node.ask(&route).map_err(failed(doing()))?;
+        } else {
+            // What is not there need not go.
+            let _ = node.ask(&route(DELROUTE));
+            let _ = node.ask(&address(DELADDR));
+        }
+    }
+    Ok(())
+}
+
+/// Lets the node's localhost be answered by a pod, which ports of the node lead to.
+pub fn answer_localhost(address: IpAddr) -> io::Result<()> {
+    match name(&[address]).filter(|_| address.is_ipv4()) {
+        Some(name) => write_sysctl(&format!("ipv4/conf/{name}/route_localnet"), "1"),
+        None => Ok(()),
+    }
 }
 
 /// A pod is no router: it has raw sockets, and may say that it is one.

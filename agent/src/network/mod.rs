@@ -5,6 +5,8 @@
 //!                                     |
 //!                  one table of nftables, for all pods: what leaves the node is masqueraded
 //! ```
+//! The same table leads whoever asks a service to one of its pods ([`service`]).
+//!
 //! What is kept in memory is what the records of the pods say: an agent that comes reads those. An
 //! address is written there before it is used, so that no two pods ever have one. The runtime lays
 //! cables and removes them; the task [`Network::run`] keeps the rules what they should be.
@@ -17,10 +19,12 @@ pub mod nft;
 pub mod port;
 pub mod range;
 pub mod rules;
+pub mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -33,11 +37,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use self::flows::Changed;
 use self::link::LinkError;
 use self::nft::{NftError, Own, Watch};
 use self::port::PortMap;
 pub use self::range::{PodRange, RangeError, Ranges};
-use self::rules::Doors;
+use self::rules::{Doors, Rules, Wanted};
+use self::service::Served;
 use crate::log::Chain;
 
 /// Pause after rules were mended, before they are again. It doubles with each time, as long as somebody
@@ -81,7 +87,11 @@ pub enum NetworkError {
 struct Applied {
     /// The sysctls are set, and what belongs to nobody is gone.
     prepared: bool,
-    text: Option<String>,
+    rules: Option<Rules>,
+    /// The node may have a way to its services.
+    way: bool,
+    /// It has it by this agent.
+    led: bool,
 }
 
 /// What a pod has of the network.
@@ -108,6 +118,11 @@ struct Given {
 pub struct Network {
     /// None where pods have nothing but their own localhost.
     ranges: Option<Ranges>,
+    /// Those of services.
+    services: Option<Ranges>,
+    served: Mutex<Vec<Served>>,
+    /// Where `served` is kept for the next agent of this boot.
+    kept: Option<PathBuf>,
     given: Mutex<Given>,
     /// Some pods' records could not be read: what looks like nobody's may be theirs.
     unsure: bool,
@@ -130,6 +145,9 @@ impl Network {
         let pods = pods.into_iter().collect();
         Self {
             ranges,
+            services: None,
+            served: Mutex::default(),
+            kept: None,
             given: Mutex::new(Given { pods, ..Given::default() }),
             unsure,
             applied: tokio::sync::Mutex::default(),
@@ -138,6 +156,34 @@ impl Network {
             no_veth: AtomicBool::new(false),
             health: watch::Sender::new(None),
         }
+    }
+
+    /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
+    /// an agent that comes leads clients to where they were led, until it knows better.
+    pub fn with_services(mut self, ranges: Option<Ranges>, kept: PathBuf) -> Self {
+        // One that cannot be read says what one says that is not there.
+        let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());
+        let served: Vec<Served> = served.unwrap_or_default();
+        self.applied.get_mut().way = !served.is_empty();
+        (self.services, self.kept, self.served) = (ranges, Some(kept), Mutex::new(served));
+        self
+    }
+
+    /// From now on services lead there.
+    pub async fn serve(&self, served: Vec<Served>) {
+        let before = std::mem::replace(&mut *self.served(), served.clone());
+        if before == served {
+            return;
+        }
+        if let Some(path) = self.kept.clone()
+            && let Ok(file) = serde_json::to_vec(&served)
+            && let Err(error) = blocking(move || keep(&path, &file)).await
+        {
+            debug!(%error, "keep where services lead for the next agent");
+        }
+        // Why rules are not what they should be is told.
+        let _ = self.settle().await;
+        forget(Changed::of_services(&before, &served)).await;
     }
 
     /// Why pods cannot have a network, as that changes.
@@ -176,7 +222,7 @@ impl Network {
     /// Lays the cable of a pod with this share, what is left of one is removed first; then its ports
     /// lead there.
     pub async fn lay(&self, pod: OwnedFd, label: String, share: Share) -> Result<(), NetworkError> {
-        let kept = share.clone();
+        let kept = Changed::of_pod(&share);
         let laid = blocking(move || link::lay(pod.as_fd(), &label, &share)).await;
         if laid.as_ref().is_err_and(LinkError::lacks_veth) {
             self.no_veth.store(true, Ordering::Relaxed);
@@ -199,7 +245,7 @@ impl Network {
         self.given().pods.remove(uid);
         // A rule that stays leads to nobody; why it does is told.
         let _ = self.settle().await;
-        forget(share).await;
+        forget(Changed::of_pod(&share)).await;
         Ok(())
     }
 
@@ -226,26 +272,60 @@ impl Network {
 
     async fn settle_locked(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
-        let text = rules::table(self.ranges, &pods, self.doors.get().copied());
-        if self.ranges.is_none() && pods.is_empty() && applied.text.is_none() {
+        let served = self.served().clone();
+        let (ranges, services) = (self.ranges, self.services);
+        let doors = self.doors.get().copied();
+        let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
+        let rules = rules::table(&wanted);
+        if self.ranges.is_none() && pods.is_empty() && applied.rules.is_none() {
             // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
             if self.unsure || !blocking(nft::is_there).await {
-                applied.text = Some(text);
+                applied.rules = Some(rules);
                 return Ok(());
             }
         } else {
             self.prepare(applied).await?;
         }
-        if applied.text.as_ref() != Some(&text) {
-            let (own, whole) = (Arc::clone(&self.own), text.clone());
-            blocking(move || nft::apply(&whole, &own)).await.map_err(|error| Unavailable {
+        self.lead_to_services(applied, &served).await?;
+        if applied.rules.as_ref() != Some(&rules) {
+            let (own, wanted) = (Arc::clone(&self.own), rules.clone());
+            blocking(move || nft::replace(&wanted, &own)).await.map_err(|error| Unavailable {
                 reason: match error {
                     NftError::Missing => "NftMissing",
                     NftError::Refused { .. } | NftError::Run(_) => "NftFailed",
                 },
                 message: Chain(&error).to_string(),
             })?;
-            applied.text = Some(text);
+            applied.rules = Some(rules);
+        }
+        Ok(())
+    }
+
+    /// What rules for services are of no use without.
+    async fn lead_to_services(
+        &self,
+        applied: &mut Applied,
+        served: &[Served],
+    ) -> Result<(), Unavailable> {
+        let Some(ranges) = self.services else { return Ok(()) };
+        let lead = !served.is_empty();
+        if lead && !applied.led {
+            let mut own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
+            own.retain(|own| ranges.all().all(|range| range.first() != *own));
+            in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
+        }
+        if lead && !applied.led || !lead && applied.way {
+            let done = blocking(move || link::lead_to_services(ranges, lead)).await;
+            done.map_err(|error| unknown(&error))?;
+            (applied.way, applied.led) = (lead, lead);
+        }
+        let of_node = served.iter().filter(|one| one.node_port != 0);
+        let asked: Vec<IpAddr> =
+            of_node.flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
+        if !asked.is_empty() {
+            // A pod that is just going has no cable any more.
+            let answer = |address: IpAddr| drop(link::answer_localhost(address));
+            blocking(move || asked.into_iter().for_each(answer)).await;
         }
         Ok(())
     }
@@ -254,7 +334,7 @@ impl Network {
     async fn prepare(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         if let Some(ranges) = self.ranges {
             let own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
-            in_use(ranges, &own).map_or(Ok(()), Err)?;
+            in_use(ranges, &own, "pod_cidr").map_or(Ok(()), Err)?;
         }
         if applied.prepared {
             return Ok(());
@@ -288,7 +368,7 @@ impl Network {
                     pause = FIRST_PAUSE;
                 }
                 info!("somebody changed our rules for packets: making them anew");
-                self.applied.lock().await.text = None;
+                self.applied.lock().await.rules = None;
                 let _ = self.settle().await;
                 mended = Some(Instant::now());
                 sleep(pause).await;
@@ -328,6 +408,10 @@ impl Network {
         Ok(())
     }
 
+    fn served(&self) -> MutexGuard<'_, Vec<Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -354,24 +438,32 @@ fn unknown(error: &LinkError) -> Unavailable {
     Unavailable { reason: "NetlinkFailed", message: Chain(error).to_string() }
 }
 
-/// Whether one of the node's own addresses is one that a pod would get: whoever asks there would find
+/// Whether one of the node's own addresses is one that a pod or service would get: whoever asks there would find
 /// either, and nobody from elsewhere the node.
-fn in_use(ranges: Ranges, own: &[IpAddr]) -> Option<Unavailable> {
+fn in_use(ranges: Ranges, own: &[IpAddr], key: &str) -> Option<Unavailable> {
     let both = |range: PodRange| Some((range, *own.iter().find(|own| range.contains(**own))?));
     let (range, address) = ranges.all().find_map(both)?;
-    let key = if address.is_ipv4() { "pod_cidr" } else { "pod_cidr_v6" };
+    let whose = if key == "pod_cidr" { "pods" } else { "services" };
+    let six = if address.is_ipv4() { "" } else { "_v6" };
     let message = format!(
-        "the node itself has {address}, which is in {range}, the range for pods: set another \
-         `network.{key}`"
+        "the node itself has {address}, which is in {range}, the range for {whose}: set another \
+         `network.{key}{six}`"
     );
     Some(Unavailable { reason: "RangeInUse", message })
 }
 
-/// Forgets the flows to a pod's ports. A kernel that cannot be asked forgets them in its time.
-async fn forget(pod: Share) {
-    if let Err(error) = blocking(move || flows::forget(&pod)).await {
-        debug!(%error, "forget flows to ports of a pod");
+/// Forgets flows to ports. A kernel that cannot be asked forgets them in its time.
+async fn forget(changed: Changed) {
+    if let Err(error) = blocking(move || flows::forget(&changed)).await {
+        debug!(%error, "forget flows to ports that lead elsewhere");
     }
+}
+
+/// Writes a file whole.
+fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = path.with_extension("new");
+    fs::write(&written, bytes)?;
+    fs::rename(written, path)
 }
 
 /// Does something that may wait for the kernel, beside the agent's only thread.
@@ -410,8 +502,9 @@ mod tests {
 
     #[test]
     fn a_node_whose_own_address_a_pod_would_get_says_so() {
-        let own =
-            |address: &str| in_use(ranges(), &[[127, 0, 0, 1].into(), address.parse().unwrap()]);
+        let own = |address: &str| {
+            in_use(ranges(), &[[127, 0, 0, 1].into(), address.parse().unwrap()], "pod_cidr")
+        };
         for address in ["10.189.0.1", "169.254.1.1", "fe80::1", "fd00:189::1"] {
             assert_eq!(own(address), None);
         }

@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::message::{Message, Messages, Received};
 use super::netlink::Netlink;
-use super::rules::TABLE;
+use super::rules::{Present, Rules, TABLE};
 use crate::sys::event::register;
 
 /// The program, looked for where all are.
@@ -78,6 +78,45 @@ impl Own {
     fn knows(&self, pid: u32) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
     }
+}
+
+/// Puts our table into the place of what is there, at once. What sets hold lasts, where it can.
+pub fn replace(rules: &Rules, own: &Own) -> Result<(), NftError> {
+    if rules.has_sets()
+        && let Ok(present) = present()
+        && let Some(text) = rules.keeping(&present)
+        && apply(&text, own).is_ok()
+    {
+        return Ok(());
+    }
+    apply(&rules.whole(), own)
+}
+
+/// What is there of our table.
+fn present() -> io::Result<Present> {
+    let header = [NFPROTO_INET, 0, 0, 0];
+    let mut netlink = Netlink::open_for_filters()?;
+    let mut names = |get: u16, new: u16, attribute: u16, is_named: fn(u32) -> bool| {
+        let mut names = Vec::new();
+        let message = Message::new(NFNL_SUBSYS_NFTABLES << 8 | get, 0, &header);
+        netlink.list(&message, |one| {
+            let attributes = || one.attributes(HEADER);
+            let ours = one.kind == NFNL_SUBSYS_NFTABLES << 8 | new
+                && one.payload.first() == Some(&NFPROTO_INET)
+                && attributes().text(NAME) == Some(TABLE);
+            let flags = attributes().value(NFTA_SET_FLAGS).and_then(|value| value.first_chunk());
+            let named = is_named(flags.map_or(0, |flags| u32::from_be_bytes(*flags)));
+            if let Some(name) = attributes().text(attribute).filter(|_| ours && named) {
+                names.push(name.to_owned());
+            }
+        })?;
+        io::Result::Ok(names)
+    };
+    let chains = names(NFT_MSG_GETCHAIN, NFT_MSG_NEWCHAIN, NFTA_CHAIN_NAME, |_| true)?;
+    let sets = names(NFT_MSG_GETSET, NFT_MSG_NEWSET, NFTA_SET_NAME, |flags| {
+        flags & NFT_SET_ANONYMOUS == 0
+    })?;
+    Ok(Present { chains, sets })
 }
 
 /// Gives a text to `nft`: all of it counts, or nothing. Waits for its end.
@@ -157,7 +196,15 @@ pub struct Watch {
 const NFNLGRP_NFTABLES: u32 = 7;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFT_MSG_GETTABLE: u16 = 1;
+const NFT_MSG_NEWCHAIN: u16 = 3;
+const NFT_MSG_GETCHAIN: u16 = 4;
+const NFT_MSG_NEWSET: u16 = 9;
+const NFT_MSG_GETSET: u16 = 10;
 const NFT_MSG_NEWGEN: u16 = 15;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_SET_NAME: u16 = 2;
+const NFTA_SET_FLAGS: u16 = 3;
+const NFT_SET_ANONYMOUS: u32 = 1;
 /// Of every message about tables and what is in them: the table's name.
 const NAME: u16 = 1;
 const NFTA_GEN_PROC_PID: u16 = 2;

@@ -102,6 +102,32 @@ impl PodRange {
         self.host_bits() - 1
     }
 
+    /// The first address of it. Of the range for services it is the node's own.
+    pub fn first(self) -> IpAddr {
+        self.at(0)
+    }
+
+    /// The address that a number means; all of them mean one.
+    pub fn at(self, number: u64) -> IpAddr {
+        let offset = 1 + u128::from(number) % self.capacity();
+        from_bits(to_bits(self.network) | offset, self.network)
+    }
+
+    /// Whether both have some address.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.first()) || other.contains(self.first())
+    }
+
+    /// Bits that are the same for all of it.
+    pub const fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Where it begins.
+    pub const fn network(self) -> IpAddr {
+        self.network
+    }
+
     /// Whether an address is one that a pod gets.
     pub fn contains(self, address: IpAddr) -> bool {
         let offset = to_bits(address) ^ to_bits(self.network);

@@ -11,6 +11,7 @@ use super::Share;
 use super::link::PREFIX;
 use super::port::{PortMap, Transport};
 use super::range::Ranges;
+use super::service::{self, Served};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
@@ -28,27 +29,38 @@ pub struct Doors {
     pub node: Door,
 }
 
-/// The table for these pods, on a node whose pods get addresses of these ranges; with neither there is
-/// none.
+/// The table for these pods and services, on a node whose pods get addresses of these ranges; with neither
+/// pods nor ranges there is none.
 ///
 /// Ports of the node lead to pods wherever they are asked at: from elsewhere, from pods, from the node,
 /// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
 /// itself, and the node's localhost.
-pub fn table(ranges: Option<Ranges>, pods: &[Share], doors: Option<Doors>) -> String {
+pub fn table(wanted: &Wanted<'_>) -> Rules {
+    let Wanted { ranges, services, pods, served, doors } = *wanted;
     // Made first: what is not there cannot be deleted.
-    let mut text = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+    let whole = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+    let mut text = String::new();
     let families = [true, false].map(|four| (four, addresses(ranges, pods, four)));
     let families: Vec<_> = families.into_iter().filter(|(_, ours)| !ours.is_empty()).collect();
     if families.is_empty() {
-        return text;
+        return Rules { whole, text, sets: Vec::new() };
     }
+    let parts = service::parts(services, served);
     let _ = writeln!(text, "table inet {TABLE} {{");
-    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard(&families));
-    let ports: String = pods
+    for (name, of) in &parts.sets {
+        let _ = writeln!(text, "\tset {name} {{ {of} }}");
+    }
+    for (name, rules) in &parts.chains {
+        let _ = write!(text, "\tchain {name} {{\n{rules}\t}}\n");
+    }
+    let guard = guard(&families) + &parts.guard;
+    chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard);
+    let mut ports: String = pods
         .iter()
         .flat_map(|pod| pod.ports.iter().map(move |map| (pod, map)))
         .flat_map(|(pod, map)| leading(pod, map))
         .collect();
+    ports.push_str(&parts.leading);
     // Port 53 of these addresses is nobody else's, also where a pod has that of all the node's.
     let asked_by_pods = doors.map(|doors| asking(&format!("iifname \"{PREFIX}*\" "), doors.pods));
     let asked_by_node = doors.map(|doors| asking("", doors.node));
@@ -59,12 +71,80 @@ pub fn table(ranges: Option<Ranges>, pods: &[Share], doors: Option<Doors>) -> St
         // nft knows this one by its number only.
         chain(&mut text, "output", "type nat hook output priority -100", &outgoing);
     }
-    let mut leaving: String =
-        pods.iter().filter(|pod| !pod.ports.is_empty()).flat_map(hairpins).collect();
+    let serving: BTreeSet<IpAddr> =
+        served.iter().flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
+    let serves = |pod: &&Share| pod.addresses.iter().any(|address| serving.contains(address));
+    let asked = pods.iter().filter(|pod| !pod.ports.is_empty() || serves(pod));
+    let mut leaving: String = asked.flat_map(hairpins).collect();
     leaving.extend(families.iter().map(|(four, ours)| masquerade(*four, ours)));
     chain(&mut text, "postrouting", "type nat hook postrouting priority srcnat", &leaving);
+    for (name, hook, rules) in &parts.refusing {
+        chain(&mut text, name, hook, rules);
+    }
     text.push_str("}\n");
-    text
+    let sets = parts.sets.into_iter().map(|(name, _)| name).collect();
+    Rules { whole, text, sets }
+}
+
+/// What is there of our table: names of its chains and sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Chains.
+    pub chains: Vec<String>,
+    /// Sets that have a name.
+    pub sets: Vec<String>,
+}
+
+/// Our table, and the ways to put it into the place of what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    whole: String,
+    text: String,
+    sets: Vec<String>,
+}
+
+impl Rules {
+    /// Replaces everything.
+    pub fn whole(&self) -> String {
+        format!("{}{}", self.whole, self.text)
+    }
+
+    /// Some of it must last, where it is there.
+    pub const fn has_sets(&self) -> bool {
+        !self.sets.is_empty()
+    }
+
+    /// Replaces everything but what sets hold; none where nothing of the kind is there.
+    pub fn keeping(&self, present: &Present) -> Option<String> {
+        let kept = |set: &&String| self.sets.contains(set);
+        present.sets.iter().find(kept)?;
+        let mut text = String::new();
+        for act in ["flush", "delete"] {
+            for name in &present.chains {
+                let _ = writeln!(text, "{act} chain inet {TABLE} {name}");
+            }
+        }
+        for name in present.sets.iter().filter(|set| !kept(set)) {
+            let _ = writeln!(text, "delete set inet {TABLE} {name}");
+        }
+        text.push_str(&self.text);
+        Some(text)
+    }
+}
+
+/// What rules are made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Ranges of pods.
+    pub ranges: Option<Ranges>,
+    /// Ranges of services.
+    pub services: Option<Ranges>,
+    /// Pods.
+    pub pods: &'a [Share],
+    /// Ports of services.
+    pub served: &'a [Served],
+    /// Where questions about names lead, where somebody answers.
+    pub doors: Option<Doors>,
 }
 
 /// What pods must not say: with the address of another, or to the node's localhost, which it lets answers
@@ -166,6 +246,10 @@ mod tests {
         Ranges { v4, v6: v6.then(|| PodRange::parse_v6("fd00:188::/112").unwrap()) }
     }
 
+    fn table(ranges: Option<Ranges>, pods: &[Share]) -> String {
+        super::table(&Wanted { ranges, pods, ..Wanted::default() }).whole()
+    }
+
     fn pod(addresses: &[&str], ports: &[(Option<&str>, u16, Transport)]) -> Share {
         let map = |(address, port, transport): &(Option<&str>, u16, Transport)| {
             let address = address.map(|address| address.parse().unwrap());
@@ -181,7 +265,7 @@ mod tests {
     #[test]
     fn the_table_is_one_text_that_replaces_itself() {
         assert_eq!(
-            table(Some(ranges(false)), &[pod(&["10.188.0.1"], &[])], None),
+            table(Some(ranges(false)), &[pod(&["10.188.0.1"], &[])]),
             "table inet mote\n\
              delete table inet mote\n\
              table inet mote {\n\
@@ -204,10 +288,10 @@ mod tests {
     #[test]
     fn pods_of_an_earlier_configuration_are_in_it() {
         let others = [pod(&["10.7.0.1", "fd00:7::1"], &[])];
-        let text = table(Some(ranges(false)), &others, None);
+        let text = table(Some(ranges(false)), &others);
         assert!(text.contains("ip saddr { 10.188.0.0/20, 10.7.0.1 }"), "{text}");
         assert!(text.contains("ip6 saddr { fd00:7::1 }"), "{text}");
-        let both = table(Some(ranges(true)), &others, None);
+        let both = table(Some(ranges(true)), &others);
         assert!(both.contains("ip6 saddr { fd00:188::/112, fd00:7::1 }"), "{both}");
         let guard = "ip6 daddr { fd00:188::/112, fd00:7::1 } fib daddr type != local drop";
         assert!(both.contains(guard), "{both}");
@@ -215,9 +299,9 @@ mod tests {
 
     #[test]
     fn without_a_range_there_are_rules_as_long_as_there_are_pods() {
-        let none = table(None, &[], None);
+        let none = table(None, &[]);
         assert_eq!(none, "table inet mote\ndelete table inet mote\n");
-        let left = table(None, &[pod(&["10.7.0.1"], &[])], None);
+        let left = table(None, &[pod(&["10.7.0.1"], &[])]);
         assert!(left.starts_with(&none) && left.contains("ip saddr { 10.7.0.1 }"), "{left}");
         assert!(!left.contains("ip6"), "{left}");
     }
@@ -229,7 +313,7 @@ mod tests {
             (Some("192.0.2.1"), 53, Transport::Udp),
             (Some("2001:db8::1"), 54, Transport::Udp),
         ];
-        let text = table(Some(ranges(true)), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)], None);
+        let text = table(Some(ranges(true)), &[pod(&["10.188.0.1", "fd00:188::1"], &ports)]);
         let rules = [
             "meta nfproto ipv4 fib daddr type local tcp dport 80 dnat ip to 10.188.0.1:8080",
             "meta nfproto ipv6 fib daddr type local ip6 daddr != ::1 tcp dport 80 \
@@ -256,7 +340,13 @@ mod tests {
         };
         let ports = [(None, 53, Transport::Udp)];
         let pods = [pod(&["10.188.0.1"], &ports)];
-        let text = table(Some(ranges(false)), &pods, Some(doors));
+        let with = |pods| Wanted {
+            ranges: Some(ranges(false)),
+            pods,
+            doors: Some(doors),
+            ..Wanted::default()
+        };
+        let text = super::table(&with(&pods)).whole();
         let of_pods =
             "iifname \"mote-*\" ip daddr 169.254.1.1 udp dport 53 dnat ip to 169.254.1.1:15353";
         let of_node = "ip daddr 127.254.1.1 tcp dport 53 dnat ip to 127.254.1.1:2";
@@ -265,7 +355,42 @@ mod tests {
         assert!(place(of_pods) < port && place(of_node) > port, "{text}");
         assert!(place(of_node) < text.rfind("fib daddr type local udp dport 53").unwrap());
         assert_eq!(text.matches("dnat").count(), 6, "{text}");
-        let without = table(Some(ranges(false)), &[], Some(doors));
+        let without = super::table(&with(&[])).whole();
         assert!(without.contains(of_pods), "it is there before the first pod: {without}");
+    }
+
+    #[test]
+    fn what_sets_hold_lasts_where_it_is_there() {
+        let served = [Served {
+            name: "default/web".into(),
+            transport: Transport::Tcp,
+            port: 80,
+            addresses: vec!["10.189.0.9".parse().unwrap()],
+            node_port: 0,
+            affinity_s: Some(60),
+            endpoints: vec![("10.188.0.1".parse().unwrap(), 80)],
+        }];
+        let pods = [pod(&["10.188.0.1"], &[])];
+        let wanted = Wanted {
+            ranges: Some(ranges(false)),
+            pods: &pods,
+            served: &served,
+            ..Wanted::default()
+        };
+        let rules = super::table(&wanted);
+        let set = rules.sets[0].clone();
+        let none = Present { chains: vec!["guard".into()], sets: vec!["other".into()] };
+        assert_eq!(rules.keeping(&none), None);
+        let there = Present { sets: vec![set.clone(), "other".into()], ..none };
+        let text = rules.keeping(&there).unwrap();
+        assert!(
+            text.starts_with("flush chain inet mote guard\ndelete chain inet mote guard\n"),
+            "{text}"
+        );
+        assert!(text.contains("delete set inet mote other\n"), "{text}");
+        assert!(!text.contains(&format!("delete set inet mote {set}")), "{text}");
+        assert!(text.ends_with(&rules.text) && rules.whole().ends_with(&rules.text));
+        let masquerade = "ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 masquerade";
+        assert!(text.contains(masquerade), "a pod reaches its own service: {text}");
     }
 }

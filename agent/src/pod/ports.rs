@@ -1,7 +1,9 @@
 //! Ports of the node that a pod has for itself, and where they lead.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mote_protocol::object::Pod;
 use mote_protocol::pod::{Container, ContainerPort, PodSpec, PortProtocol};
 
 pub use crate::network::port::{HostPort, PortMap, Transport};
@@ -25,6 +27,35 @@ fn host_port(port: &ContainerPort, number: u16) -> Option<HostPort> {
     // What is no address was refused; these mean all of them.
     let address = port.host_ip.parse().ok().filter(|address: &IpAddr| !address.is_unspecified());
     (number != 0).then_some(HostPort { address, port: number, transport })
+}
+
+/// What services find a pod by, and where they lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exposed {
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `hostname`, where it says one.
+    pub hostname: String,
+    /// `subdomain`.
+    pub subdomain: String,
+    /// Ports that have a name: it, what they carry, their number.
+    pub ports: Vec<(String, Transport, u16)>,
+}
+
+/// What services find a pod by; none where none can, for want of labels.
+pub fn exposed(asked: &Pod) -> Option<Box<Exposed>> {
+    let named = |port: &ContainerPort| {
+        let transport = transport(port.protocol).filter(|_| !port.name.is_empty())?;
+        Some((port.name.clone(), transport, port.container_port))
+    };
+    let spec = &asked.spec;
+    let exposed = || Exposed {
+        labels: asked.meta.labels.clone(),
+        hostname: spec.network.hostname.clone(),
+        subdomain: spec.network.subdomain.clone(),
+        ports: serving(spec).flat_map(|container| &container.ports).filter_map(named).collect(),
+    };
+    (!asked.meta.labels.is_empty()).then(|| Box::new(exposed()))
 }
 
 /// Ports of the node that lead to a pod with a network of its own.

@@ -13,7 +13,7 @@ use mote_protocol::status::ContainerRole;
 
 use super::contents::names::Names;
 use super::handler::Checks;
-use super::ports::PortMap;
+use super::ports::{Exposed, PortMap};
 use super::qos::{self, QosClass};
 use super::storage::StorageLimits;
 use crate::image::PullPolicy;
@@ -92,6 +92,10 @@ pub struct Pod {
     pub unenforced: Vec<String>,
     /// `imagePullSecrets[].name`.
     pub pull_secrets: Vec<String>,
+    /// What services find it by; most of those that nobody asks for have no labels.
+    pub exposed: Option<Box<Exposed>>,
+    /// `enableServiceLinks`: its containers are told of services.
+    pub service_links: bool,
     /// What containers ask about the pod itself. Kept only for those who do.
     pub meta: Option<Box<PodMeta>>,
 }

@@ -16,6 +16,7 @@ use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
 use super::spec::{Pod, PodName};
 use crate::eviction::Pressures;
+use crate::network::Ranges;
 
 mod build;
 mod checks;
@@ -62,6 +63,8 @@ pub struct NodePolicy {
     pub addresses: PodAddresses,
     /// What whole names of pods end in.
     pub domain: ClusterDomain,
+    /// Which addresses its services have; none where they have none.
+    pub services: Option<Ranges>,
     /// Rights that it cannot enforce.
     pub enforcement: Enforcement,
     /// What it is short of.

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mote_protocol::name::NodeName;
 use mote_protocol::pod::Amounts;
+use tokio::sync::watch;
 
 use super::plan;
 use crate::device::Pattern;
 use crate::image::ImageId;
-use crate::pod::Moment;
 use crate::pod::contents::NodeFacts;
 use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::Machine;
+use crate::pod::{Moment, Pod};
 use crate::runtime::ContainerId;
+use crate::services::{Table, variables};
 use crate::store::DataReader;
 
 /// Who has which device, by the name of its resource.
@@ -68,16 +71,24 @@ pub struct Surroundings {
     pub files: NodeFilesReader,
     /// Reads `ConfigMap`s and Secrets.
     pub data: DataReader,
+    /// Services of the node, for variables.
+    pub services: watch::Receiver<Arc<Table>>,
     /// Device nodes that containers may have.
     pub devices: Rc<[Pattern]>,
 }
 
 impl Surroundings {
+    /// What a container of a pod is told of services when it starts.
+    pub(super) fn service_links(&self, pod: &Pod) -> Vec<(String, String)> {
+        let table = self.services.borrow();
+        if pod.service_links { variables(&table, &pod.name.namespace) } else { Vec::new() }
+    }
+
     /// What containers may learn of it now; its addresses, which take system calls, only where
     /// somebody asks.
     pub(super) fn facts(&self, addresses: bool) -> NodeFacts {
         let (name, allocatable) = (self.node.to_string(), self.allocatable.clone());
         let addresses = if addresses { (self.addresses)() } else { Vec::new() };
-        NodeFacts { name, addresses, pod_addresses: Vec::new(), allocatable }
+        NodeFacts { name, addresses, allocatable, ..NodeFacts::default() }
     }
 }

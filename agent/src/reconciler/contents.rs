@@ -103,7 +103,8 @@ pub(super) async fn of_container<W: World>(
     let library = library.map_err(StartFailure::Storage)?;
     let asks = |variable: &EnvVar| matches!(&variable.value, EnvValue::Field(path) if path.starts_with("status."));
     let facts = node.facts(container.env.iter().any(asks));
-    let facts = NodeFacts { pod_addresses: beside.addresses.clone(), ..facts };
+    let services = node.service_links(pod);
+    let facts = NodeFacts { pod_addresses: beside.addresses.clone(), services, ..facts };
     let given = Given { pod, node: &facts, library: &library };
     let config = |error| StartFailure::Config(ConfigError::Contents(error));
     let variables = environment::variables(container, given).map_err(config)?;

@@ -9,7 +9,7 @@ use domain::base::{Serial, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Ptr, Soa, Srv};
 
 use super::question::{Question, Refusal, Sections, Target};
-use super::zone::{Data, Found, Zone};
+use super::zone::{Data, Found, Pods, Zone};
 
 /// Seconds that what is said here may be remembered: pods come and go. As CoreDNS has it.
 const TTL: u32 = 5;
@@ -49,8 +49,12 @@ impl Forward {
     }
 }
 
-/// What becomes of a packet from who is in a namespace, by TCP or UDP.
-pub fn answer(packet: &[u8], zone: &Zone, asker: Option<&str>, tcp: bool) -> Verdict {
+/// What becomes of a packet from an address, by TCP or UDP.
+pub fn answer(
+    packet: &[u8],
+    (zone, pods): (&Zone, Pods<'_>),
+    (asker, tcp): (IpAddr, bool),
+) -> Verdict {
     let question = match Question::read(packet, tcp) {
         Ok(question) => question,
         Err(Refusal::Silence) => return Verdict::Silence,
@@ -59,7 +63,7 @@ pub fn answer(packet: &[u8], zone: &Zone, asker: Option<&str>, tcp: bool) -> Ver
     let mut name = question.text();
     let mut aliases = Vec::new();
     loop {
-        match zone.find(&name, asker) {
+        match zone.find(&name, asker, pods) {
             Found::Elsewhere => return elsewhere(question, aliases),
             Found::Nothing => return Verdict::Answer(nothing(&question, zone, &aliases)),
             Found::Here(data) => return Verdict::Answer(here(&question, zone, &aliases, &data)),

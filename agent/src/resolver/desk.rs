@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use domain::base::iana::Rcode;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answer::{Forward, Verdict, answer};
@@ -54,16 +52,23 @@ pub(super) enum Next<B> {
 
 /// The books.
 pub(super) struct Desk<B> {
-    zone: watch::Receiver<Arc<Zone>>,
+    zone: Zone,
+    /// Namespaces of pods.
+    pods: fn(IpAddr) -> Option<String>,
     cache: Cache,
     upstream: Upstream,
     flights: BTreeMap<Flight, Vec<Waiting<B>>>,
 }
 
 impl<B> Desk<B> {
-    pub(super) fn new(zone: watch::Receiver<Arc<Zone>>) -> Self {
+    pub(super) fn new(zone: Zone, pods: fn(IpAddr) -> Option<String>) -> Self {
         let (cache, upstream) = Default::default();
-        Self { zone, cache, upstream, flights: BTreeMap::new() }
+        Self { zone, pods, cache, upstream, flights: BTreeMap::new() }
+    }
+
+    /// Takes note of the node's names.
+    pub(super) fn set_zone(&mut self, zone: Zone) {
+        self.zone = zone;
     }
 
     /// Takes note of whom to ask.
@@ -81,11 +86,7 @@ impl<B> Desk<B> {
         back: B,
         now: Instant,
     ) -> Next<B> {
-        let verdict = {
-            let zone = self.zone.borrow();
-            answer(packet, &zone, zone.namespace_of(asker), tcp)
-        };
-        match verdict {
+        match answer(packet, (&self.zone, &self.pods), (asker, tcp)) {
             Verdict::Silence => Next::Wait,
             Verdict::Answer(answer) => Next::Answer(back, answer),
             Verdict::Forward(forward) => {

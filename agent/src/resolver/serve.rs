@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::connection::{self, Asked, LONGEST};
@@ -24,7 +24,9 @@ use super::door::{NODE, Open, PODS, Side};
 use super::exchange::{Outcome, ask};
 use super::upstream::servers;
 use super::zone::Zone;
+use crate::network::link;
 use crate::node::readings::NameFiles;
+use crate::services::Table;
 use crate::sys::datagram;
 
 /// Connections at the same time, and of one pod.
@@ -34,6 +36,9 @@ const MOST_OF_ONE: usize = 4;
 /// How long the node's files about names are taken for what they were. They are looked at when somebody
 /// asks for what they tell of, as C libraries do.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long an agent that has just come waits until it knows who is ready.
+const UNSETTLED: Duration = Duration::from_secs(10);
 
 /// Pause after the kernel refused what should not fail.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -112,6 +117,8 @@ pub struct Resolver {
     pods: Door,
     node: Door,
     desk: Desk<Back>,
+    tables: watch::Receiver<Arc<Table>>,
+    domain: String,
     files: NameFiles,
     looked: Option<(Instant, Vec<Stamp>)>,
     errands: JoinSet<(Errand, Outcome)>,
@@ -120,12 +127,20 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Behind open doors, with the names of each moment; `files` tell whom the node asks.
-    pub fn new(open: Open, zone: watch::Receiver<Arc<Zone>>, files: NameFiles) -> io::Result<Self> {
+    /// Behind open doors, with the services of each moment, whose names end in a domain; `files` tell whom the
+    /// node asks.
+    pub fn new(
+        open: Open,
+        tables: watch::Receiver<Arc<Table>>,
+        (domain, files): (String, NameFiles),
+    ) -> io::Result<Self> {
+        let desk = Desk::new(Zone::new(&domain), link::namespace_of);
         Ok(Self {
             pods: Door::new(open.pods)?,
             node: Door::new(open.node)?,
-            desk: Desk::new(zone),
+            desk,
+            tables,
+            domain,
             files,
             looked: None,
             errands: JoinSet::new(),
@@ -136,6 +151,9 @@ impl Resolver {
 
     /// Answers for as long as the agent runs.
     pub async fn run(mut self) {
+        // Who asks meanwhile waits: that a pod is not known to be ready yet does not mean that it is not.
+        let _ = timeout(UNSETTLED, self.tables.wait_for(|table| table.settled)).await;
+        self.tables.mark_changed();
         let (to_desk, mut from_connections) = mpsc::channel::<Asked>(MOST_CONNECTIONS);
         let (mut first, mut second) = ([0; LONGEST], [0; LONGEST]);
         loop {
@@ -189,6 +207,9 @@ impl Resolver {
     fn take(&mut self, packet: &[u8], asker: IpAddr, back: Back) {
         let now = Instant::now();
         self.look(now);
+        if self.tables.has_changed().unwrap_or(false) {
+            self.desk.set_zone(Zone::of(&self.domain, &self.tables.borrow_and_update()));
+        }
         let tcp = matches!(back, Back::Connection(_));
         match self.desk.take(packet, (asker, tcp), back, now) {
             Next::Wait => {}

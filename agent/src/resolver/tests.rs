@@ -2,21 +2,19 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::base::iana::{Rcode, Rtype};
 use domain::base::{Message, MessageBuilder, Name, StaticCompressor};
 use domain::rdata::{A, AllRecordData};
 use proptest::prelude::*;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answer::{Forward, Verdict, answer};
 use super::cache::Cache;
 use super::desk::{Desk, Errand, Next};
 use super::exchange::Outcome;
-use super::fuzz::{self, zone};
+use super::fuzz::{self, ASKER, pods, zone};
 use super::question::{Question, Refusal};
 use super::reply::{Reject, Reply};
 use super::upstream::{Upstream, query, servers};
@@ -59,7 +57,7 @@ fn shown(packet: &[u8]) -> String {
 }
 
 fn verdict(zone: &Zone, name: &str, rtype: Rtype) -> Verdict {
-    answer(&packet(name, rtype, None), zone, Some("default"), false)
+    answer(&packet(name, rtype, None), (zone, &pods), (ASKER, false))
 }
 
 fn answered(zone: &Zone, name: &str, rtype: Rtype) -> String {
@@ -167,13 +165,15 @@ fn everything_else_is_asked_of_others() {
     let out = forward("out.default.svc.cluster.local");
     assert_eq!(out.onward().text(), "www.example");
     // Short names are those of who asks.
-    let elsewhere = answer(&packet("web", Rtype::A, None), &zone(), Some("other"), false);
+    let elsewhere =
+        answer(&packet("web", Rtype::A, None), (&zone(), &pods), ([10, 188, 0, 9].into(), false));
     assert!(matches!(elsewhere, Verdict::Forward(_)), "{elsewhere:?}");
     // What no host is called is no name of ours, whatever is written in it.
     let dotted = Name::vec_from_str("web\\.default.svc.cluster.local").unwrap();
     let mut builder = MessageBuilder::new_vec().question();
     builder.push((dotted, Rtype::A)).unwrap();
-    let Verdict::Answer(nothing) = answer(&builder.finish(), &zone(), None, false) else {
+    let Verdict::Answer(nothing) = answer(&builder.finish(), (&zone(), &pods), (ASKER, false))
+    else {
         panic!()
     };
     assert_eq!(shown(&nothing), "NXDOMAIN");
@@ -241,7 +241,8 @@ fn what_does_not_fit_is_cut() {
         (None, true, false),
     ];
     for (edns, tcp, cut) in table {
-        let Verdict::Answer(answer) = answer(&packet(name, Rtype::A, edns), &zone, None, tcp)
+        let Verdict::Answer(answer) =
+            answer(&packet(name, Rtype::A, edns), (&zone, &pods), (ASKER, tcp))
         else {
             panic!()
         };
@@ -391,7 +392,7 @@ fn the_nodes_files_say_whom_to_ask_but_not_ourselves() {
 }
 
 fn desk() -> Desk<u32> {
-    let mut desk = Desk::new(watch::Sender::new(Arc::new(zone())).subscribe());
+    let mut desk = Desk::new(zone(), pods);
     desk.set_servers(SERVERS.to_vec());
     desk
 }
@@ -479,7 +480,7 @@ proptest! {
     fn whoever_asks_recognises_the_answer(name in "[a-z]{1,9}(\\.[a-z]{1,9}){0,4}", id: u16, tcp: bool) {
         let mut asked = packet(&format!("{name}.svc.cluster.local"), Rtype::A, Some(512));
         asked[..2].copy_from_slice(&id.to_be_bytes());
-        let Verdict::Answer(answer) = answer(&asked, &zone(), None, tcp) else { panic!("it is ours") };
+        let Verdict::Answer(answer) = answer(&asked, (&zone(), &pods), (ASKER, tcp)) else { panic!("it is ours") };
         let (asked, answer) = (Message::from_slice(&asked).unwrap(), Message::from_slice(&answer).unwrap());
         prop_assert!(answer.is_answer(asked));
         prop_assert_ne!(answer.header().rcode(), Rcode::SERVFAIL);

@@ -13,8 +13,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What names of services end in unless the configuration says otherwise.
-pub const CLUSTER_DOMAIN: &str = "cluster.local";
+use mote_protocol::object::ServiceType;
+
+use crate::network::port::Transport;
+use crate::services::{self, Entry, EntryPort, Table};
+
+/// Says in which namespace the pod is that has an address; nothing of what is no pod's.
+pub type Pods<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
 
 /// What a port is asked by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +89,6 @@ pub struct Zone {
     domain: String,
     /// By `NAME.NAMESPACE`.
     services: BTreeMap<String, Service>,
-    /// Namespaces of pods, by their addresses.
-    pods: BTreeMap<IpAddr, String>,
     /// Names of addresses.
     pointers: BTreeMap<IpAddr, Vec<String>>,
 }
@@ -94,8 +97,17 @@ impl Zone {
     /// One without any, below a domain.
     pub fn new(domain: &str) -> Self {
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
-        let (services, pods, pointers) = Default::default();
-        Self { domain, services, pods, pointers }
+        let (services, pointers) = Default::default();
+        Self { domain, services, pointers }
+    }
+
+    /// The names of these services.
+    pub fn of(domain: &str, table: &Table) -> Self {
+        let mut zone = Self::new(domain);
+        for entry in &table.services {
+            zone.add_service(entry.namespace.as_str(), entry.name.as_str(), Service::of(entry));
+        }
+        zone
     }
 
     /// What all its whole names end in.
@@ -126,61 +138,46 @@ impl Zone {
         self.services.insert(name, service);
     }
 
-    /// Takes in a pod.
-    pub fn add_pod(&mut self, namespace: &str, addresses: &[IpAddr]) {
-        for address in addresses {
-            self.pods.insert(*address, namespace.to_owned());
-        }
-    }
-
-    /// The namespace of the pod that has an address.
-    pub fn namespace_of(&self, address: IpAddr) -> Option<&str> {
-        self.pods.get(&address).map(String::as_str)
-    }
-
-    /// Whether it answers for a name and all below it, also where nothing is there.
-    pub fn has(&self, name: &str) -> bool {
-        below(name, &self.domain).is_some()
-    }
-
-    /// What a name says, in lower case and without the dot at its end, to who is in a namespace.
-    pub fn find(&self, name: &str, asker: Option<&str>) -> Found {
+    /// What a name says, in lower case and without the dot at its end, to who has an address.
+    pub fn find(&self, name: &str, asker: IpAddr, pods: Pods<'_>) -> Found {
         if let Some(address) = address_in(name) {
-            return self.pointers_of(address);
+            return self.pointers_of(address, pods);
         }
         if let Some(inner) = below(name, &self.domain) {
-            return self.inside(inner);
+            return self.inside(inner, pods);
         }
-        let dots = name.matches('.').count();
-        let whole = match (dots, asker) {
-            (0, Some(namespace)) => format!("{name}.{namespace}.svc"),
-            (1, _) => format!("{name}.svc"),
+        let whole = match name.matches('.').count() {
+            0 => match pods(asker) {
+                Some(namespace) => format!("{name}.{namespace}.svc"),
+                None => return Found::Elsewhere,
+            },
+            1 => format!("{name}.svc"),
             _ if name.ends_with(".svc") => name.to_owned(),
             _ => return Found::Elsewhere,
         };
-        match self.inside(&whole) {
+        match self.inside(&whole, pods) {
             Found::Here(data) if !data.is_empty() => Found::Here(data),
             Found::Alias(name) => Found::Alias(name),
             _ => Found::Elsewhere,
         }
     }
 
-    fn pointers_of(&self, address: IpAddr) -> Found {
+    fn pointers_of(&self, address: IpAddr, pods: Pods<'_>) -> Found {
         match self.pointers.get(&address) {
             Some(names) => Found::Here(names.iter().cloned().map(Data::Pointer).collect()),
             // Nobody else knows it.
-            None if self.pods.contains_key(&address) => Found::Nothing,
+            None if pods(address).is_some() => Found::Nothing,
             None => Found::Elsewhere,
         }
     }
 
     /// What a name below the domain says.
-    fn inside(&self, inner: &str) -> Found {
+    fn inside(&self, inner: &str, pods: Pods<'_>) -> Found {
         if let Some(rest) = below(inner, "svc") {
             return self.of_services(rest);
         }
         match below(inner, "pod") {
-            Some(rest) => self.of_pods(rest),
+            Some(rest) => of_pods(rest, pods),
             // The domain itself.
             None if inner.is_empty() => Found::Here(Vec::new()),
             None => Found::Nothing,
@@ -215,24 +212,37 @@ impl Zone {
         let whole = |_: &(Port, String)| rest.contains('.');
         Found::Here(ports.filter(whole).map(|(port, at)| Data::Port(port.number, at)).collect())
     }
-
-    fn of_pods(&self, rest: &str) -> Found {
-        let Some((label, namespace)) = rest.rsplit_once('.') else {
-            let known = rest.is_empty() || self.pods.values().any(|namespace| namespace == rest);
-            return if known { Found::Here(Vec::new()) } else { Found::Nothing };
-        };
-        let v4 = label.replace('-', ".").parse::<Ipv4Addr>().map(IpAddr::from);
-        let v6 = || label.replace('-', ":").parse::<Ipv6Addr>().map(IpAddr::from);
-        let Ok(address) = v4.or_else(|_| v6()) else { return Found::Nothing };
-        if self.namespace_of(address) == Some(namespace) {
-            Found::Here(addresses(&[address]))
-        } else {
-            Found::Nothing
-        }
-    }
 }
 
 impl Service {
+    fn of(entry: &Entry) -> Self {
+        let named = |port: &EntryPort, number| Port {
+            name: port.name.to_ascii_lowercase(),
+            protocol: match port.transport {
+                Transport::Tcp => "tcp",
+                Transport::Udp => "udp",
+            },
+            number,
+        };
+        if entry.service_type == ServiceType::ExternalName {
+            return Self::External(entry.external_name.clone());
+        }
+        if !entry.headless {
+            let ports = entry.ports.iter().map(|port| named(port, port.port)).collect();
+            return Self::Cluster { addresses: entry.addresses.clone(), ports };
+        }
+        let endpoint = |endpoint: &services::Endpoint| {
+            let ports = entry.ports.iter().zip(&endpoint.ports);
+            Endpoint {
+                hostname: Some(&endpoint.hostname).filter(|name| !name.is_empty()).cloned(),
+                addresses: endpoint.addresses.clone(),
+                ports: ports.filter_map(|(port, number)| Some(named(port, (*number)?))).collect(),
+            }
+        };
+        let serving = entry.endpoints.iter().filter(|endpoint| endpoint.serves);
+        Self::Headless(serving.map(endpoint).collect())
+    }
+
     fn itself(&self) -> Found {
         match self {
             Self::Cluster { addresses: own, .. } => Found::Here(addresses(own)),
@@ -274,6 +284,19 @@ impl Endpoint {
 
 fn addresses(addresses: &[IpAddr]) -> Vec<Data> {
     addresses.iter().copied().map(Data::Address).collect()
+}
+
+fn of_pods(rest: &str, pods: Pods<'_>) -> Found {
+    // A namespace, or all of them.
+    let Some((label, namespace)) = rest.rsplit_once('.') else { return Found::Here(Vec::new()) };
+    let Ok(address) = label.replace('-', ".").parse::<Ipv4Addr>().map(IpAddr::from) else {
+        return Found::Nothing;
+    };
+    if pods(address).is_some_and(|known| known == namespace) {
+        Found::Here(addresses(&[address]))
+    } else {
+        Found::Nothing
+    }
 }
 
 /// Whether a label of a name for SRV is this word.

@@ -1,10 +1,13 @@
 //! What the steward hears by, and says to others.
 
+use std::sync::Arc;
+
 use mote_protocol::doctor::Finding;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{FromPresence, LocalRequest, ToPresence};
 use crate::runtime::RuntimeEvent;
+use crate::services::Table;
 
 /// Where somebody wants to hear what ails the node, or why it cannot be told.
 pub type Asked = oneshot::Sender<Result<Vec<Finding>, String>>;
@@ -20,6 +23,8 @@ pub struct Channels {
     pub to_presence: mpsc::UnboundedSender<ToPresence>,
     /// Who wants to know what ails the node.
     pub doctor: mpsc::UnboundedSender<Asked>,
+    /// Services and who serves, as that changes: for rules, names and variables.
+    pub services: watch::Sender<Arc<Table>>,
     /// What people at the machine ask.
     pub local: mpsc::UnboundedReceiver<LocalRequest>,
 }

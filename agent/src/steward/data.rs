@@ -32,6 +32,7 @@ impl<W: World> Steward<W> {
     pub(super) fn dropped(&mut self, key: &ObjectKey) {
         self.books.refusals.remove(key);
         self.books.data.remove(key);
+        self.serves_no_more(key);
         self.clear_status(key);
         self.objects_changed();
     }
@@ -86,6 +87,11 @@ impl<W: World> Steward<W> {
         let refusal = self.books.refusals.get(key).cloned();
         let known = accepted.is_some() || refusal.is_some();
         let accepted = accepted.unwrap_or_default();
-        known.then(|| ObjectStatus { accepted, refusal, ..ObjectStatus::default() })
+        let mut status = ObjectStatus { accepted, refusal, ..ObjectStatus::default() };
+        if let Some(service) = self.service_status(key) {
+            // What cannot be encoded is not told.
+            let _ = status.set_service(&service);
+        }
+        known.then_some(status)
     }
 }

@@ -63,6 +63,9 @@ impl<W: World> Steward<W> {
         }
         self.books.missed &= unseen;
         let first = !std::mem::replace(&mut self.books.looked, true);
+        if first && !observed.pods.is_empty() {
+            self.pods_found();
+        }
         let before = self.heed_silent(observed.silent, now);
         let wanted = self.wanted_uids();
         let machine = |uid: &Uid| self.books.reconciler.machine(uid).is_some();

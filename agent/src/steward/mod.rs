@@ -20,6 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mote_protocol::name::{FleetName, GroupName, NodeName, ObjectKey, RequestId, Uid};
@@ -27,7 +28,7 @@ use mote_protocol::node::Session;
 use mote_protocol::object::Revision;
 use mote_protocol::pod::Amounts;
 use mote_protocol::status::Refusal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
@@ -41,6 +42,7 @@ use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
 use crate::runtime::{ObservedPod, RuntimeEvent};
+use crate::services::Table;
 use crate::store::{self, DataReader, Kept, Life, Loaded, Opened, Order, Told};
 use crate::streams::{Allowed, Outgoing};
 
@@ -59,6 +61,7 @@ mod objects;
 mod orphans;
 mod presence;
 mod rollout;
+mod services;
 mod standing;
 mod statuses;
 mod streams;
@@ -116,7 +119,11 @@ pub struct Identity {
 
 impl Identity {
     /// What pods are told of this node.
-    fn surroundings(&self, data: DataReader) -> Surroundings {
+    fn surroundings(
+        &self,
+        data: DataReader,
+        services: watch::Receiver<Arc<Table>>,
+    ) -> Surroundings {
         Surroundings {
             node: self.node.clone(),
             memory_bytes: self.memory_bytes,
@@ -124,6 +131,7 @@ impl Identity {
             addresses: self.addresses,
             files: self.files.clone(),
             data,
+            services,
             devices: self.devices.clone().into(),
         }
     }
@@ -182,8 +190,9 @@ struct Books<W: World> {
     streams: Streams,
     events: Events,
     desired: BTreeMap<ObjectKey, Desired>,
-    /// `ConfigMap`s and Secrets that this node has.
+    /// `ConfigMap`s, Secrets and services that this node has.
     data: BTreeMap<ObjectKey, Revision>,
+    services: services::Services,
     /// The last refusal of each name.
     refusals: BTreeMap<ObjectKey, Refusal>,
     /// Hash of the status that was owed last, for each name.
@@ -246,7 +255,8 @@ impl<W: World> Steward<W> {
         let (outbox, told) = mpsc::unbounded_channel();
         spawn_local(store::serve(opened.store, inbox, outbox));
         let (reporter, reports) = mpsc::unbounded_channel();
-        let surroundings = identity.surroundings(DataReader::new(orders.clone()));
+        let tables = channels.services.subscribe();
+        let surroundings = identity.surroundings(DataReader::new(orders.clone()), tables);
         let reconciler = Reconciler::new(Rc::clone(&edges), surroundings, reporter.clone());
         let (streams, parts) = Streams::new();
         let boot = Boot { id: identity.boot_id, epoch_ms: edges.epoch_ms() };
@@ -266,6 +276,7 @@ impl<W: World> Steward<W> {
             events,
             desired: desired.collect(),
             data: opened.data,
+            services: services::Services::new(opened.services),
             refusals,
             statuses: BTreeMap::new(),
             records: opened.records,
@@ -320,6 +331,7 @@ impl<W: World> Steward<W> {
                 Some(part) = self.parts.recv(), if room => self.stream_told(part),
                 heard = self.link.next() => self.heard(heard),
             }
+            self.look_at_services();
             self.look_at_followed();
             self.send();
         }
@@ -342,7 +354,8 @@ impl<W: World> Steward<W> {
         let write = books.events.next_write();
         let changes = self.trial_deadline().into_iter().chain(self.delay_deadline()).min();
         let victim = books.evictions.deadline();
-        let next = [Some(books.next_look), event, write, pods, changes, victim];
+        let services = books.services.deadline();
+        let next = [Some(books.next_look), event, write, pods, changes, victim, services];
         let next = next.into_iter().flatten().min();
         let pause = next.map_or(TICK, |next| next.since(now));
         // The machine may sleep meanwhile, and timers with it; a tick bounds how late one is.

@@ -106,6 +106,9 @@ impl<W: World> Steward<W> {
                 self.fields_ignored(key, ignored);
             }
             Admission::Kept { revision, ignored } => self.kept(key, revision, ignored),
+            Admission::Serves { revision, service, ignored } => {
+                self.serves(key, revision, *service, ignored);
+            }
             Admission::Dropped => self.dropped(key),
             Admission::Deleting { revision, uid: _, grace_s } => {
                 self.books.refusals.remove(key);

@@ -37,6 +37,9 @@ impl<W: World> Steward<W> {
         if self.books.statuses.insert(key.clone(), hash) == Some(hash) {
             return;
         }
+        if key.kind == Kind::Pod {
+            self.services_changed();
+        }
         let topic = self.topic(Topic::Status(key.clone()));
         let message = Message::retained(self.books.buffer.clone());
         self.books.outbox.owe(Class::Status, topic, message);
@@ -47,7 +50,7 @@ impl<W: World> Steward<W> {
     }
 
     /// The machine of the life that is there: the one before, until it has ended.
-    fn machine(&self, key: &ObjectKey) -> Option<&Machine> {
+    pub(super) fn machine(&self, key: &ObjectKey) -> Option<&Machine> {
         let desired = self.books.desired.get(key)?;
         let mut lives = desired.previous.iter().chain(std::iter::once(&desired.life));
         lives.find_map(|life| self.books.reconciler.machine(&life.pod.name.uid))
@@ -73,6 +76,9 @@ impl<W: World> Steward<W> {
     /// Says nothing of an object any more.
     pub(super) fn clear_status(&mut self, key: &ObjectKey) {
         self.books.statuses.remove(key);
+        if key.kind == Kind::Pod {
+            self.services_changed();
+        }
         let topic = self.topic(Topic::Status(key.clone()));
         self.books.outbox.owe(Class::Status, topic, Message::retained(Vec::new()));
     }

@@ -52,7 +52,8 @@ async fn node() -> Node {
     let (_, from_presence) = mpsc::unbounded_channel();
     let (_, local) = mpsc::unbounded_channel();
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = Channels { runtime, from_presence, to_presence, doctor, local };
+    let services = watch::Sender::default();
+    let channels = Channels { runtime, from_presence, to_presence, doctor, services, local };
     let mut steward = Steward::new(identity, edges, Still::default(), opened, channels);
     let (orders, ordered) = mpsc::unbounded_channel();
     steward.orders = orders;

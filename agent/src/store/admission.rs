@@ -128,6 +128,11 @@ impl<W: World> Store<W> {
             }
             Judgement::Refused(no) => Ok(refuse(seen, no.reason(), "", &no.to_string())),
             Judgement::New(_) | Judgement::Replace(_) | Judgement::Update
+                if key.kind == Kind::Service =>
+            {
+                self.keep_service(scope, key, &object, payload).await
+            }
+            Judgement::New(_) | Judgement::Replace(_) | Judgement::Update
                 if key.kind != Kind::Pod =>
             {
                 self.keep(scope, key, &object, payload).await

@@ -1,11 +1,15 @@
 //! What pods have of the node for themselves: room on its disk, and its ports.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::PodSpec;
 
 use super::{Entry, Store};
 use crate::pod::ports::{self, HostPort};
 use crate::pod::resources;
+use crate::services::{Assigned, Taken};
 use crate::world::World;
 
 /// What a pod has for itself, as long as it is not over.
@@ -15,13 +19,21 @@ pub(super) struct Claims {
     storage: u64,
     /// Ports of the node.
     ports: Box<[HostPort]>,
+    /// Addresses, of a service.
+    addresses: Box<[IpAddr]>,
 }
 
 impl Claims {
     /// Of a pod that is not over.
     pub(super) fn of(spec: &PodSpec) -> Self {
         let ports = ports::claimed(spec).into();
-        Self { storage: resources::storage_request(spec), ports }
+        Self { storage: resources::storage_request(spec), ports, addresses: Box::default() }
+    }
+
+    /// Of a service.
+    pub(super) fn of_service(assigned: &Assigned) -> Self {
+        let addresses = assigned.addresses.clone().into();
+        Self { storage: 0, ports: assigned.claimed().into(), addresses }
     }
 }
 
@@ -30,6 +42,15 @@ pub(super) struct Crowded {
     /// One word, as in Kubernetes.
     pub(super) reason: &'static str,
     pub(super) message: String,
+}
+
+/// What all but one of these have of what services may have.
+pub(super) fn taken(entries: &BTreeMap<ObjectKey, Entry>, key: &ObjectKey) -> Taken {
+    let others = || entries.iter().filter(|(other, _)| *other != key).map(|(_, entry)| entry);
+    let addresses = others().flat_map(|entry| &entry.claims.addresses).copied().collect();
+    // Who ends has its ports for a moment still, and may not come back to them.
+    let here = others().filter(|entry| !entry.held.deleting);
+    Taken { addresses, ports: here.flat_map(|entry| &entry.claims.ports).copied().collect() }
 }
 
 impl<W: World> Store<W> {

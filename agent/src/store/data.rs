@@ -207,7 +207,7 @@ pub(super) fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
             let entries = Entries { data, secret_type, ..Entries::default() };
             (entries, secret.immutable, secret.extensions)
         }
-        Kind::Pod => return Err(nothing()),
+        Kind::Pod | Kind::Service => return Err(nothing()),
     };
     check_entries(&entries)?;
     let unknown = extensions.unknown(&[]);

@@ -31,6 +31,7 @@ use crate::pod::Pod;
 use crate::pod::machine::Record;
 use crate::pod::validate::NodePolicy;
 use crate::runtime::Origin;
+use crate::services::Accepted;
 use crate::world::{SharedEdges, World};
 
 mod admission;
@@ -49,6 +50,7 @@ mod opening;
 mod rollout;
 mod seal;
 mod seen;
+mod service;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -134,7 +136,16 @@ pub enum Admission {
         /// Fields that this version ignores.
         ignored: Vec<String>,
     },
-    /// A `ConfigMap` or Secret is forgotten.
+    /// A service is on flash, and counts from now on.
+    Serves {
+        /// Its revision.
+        revision: Revision,
+        /// What is asked, and what it has of the node.
+        service: Box<Accepted>,
+        /// Fields that this version ignores.
+        ignored: Vec<String>,
+    },
+    /// A `ConfigMap`, Secret or service is forgotten.
     Dropped,
     /// Its tombstone is on flash.
     Deleting {
@@ -173,8 +184,10 @@ pub struct Opened<W: World> {
     pub seen_s: Option<i64>,
     /// Every pod that can be used.
     pub objects: Vec<Loaded>,
-    /// Every `ConfigMap` and Secret that can be used.
+    /// Every `ConfigMap`, Secret and service that can be used.
     pub data: BTreeMap<ObjectKey, Revision>,
+    /// What the services among them ask, and have of the node.
+    pub services: BTreeMap<ObjectKey, Accepted>,
     /// How far pods got.
     pub records: BTreeMap<Uid, Record>,
     /// What happened before.

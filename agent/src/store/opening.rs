@@ -42,6 +42,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         device: Device { key: None, board: board.to_vec() },
         tried_key: false,
         data: Vec::new(),
+        services: Vec::new(),
     };
     let start = opening.session().await;
     let seen_s = opening.file::<Seen>(CLOCK).await.map(|seen| seen.at_s);
@@ -67,9 +68,9 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let damaged = std::mem::take(&mut opening.damaged);
     let is_here = |key: &ObjectKey| entries.contains_key(key);
     let (lost, kept) = lost::found(&damaged, opening.unknown, is_here, &objects, &records);
-    let Opening { edges, reports, failing, device, .. } = opening;
+    let Opening { edges, reports, failing, device, services: found, .. } = opening;
     let unsure = BTreeMap::new();
-    let store = Store {
+    let mut store = Store {
         edges,
         policy,
         entries,
@@ -81,7 +82,20 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         damaged,
         device,
     };
-    Opened { store, start, seen_s, objects, data, records, events, reports, failing, kept }
+    let services = store.services(found).await;
+    Opened {
+        store,
+        start,
+        seen_s,
+        objects,
+        data,
+        services,
+        records,
+        events,
+        reports,
+        failing,
+        kept,
+    }
 }
 
 /// Raises the number of this start: the broker keeps a later one, from a flash card that was
@@ -105,6 +119,8 @@ struct Opening<W: World> {
     tried_key: bool,
     /// `ConfigMap`s and Secrets that can be used.
     data: Vec<(ObjectKey, Entry)>,
+    /// Services among them, as their files have them.
+    services: Vec<(ObjectKey, Stored)>,
 }
 
 impl<W: World> Opening<W> {
@@ -238,7 +254,12 @@ impl<W: World> Opening<W> {
                     self.read_device_key().await;
                 }
                 match load_data(&key, &stored, self.device.key.as_ref()) {
-                    Ok(entry) => self.data.push((key, entry)),
+                    Ok(entry) => {
+                        if key.kind == Kind::Service {
+                            self.services.push((key.clone(), stored));
+                        }
+                        self.data.push((key, entry));
+                    }
                     Err(cause) => {
                         self.report("UnusableFile", format!("use {name}: {cause}"));
                         self.damaged.insert(key);
@@ -348,6 +369,9 @@ pub(super) fn load_data(
 ) -> Result<Entry, String> {
     stored.check().map_err(|error| error.to_string())?;
     let revision = data::object(key, &stored.current, device)?.revision;
+    if key.kind == Kind::Service {
+        super::service::read(key, &stored.current)?;
+    }
     let scope = stored.current.scope().map_err(|error| error.to_string())?;
     let held = Held { uid: stored.current.uid, revision, scope, deleting: false };
     Ok(Entry { held, previous: false, claims: Claims::default() })

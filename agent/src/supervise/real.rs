@@ -64,6 +64,7 @@ pub(super) fn edges(
         pod_pids: config.limits.pod_pids,
         seccomp_profiles: config.seccomp_profiles.clone(),
         network: config.network,
+        services: config.services,
         ..OciConfig::default()
     };
     let runtime = Rc::new(OciRuntime::new(&oci, events).map_err(SuperviseError::Containers)?);

@@ -34,10 +34,10 @@ use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
 use crate::resolver::Resolver;
 use crate::resolver::door::{self, Open};
-use crate::resolver::zone::Zone;
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
+use crate::services::Table;
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::attribute::Attribute;
@@ -103,18 +103,21 @@ pub(super) async fn start(
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
-    let (resolver, name_files) = resolver(config, edges.runtime.network());
+    let tables = watch::Sender::new(Arc::<Table>::default());
+    let (resolver, name_files) = resolver(config, edges.runtime.network(), tables.subscribe());
     let facts = facts(config, machine, &edges, labels, &totals);
     let identity = identity(config, &facts, &totals, name_files);
     let (doctor, patients) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
+    let services = serve(Arc::clone(edges.runtime.network()), tables.subscribe());
     let watched = to_presence.clone();
     let channels = steward::Channels {
         runtime: runtime_inbox,
         from_presence,
         to_presence,
         doctor,
+        services: tables,
         local: questions,
     };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
@@ -138,6 +141,7 @@ pub(super) async fn start(
     if let Some(resolver) = resolver {
         tasks.spawn_local(named("resolver", resolver.run()));
     }
+    tasks.spawn_local(named("services", services));
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
@@ -148,7 +152,11 @@ pub(super) async fn start(
 
 /// Who answers pods' questions about names, where somebody is to; and where the node finds names. Where
 /// nobody can, pods ask whom the node asks.
-fn resolver(config: &Config, network: &Network) -> (Option<Resolver>, NameFiles) {
+fn resolver(
+    config: &Config,
+    network: &Network,
+    tables: watch::Receiver<Arc<Table>>,
+) -> (Option<Resolver>, NameFiles) {
     let resolv_conf = config.names.resolv_conf.clone();
     let mut files = NameFiles { resolv_conf, cluster: None };
     // Also where nobody answers any more: then they are closed here.
@@ -158,10 +166,9 @@ fn resolver(config: &Config, network: &Network) -> (Option<Resolver>, NameFiles)
         return (None, files);
     }
     let domain = config.names.domain.clone();
-    let zone = Arc::new(Zone::new(&domain.to_string()));
     let opened = Open::new(kept).and_then(|open| {
         let doors = open.doors()?;
-        let resolver = Resolver::new(open, watch::Sender::new(zone).subscribe(), files.clone())?;
+        let resolver = Resolver::new(open, tables, (domain.to_string(), files.clone()))?;
         Ok((resolver, doors))
     });
     match opened {
@@ -189,6 +196,17 @@ async fn network(network: Arc<Network>, presence: mpsc::UnboundedSender<ToPresen
         std::future::pending::<()>().await;
     };
     tokio::join!(network.run(), told);
+}
+
+/// Has services lead to those who serve, as that changes.
+async fn serve(network: Arc<Network>, mut tables: watch::Receiver<Arc<Table>>) {
+    while tables.changed().await.is_ok() {
+        let table = Arc::clone(&tables.borrow_and_update());
+        if table.settled {
+            network.serve(table.served()).await;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Looks at this machine, and says that somebody did.
@@ -320,6 +338,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
             Some(Ranges { v6: None, .. }) => PodAddresses::V4,
             Some(_) => PodAddresses::Both,
         },
+        services: config.services,
         enforcement: Enforcement::new(lacks(), &config.allow_unenforced),
         pressure: Pressures::default(),
     }

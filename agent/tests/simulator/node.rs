@@ -113,7 +113,9 @@ async fn agent(shared: Shared) {
     spawn_local(watch_locks(shared.clone(), ask));
     // Nobody looks at a simulated node.
     let (doctor, _) = mpsc::unbounded_channel();
-    let channels = steward::Channels { runtime, from_presence, to_presence, doctor, local };
+    let services = watch::Sender::default();
+    let channels =
+        steward::Channels { runtime, from_presence, to_presence, doctor, services, local };
     Steward::new(identity, edges, link, opened, channels).run().await;
 }
 

@@ -27,7 +27,7 @@ pub enum Selection {
 pub enum SelectionError {
     /// There is no such kind.
     #[error(
-        "the server doesn't have a resource type \"{0}\": use pods, configmaps, secrets or nodes"
+        "the server doesn't have a resource type \"{0}\": use pods, configmaps, secrets, services or nodes"
     )]
     UnknownType(String),
     /// `TYPE NAME` and `TYPE/NAME` are mixed.
@@ -50,6 +50,7 @@ impl Resource {
             "pod" | "pods" | "po" | "all" => Self::Objects(Kind::Pod),
             "configmap" | "configmaps" | "cm" => Self::Objects(Kind::ConfigMap),
             "secret" | "secrets" => Self::Objects(Kind::Secret),
+            "service" | "services" | "svc" => Self::Objects(Kind::Service),
             "node" | "nodes" | "no" => Self::Nodes,
             _ => return Err(SelectionError::UnknownType(text.into())),
         })
@@ -78,6 +79,7 @@ pub const fn plural(kind: Kind) -> &'static str {
         Kind::Pod => "pods",
         Kind::ConfigMap => "configmaps",
         Kind::Secret => "secrets",
+        Kind::Service => "services",
     }
 }
 
@@ -179,11 +181,12 @@ mod tests {
         assert_eq!(parse(&["pod/a", "pods/b"]), named(Kind::Pod, &["a", "b"]));
         assert_eq!(parse(&["cm"]), Ok(Selection::All(Resource::Objects(Kind::ConfigMap))));
         assert_eq!(parse(&["configmap/a", "cm/b"]), named(Kind::ConfigMap, &["a", "b"]));
+        assert_eq!(parse(&["svc/a", "service/b"]), named(Kind::Service, &["a", "b"]));
         assert_eq!(parse(&["Secrets", "a"]), named(Kind::Secret, &["a"]));
         assert!(matches!(parse(&["no/a"]), Ok(Selection::Nodes(_))));
         for wrong in [
             &[][..],
-            &["svc"],
+            &["ingress"],
             &["pods", "pod/a"],
             &["pod/a", "node/b"],
             &["pods,nodes"],

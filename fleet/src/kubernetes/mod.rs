@@ -9,7 +9,7 @@
 //! | [`meta`] | `metadata` |
 //! | [`object`], [`status`], [`node`], [`event`] | whole objects, and what nodes say of them |
 //! | [`pod`], [`container`], [`env`](mod@env), [`probe`], [`volume`], [`security`] | `spec` of a pod |
-//! | [`data`] | what `ConfigMap` and Secret hold |
+//! | [`data`], [`service`] | what `ConfigMap`, Secret and Service hold |
 //! | [`resources`], [`quantity`], [`signal`] | amounts and names of signals |
 //! | [`findings`], [`path`] | what was found, and where |
 
@@ -28,6 +28,7 @@ pub mod probe;
 pub mod quantity;
 pub mod resources;
 pub mod security;
+pub mod service;
 pub mod signal;
 pub mod status;
 pub mod volume;

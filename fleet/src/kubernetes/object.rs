@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::data::{put_config_map, put_secret};
 use super::field::Field as _;
 use super::meta::put_meta;
+use super::service::put_service;
 use crate::content::Content;
 use crate::context::DEFAULT_NAMESPACE;
 use crate::manifest::Manifest;
@@ -38,6 +39,7 @@ pub fn put_content(object: &mut Map<String, Value>, content: &Content, node: Opt
         }
         Content::ConfigMap(map) => put_config_map(object, map),
         Content::Secret(secret) => put_secret(object, secret),
+        Content::Service(service) => put_service(object, service),
     }
 }
 

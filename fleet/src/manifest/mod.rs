@@ -21,6 +21,7 @@ use crate::kubernetes::field::{Field, Fields};
 use crate::kubernetes::findings::{FieldError, Findings, IgnoredField, listed};
 use crate::kubernetes::meta::{Header, read_header};
 use crate::kubernetes::path::Path;
+use crate::kubernetes::service::read_service;
 use document::Document;
 
 /// An object as a manifest describes it.
@@ -56,7 +57,7 @@ pub enum ManifestError {
     /// It is of a kind that nodes do not know.
     #[error(
         "{source_name}: no matches for kind \"{kind}\" in version \"{version}\": mote knows Pod, \
-         ConfigMap and Secret of v1"
+         ConfigMap, Secret and Service of v1"
     )]
     Kind {
         /// Where it was read.
@@ -162,6 +163,7 @@ fn read_parts(
         }
         Kind::ConfigMap => Content::ConfigMap(read_config_map(&mut fields)),
         Kind::Secret => Content::Secret(read_secret(&mut fields)),
+        Kind::Service => Content::Service(Box::new(read_service(&mut fields))),
     };
     fields.close();
     (header, node, content)

@@ -136,7 +136,7 @@ impl DataView<'_> {
         match self.content.as_ref()? {
             Content::ConfigMap(map) => Some(map.data.len() + map.binary_data.len()),
             Content::Secret(secret) => Some(secret.data.len()),
-            Content::Pod(_) => None,
+            Content::Pod(_) | Content::Service(_) => None,
         }
     }
 

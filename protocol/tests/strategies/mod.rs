@@ -7,9 +7,11 @@
 #![allow(dead_code, unused_imports)]
 
 mod pod;
+mod service;
 mod status;
 
 pub(crate) use pod::*;
+pub(crate) use service::*;
 pub(crate) use status::*;
 
 use mote_protocol::extension::{Extension, Extensions};

@@ -57,7 +57,7 @@ impl Variables {
     }
 }
 
-/// The variables of a container: `envFrom` in order, then `env` over it.
+/// The variables of a container: `envFrom` in order, then `env` over it, and of services what has no value yet.
 pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, ContentsError> {
     let mut variables = Variables::default();
     for from in &container.env_from {
@@ -68,7 +68,8 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
             // What was said so far can be named, wherever it came from.
             EnvValue::Literal(text) => {
                 let room = MAX_VARIABLES.saturating_sub(variables.bytes);
-                expand(text, room, |name| variables.get(name)).map_err(|TooLong| TOO_MUCH)?
+                expand(text, room, |name| variables.get(name).or_else(|| of_service(given, name)))
+                    .map_err(|TooLong| TOO_MUCH)?
             }
             EnvValue::Field(path) => fields::in_variable(path, given)?,
             EnvValue::Resource(reference) => {
@@ -85,7 +86,17 @@ pub fn variables(container: &Container, given: Given<'_>) -> Result<Variables, C
         };
         variables.set(variable.name.clone(), value)?;
     }
+    for (name, value) in &given.node.services {
+        if variables.get(name).is_none() {
+            variables.set(name.clone(), value.clone())?;
+        }
+    }
     Ok(variables)
+}
+
+fn of_service<'a>(given: Given<'a>, name: &str) -> Option<&'a str> {
+    let named = given.node.services.iter().find(|(known, _)| known == name);
+    named.map(|(_, value)| value.as_str())
 }
 
 fn from_object(

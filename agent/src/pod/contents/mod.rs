@@ -70,6 +70,8 @@ pub struct NodeFacts {
     pub pod_addresses: Vec<IpAddr>,
     /// What pods can have of it: stands in for limits that are not set.
     pub allocatable: Amounts,
+    /// Variables about its services, for a pod that wants them.
+    pub services: Vec<(String, String)>,
 }
 
 /// What variables and files are made from.

@@ -59,6 +59,8 @@ pub(super) fn build(name: PodName, asked: &object::Pod, node: &NodePolicy) -> Po
         hostname: hostname(&name, &spec.network, domain),
         names: Names::of(&spec.network, name.namespace.as_str(), domain),
         ports: ports::maps(spec),
+        exposed: ports::exposed(asked),
+        service_links: spec.enable_service_links.unwrap_or(true),
         limits: resources::of_pod(spec, class),
         storage: storage::limits(spec),
         qos: class,

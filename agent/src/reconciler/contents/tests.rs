@@ -39,6 +39,7 @@ fn surroundings(data: DataReader) -> Surroundings {
         addresses: Vec::new,
         files: NodeFilesReader::new(Default::default),
         data,
+        services: tokio::sync::watch::Sender::default().subscribe(),
         devices: Rc::from([]),
     }
 }

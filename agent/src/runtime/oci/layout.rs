@@ -50,6 +50,11 @@ impl Layout {
         Ok(if nowhere { &self.state } else { &self.run }.join("bin"))
     }
 
+    /// Where services lead, until the next boot.
+    pub(super) fn served(&self) -> PathBuf {
+        self.run.join("services")
+    }
+
     pub(super) fn pods(&self) -> PathBuf {
         self.run.join("pods")
     }

@@ -84,6 +84,8 @@ pub struct OciConfig {
     pub seccomp_profiles: PathBuf,
     /// Where the addresses of pods come from; none where they have nothing but localhost.
     pub network: Option<Ranges>,
+    /// Where those of services come from.
+    pub services: Option<Ranges>,
 }
 
 impl Default for OciConfig {
@@ -99,6 +101,7 @@ impl Default for OciConfig {
             pod_pids: None,
             seccomp_profiles: PathBuf::from("/etc/mote/seccomp"),
             network: None,
+            services: None,
         }
     }
 }
@@ -155,7 +158,8 @@ impl OciRuntime {
         let pause = Program::extract(&bin)
             .map_err(|error| io_error("install mote-pause")(io::Error::other(error)))?;
         let tree = Tree::detect(&config.cgroup_root).map_err(cgroup_error)?;
-        let network = Arc::new(network(config.network, &layout));
+        let network = network(config.network, &layout);
+        let network = Arc::new(network.with_services(config.services, layout.served()));
         Ok(Self {
             layout,
             network,

@@ -49,7 +49,7 @@ pub(super) fn scopes(
         (None, None) => {
             let own = match manifest.content.kind() {
                 Kind::Pod => "set spec.nodeName, or ",
-                Kind::ConfigMap | Kind::Secret => "",
+                Kind::ConfigMap | Kind::Secret | Kind::Service => "",
             };
             Err(anyhow!(
                 "{}: no node: {own}use --node, -l, --group or --all-nodes; {}",

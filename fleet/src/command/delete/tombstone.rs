@@ -77,12 +77,12 @@ fn own_grace(fleet: &Fleet, key: &ObjectKey, scope: &Scope) -> u32 {
         Intent::Delete { grace_s } => *grace_s,
         Intent::Apply { .. } => match Content::of(key.kind, &object.intent)?.ok()? {
             Content::Pod(pod) => pod.spec.termination_grace_period_s,
-            Content::ConfigMap(_) | Content::Secret(_) => None,
+            Content::ConfigMap(_) | Content::Secret(_) | Content::Service(_) => None,
         },
     });
     asked.unwrap_or(match key.kind {
         Kind::Pod => DEFAULT_GRACE_S,
-        Kind::ConfigMap | Kind::Secret => 0,
+        Kind::ConfigMap | Kind::Secret | Kind::Service => 0,
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) fn page(view: &DataView<'_>, told: &[Told], now: i64) -> String {
             let sizes = secret.data.iter().map(|(key, bytes)| (key.as_str(), bytes)).map(size);
             page.fields(0, &sizes.collect::<Vec<_>>());
         }
-        Some(Content::Pod(_)) | None => {
+        Some(Content::Pod(_) | Content::Service(_)) | None => {
             let why = if view.is_deleted() {
                 "deleted: nodes that have it were asked to let it go"
             } else {
@@ -69,7 +69,7 @@ fn head(page: &mut Page, view: &DataView<'_>) {
     let immutable = match &view.content {
         Some(Content::ConfigMap(map)) => map.immutable,
         Some(Content::Secret(secret)) => secret.immutable,
-        Some(Content::Pod(_)) | None => false,
+        Some(Content::Pod(_) | Content::Service(_)) | None => false,
     };
     if immutable {
         fields.push(("Immutable", "true".into()));

@@ -47,7 +47,7 @@ impl Scope<'_> {
             Resource::Objects(Kind::Pod) => {
                 self.pods(fleet).into_iter().map(|pod| Item::Pod(Box::new(pod))).collect()
             }
-            Resource::Objects(kind @ (Kind::ConfigMap | Kind::Secret)) => {
+            Resource::Objects(kind @ (Kind::ConfigMap | Kind::Secret | Kind::Service)) => {
                 self.data(fleet, kind).into_iter().map(|data| Item::Data(Box::new(data))).collect()
             }
             Resource::Nodes => {
@@ -141,7 +141,9 @@ pub(in crate::command) fn several(
                 places.join(", "),
                 match kind {
                     Kind::Pod => "exists on several nodes",
-                    Kind::ConfigMap | Kind::Secret => "was applied in several places",
+                    Kind::ConfigMap | Kind::Secret | Kind::Service => {
+                        "was applied in several places"
+                    }
                 },
             );
             console.fail(&anyhow!("{kind} \"{name}\" {what}: {places}; use --node"))?;

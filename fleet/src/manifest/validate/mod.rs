@@ -9,6 +9,7 @@ mod metadata;
 pub mod name;
 mod pod;
 mod probe;
+mod service;
 mod volume;
 
 use crate::content::Content;
@@ -26,6 +27,7 @@ pub fn check(content: &Content, findings: &mut Findings) {
         }
         Content::ConfigMap(map) => data::config_map(map, root, findings),
         Content::Secret(secret) => data::secret(secret, root, findings),
+        Content::Service(service) => service::check(service, root, findings),
     }
 }
 

@@ -1,0 +1,129 @@
+//! `spec` of a Service.
+
+use std::net::IpAddr;
+
+use mote_protocol::object::{
+    AFFINITY_TIMEOUT_S, FamilyPolicy, IpFamily, Service, ServicePort, ServiceType,
+};
+use serde_json::{Map, Value, json};
+
+use super::field::{Fields, object, put, put_flag, put_inside, read_flag, words};
+
+/// `clusterIP` of a service without an address.
+pub const HEADLESS: &str = "None";
+
+words!(ServiceType, shown: |_| true, {
+    ClusterIp = "ClusterIP",
+    NodePort = "NodePort",
+    ExternalName = "ExternalName",
+});
+
+words!(IpFamily, shown: |_| true, { Ipv4 = "IPv4", Ipv6 = "IPv6" });
+
+words!(FamilyPolicy, shown: |policy| *policy != Self::SingleStack, {
+    SingleStack = "SingleStack",
+    PreferDualStack = "PreferDualStack",
+    RequireDualStack = "RequireDualStack",
+});
+
+object!(ServicePort {
+    "name" => name,
+    "protocol" => protocol,
+    "port" => port,
+    "targetPort" => target,
+    "nodePort" => node_port,
+    "appProtocol" => app_protocol,
+});
+
+/// Words of `sessionAffinity`: without, and with.
+const AFFINITY: [&str; 2] = ["None", "ClientIP"];
+
+/// Reads a Service's own fields.
+pub fn read_service(fields: &mut Fields<'_, '_>) -> Service {
+    let mut service = Service::default();
+    fields.inside("spec", |spec| {
+        spec.set("type", &mut service.service_type);
+        spec.set("externalName", &mut service.external_name);
+        read_addresses(spec, &mut service);
+        spec.set("ipFamilies", &mut service.families);
+        spec.set("ipFamilyPolicy", &mut service.family_policy);
+        spec.set("ports", &mut service.ports);
+        spec.set("selector", &mut service.selector);
+        spec.set("publishNotReadyAddresses", &mut service.publish_not_ready);
+        read_affinity(spec, &mut service);
+        // All pods of a service are on the node that was asked, so that these say what it does anyway.
+        spec.skip(&["externalTrafficPolicy", "internalTrafficPolicy", "trafficDistribution"]);
+        spec.unsupported(&["allocateLoadBalancerNodePorts", "healthCheckNodePort"]);
+        spec.refused(&[
+            "externalIPs",
+            "loadBalancerClass",
+            "loadBalancerIP",
+            "loadBalancerSourceRanges",
+        ]);
+    });
+    service
+}
+
+fn read_addresses(spec: &mut Fields<'_, '_>, service: &mut Service) {
+    let first: Option<String> = spec.get("clusterIP").filter(|text: &String| !text.is_empty());
+    let mut all: Vec<String> = spec.get("clusterIPs").unwrap_or_default();
+    let at = spec.at();
+    match (&first, all.first()) {
+        (Some(first), Some(other)) if first != other => {
+            let detail = "first value must match `clusterIP`";
+            spec.findings().invalid_text(at.field("clusterIPs").index(0), other, detail);
+        }
+        (Some(first), None) => all.push(first.clone()),
+        _ => {}
+    }
+    for (place, text) in all.iter().enumerate() {
+        match text.parse::<IpAddr>() {
+            Ok(address) => service.cluster_ips.push(address),
+            Err(_) if text == HEADLESS => service.headless = true,
+            Err(_) => {
+                let at = at.field("clusterIPs");
+                let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+                spec.findings().invalid_text(at.index(place), text, detail);
+            }
+        }
+    }
+}
+
+fn read_affinity(spec: &mut Fields<'_, '_>, service: &mut Service) {
+    let wanted = read_flag(spec, "sessionAffinity", AFFINITY);
+    let mut timeout = None;
+    spec.inside("sessionAffinityConfig", |config| {
+        config.inside("clientIP", |client| timeout = client.get("timeoutSeconds"));
+    });
+    let at = spec.at();
+    if !wanted && timeout.is_some() {
+        let detail = "must not be set when session affinity is None";
+        spec.findings().forbidden(at.field("sessionAffinityConfig"), detail);
+    }
+    service.affinity_s = wanted.then(|| timeout.unwrap_or(AFFINITY_TIMEOUT_S));
+}
+
+/// Writes what [`read_service`] reads.
+pub fn put_service(object: &mut Map<String, Value>, service: &Service) {
+    let mut spec = Map::new();
+    put(&mut spec, "type", &service.service_type);
+    put(&mut spec, "externalName", &service.external_name);
+    let addresses: Vec<String> = if service.headless {
+        vec![HEADLESS.into()]
+    } else {
+        service.cluster_ips.iter().map(ToString::to_string).collect()
+    };
+    put(&mut spec, "clusterIP", &addresses.first().cloned().unwrap_or_default());
+    put(&mut spec, "clusterIPs", &addresses);
+    put(&mut spec, "ipFamilies", &service.families);
+    put(&mut spec, "ipFamilyPolicy", &service.family_policy);
+    put(&mut spec, "ports", &service.ports);
+    put(&mut spec, "selector", &service.selector);
+    put(&mut spec, "publishNotReadyAddresses", &service.publish_not_ready);
+    put_flag(&mut spec, "sessionAffinity", AFFINITY, service.affinity_s.is_some());
+    if let Some(timeout) = service.affinity_s {
+        let config = json!({ "clientIP": { "timeoutSeconds": timeout } });
+        spec.insert("sessionAffinityConfig".into(), config);
+    }
+    put_inside(object, "spec", spec);
+}

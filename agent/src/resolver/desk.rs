@@ -138,6 +138,10 @@ impl<B> Desk<B> {
                 }
                 Some(reply)
             }
+            Outcome::Partly(server) => {
+                self.upstream.answered(server, now);
+                None
+            }
             Outcome::Failed => {
                 self.upstream.failed(&errand.servers, errand.since, now);
                 None

@@ -51,6 +51,8 @@ struct Asked {
 pub(super) enum Outcome {
     /// Somebody answered; who that was.
     Answered(Reply, SocketAddr),
+    /// Somebody did, whose whole answer could not be had.
+    Partly(SocketAddr),
     /// Nobody did.
     Failed,
 }
@@ -69,7 +71,7 @@ pub(super) async fn ask(servers: &[SocketAddr], question: &Question, whole: bool
             if reply.is_cut() && whole {
                 return match timeout(PATIENCE, by_tcp(from, question)).await {
                     Ok(Ok(whole)) => Outcome::Answered(whole, from),
-                    _ => Outcome::Failed,
+                    _ => Outcome::Partly(from),
                 };
             }
             if helps(reply.rcode()) {

@@ -181,10 +181,10 @@ impl Resolver {
                 self.take(&buffer[..len], asker, Back::Datagram(side, from));
             }
             Came::Connection(stream, asker) => {
-                let count = self.counts.entry(asker).or_default();
+                let count = self.counts.get(&asker).copied().unwrap_or_default();
                 // One too many is closed at once.
-                if self.connections.len() < MOST_CONNECTIONS && *count < MOST_OF_ONE {
-                    *count += 1;
+                if self.connections.len() < MOST_CONNECTIONS && count < MOST_OF_ONE {
+                    self.counts.insert(asker, count + 1);
                     let desk = desk.clone();
                     self.connections.spawn_local(async move {
                         connection::serve(stream, asker, desk).await;

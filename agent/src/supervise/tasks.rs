@@ -28,12 +28,10 @@ use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Amount, Instruments, NameFiles, Reading, addresses};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
-use crate::pod::contents::names::{Cluster, NodeFilesReader};
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
-use crate::resolver::Resolver;
-use crate::resolver::door::{self, Open};
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
@@ -42,7 +40,7 @@ use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::attribute::Attribute;
 use crate::sys::pressure::Trigger;
-use crate::sys::{datagram, memory, pressure};
+use crate::sys::{memory, pressure};
 use crate::world::SharedEdges;
 
 /// When starting is over: connected, everything adopted.
@@ -104,7 +102,8 @@ pub(super) async fn start(
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
     let tables = watch::Sender::new(Arc::<Table>::default());
-    let (resolver, name_files) = resolver(config, edges.runtime.network(), tables.subscribe());
+    let (resolver, name_files) =
+        real::resolver(config, edges.runtime.network(), tables.subscribe());
     let facts = facts(config, machine, &edges, labels, &totals);
     let identity = identity(config, &facts, &totals, name_files);
     let (doctor, patients) = mpsc::unbounded_channel();
@@ -148,41 +147,6 @@ pub(super) async fn start(
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
     Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
-}
-
-/// Who answers pods' questions about names, where somebody is to; and where the node finds names. Where
-/// nobody can, pods ask whom the node asks.
-fn resolver(
-    config: &Config,
-    network: &Network,
-    tables: watch::Receiver<Arc<Table>>,
-) -> (Option<Resolver>, NameFiles) {
-    let resolv_conf = config.names.resolv_conf.clone();
-    let mut files = NameFiles { resolv_conf, cluster: None };
-    // Also where nobody answers any more: then they are closed here.
-    let kept = datagram::inherited();
-    if !config.names.resolver {
-        door::let_go(kept);
-        return (None, files);
-    }
-    let domain = config.names.domain.clone();
-    let opened = Open::new(kept).and_then(|open| {
-        let doors = open.doors()?;
-        let resolver = Resolver::new(open, tables, (domain.to_string(), files.clone()))?;
-        Ok((resolver, doors))
-    });
-    match opened {
-        Ok((resolver, doors)) => {
-            network.lead_questions(doors);
-            let (pods, node) = (door::PODS.into(), door::NODE.into());
-            files.cluster = Some(Cluster { domain, pods, node });
-            (Some(resolver), files)
-        }
-        Err(error) => {
-            warn!(%error, "answer questions about names: pods ask whom the node asks");
-            (None, files)
-        }
-    }
 }
 
 /// Keeps the network of pods, and tells whether there is one.

@@ -102,7 +102,7 @@ fn names_of_the_node_are_answered() {
         (
             "_http._tcp.web.default.svc.cluster.local",
             Rtype::SRV,
-            format!("NOERROR; _http._tcp.{web} SRV 0 100 80 {web}."),
+            format!("NOERROR; _http._tcp.{web} SRV 0 100 80 {web}"),
         ),
         ("_http._udp.web.default.svc.cluster.local", Rtype::SRV, "NXDOMAIN".into()),
         ("_tcp.web.default.svc.cluster.local", Rtype::SRV, "NOERROR".into()),
@@ -110,7 +110,7 @@ fn names_of_the_node_are_answered() {
             "_http._tcp.sub.default.svc.cluster.local",
             Rtype::SRV,
             format!(
-                "NOERROR; _http._tcp.{sub} SRV 0 100 8080 10-188-0-2.{sub}.; _http._tcp.{sub} SRV 0 100 8080 one.{sub}."
+                "NOERROR; _http._tcp.{sub} SRV 0 100 8080 10-188-0-2.{sub}; _http._tcp.{sub} SRV 0 100 8080 one.{sub}"
             ),
         ),
         (

@@ -6,13 +6,12 @@ use crate::drive::Target;
 
 #[test]
 fn name_questions() {
-    // One name of the node's, with all that it leads to, and a list of what answers bear.
-    let target = Target { made: resolver::questions(), free: 32 * 1024, ..Target::default() };
+    let target = Target { made: resolver::questions(), ..Target::default() };
     Target { name: "name_questions", longest: 1300, ..target }.run(resolver::question);
 }
 
 #[test]
 fn name_answers() {
-    let target = Target { made: resolver::replies(), free: 16 * 1024, ..Target::default() };
+    let target = Target { made: resolver::replies(), ..Target::default() };
     Target { name: "name_answers", longest: 5000, ..target }.run(resolver::reply);
 }

@@ -5,7 +5,7 @@ use std::io::IoSliceMut;
 use std::io::{Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -117,16 +117,14 @@ fn node_asking(machine: &Machine, network: &str, resolv_conf: &str) -> Result<No
 
 /// A server of names in a network.
 fn dnsmasq(network: &OwnNetwork, words: &[&str]) -> Result<Process> {
-    let mut server = command("dnsmasq");
-    server.args([
-        "--keep-in-foreground",
-        "--log-facility=-",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-    ]);
-    server.args(["--no-hosts", "--user=root", "--pid-file=", "--port=53", "--bind-interfaces"]);
-    server.args(words);
-    let server = inside(&network.open()?, || Process::spawn("dnsmasq", &mut server))?;
+    // Not from a thread that goes there and ends: it would take the process with it.
+    let there = network.open()?;
+    let place = format!("--net=/proc/{}/fd/{}", std::process::id(), there.as_raw_fd());
+    let mut server = command("nsenter");
+    server.args([&place, "--", "dnsmasq", "--keep-in-foreground", "--log-facility=-"]);
+    server.args(["--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"]);
+    server.args(["--pid-file=", "--port=53", "--bind-interfaces"]).args(words);
+    let server = Process::spawn("dnsmasq", &mut server)?;
     server.wait_for_line("started")?;
     Ok(server)
 }
@@ -164,7 +162,7 @@ fn pods_find_services_and_each_other() -> Result<()> {
     let six = format!("NOERROR; AAAA {}", two.addresses[1]);
     ensure!(asked(&whole("two.direct"), Rtype::AAAA)? == six);
     let port = asked(&whole("_http._tcp.web"), Rtype::SRV)?;
-    ensure!(port == format!("NOERROR; SRV 0 100 80 {}.", whole("web")), "{port}");
+    ensure!(port == format!("NOERROR; SRV 0 100 80 {}", whole("web")), "{port}");
     let alias = asked(&whole("alias"), Rtype::A)?;
     ensure!(alias == format!("NOERROR; A {cluster}; CNAME {}.", whole("web")), "{alias}");
     ensure!(asked(&whole("none"), Rtype::A)? == "NXDOMAIN");
@@ -402,7 +400,8 @@ fn what_is_asked_between_two_agents_is_answered_by_the_second() -> Result<()> {
         let mut start = command("sh");
         let script = "export LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null";
         start.args(["-c", script, "sh"]).arg(mote_tests::binaries::agent()?);
-        start.arg("--config").arg(node.config()).env("NOTIFY_SOCKET", &path);
+        start.arg("--config").arg(node.config()).env("MOTE_LOG", "info");
+        start.env("NOTIFY_SOCKET", &path);
         if let Some(socket) = kept {
             start.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", NAME).stdin(Stdio::from(socket));
         }

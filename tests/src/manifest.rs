@@ -32,6 +32,14 @@ pub fn secret(name: &str, data: Value) -> Manifest {
         .field("stringData", data)
 }
 
+/// A service's manifest, for pods with the label `app` of that value.
+pub fn service(name: &str, app: &str, ports: Value) -> Manifest {
+    let spec = json!({"selector": {"app": app}, "ports": ports});
+    let metadata = json!({"name": name});
+    Manifest(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata}))
+        .field("spec", spec)
+}
+
 impl Manifest {
     /// Adds a container that runs a command.
     pub fn container(self, name: &str, image: &str, command: &[&str]) -> Self {

@@ -145,6 +145,107 @@ impl Drop for Mirror {
     }
 }
 
+/// Tells everybody who connects its own name and who that is, and then says again what it hears.
+#[derive(Debug)]
+pub struct Speaker {
+    tcp: TcpListener,
+    udp: UdpSocket,
+}
+
+impl Speaker {
+    /// Begins, on a port of a network.
+    pub fn start(network: &File, port: u16, name: &str) -> Result<Self> {
+        let all = (Ipv6Addr::UNSPECIFIED, port);
+        let (tcp, udp) = inside(network, || Ok((TcpListener::bind(all)?, UdpSocket::bind(all)?)))?;
+        let (listener, socket) = (tcp.try_clone()?, udp.try_clone()?);
+        let name = name.to_owned();
+        let greeting = move |peer: SocketAddr| format!("{name} {}\n", peer.ip().to_canonical());
+        let greet = greeting.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let Ok(peer) = stream.peer_addr() else { continue };
+                if stream.write_all(greet(peer).as_bytes()).is_ok() {
+                    thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+                }
+            }
+        });
+        thread::spawn(move || {
+            let mut buffer = [0; 16];
+            while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+                if len == 0 {
+                    return;
+                }
+                let _ = socket.send_to(greeting(peer).as_bytes(), peer);
+            }
+        });
+        Ok(Self { tcp, udp })
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.tcp, rustix::net::Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.udp, rustix::net::Shutdown::Both);
+    }
+}
+
+/// A connection to a [`Speaker`].
+#[derive(Debug)]
+pub struct Conversation {
+    /// Who answered.
+    pub name: String,
+    /// Whom they see.
+    pub peer: IpAddr,
+    stream: TcpStream,
+}
+
+impl Conversation {
+    /// Connects from a network.
+    pub fn begin(network: &File, speaker: impl Into<SocketAddr>) -> Result<Self> {
+        let speaker = speaker.into();
+        let begin = || {
+            let mut stream = TcpStream::connect_timeout(&speaker, IMPATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut text = Vec::new();
+            while !text.ends_with(b"\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                text.extend(byte);
+            }
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let (name, peer) = text.trim().split_once(' ').context("a name and an address")?;
+            Ok(Self { name: name.to_owned(), peer: peer.parse()?, stream })
+        };
+        inside(network, begin).with_context(|| format!("connect to {speaker}"))
+    }
+
+    /// It still goes on.
+    pub fn goes_on(&mut self) -> Result<()> {
+        self.stream.write_all(b"?")?;
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte)?;
+        ensure!(byte == *b"?", "{byte:?}");
+        Ok(())
+    }
+}
+
+/// Whoever is asked says no at once.
+pub fn refused(network: &File, at: impl Into<SocketAddr>) -> Result<()> {
+    let at = at.into();
+    let answer = inside(network, || Ok(TcpStream::connect_timeout(&at, PATIENCE)))?;
+    match answer {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
+        answer => Err(anyhow!("{at}: {answer:?}")),
+    }
+}
+
+/// The name of the [`Speaker`] that answers a datagram, which is sent again as long as nobody does.
+pub fn name_by_datagram(network: &File, speaker: impl Into<SocketAddr>) -> Result<String> {
+    let text = answer_by_datagram(network, speaker.into())?;
+    Ok(text.split(' ').next().unwrap_or_default().to_owned())
+}
+
 /// Whom a mirror sees where somebody connects to it from a network.
 pub fn seen(network: &File, mirror: impl Into<SocketAddr>) -> Result<IpAddr> {
     let mirror = mirror.into();
@@ -169,7 +270,11 @@ fn look(mirror: SocketAddr, patience: Duration) -> Result<IpAddr> {
 
 /// The same by a datagram, which is sent again as long as nobody answers.
 pub fn seen_by_datagram(network: &File, mirror: impl Into<SocketAddr>) -> Result<IpAddr> {
-    let mirror = mirror.into();
+    let text = answer_by_datagram(network, mirror.into())?;
+    text.parse().with_context(|| format!("`{text}` is no address"))
+}
+
+fn answer_by_datagram(network: &File, mirror: SocketAddr) -> Result<String> {
     inside(network, || {
         let local: SocketAddr =
             if mirror.is_ipv4() { ([0; 4], 0).into() } else { ([0_u8; 16], 0).into() };
@@ -179,8 +284,7 @@ pub fn seen_by_datagram(network: &File, mirror: impl Into<SocketAddr>) -> Result
         for _ in 0..40 {
             socket.send_to(b"?", mirror)?;
             if let Ok((len, _)) = socket.recv_from(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..len]);
-                return text.parse().with_context(|| format!("`{text}` is no address"));
+                return Ok(String::from_utf8_lossy(&buffer[..len]).into_owned());
             }
         }
         Err(anyhow!("no answer"))

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::field::{Fields, put};
 use super::meta::put_meta;
 use super::object::put_content;
+use super::service::put_chosen;
 use super::status::put_text;
 use crate::output::age::format_moment;
 use crate::view::data::{DataView, Standing};
@@ -84,6 +85,8 @@ pub fn data_value(view: &DataView<'_>) -> Value {
     object.insert("metadata".into(), data_metadata(view));
     if let Some(content) = &view.content {
         put_content(&mut object, content, None);
+        let statuses: Vec<_> = view.services.iter().map(|(_, status)| status).collect();
+        put_chosen(&mut object, &statuses);
     }
     object.insert("status".into(), status(view));
     Value::Object(object)
@@ -133,6 +136,10 @@ fn status(view: &DataView<'_>) -> Value {
         map.insert("accepted".into(), (*standing == Standing::Accepted).into());
         put_text(&mut map, "reason", Some(reason));
         put_text(&mut map, "message", Some(message));
+        if let Some((_, service)) = view.services.iter().find(|(of, _)| of == node) {
+            map.insert("endpoints".into(), service.found.into());
+            map.insert("readyEndpoints".into(), service.serving.into());
+        }
         Value::Object(map)
     });
     let nodes: Vec<_> = nodes.collect();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use mote_protocol::object::{
     AFFINITY_TIMEOUT_S, FamilyPolicy, IpFamily, Service, ServicePort, ServiceType,
 };
+use mote_protocol::status::ServiceStatus;
 use serde_json::{Map, Value, json};
 
 use super::field::{Fields, object, put, put_flag, put_inside, read_flag, words};
@@ -101,6 +102,37 @@ fn read_affinity(spec: &mut Fields<'_, '_>, service: &mut Service) {
         spec.findings().forbidden(at.field("sessionAffinityConfig"), detail);
     }
     service.affinity_s = wanted.then(|| timeout.unwrap_or(AFFINITY_TIMEOUT_S));
+}
+
+/// The node's port that leads to one of a service: what was asked for, or what nodes chose.
+pub fn node_port(port: &ServicePort, statuses: &[&ServiceStatus]) -> Option<u16> {
+    let chosen = statuses.iter().flat_map(|status| &status.node_ports);
+    let chosen = chosen.into_iter().find(|(of, _)| *of == port.port).map(|(_, node)| *node);
+    Some(port.node_port).filter(|asked| *asked != 0).or(chosen)
+}
+
+/// Ports as one word: `80:30080/TCP,53/UDP`.
+pub fn port_list(service: &Service, statuses: &[&ServiceStatus]) -> String {
+    let each = service.ports.iter().map(|port| {
+        let protocol = port.protocol.as_str();
+        match node_port(port, statuses) {
+            Some(of_node) => format!("{}:{of_node}/{protocol}", port.port),
+            None => format!("{}/{protocol}", port.port),
+        }
+    });
+    let each: Vec<_> = each.collect();
+    if each.is_empty() { "<none>".into() } else { each.join(",") }
+}
+
+/// Shows the addresses that nodes chose, where all chose the same.
+pub fn put_chosen(object: &mut Map<String, Value>, statuses: &[&ServiceStatus]) {
+    let Some(first) = statuses.first().map(|status| &status.addresses) else { return };
+    let agreed = statuses.iter().all(|status| status.addresses == *first);
+    let spec = object.get_mut("spec").and_then(Value::as_object_mut);
+    let (Some(spec), true, Some(address)) = (spec, agreed, first.first()) else { return };
+    spec.insert("clusterIP".into(), address.to_string().into());
+    let all: Vec<String> = first.iter().map(ToString::to_string).collect();
+    spec.insert("clusterIPs".into(), all.into());
 }
 
 /// Writes what [`read_service`] reads.

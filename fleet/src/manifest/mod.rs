@@ -11,7 +11,7 @@ pub mod update;
 pub mod validate;
 
 use mote_protocol::name::{Kind, NameError, Namespace, NodeName, ObjectName};
-use mote_protocol::object::Pod;
+use mote_protocol::object::{Pod, service_name_fault};
 use mote_protocol::pod::PodSpec;
 use serde_json::Value;
 
@@ -106,6 +106,12 @@ pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
             let root = Path::root("");
             unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
         }
+    }
+    if let (Content::Service(_), Ok(named)) = (&content, ObjectName::new(&name))
+        && let Some(rule) = service_name_fault(&named)
+    {
+        let root = Path::root("");
+        findings.invalid_text(root.field("metadata").field("name"), &name, rule);
     }
     let names = read_names(&name, &header.namespace, node.as_deref(), &mut findings);
     match names {

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey};
 use mote_protocol::object::{Intent, Object};
-use mote_protocol::status::Refusal;
+use mote_protocol::status::{Refusal, ServiceStatus};
 use mote_protocol::topic::Scope;
 
-use super::Fleet;
+use super::{Fleet, Told};
 use crate::content::Content;
 
 /// One object in one scope.
@@ -26,6 +26,8 @@ pub struct DataView<'f> {
     pub content: Option<Content>,
     /// What the nodes of the scope make of it.
     pub nodes: Vec<(&'f NodeName, Standing<'f>)>,
+    /// What those that have it tell of a service.
+    pub services: Vec<(&'f NodeName, ServiceStatus)>,
 }
 
 /// What a node makes of an object.
@@ -81,7 +83,14 @@ impl Fleet {
         let content = object.and_then(|object| Content::of(key.kind, &object.intent)?.ok());
         let nodes = self.nodes_of(key, &scope);
         let nodes = nodes.into_iter().map(|node| (node, self.standing(key, &scope, node)));
-        DataView { nodes: nodes.collect(), key, object, content, scope }
+        let nodes: Vec<_> = nodes.collect();
+        // What is told of a nearer one is not told of this.
+        let own = nodes.iter().filter(|(_, standing)| !matches!(standing, Standing::Nearer(_)));
+        let services = own.filter_map(|(node, _)| match self.told(key, node)? {
+            Told::Object(status) => Some((*node, status.service()?)),
+            Told::Pod(_) => None,
+        });
+        DataView { services: services.collect(), nodes, key, object, content, scope }
     }
 
     /// The nodes of a scope; not every node says which groups it is in: then it counts once it
@@ -138,6 +147,18 @@ impl DataView<'_> {
             Content::Secret(secret) => Some(secret.data.len()),
             Content::Pod(_) | Content::Service(_) => None,
         }
+    }
+
+    /// Addresses of a service, by the nodes that have it: mostly the same ones.
+    pub fn cluster_ips(&self) -> Vec<String> {
+        let all = self.services.iter().flat_map(|(_, status)| &status.addresses);
+        let mut addresses = Vec::new();
+        for address in all.map(ToString::to_string) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses
     }
 
     /// Whether it is what a node has of its name, or should have.

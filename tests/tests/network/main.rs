@@ -16,6 +16,11 @@
 //! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
 //! | rules that somebody flushed come back, others' stay; what the kernel tells of our own is no change | `resume::*` |
 //! | nothing is left of a pod; what an agent left behind is removed | `resume::*` |
+//! | a service from the node, other pods and its own; TCP, UDP, IPv6; on a node without any other address or route | `services::a_service_leads_to_its_pods_from_everywhere` |
+//! | who comes and goes breaks no other's connection; without anybody it is refused | `services::a_service_leads_to_its_pods_from_everywhere` |
+//! | only who is ready serves, also while an agent is replaced | `services::only_who_is_ready_serves` |
+//! | `nodePort` from everywhere, `sessionAffinity` through changes and agents | `services::a_port_of_the_node_leads_to_a_service` |
+//! | addresses stay, headless services have none, containers are told of services | `services::addresses_stay_and_containers_are_told` |
 //! | without nft pods wait and say so, but for those in the host's network; and where the node has an address of their range | `missing::*` |
 
 mod addresses;
@@ -24,6 +29,7 @@ mod names;
 mod ports;
 mod resolver;
 mod resume;
+mod services;
 mod traffic;
 
 use std::fs::File;

@@ -231,6 +231,7 @@ mod tests {
                 memory_bytes: Some(1 << 30),
                 ..Amounts::default()
             },
+            services: Vec::new(),
         }
     }
 

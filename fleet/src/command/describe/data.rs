@@ -1,8 +1,8 @@
-//! The page of a `ConfigMap` or Secret; a secret's values are on none.
+//! The page of a `ConfigMap`, Secret or service; a secret's values are on none.
 
 use serde_json::json;
 
-use super::{annotations, is_about, pairs, put_events, text};
+use super::{annotations, is_about, pairs, put_events, service, text};
 use crate::content::Content;
 use crate::kubernetes::data::{data_metadata, secret_type, words};
 use crate::kubernetes::event::Told;
@@ -34,7 +34,10 @@ pub(super) fn page(view: &DataView<'_>, told: &[Told], now: i64) -> String {
             let sizes = secret.data.iter().map(|(key, bytes)| (key.as_str(), bytes)).map(size);
             page.fields(0, &sizes.collect::<Vec<_>>());
         }
-        Some(Content::Pod(_) | Content::Service(_)) | None => {
+        Some(Content::Service(service)) => {
+            service::put(&mut page, service, view);
+        }
+        Some(Content::Pod(_)) | None => {
             let why = if view.is_deleted() {
                 "deleted: nodes that have it were asked to let it go"
             } else {

@@ -4,6 +4,7 @@ mod container;
 mod data;
 mod node;
 mod pod;
+mod service;
 mod volume;
 
 use mote_protocol::event::Involved;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mote_protocol::name::{Kind, NodeName};
 use mote_protocol::node::NodeAddress;
+use mote_protocol::object::{Service, ServiceType};
 
 use super::item::Item;
 use crate::command::resource::Resource;
 use crate::content::Content;
 use crate::kubernetes::data::secret_type;
+use crate::kubernetes::service::{HEADLESS, port_list};
 use crate::output::age::format_age;
 use crate::output::format::OutputFormat;
 use crate::view::data::DataView;
@@ -53,6 +55,7 @@ impl Columns {
     pub(super) fn headings(&self, resource: Resource) -> Vec<&'static str> {
         let mut headings = match resource {
             Resource::Objects(Kind::Pod) => self.pod_headings(),
+            Resource::Objects(Kind::Service) => self.service_headings(),
             Resource::Objects(kind) => self.data_headings(kind),
             Resource::Nodes => self.node_headings(),
         };
@@ -65,6 +68,7 @@ impl Columns {
     pub(super) fn row(&self, item: &Item<'_>, now: i64) -> Vec<String> {
         let mut row = match item {
             Item::Pod(view) => self.pod_row(view, now),
+            Item::Data(view) if view.key.kind == Kind::Service => self.service_row(view, now),
             Item::Data(view) => self.data_row(view, now),
             Item::Node(name, node) => self.node_row(name, node, now),
         };
@@ -158,6 +162,55 @@ impl Columns {
         row
     }
 
+    fn service_headings(&self) -> Vec<&'static str> {
+        let mut headings = Vec::new();
+        if self.namespace {
+            headings.push("NAMESPACE");
+        }
+        headings.extend(["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]);
+        if self.wide {
+            headings.extend(["SELECTOR", "ENDPOINTS", "NODE", "ACCEPTED"]);
+        }
+        if self.node {
+            headings.push("NODE");
+        }
+        headings
+    }
+
+    fn service_row(&self, view: &DataView<'_>, now: i64) -> Vec<String> {
+        let mut row = Vec::new();
+        if self.namespace {
+            row.push(view.key.namespace.to_string());
+        }
+        row.push(self.name(view.key.kind.as_str(), &view.key.name));
+        let statuses: Vec<_> = view.services.iter().map(|(_, status)| status).collect();
+        let (mut words, mut selector) = (vec!["<unknown>".to_owned(); 4], None);
+        if let Some(Content::Service(service)) = &view.content {
+            let external = service.service_type == ServiceType::ExternalName;
+            let external = external.then(|| service.external_name.clone());
+            words = vec![
+                service.service_type.as_str().to_owned(),
+                cluster_ip(service, view),
+                external.unwrap_or_else(|| "<none>".into()),
+                port_list(service, &statuses),
+            ];
+            selector = Some(&service.selector);
+        }
+        row.extend(words);
+        row.push(format_age(view.created(), now));
+        if self.wide {
+            let serving: u32 = statuses.iter().map(|status| u32::from(status.serving)).sum();
+            let found: u32 = statuses.iter().map(|status| u32::from(status.found)).sum();
+            let (accepted, of) = view.accepted();
+            row.extend([labels(selector), format!("{serving}/{found}")]);
+            row.extend([view.place(), format!("{accepted}/{of}")]);
+        }
+        if self.node {
+            row.push(view.place());
+        }
+        row
+    }
+
     fn node_headings(&self) -> Vec<&'static str> {
         let mut headings = vec!["NAME", "STATUS", "ROLES", "AGE", "VERSION"];
         if self.wide {
@@ -197,6 +250,24 @@ impl Columns {
         }
         row
     }
+}
+
+/// The first address of a service; all of them where its nodes have different ones.
+fn cluster_ip(service: &Service, view: &DataView<'_>) -> String {
+    if service.service_type == ServiceType::ExternalName {
+        return "<none>".into();
+    }
+    if service.headless {
+        return HEADLESS.into();
+    }
+    let mut firsts: Vec<String> = Vec::new();
+    let told = view.services.iter().filter_map(|(_, status)| status.addresses.first());
+    for first in told.map(ToString::to_string) {
+        if !firsts.contains(&first) {
+            firsts.push(first);
+        }
+    }
+    if firsts.is_empty() { "<pending>".into() } else { firsts.join(",") }
 }
 
 fn address(node: &Node, wanted: fn(&NodeAddress) -> Option<String>) -> String {

@@ -32,4 +32,6 @@ pub fn check(content: &Content, findings: &mut Findings) {
 }
 
 #[cfg(test)]
+mod service_tests;
+#[cfg(test)]
 mod tests;

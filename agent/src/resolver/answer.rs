@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::{AuthorityBuilder, PushError};
 use domain::base::name::Name;
+use domain::base::record::ComposeRecord;
 use domain::base::{Serial, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Ptr, Soa, Srv};
 
 use super::question::{Question, Refusal, Sections, Target};
 use super::zone::{Data, Found, Pods, Zone};
 
-/// Seconds that what is said here may be remembered: pods come and go. As CoreDNS has it.
+/// Seconds that what is said here may be remembered: pods come and go. As `CoreDNS` has it.
 const TTL: u32 = 5;
 
 /// Names that lead to others, one after the other: who goes round in circles has an end.
@@ -176,7 +177,7 @@ impl Authority {
         Some(Self { domain: name("")?, server: name("ns.dns.")?, person: name("hostmaster.")? })
     }
 
-    fn record(&self) -> (&Name<Vec<u8>>, Class, Ttl, Soa<&Name<Vec<u8>>>) {
+    fn record(&self) -> impl ComposeRecord {
         let secs = Ttl::from_secs;
         // Nobody copies it: numbers and times but the last mean nothing.
         let (refresh, retry, expire) = (secs(7200), secs(1800), secs(86_400));

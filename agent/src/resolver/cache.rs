@@ -56,7 +56,7 @@ impl Cache {
 
     /// Keeps an answer, if it holds at all.
     pub fn keep(&mut self, key: Key, reply: Reply, now: Instant) {
-        if reply.lasts().is_zero() || reply.is_cut() || reply.len() > LONGEST {
+        if reply.lasts().is_zero() || reply.is_cut() || reply.bytes() > LONGEST {
             return;
         }
         self.forget(&key);
@@ -83,5 +83,5 @@ impl Cache {
 }
 
 fn cost(key: &Key, reply: &Reply) -> usize {
-    key.len() + reply.len() + OVERHEAD
+    key.len() + reply.bytes() + OVERHEAD
 }

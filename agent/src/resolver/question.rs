@@ -2,6 +2,7 @@
 
 use domain::base::iana::{Class, Opcode, Rcode, Rtype};
 use domain::base::name::{Name, ToLabelIter as _, ToName as _};
+use domain::base::opt::OptRecord;
 use domain::base::{Message, MessageBuilder, StaticCompressor};
 
 /// Bytes of an answer by UDP that every path takes (`dnsflagday.net/2020`), whatever else was asked for.
@@ -75,7 +76,7 @@ impl Question {
             }
             opt => opt.flatten(),
         };
-        let size = opt.as_ref().map_or(PLAIN, |opt| opt.udp_payload_size());
+        let size = opt.as_ref().map_or(PLAIN, OptRecord::udp_payload_size);
         let room = size.clamp(PLAIN, MOST_BY_UDP).into();
         let question = Self {
             id: header.id(),
@@ -84,7 +85,7 @@ impl Question {
             recursion: header.rd(),
             unchecked: header.cd(),
             authentic: header.ad(),
-            edns: opt.as_ref().map(|opt| opt.dnssec_ok()),
+            edns: opt.as_ref().map(OptRecord::dnssec_ok),
             room: if tcp { MOST_BY_TCP } else { room },
         };
         if opt.is_some_and(|opt| opt.version() > 0) {

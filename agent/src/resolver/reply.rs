@@ -86,7 +86,7 @@ impl Reply {
     }
 
     /// Bytes that it takes.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.packet.len()
     }
 
@@ -156,13 +156,13 @@ fn push_again(sections: &mut Sections, record: &ParsedRecord<'_, [u8]>, age: u32
 fn measure(message: &Message<[u8]>) -> Option<(usize, u32)> {
     let mut answers = message.answer().ok()?;
     let (mut least, mut count) = (u32::MAX, 0_u32);
-    while let Some(record) = answers.next() {
+    for record in answers.by_ref() {
         least = least.min(seconds(&record.ok()?));
         count += 1;
     }
     let mut authority = answers.next_section().ok()??;
     let mut nothing = None;
-    while let Some(record) = authority.next() {
+    for record in authority.by_ref() {
         let record = record.ok()?;
         if let Ok(Some(soa)) = record.to_record::<Soa<ParsedName<_>>>() {
             nothing = Some(seconds(&record).min(soa.data().minimum().as_secs()));

@@ -152,7 +152,7 @@ impl Zone {
                 None => return Found::Elsewhere,
             },
             1 => format!("{name}.svc"),
-            _ if name.ends_with(".svc") => name.to_owned(),
+            _ if below(name, "svc").is_some() => name.to_owned(),
             _ => return Found::Elsewhere,
         };
         match self.inside(&whole, pods) {

@@ -30,13 +30,18 @@ pub fn tell_interface(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 fn switch_on(socket: BorrowedFd<'_>, option: c_int) -> io::Result<()> {
     let on: c_int = 1;
-    let len = size_of::<c_int>() as socklen_t;
+    let len = size::<c_int>();
     // SAFETY: the value is an int that lives through the call, and its length is given.
     let done = unsafe {
         let value = (&raw const on).cast::<c_void>();
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, option, value, len)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The size of a type, as calls about sockets want it.
+fn size<T>() -> socklen_t {
+    size_of::<T>().try_into().expect("types here have a few bytes")
 }
 
 /// Room for the one thing that is told, as the kernel wants it.
@@ -51,7 +56,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     let (mut from, mut message) =
         unsafe { (std::mem::zeroed::<libc::sockaddr_in>(), std::mem::zeroed::<libc::msghdr>()) };
     message.msg_name = (&raw mut from).cast();
-    message.msg_namelen = size_of::<libc::sockaddr_in>() as socklen_t;
+    message.msg_namelen = size::<libc::sockaddr_in>();
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();

@@ -401,10 +401,12 @@ fn what_is_asked_between_two_agents_is_answered_by_the_second() -> Result<()> {
         let script = "export LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null";
         start.args(["-c", script, "sh"]).arg(mote_tests::binaries::agent()?);
         start.arg("--config").arg(node.config()).env("MOTE_LOG", "info");
-        start.env("NOTIFY_SOCKET", &path);
-        if let Some(socket) = kept {
-            start.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", NAME).stdin(Stdio::from(socket));
-        }
+        match kept {
+            None => start.env("NOTIFY_SOCKET", &path),
+            Some(socket) => {
+                start.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", NAME).stdin(Stdio::from(socket))
+            }
+        };
         let agent = Process::spawn("agent n1", &mut start)?;
         agent.wait_for_line("started")?;
         Ok(agent)

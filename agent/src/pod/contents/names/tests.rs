@@ -159,7 +159,6 @@ fn pods_ask_the_nodes_resolver_where_there_is_one() {
         (DnsPolicy::ClusterFirst, true, of_node),
         (DnsPolicy::Default, false, of_node),
         (DnsPolicy::Default, true, of_node),
-        (DnsPolicy::None, false, ""),
     ];
     for (policy, host, expected) in table {
         let pod = pod(|network| {

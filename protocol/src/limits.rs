@@ -18,8 +18,9 @@ pub const MAX_DATA_KEYS: usize = 1024;
 /// Ports of one service. Kubernetes knows no bound; each is a rule or two for packets.
 pub const MAX_SERVICE_PORTS: usize = 64;
 
-/// Endpoints of one service that are told one by one: a node has fewer pods of a kind.
-pub const MAX_TOLD_ENDPOINTS: usize = 32;
+/// Endpoints of one service that are told one by one: with the longest names and all ports they fill half a
+/// status.
+pub const MAX_TOLD_ENDPOINTS: usize = 16;
 
 /// Labels that a service may ask of its pods: more than anybody writes.
 pub const MAX_SELECTOR: usize = 32;

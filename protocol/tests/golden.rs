@@ -355,6 +355,28 @@ fn object_that_applies_a_service() {
 }
 
 #[test]
+fn status_of_a_service() {
+    let endpoint = EndpointStatus {
+        pod: "web-1".into(),
+        addresses: vec!["10.188.0.1".parse().expect("an address")],
+        serves: true,
+        ports: vec![8080, 0],
+    };
+    let service = ServiceStatus {
+        addresses: vec!["10.189.0.9".parse().expect("an address")],
+        node_ports: vec![(80, 30080)],
+        serving: 1,
+        found: 2,
+        endpoints: vec![endpoint],
+    };
+    let mut status = ObjectStatus { accepted: revision(0), ..ObjectStatus::default() };
+    status.set_service(&service).expect("encodes");
+    frozen("object-status-service", &status);
+    assert_eq!(status.service(), Some(service));
+    assert_eq!(ObjectStatus::default().service(), None);
+}
+
+#[test]
 fn object_that_deletes() {
     frozen("object-delete", &object(None, Intent::Delete { grace_s: Some(30) }));
 }

@@ -33,7 +33,7 @@ pub fn secret(name: &str, data: Value) -> Manifest {
 }
 
 /// A service's manifest, for pods with the label `app` of that value.
-pub fn service(name: &str, app: &str, ports: Value) -> Manifest {
+pub fn service(name: &str, app: &str, ports: &Value) -> Manifest {
     let spec = json!({"selector": {"app": app}, "ports": ports});
     let metadata = json!({"name": name});
     Manifest(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata}))

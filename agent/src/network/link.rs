@@ -41,8 +41,6 @@ const GETLINK: u16 = 18;
 const NEWADDR: u16 = 20;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
-const DELROUTE: u16 = 25;
-const DELADDR: u16 = 21;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -319,18 +317,13 @@ fn octets(address: IpAddr) -> (u8, Vec<u8>) {
     }
 }
 
-fn address_message(index: u32, address: IpAddr, scope_prefix: (u8, u8)) -> Message {
-    address_of(NEWADDR, index, address, scope_prefix)
-}
-
-fn address_of(kind: u16, index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Message {
+fn address_message(index: u32, address: IpAddr, (scope, prefix): (u8, u8)) -> Message {
     let (family, octets) = octets(address);
     let [a, b, c, d] = index.to_ne_bytes();
     let flags = if family == AF_INET6 { NO_DAD } else { 0 };
     // `struct ifaddrmsg`.
     let header = [family, prefix, flags, scope, a, b, c, d];
-    let flags = if kind == NEWADDR { REPLACE } else { 0 };
-    Message::new(kind, flags, &header).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
+    Message::new(NEWADDR, REPLACE, &header).with(IFA_LOCAL, &octets).with(IFA_ADDRESS, &octets)
 }
 
 /// A route to one address on the link, or to everything through a gateway.
@@ -358,32 +351,26 @@ fn route(index: u32, to: Option<IpAddr>, through: Option<IpAddr>) -> Message {
 /// from there. It asks as the first address of the range.
 ///
 /// IPv6 has no way out through localhost: there all of the range is the node's, and what no rule leads elsewhere is
-/// refused.
-pub fn lead_to_services(ranges: Ranges, lead: bool) -> Result<(), LinkError> {
+/// refused. It stays until the next boot: what the node began goes on, though the last service is gone.
+pub fn lead_to_services(ranges: Ranges) -> Result<(), LinkError> {
     let mut node = open()?;
     let index = index_of(&mut node, LOCALHOST)?;
     for range in ranges.all() {
         let (first, v4) = (range.first(), range.first().is_ipv4());
         let prefix = if v4 { 32 } else { 128 };
-        let address = |kind| address_of(kind, index, first, (SCOPE_UNIVERSE, prefix));
         let (table, route_kind) = if v4 { (MAIN_TABLE, UNICAST) } else { (LOCAL_TABLE, LOCAL) };
         let (family, network) = octets(range.network());
         let header =
             [family, range.prefix(), 0, 0, table, STATIC, SCOPE_LINK, route_kind, 0, 0, 0, 0];
-        let route = |kind| {
-            let message = Message::new(kind, if lead { REPLACE } else { 0 }, &header);
-            message.with(RTA_DST, &network).with(RTA_OIF, &index.to_ne_bytes())
+        let route = Message::new(NEWROUTE, REPLACE, &header)
+            .with(RTA_DST, &network)
+            .with(RTA_OIF, &index.to_ne_bytes())
+            .with(RTA_PREFSRC, &octets(first).1);
+        let mut lead = || {
+            node.ask(&address_message(index, first, (SCOPE_UNIVERSE, prefix)))?;
+            node.ask(&route)
         };
-        let doing = || format!("give the node a way to services, {range}");
-        if lead {
-            node.ask(&address(NEWADDR)).map_err(failed(doing()))?;
-            let route = route(NEWROUTE).with(RTA_PREFSRC, &octets(first).1);
-            node.ask(&route).map_err(failed(doing()))?;
-        } else {
-            // What is not there need not go.
-            let _ = node.ask(&route(DELROUTE));
-            let _ = node.ask(&address(DELADDR));
-        }
+        lead().map_err(failed(format!("give the node a way to services, {range}")))?;
     }
     Ok(())
 }

@@ -88,9 +88,9 @@ struct Applied {
     /// The sysctls are set, and what belongs to nobody is gone.
     prepared: bool,
     rules: Option<Rules>,
-    /// The node may have a way to its services.
+    /// There are services, or were since the boot: the node has a way to them.
     way: bool,
-    /// It has it by this agent.
+    /// It was given by this agent.
     led: bool,
 }
 
@@ -160,12 +160,14 @@ impl Network {
 
     /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
     /// an agent that comes leads clients to where they were led, until it knows better.
+    #[must_use]
     pub fn with_services(mut self, ranges: Option<Ranges>, kept: PathBuf) -> Self {
         // One that cannot be read says what one says that is not there.
         let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());
-        let served: Vec<Served> = served.unwrap_or_default();
-        self.applied.get_mut().way = !served.is_empty();
-        (self.services, self.kept, self.served) = (ranges, Some(kept), Mutex::new(served));
+        let served: Option<Vec<Served>> = served;
+        self.applied.get_mut().way = served.is_some();
+        let served = Mutex::new(served.unwrap_or_default());
+        (self.services, self.kept, self.served) = (ranges, Some(kept), served);
         self
     }
 
@@ -274,6 +276,9 @@ impl Network {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
         let served = self.served().clone();
         let (ranges, services) = (self.ranges, self.services);
+        applied.way |= !served.is_empty();
+        // Where the node has a way to services, what leads nowhere is refused.
+        let services = services.filter(|_| applied.way);
         let doors = self.doors.get().copied();
         let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
         let rules = rules::table(&wanted);
@@ -307,17 +312,13 @@ impl Network {
         applied: &mut Applied,
         served: &[Served],
     ) -> Result<(), Unavailable> {
-        let Some(ranges) = self.services else { return Ok(()) };
-        let lead = !served.is_empty();
-        if lead && !applied.led {
+        if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
             let mut own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
             own.retain(|own| ranges.all().all(|range| range.first() != *own));
             in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
-        }
-        if lead && !applied.led || !lead && applied.way {
-            let done = blocking(move || link::lead_to_services(ranges, lead)).await;
+            let done = blocking(move || link::lead_to_services(ranges)).await;
             done.map_err(|error| unknown(&error))?;
-            (applied.way, applied.led) = (lead, lead);
+            applied.led = true;
         }
         let of_node = served.iter().filter(|one| one.node_port != 0);
         let asked: Vec<IpAddr> =

@@ -73,12 +73,9 @@ const fn word(transport: Transport) -> &'static str {
     }
 }
 
-/// What of the table is about these services, which have addresses of these ranges.
+/// What of the table is about these services, which have addresses of these ranges; without any of both it is nothing.
 pub(super) fn parts(ranges: Option<Ranges>, served: &[Served]) -> Parts {
     let mut parts = Parts::default();
-    if served.is_empty() {
-        return parts;
-    }
     for family in FAMILIES {
         lead(family, served, &mut parts);
     }
@@ -235,19 +232,21 @@ mod tests {
         }
     }
 
-    fn ranges() -> Option<Ranges> {
-        Some(Ranges { v4: PodRange::parse_v4("10.189.0.0/24").unwrap(), v6: None })
+    fn ranges() -> Ranges {
+        Ranges { v4: PodRange::parse_v4("10.189.0.0/24").unwrap(), v6: None }
     }
 
     #[test]
     fn without_services_there_are_no_rules() {
-        assert_eq!(parts(ranges(), &[]), Parts::default());
+        assert_eq!(parts(None, &[]), Parts::default());
+        // The node has a way to them still.
+        assert_eq!(parts(Some(ranges()), &[]).refusing.len(), 3);
     }
 
     #[test]
     fn each_family_leads_to_its_own() {
         let one = served(80, &[("10.188.0.1", 8080), ("10.188.0.2", 81), ("fd00::1", 8080)]);
-        let parts = parts(ranges(), &[one]);
+        let parts = parts(Some(ranges()), &[one]);
         assert_eq!(
             parts.leading,
             "\t\tip daddr . meta l4proto . th dport vmap { 10.189.0.9 . tcp . 80 : goto \
@@ -275,7 +274,7 @@ mod tests {
     #[test]
     fn what_has_no_endpoint_is_refused_and_leads_nowhere() {
         let one = Served { node_port: 30_080, ..served(80, &[("fd00::1", 8080)]) };
-        let parts = parts(ranges(), &[one]);
+        let parts = parts(Some(ranges()), &[one]);
         assert!(!parts.leading.contains("10.189.0.9"), "{}", parts.leading);
         let of = |name: &str| parts.refusing.iter().find(|part| part.0 == name).unwrap().2.clone();
         let range = "ip daddr 10.189.0.0/24 ip daddr != 10.189.0.1";
@@ -289,7 +288,7 @@ mod tests {
     fn clients_that_stay_are_asked_for_first() {
         let one =
             Served { affinity_s: Some(60), ..served(80, &[("10.188.0.1", 80), ("fd00::1", 80)]) };
-        let parts = parts(ranges(), &[one]);
+        let parts = parts(Some(ranges()), &[one]);
         let set = "clients/service/default/web/tcp/80/4/10.188.0.1/80/60";
         assert_eq!(parts.sets[0].0, set);
         assert!(parts.sets[1].0.contains("/fd00__1/80/60"), "{:?}", parts.sets);

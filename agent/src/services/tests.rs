@@ -96,7 +96,7 @@ fn ports_lead_where_each_pod_has_them() {
     let pods = [seen(&one, 1, true), seen(&other, 2, true), seen(&none, 3, true)];
     let entry = of(accepted(ports), &pods);
     let led = |place| entry.behind(place).map(|(_, port)| port).collect::<Vec<_>>();
-    assert_eq!((led(0), led(1), led(2)), (vec![80; 3], vec![7; 3], vec![9090, 8080]));
+    assert_eq!((led(0), led(1), led(2)), (vec![80; 3], vec![7; 3], vec![8080, 9090]));
     assert_eq!(entry.served().map(|one| one.endpoints.len()).collect::<Vec<_>>(), [3, 3, 2]);
 }
 

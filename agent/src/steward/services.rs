@@ -1,7 +1,7 @@
 //! Services: who serves is found anew when a service or a pod changed, and told to those who make rules
 //! and names of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ impl<W: World> Steward<W> {
     }
 
     fn service_table(&mut self, over: bool) -> Table {
-        let mut unsure = false;
+        let mut unsure = BTreeSet::new();
         let mut pods = Vec::new();
         for (key, desired) in &self.books.desired {
             let Some(machine) = self.machine(key) else { continue };
@@ -115,7 +115,9 @@ impl<W: World> Steward<W> {
             }
             let (ready, _) = machine.transitions().get(PodCondition::Ready);
             let stays = machine.stage() == Stage::Active && desired.life.grace_s.is_none();
-            unsure |= stays && !ready;
+            if stays && !ready {
+                unsure.insert((&key.namespace, &key.name));
+            }
             let addresses = if machine.pod().host.network {
                 (self.identity.addresses)()
             } else {
@@ -124,8 +126,12 @@ impl<W: World> Steward<W> {
             pods.push(Seen { pod: machine.pod(), addresses, ready: ready && stays });
         }
         let mut table = services::table(&self.books.services.accepted, &pods);
+        let may_be_ready = table.services.iter().any(|entry| {
+            let pods = entry.endpoints.iter().map(|endpoint| (&entry.namespace, &endpoint.pod));
+            pods.into_iter().any(|pod| unsure.contains(&pod))
+        });
         drop(pods);
-        if over || !unsure {
+        if over || !may_be_ready {
             self.books.services.unsure_until = None;
         }
         table.settled = self.books.services.unsure_until.is_none();

@@ -33,12 +33,12 @@ pub use port_forward::{Listen, PortError, PortForwardArgs, PortPair};
 const COMMANDS: &str = "\
 Basic Commands:
   create      Create a configmap or a secret from files or literals
-  apply       Apply pods, configmaps and secrets from files or stdin to nodes
-  get         Display nodes, pods, configmaps or secrets
-  delete      Delete pods, configmaps or secrets, or forget a dead node
+  apply       Apply pods, configmaps, secrets and services from files or stdin to nodes
+  get         Display nodes, pods, configmaps, secrets or services
+  delete      Delete pods, configmaps, secrets or services, or forget a dead node
 
 Troubleshooting Commands:
-  describe    Show details of nodes, pods, configmaps or secrets
+  describe    Show details of nodes, pods, configmaps, secrets or services
   logs        Print the logs of a container in a pod
   exec        Execute a command in a container
   port-forward Forward one or more local ports to a pod
@@ -111,13 +111,13 @@ pub enum Command {
     /// Create a configmap or a secret from files or literals
     #[command(subcommand)]
     Create(CreateCommand),
-    /// Apply pods, configmaps and secrets from files or stdin to nodes
+    /// Apply pods, configmaps, secrets and services from files or stdin to nodes
     Apply(ApplyArgs),
-    /// Display nodes, pods, configmaps or secrets
+    /// Display nodes, pods, configmaps, secrets or services
     Get(GetArgs),
-    /// Delete pods, configmaps or secrets, or forget a dead node
+    /// Delete pods, configmaps, secrets or services, or forget a dead node
     Delete(DeleteArgs),
-    /// Show details of nodes, pods, configmaps or secrets
+    /// Show details of nodes, pods, configmaps, secrets or services
     Describe(DescribeArgs),
     /// List and watch events
     Events(EventsArgs),
@@ -145,7 +145,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A pod goes to the node that spec.nodeName or --node names, to each node that -l selects, to a \
-group of nodes, or to --all-nodes; so does a ConfigMap or Secret, which has no spec.nodeName. Of \
+group of nodes, or to --all-nodes; so does a ConfigMap, Secret or Service, which has no spec.nodeName. Of \
 several objects those that hold data go first. apply has succeeded when the status of each node \
 that is known to be meant shows what was sent; a node that is offline gets it when it comes back.
 
@@ -182,7 +182,7 @@ Examples:
   mote get pod web --node pi-7 -o yaml
   mote get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'")]
 pub struct GetArgs {
-    /// pods, configmaps (cm), secrets, nodes (also pods,nodes) or events, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets, services (svc), nodes (also pods,nodes) or events, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// wide, json, yaml, name, jsonpath=TEMPLATE or jsonpath-file=FILE
@@ -217,7 +217,7 @@ pub struct GetArgs {
 /// `mote delete`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-A pod, ConfigMap or Secret is gone when its nodes say so; a node that is offline hears of it when it \
+A pod, ConfigMap, Secret or Service is gone when its nodes say so; a node that is offline hears of it when it \
 comes back. \
 `delete node` clears all that the broker holds of a node that will not come back.
 

@@ -290,7 +290,7 @@ impl Life {
                     let status = self.status(&key, &object, &pod);
                     self.say(Topic::Status(key), &status);
                 }
-                Kind::ConfigMap | Kind::Secret => {
+                Kind::ConfigMap | Kind::Secret | Kind::Service => {
                     let status = self.object_status(&object);
                     self.say(Topic::Status(key), &status);
                 }

@@ -103,7 +103,7 @@ fn a_service_leads_to_its_pods_from_everywhere() -> Result<()> {
     let machine = Machine::new()?;
     let node = machine.node(BOTH)?;
     let (operator, here) = (&machine.world.operator, machine.network.open()?);
-    let dual = service("web", "web", ports()).spec("ipFamilyPolicy", json!("PreferDualStack"));
+    let dual = service("web", "web", &ports()).spec("ipFamilyPolicy", json!("PreferDualStack"));
     operator.apply(&dual, &node)?;
     let four = SocketAddr::new(machine.address(&node, "web", 0)?, 80);
     let six = SocketAddr::new(machine.address(&node, "web", 1)?, 80);
@@ -152,7 +152,7 @@ fn a_service_leads_to_its_pods_from_everywhere() -> Result<()> {
     drop(two);
     operator.delete("two", &node)?;
     until_names(&client.network, four, &["one", "three"])?;
-    operator.apply(&service("other", "web", ports()), &node)?;
+    operator.apply(&service("other", "web", &ports()), &node)?;
     machine.delete_service(&node, "other")?;
     talks.iter_mut().try_for_each(Conversation::goes_on).context("others' connections")?;
     let shown = operator.run(&["describe", "service", "web"])?.succeeded()?;
@@ -182,8 +182,8 @@ fn only_who_is_ready_serves() -> Result<()> {
     );
     let _slow = machine.server_of(&node, &manifest, "slow")?;
     let client = machine.idle(&node, "client")?;
-    operator.apply(&service("web", "web", ports()), &node)?;
-    let all = service("all", "web", ports()).spec("publishNotReadyAddresses", json!(true));
+    operator.apply(&service("web", "web", &ports()), &node)?;
+    let all = service("all", "web", &ports()).spec("publishNotReadyAddresses", json!(true));
     operator.apply(&all, &node)?;
     let web = SocketAddr::new(machine.address(&node, "web", 0)?, 80);
     let all = SocketAddr::new(machine.address(&node, "all", 0)?, 80);
@@ -221,7 +221,7 @@ fn a_port_of_the_node_leads_to_a_service() -> Result<()> {
     let (here, there) = (machine.network.open()?, world.open()?);
     let client = machine.idle(&node, "client")?;
     let port = json!([{"port": 80, "targetPort": PORT, "nodePort": 30080}]);
-    let by_port = service("web", "web", port).spec("type", json!("NodePort"));
+    let by_port = service("web", "web", &port).spec("type", json!("NodePort"));
     operator.apply(&by_port, &node)?;
     let at =
         |address: &str| -> Result<SocketAddr> { Ok((address.parse::<IpAddr>()?, 30080).into()) };
@@ -292,10 +292,10 @@ fn addresses_stay_and_containers_are_told() -> Result<()> {
     let operator = &machine.world.operator;
     let port = || json!([{"port": 80, "name": "http"}]);
     for n in 0..6 {
-        operator.apply(&service(&format!("s{n}"), "x", port()), &node)?;
+        operator.apply(&service(&format!("s{n}"), "x", &port()), &node)?;
     }
-    operator.apply(&service("none", "x", port()).spec("clusterIP", json!("None")), &node)?;
-    let asked = service("asked", "x", port()).spec("clusterIP", json!("10.189.0.77"));
+    operator.apply(&service("none", "x", &port()).spec("clusterIP", json!("None")), &node)?;
+    let asked = service("asked", "x", &port()).spec("clusterIP", json!("10.189.0.77"));
     operator.apply(&asked, &node)?;
     let addresses = |names: &[&str]| -> Result<Vec<IpAddr>> {
         names.iter().map(|name| machine.address(&node, name, 0)).collect()
@@ -308,7 +308,7 @@ fn addresses_stay_and_containers_are_told() -> Result<()> {
     for gone in ["s0", "s2", "s4"] {
         machine.delete_service(&node, gone)?;
     }
-    let taken = service("taken", "x", port()).spec("clusterIP", json!("10.189.0.77"));
+    let taken = service("taken", "x", &port()).spec("clusterIP", json!("10.189.0.77"));
     let answer = operator.try_apply(&taken, &node)?.refused()?;
     ensure!(answer.contains("provided IP is already allocated"), "{answer}");
     ensure!(machine.of_service(&node, "none", ".spec.clusterIP")? == "None");
@@ -319,7 +319,7 @@ fn addresses_stay_and_containers_are_told() -> Result<()> {
         names.iter().map(|name| machine.address(&node, name, 0)).collect::<Result<_>>()?;
     ensure!(after == before, "{after:?} {before:?}");
     let told = |name: &str, links: bool| -> Result<String> {
-        let line = "echo $(S1) $S3_SERVICE_PORT_HTTP $S5_PORT_80_TCP_PROTO $NONE_SERVICE_HOST.";
+        let line = "echo \"$S1\" $S3_SERVICE_PORT_HTTP $S5_PORT_80_TCP_PROTO $NONE_SERVICE_HOST.";
         let manifest = pod(name)
             .container("main", BUSYBOX, &["sh", "-c", line])
             .with("env", json!([{"name": "S1", "value": "$(S1_SERVICE_HOST)"}]))

@@ -160,7 +160,7 @@ fn other_kinds_are_refused_by_kind_and_place() {
     document.source = "all.yaml (document 3)".into();
     assert_eq!(
         read(&document).expect_err("no pod").to_string(),
-        "all.yaml (document 3): no matches for kind \"Deployment\" in version \"apps/v1\": mote knows Pod, ConfigMap and Secret of v1"
+        "all.yaml (document 3): no matches for kind \"Deployment\" in version \"apps/v1\": mote knows Pod, ConfigMap, Secret and Service of v1"
     );
     document.value = serde_json::json!({ "kind": "Pod" });
     let text = "all.yaml (document 3): apiVersion is not set";

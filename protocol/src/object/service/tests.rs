@@ -62,7 +62,7 @@ fn everything_else_is_refused_by_path() {
         ("spec.ports[0].port: ", |s| s.ports[0].port = 0),
         ("spec.ports[0].name: ", |s| s.ports[0].name = "A".into()),
         ("spec.ports[0].name: ", |s| {
-            s.ports.push(ServicePort { name: "b".into(), port: 1, ..s.ports[0].clone() })
+            s.ports.push(ServicePort { name: "b".into(), port: 1, ..s.ports[0].clone() });
         }),
         ("spec.ports[1]: ", |s| {
             s.ports[0].name = "a".into();

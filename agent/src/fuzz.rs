@@ -8,6 +8,7 @@ pub use crate::ctl::fuzz as ctl;
 pub use crate::handler::grpc::fuzz as grpc;
 pub use crate::handler::http::fuzz as http;
 pub use crate::logs::fuzz as logs;
+pub use crate::resolver::fuzz as resolver;
 pub use crate::runtime::oci::fuzz as runtime;
 pub use crate::runtime::op::seccomp::fuzz as seccomp;
 pub use crate::store::fuzz as store;

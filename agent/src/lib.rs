@@ -29,6 +29,7 @@ pub mod pod;
 pub mod ports;
 pub mod probes;
 pub mod reconciler;
+pub mod resolver;
 pub mod rollout;
 pub mod runtime;
 pub mod services;

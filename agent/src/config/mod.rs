@@ -38,6 +38,7 @@ mod shutdown;
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
 pub use images::ImagesConfig;
 pub use label::LabelError;
+pub use network::NamesConfig;
 pub use problem::{ConfigError, Problem, Rule};
 use section::{Section, Source};
 
@@ -100,6 +101,8 @@ pub struct Config {
     pub limits: NodeLimits,
     /// Where the addresses of pods come from; none where they have nothing but localhost.
     pub network: Option<Ranges>,
+    /// Who answers their questions about names.
+    pub names: NamesConfig,
     /// Where the addresses of services come from; none where they have none.
     pub services: Option<Ranges>,
     /// Device nodes that containers can have.
@@ -235,9 +238,10 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let broker = root.within("broker", BrokerConfig::read);
     let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
     let limits = root.within("limits", read_limits);
-    let (network, services) = root.within("network", |section| {
+    let (network, services, names) = root.within("network", |section| {
         let pods = network::read(section, &limits);
-        (pods, network::read_services(section, pods))
+        let services = network::read_services(section, pods);
+        (pods, services, network::read_names(section, pods.is_some()))
     });
     let eviction = root.within("eviction", eviction::read);
     let devices = security::devices(root);
@@ -269,6 +273,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         eviction,
         limits,
         network,
+        names: names?,
         services,
         devices,
         unsafe_sysctls,

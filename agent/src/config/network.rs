@@ -1,11 +1,13 @@
-//! `[network]`: which addresses pods get.
+//! `[network]`: which addresses pods get, and who answers their questions about names.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::NodeLimits;
 use super::problem::Rule;
 use super::section::Section;
 use crate::network::{PodRange, RangeError, Ranges};
+use crate::pod::contents::names::ClusterDomain;
 
 /// Where the addresses of pods come from unless the configuration says otherwise: 4094 of them, in a part
 /// of the private addresses that neither docker nor home routers nor Kubernetes take by default.
@@ -18,8 +20,38 @@ const DEFAULT_SERVICE_CIDRS: [&str; 2] = ["10.189.0.0/24", "172.30.189.0/24"];
 /// The same of IPv6, where pods have some: a range of a site's own (RFC 4193).
 const DEFAULT_SERVICE_CIDRS_V6: [&str; 2] = ["fd6d:6f74:65:189::/112", "fd6d:6f74:65:190::/112"];
 
+/// Where every C library looks.
+const DEFAULT_RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// What says that pods have nothing but localhost.
 const NONE: &str = "none";
+
+/// Who answers questions about names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamesConfig {
+    /// What whole names of services and pods end in.
+    pub domain: ClusterDomain,
+    /// The agent answers for those of this node.
+    pub resolver: bool,
+    /// Whom the node asks, as the kubelet's `resolvConf`.
+    pub resolv_conf: PathBuf,
+}
+
+/// The part about names, of a node whose pods have a network or not.
+pub(super) fn read_names(section: &mut Section<'_, '_>, network: bool) -> Option<NamesConfig> {
+    let domain = section.text("cluster_domain");
+    let domain = section.parse::<ClusterDomain>(domain).unwrap_or_default();
+    let resolver = section.choice("resolver");
+    if resolver == Some(true) && !network {
+        let rule = "needs `pod_cidr`, which is `none`: nobody could ask";
+        section.report(None, "resolver", Rule::Invalid(rule.to_owned()));
+    }
+    let resolv_conf = match section.text("resolv_conf") {
+        None => PathBuf::from(DEFAULT_RESOLV_CONF),
+        found => section.path(found)?,
+    };
+    Some(NamesConfig { domain, resolver: resolver.unwrap_or(network), resolv_conf })
+}
 
 /// Ranges that pods get addresses of; none where they have nothing but localhost.
 pub(super) fn read(section: &mut Section<'_, '_>, limits: &NodeLimits) -> Option<Ranges> {

@@ -187,11 +187,17 @@ impl<'a, 'i> Section<'a, 'i> {
 
     /// Yes or no; no where it is not there.
     pub(super) fn flag(&mut self, key: &'static str) -> bool {
-        let Some(value) = self.value(key) else { return false };
-        value.get_ref().as_bool().unwrap_or_else(|| {
+        self.choice(key).unwrap_or_default()
+    }
+
+    /// Yes or no, where it is there.
+    pub(super) fn choice(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
             self.wrong_type(key, value, "true or false");
-            false
-        })
+        }
+        found
     }
 
     /// A list of texts that parse, at most `max`; `None` where there is none.

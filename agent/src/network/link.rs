@@ -31,7 +31,7 @@ const INSIDE: &str = "eth0";
 const LOCALHOST: &str = "lo";
 
 /// The node, as every pod calls it.
-const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 // rtnetlink(7); linux/rtnetlink.h, if_link.h, if_addr.h, veth.h.
@@ -109,6 +109,20 @@ pub fn address_in(name: &str) -> Option<IpAddr> {
     let ours = digits.len() == 8 && !digits.bytes().any(|byte| byte.is_ascii_uppercase());
     let bits = u32::from_str_radix(digits, 16).ok().filter(|_| ours)?;
     Some(Ipv4Addr::from_bits(bits).into())
+}
+
+/// The namespace of the pod with this address, by the label of its cable; none of what is no pod's.
+pub fn namespace_of(address: IpAddr) -> Option<String> {
+    let name = name(&[address])?;
+    let mut label = None;
+    let message = Message::new(GETLINK, 0, &interface(0, 0)).with(IFLA_IFNAME, &text(&name));
+    // An interface that is not there has none.
+    let _ = open().ok()?.get(&message, |received| {
+        let alias = received.attributes(IFINFO).text(IFLA_IFALIAS).map(str::to_owned);
+        label = alias.filter(|_| received.kind == NEWLINK);
+    });
+    // As an object's key is written.
+    label?.rsplit('/').nth(1).map(str::to_owned)
 }
 
 /// Lays the cable of a pod: `pod` is its network namespace, `label` what people are shown. What is left

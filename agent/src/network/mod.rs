@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -44,7 +44,7 @@ use self::link::LinkError;
 use self::nft::{NftError, Own, Watch};
 use self::port::PortMap;
 pub use self::range::{PodRange, RangeError, Ranges};
-use self::rules::{Rules, Wanted};
+use self::rules::{Doors, Rules, Wanted};
 use self::service::Served;
 use crate::log::Chain;
 
@@ -130,6 +130,8 @@ pub struct Network {
     unsure: bool,
     applied: tokio::sync::Mutex<Applied>,
     own: Arc<Own>,
+    /// Where questions about names lead, where somebody answers.
+    doors: OnceLock<Doors>,
     /// The last cable found no interfaces of its kind.
     no_veth: AtomicBool,
     health: watch::Sender<Option<Unavailable>>,
@@ -152,6 +154,7 @@ impl Network {
             unsure,
             applied: tokio::sync::Mutex::default(),
             own: Arc::default(),
+            doors: OnceLock::new(),
             no_veth: AtomicBool::new(false),
             health: watch::Sender::new(None),
         }
@@ -190,6 +193,12 @@ impl Network {
     /// Why pods cannot have a network, as that changes.
     pub fn health(&self) -> watch::Receiver<Option<Unavailable>> {
         self.health.subscribe()
+    }
+
+    /// Leads questions about names to who answers them, from the first rules on.
+    pub fn lead_questions(&self, doors: Doors) {
+        // One resolver is as good as another.
+        let _ = self.doors.set(doors);
     }
 
     /// Gives a pod addresses: those it has, or some that nobody has. To be written down before they
@@ -284,7 +293,9 @@ impl Network {
         applied.way |= !served.is_empty();
         // Where the node has a way to services, what leads nowhere is refused.
         let services = services.filter(|_| applied.way);
-        let rules = rules::table(&Wanted { ranges, services, pods: &pods, served: &served });
+        let doors = self.doors.get().copied();
+        let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
+        let rules = rules::table(&wanted);
         if self.ranges.is_none() && pods.is_empty() && applied.rules.is_none() {
             // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
             if self.unsure || !blocking(nft::is_there).await {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Share;
 use super::link::PREFIX;
@@ -16,6 +16,19 @@ use super::service::{self, Served};
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
 
+/// Where questions about names are asked: an address, and the ports by UDP and TCP that the resolver
+/// listens on there.
+pub type Door = (Ipv4Addr, u16, u16);
+
+/// All places where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// Where pods ask.
+    pub pods: Door,
+    /// Where the node's own programs do.
+    pub node: Door,
+}
+
 /// The table for these pods and services, on a node whose pods get addresses of these ranges; with neither
 /// pods nor ranges there is none.
 ///
@@ -23,7 +36,7 @@ pub const TABLE: &str = "mote";
 /// at its localhost. Where whoever asks would be answered past the node, it asks as the node: the pod
 /// itself, and the node's localhost.
 pub fn table(wanted: &Wanted<'_>) -> Rules {
-    let Wanted { ranges, services, pods, served } = *wanted;
+    let Wanted { ranges, services, pods, served, doors } = *wanted;
     // Made first: what is not there cannot be deleted.
     let whole = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
     let mut text = String::new();
@@ -48,10 +61,15 @@ pub fn table(wanted: &Wanted<'_>) -> Rules {
         .flat_map(|(pod, map)| leading(pod, map))
         .collect();
     ports.push_str(&parts.leading);
-    if !ports.is_empty() {
-        chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &ports);
+    // Port 53 of these addresses is nobody else's, also where a pod has that of all the node's.
+    let asked_by_pods = doors.map(|doors| asking(&format!("iifname \"{PREFIX}*\" "), doors.pods));
+    let asked_by_node = doors.map(|doors| asking("", doors.node));
+    let (incoming, outgoing) =
+        [asked_by_pods, asked_by_node].map(|asked| asked.unwrap_or_default() + &ports).into();
+    if !incoming.is_empty() {
+        chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat", &incoming);
         // nft knows this one by its number only.
-        chain(&mut text, "output", "type nat hook output priority -100", &ports);
+        chain(&mut text, "output", "type nat hook output priority -100", &outgoing);
     }
     let serving: BTreeSet<IpAddr> =
         served.iter().flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
@@ -125,6 +143,8 @@ pub struct Wanted<'a> {
     pub pods: &'a [Share],
     /// Ports of services.
     pub served: &'a [Served],
+    /// Where questions about names lead, where somebody answers.
+    pub doors: Option<Doors>,
 }
 
 /// What pods must not say: with the address of another, or to the node's localhost, which it lets answers
@@ -190,6 +210,14 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
         format!("\t\t{at} {transport} dport {} dnat {family} to {to}:{}\n", map.host.port, map.port)
     };
     pod.addresses.iter().filter(asked).map(rule).collect()
+}
+
+/// The rules by which port 53 of an address leads to the resolver.
+fn asking(from: &str, (address, udp, tcp): Door) -> String {
+    let rule = |(transport, port): (&str, u16)| {
+        format!("\t\t{from}ip daddr {address} {transport} dport 53 dnat ip to {address}:{port}\n")
+    };
+    [("udp", udp), ("tcp", tcp)].map(rule).concat()
 }
 
 /// Whoever asks a pod by a port of the node, and would be answered past the node.
@@ -305,6 +333,33 @@ mod tests {
     }
 
     #[test]
+    fn questions_about_names_come_before_ports_of_pods() {
+        let doors = Doors {
+            pods: ([169, 254, 1, 1].into(), 15353, 15354),
+            node: ([127, 254, 1, 1].into(), 1, 2),
+        };
+        let ports = [(None, 53, Transport::Udp)];
+        let pods = [pod(&["10.188.0.1"], &ports)];
+        let with = |pods| Wanted {
+            ranges: Some(ranges(false)),
+            pods,
+            doors: Some(doors),
+            ..Wanted::default()
+        };
+        let text = super::table(&with(&pods)).whole();
+        let of_pods =
+            "iifname \"mote-*\" ip daddr 169.254.1.1 udp dport 53 dnat ip to 169.254.1.1:15353";
+        let of_node = "ip daddr 127.254.1.1 tcp dport 53 dnat ip to 127.254.1.1:2";
+        let place = |rule: &str| text.find(rule).unwrap_or_else(|| panic!("{rule} in {text}"));
+        let port = place("fib daddr type local udp dport 53");
+        assert!(place(of_pods) < port && place(of_node) > port, "{text}");
+        assert!(place(of_node) < text.rfind("fib daddr type local udp dport 53").unwrap());
+        assert_eq!(text.matches("dnat").count(), 6, "{text}");
+        let without = super::table(&with(&[])).whole();
+        assert!(without.contains(of_pods), "it is there before the first pod: {without}");
+    }
+
+    #[test]
     fn what_sets_hold_lasts_where_it_is_there() {
         let served = [Served {
             name: "default/web".into(),
@@ -316,8 +371,12 @@ mod tests {
             endpoints: vec![("10.188.0.1".parse().unwrap(), 80)],
         }];
         let pods = [pod(&["10.188.0.1"], &[])];
-        let wanted =
-            Wanted { ranges: Some(ranges(false)), pods: &pods, served: &served, services: None };
+        let wanted = Wanted {
+            ranges: Some(ranges(false)),
+            pods: &pods,
+            served: &served,
+            ..Wanted::default()
+        };
         let rules = super::table(&wanted);
         let set = rules.sets[0].clone();
         let none = Present { chains: vec!["guard".into()], sets: vec!["other".into()] };

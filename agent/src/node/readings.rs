@@ -6,7 +6,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use crate::eviction::{Level, Levels, Signal};
-use crate::pod::contents::names::NodeFiles;
+use crate::pod::contents::names::{Cluster, NodeFiles};
 use crate::usage::NodeSample;
 use rustix::fs::StatVfs;
 use serde::{Deserialize, Serialize};
@@ -176,20 +176,40 @@ pub fn addresses() -> Vec<IpAddr> {
 /// Longest file about names that is read: longer ones are lists of what is not to be found.
 const MAX_NAMES: u64 = 64 * 1024;
 
-/// What the node's own programs find of names. What is not there says nothing.
-pub fn files() -> NodeFiles {
-    let read = |path: &str| {
-        let mut text = Vec::new();
-        let file = File::open(path).map(|file| file.take(MAX_NAMES));
-        // What of it could be read counts.
-        let _ = file.and_then(|mut file| file.read_to_end(&mut text));
-        String::from_utf8_lossy(&text).into_owned()
-    };
-    NodeFiles {
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        hosts: read("/etc/hosts"),
-        resolver: read("/etc/resolv.conf"),
-        beyond: read("/run/systemd/resolve/resolv.conf"),
+/// Whom systemd's resolver asks, where the node asks that one.
+const BEYOND: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Where the node's own programs find names. What is not there says nothing.
+#[derive(Clone, Debug)]
+pub struct NameFiles {
+    /// Whom they ask.
+    pub resolv_conf: PathBuf,
+    /// Who answers for services and pods.
+    pub cluster: Option<Cluster>,
+}
+
+impl NameFiles {
+    /// Reads them.
+    pub fn read(&self) -> NodeFiles {
+        let read = |path: &Path| {
+            let mut text = Vec::new();
+            let file = File::open(path).map(|file| file.take(MAX_NAMES));
+            // What of it could be read counts.
+            let _ = file.and_then(|mut file| file.read_to_end(&mut text));
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        NodeFiles {
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hosts: read(Path::new("/etc/hosts")),
+            resolver: read(&self.resolv_conf),
+            beyond: read(Path::new(BEYOND)),
+            cluster: self.cluster.clone(),
+        }
+    }
+
+    /// Those that say whom to ask.
+    pub fn paths(&self) -> [&Path; 2] {
+        [&self.resolv_conf, Path::new(BEYOND)]
     }
 }
 

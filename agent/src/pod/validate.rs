@@ -11,6 +11,7 @@ use mote_protocol::pod::support::{self, Finding};
 use mote_protocol::pod::{self as wire, EnvValue};
 use mote_protocol::status::ContainerRole;
 
+use super::contents::names::ClusterDomain;
 use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
 use super::spec::{Pod, PodName};
@@ -60,6 +61,8 @@ pub struct NodePolicy {
     pub storage: Option<u64>,
     /// Which addresses its pods have.
     pub addresses: PodAddresses,
+    /// What whole names of pods end in.
+    pub domain: ClusterDomain,
     /// Which addresses its services have; none where they have none.
     pub services: Option<Ranges>,
     /// Rights that it cannot enforce.
@@ -92,7 +95,7 @@ pub fn validate(
     check.extensions("spec", &spec.extensions);
     check.containers(spec);
     check.pod(spec, &node.labels);
-    names::check(&mut check, &name, &spec.network);
+    names::check(&mut check, &name, (&spec.network, &node.domain));
     volumes::check(&mut check, spec);
     devices::check(&mut check, spec);
     network::check(&mut check, spec, node.addresses);
@@ -106,7 +109,7 @@ pub fn validate(
         }
     }
     SpecError::from_faults(check.faults)?;
-    let mut pod = build::build(name, asked, &node.enforcement);
+    let mut pod = build::build(name, asked, node);
     pod.unenforced = check.unenforced;
     Ok(Checked { pod, ignored: check.ignored })
 }

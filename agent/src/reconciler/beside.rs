@@ -13,7 +13,7 @@ use super::plan;
 use crate::device::Pattern;
 use crate::image::ImageId;
 use crate::pod::contents::NodeFacts;
-use crate::pod::contents::names::NodeFiles;
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::Machine;
 use crate::pod::{Moment, Pod};
 use crate::runtime::ContainerId;
@@ -68,7 +68,7 @@ pub struct Surroundings {
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names.
-    pub files: fn() -> NodeFiles,
+    pub files: NodeFilesReader,
     /// Reads `ConfigMap`s and Secrets.
     pub data: DataReader,
     /// Services of the node, for variables.

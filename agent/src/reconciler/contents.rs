@@ -115,7 +115,7 @@ pub(super) async fn of_container<W: World>(
 /// Files that say who is who. What the node's say is looked up each time: those change.
 fn files(pod: &Pod, node: &Surroundings, addresses: &[IpAddr]) -> Vec<PodFile> {
     let asks = pod.names.is_some() || pod.host.network || !addresses.is_empty();
-    if asks { names::files(pod, addresses, &(node.files)()) } else { Vec::new() }
+    if asks { names::files(pod, addresses, &node.files.read()) } else { Vec::new() }
 }
 
 /// Most bytes of `imagePullSecrets`: they are part of one message to the pull process.

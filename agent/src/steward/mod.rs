@@ -39,7 +39,7 @@ use crate::image::What;
 use crate::link::outbox::Outbox;
 use crate::link::{Link, Receipt};
 use crate::metrics::Published;
-use crate::pod::contents::names::NodeFiles;
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::{Event, Record};
 use crate::pod::{Boot, Moment};
 use crate::reconciler::{Reconciler, Report, Surroundings};
@@ -118,7 +118,7 @@ pub struct Identity {
     /// Looks up the node's addresses, which change.
     pub addresses: fn() -> Vec<IpAddr>,
     /// Reads the node's files about names, which change.
-    pub files: fn() -> NodeFiles,
+    pub files: NodeFilesReader,
     /// Reads what the whole node uses.
     pub used: fn(&Path) -> NodeSample,
     /// Where the disk is that counts.
@@ -145,7 +145,7 @@ impl Identity {
             memory_bytes: self.memory_bytes,
             allocatable: self.allocatable.clone(),
             addresses: self.addresses,
-            files: self.files,
+            files: self.files.clone(),
             data,
             services,
             devices: self.devices.clone().into(),

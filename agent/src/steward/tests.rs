@@ -12,6 +12,7 @@ use super::rollout::Tried;
 use super::*;
 use crate::link::FromBroker;
 use crate::link::outbox::{Class, Settled};
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::machine::{Machine, Remains};
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::validate::NodePolicy;
@@ -43,7 +44,7 @@ async fn node() -> Node {
         allocatable: Amounts::default(),
         max_evicted_grace_s: 0,
         addresses: Vec::new,
-        files: Default::default,
+        files: NodeFilesReader::new(Default::default),
         used: |_| NodeSample::default(),
         state_dir: PathBuf::new(),
         reports: Reports::default(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mote_protocol::topic::{Topic, filter};
 use mote_registry::Settings;
@@ -16,12 +17,19 @@ use crate::config::{Config, NodeLimits};
 use crate::handler::NodeHandlers;
 use crate::image::{Puller, PullerConfig};
 use crate::link::session::{LinkOptions, MqttLink, Subscription};
+use crate::network::Network;
 use crate::node::capacity::Totals;
 use crate::node::machine::{Machine, client_id};
+use crate::node::readings::NameFiles;
+use crate::pod::contents::names::Cluster;
 use crate::pod::resources;
 use crate::ports::{FlashDisk, KernelClock, KernelRandom, KernelWallClock, LockFiles};
+use crate::resolver::Resolver;
+use crate::resolver::door::{self, Open};
 use crate::runtime::oci::{OciConfig, OciRuntime};
 use crate::runtime::{Limits, RuntimeEvent};
+use crate::services::Table;
+use crate::sys::datagram;
 use crate::volume::NodeVolumes;
 use crate::world::{Edges, SharedEdges, World};
 
@@ -138,6 +146,41 @@ pub(super) fn labels(config: &Config, machine: &Machine) -> BTreeMap<String, Str
         labels.insert(key.to_owned(), value.to_owned());
     }
     labels
+}
+
+/// Who answers pods' questions about names, where somebody is to; and where the node finds names. Where
+/// nobody can, pods ask whom the node asks.
+pub(super) fn resolver(
+    config: &Config,
+    network: &Network,
+    tables: watch::Receiver<Arc<Table>>,
+) -> (Option<Resolver>, NameFiles) {
+    let resolv_conf = config.names.resolv_conf.clone();
+    let mut files = NameFiles { resolv_conf, cluster: None };
+    // Also where nobody answers any more: then they are closed here.
+    let kept = datagram::inherited();
+    if !config.names.resolver {
+        door::let_go(kept);
+        return (None, files);
+    }
+    let domain = config.names.domain.clone();
+    let opened = Open::new(kept).and_then(|open| {
+        let doors = open.doors()?;
+        let resolver = Resolver::new(open, tables, (domain.to_string(), files.clone()))?;
+        Ok((resolver, doors))
+    });
+    match opened {
+        Ok((resolver, doors)) => {
+            network.lead_questions(doors);
+            let (pods, node) = (door::PODS.into(), door::NODE.into());
+            files.cluster = Some(Cluster { domain, pods, node });
+            (Some(resolver), files)
+        }
+        Err(error) => {
+            warn!(%error, "answer questions about names: pods ask whom the node asks");
+            (None, files)
+        }
+    }
 }
 
 /// What all connections have in common.

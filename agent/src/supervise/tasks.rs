@@ -27,8 +27,9 @@ use crate::network::{Network, Ranges};
 use crate::node::board::{self, Ailments};
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
-use crate::node::readings::{Amount, Instruments, Reading, addresses, files, used};
+use crate::node::readings::{Amount, Instruments, NameFiles, Reading, addresses, used};
 use crate::node::reporter::{self, Facts, Reporter, Sight};
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
@@ -101,13 +102,15 @@ pub(super) async fn start(
     let (outbox, from_presence) = mpsc::unbounded_channel();
     let (runtime, runtime_inbox) = mpsc::unbounded_channel();
 
+    let tables = watch::Sender::new(Arc::<Table>::default());
+    let (resolver, name_files) =
+        real::resolver(config, edges.runtime.network(), tables.subscribe());
     let facts = facts(config, machine, &edges, labels, &totals);
-    let identity = identity(config, &facts, &totals);
+    let identity = identity(config, &facts, &totals, name_files);
     let (doctor, patients) = mpsc::unbounded_channel();
     let (power, power_orders) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
     let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
-    let tables = watch::Sender::new(Arc::<Table>::default());
     let services = serve(Arc::clone(edges.runtime.network()), tables.subscribe());
     let watched = to_presence.clone();
     let (conditions, conditions_told) = watch::channel(0);
@@ -144,6 +147,9 @@ pub(super) async fn start(
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
     tasks.spawn_local(named("network", network));
+    if let Some(resolver) = resolver {
+        tasks.spawn_local(named("resolver", resolver.run()));
+    }
     tasks.spawn_local(named("services", services));
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
@@ -263,7 +269,7 @@ fn facts(
     }
 }
 
-fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
+fn identity(config: &Config, facts: &Facts, totals: &Totals, name_files: NameFiles) -> Identity {
     Identity {
         fleet: config.fleet.clone(),
         node: config.node.clone(),
@@ -279,7 +285,7 @@ fn identity(config: &Config, facts: &Facts, totals: &Totals) -> Identity {
         },
         max_evicted_grace_s: config.eviction.max_pod_grace_s,
         addresses,
-        files,
+        files: NodeFilesReader::new(move || name_files.read()),
         used,
         state_dir: config.state_dir.clone(),
         reports: config.reports,
@@ -304,6 +310,7 @@ fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -
         unsafe_sysctls: config.unsafe_sysctls.clone(),
         // A disk that could not be looked at is none that is full.
         storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
+        domain: config.names.domain.clone(),
         addresses: match config.network {
             None => PodAddresses::None,
             Some(Ranges { v6: None, .. }) => PodAddresses::V4,

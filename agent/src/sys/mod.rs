@@ -8,6 +8,7 @@
 pub mod attribute;
 pub mod bpf;
 pub mod clock;
+pub mod datagram;
 pub mod event;
 pub mod inotify;
 pub mod kernel;

@@ -10,6 +10,7 @@ use mote_agent::node::machine::Machine;
 use mote_agent::node::presence::Board;
 use mote_agent::node::reporter::{self, Facts, Reporter, Sight};
 use mote_agent::pod::WRITTEN_S;
+use mote_agent::pod::contents::names::NodeFilesReader;
 use mote_agent::pod::validate::NodePolicy;
 use mote_agent::ports::{Clock, WallClock};
 use mote_agent::shutdown::Shutdown;
@@ -143,7 +144,7 @@ fn identity(machine: &Machine) -> Identity {
     let (memory_bytes, allocatable) = (1 << 30, Amounts::default());
     let (addresses, devices): (fn() -> _, _) = (Vec::new, Vec::new());
     let streams = Allowed::default();
-    let files = Default::default;
+    let files = NodeFilesReader::new(Default::default);
     let max_evicted_grace_s = 0;
     Identity {
         fleet,

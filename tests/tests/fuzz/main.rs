@@ -26,6 +26,7 @@
 //! | `logs`, `messages` | what containers wrote | no more is shown than was asked for |
 //! | `accounts` | `/etc/passwd` and `/etc/group` of images | |
 //! | `mounts`, `processes`, `profiles` | what the kernel says of foreign names | |
+//! | `name_questions`, `name_answers` | what pods ask the resolver, and what others answer it | what is passed on fits, and bears the asker's number |
 //! | `manifests_of_operators` | YAML and JSON given to `mote` | what is read can be sent and read again |
 //!
 //! Stable Rust has no coverage-guided fuzzer, so this one only mutates what is under `corpus/`, from a
@@ -47,6 +48,7 @@ mod pause;
 mod processes;
 mod protocol;
 mod registry;
+mod resolver;
 mod samples;
 mod store;
 mod unpacking;

@@ -11,6 +11,8 @@
 //! | `hostPort` from the world, the node, its localhost, other pods and the pod itself; TCP, UDP, IPv6 | `ports::a_port_of_the_node_leads_to_its_pod_from_everywhere` |
 //! | `hostIP`, also one of somebody else's, ports that are taken, the node's localhost is none of a pod's | `ports::*` |
 //! | `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`, the kernel's name; a container's own mounts | `names::*` |
+//! | names of services and pods, for busybox, glibc and raw questions; other names of whom the node asks; offline, from outside, beside another server of names | `resolver::*` |
+//! | what a pod asks while no agent runs is answered by the next, where somebody keeps the sockets | `resolver::*` |
 //! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
 //! | rules that somebody flushed come back, others' stay; what the kernel tells of our own is no change | `resume::*` |
 //! | nothing is left of a pod; what an agent left behind is removed | `resume::*` |
@@ -25,6 +27,7 @@ mod addresses;
 mod missing;
 mod names;
 mod ports;
+mod resolver;
 mod resume;
 mod services;
 mod traffic;

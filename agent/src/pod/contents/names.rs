@@ -3,14 +3,55 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use mote_protocol::pod::{DnsPolicy, HostAlias, PodNetwork};
 
 use crate::pod::Pod;
 use crate::runtime::PodFile;
 
-/// What names of services end in; there are none yet, but a pod's own domain is one.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+/// What whole names of services and pods end in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDomain(String);
+
+/// Why a text is no domain for services and pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be labels of lower-case letters, digits and `-`, with dots between, of {MAX_CLUSTER_DOMAIN} \
+     characters at most"
+)]
+pub struct ClusterDomainError;
+
+/// With a service's name, a port's and a namespace before it, a name still has fewer than 254.
+const MAX_CLUSTER_DOMAIN: usize = 80;
+
+impl Default for ClusterDomain {
+    fn default() -> Self {
+        Self("cluster.local".to_owned())
+    }
+}
+
+impl std::str::FromStr for ClusterDomain {
+    type Err = ClusterDomainError;
+
+    fn from_str(text: &str) -> Result<Self, ClusterDomainError> {
+        let label = |label: &str| {
+            let edges = label.bytes().next().zip(label.bytes().next_back());
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            label.len() < 64
+                && edges.is_some_and(|(first, last)| plain(first) && plain(last))
+                && label.bytes().all(|byte| plain(byte) || byte == b'-')
+        };
+        let fits = text.len() <= MAX_CLUSTER_DOMAIN && text.split('.').all(label);
+        if fits { Ok(Self(text.to_owned())) } else { Err(ClusterDomainError) }
+    }
+}
+
+impl std::fmt::Display for ClusterDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Nameservers of a `resolv.conf` that C libraries ask, as the API server and the kubelet bound them.
 pub const MAX_NAMESERVERS: usize = 3;
@@ -39,7 +80,7 @@ pub struct Names {
 
 impl Names {
     /// Those of a pod in this namespace; none where it asks for nothing.
-    pub fn of(network: &PodNetwork, namespace: &str) -> Option<Box<Self>> {
+    pub fn of(network: &PodNetwork, namespace: &str, domain: &ClusterDomain) -> Option<Box<Self>> {
         let dns = &network.dns_config;
         let names = Self {
             aliases: network.host_aliases.clone(),
@@ -49,17 +90,17 @@ impl Names {
                 searches: dns.searches.clone(),
                 options: dns.options.clone(),
             },
-            domain: domain(network, namespace),
+            domain: self::domain(network, namespace, domain),
         };
         (names != Self::default()).then(|| Box::new(names))
     }
 }
 
 /// `SUBDOMAIN.NAMESPACE.svc.DOMAIN`; empty for a pod without a subdomain.
-pub fn domain(network: &PodNetwork, namespace: &str) -> String {
+pub fn domain(network: &PodNetwork, namespace: &str, domain: &ClusterDomain) -> String {
     match network.subdomain.as_str() {
         "" => String::new(),
-        subdomain => format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"),
+        subdomain => format!("{subdomain}.{namespace}.svc.{domain}"),
     }
 }
 
@@ -85,6 +126,41 @@ pub struct NodeFiles {
     pub resolver: String,
     /// The same as its own local resolver has it, where it has one.
     pub beyond: String,
+    /// Who answers for services and pods, where somebody does.
+    pub cluster: Option<Cluster>,
+}
+
+/// Who answers for services and pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// What their names end in.
+    pub domain: ClusterDomain,
+    /// Whom pods ask.
+    pub pods: IpAddr,
+    /// Whom pods in the node's network ask.
+    pub node: IpAddr,
+}
+
+/// Reads the node's files about names, which change.
+#[derive(Clone)]
+pub struct NodeFilesReader(Rc<dyn Fn() -> NodeFiles>);
+
+impl NodeFilesReader {
+    /// One that does this each time.
+    pub fn new(read: impl Fn() -> NodeFiles + 'static) -> Self {
+        Self(Rc::new(read))
+    }
+
+    /// As they are now.
+    pub fn read(&self) -> NodeFiles {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for NodeFilesReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeFilesReader")
+    }
 }
 
 /// The files of a pod with these addresses. One that has nothing but localhost gets only what it asks
@@ -105,7 +181,7 @@ pub fn files(pod: &Pod, addresses: &[IpAddr], node: &NodeFiles) -> Vec<PodFile> 
         files.push(PodFile { name: "hostname", target: "/etc/hostname", text });
     }
     if reached || asks_dns {
-        let text = resolver(pod.host.network, names, node).to_string();
+        let text = resolver(pod, names, node).to_string();
         files.push(PodFile { name: "resolv.conf", target: "/etc/resolv.conf", text });
     }
     files
@@ -148,11 +224,18 @@ fn own_hosts(pod: &Pod, domain: &str, addresses: &[IpAddr]) -> String {
     text
 }
 
-/// By `dnsPolicy`, with `dnsConfig` over it. There is no resolver of a cluster's: `ClusterFirst` is what
-/// the node has, as for a kubelet that knows none.
-fn resolver(host_network: bool, names: &Names, node: &NodeFiles) -> Resolver {
-    let mut resolver = match names.policy {
-        DnsPolicy::None => Resolver::default(),
+/// By `dnsPolicy`, with `dnsConfig` over it. Without a resolver of the node's, `ClusterFirst` is what the
+/// node has, as for a kubelet that knows none.
+fn resolver(pod: &Pod, names: &Names, node: &NodeFiles) -> Resolver {
+    let host_network = pod.host.network;
+    let cluster = node.cluster.as_ref().filter(|_| match names.policy {
+        DnsPolicy::ClusterFirst => !host_network,
+        DnsPolicy::ClusterFirstWithHostNet => true,
+        DnsPolicy::Default | DnsPolicy::None => false,
+    });
+    let mut resolver = match (names.policy, cluster) {
+        (DnsPolicy::None, _) => Resolver::default(),
+        (_, Some(cluster)) => cluster.resolver(pod, node),
         _ if host_network => Resolver::parse(&node.resolver),
         _ => for_pods(node),
     };
@@ -179,10 +262,25 @@ fn for_pods(node: &NodeFiles) -> Resolver {
     resolver
 }
 
+impl Cluster {
+    fn resolver(&self, pod: &Pod, node: &NodeFiles) -> Resolver {
+        let (domain, namespace) = (&self.domain, pod.name.namespace.as_str());
+        let nameserver = if pod.host.network { self.node } else { self.pods };
+        let searches = [format!("{namespace}.svc.{domain}"), format!("svc.{domain}")];
+        let of_node = Resolver::parse(&node.resolver).searches;
+        let searches = searches.into_iter().chain([domain.to_string()]).chain(of_node);
+        Resolver {
+            nameservers: vec![nameserver.to_string()],
+            searches: searches.collect(),
+            options: vec![("ndots".to_owned(), Some("5".to_owned()))],
+        }
+    }
+}
+
 impl Resolver {
     /// What a text says, as the kubelet reads it: of several lines `search` the last counts, options
     /// come together.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut resolver = Self::default();
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
@@ -245,142 +343,4 @@ impl std::fmt::Display for Resolver {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pod::tests::{container, pod_from, wire_pod};
-    use mote_protocol::pod::DnsConfig;
-
-    fn node() -> NodeFiles {
-        NodeFiles {
-            hostname: "pi-7".into(),
-            hosts: "127.0.0.1 localhost\n127.0.1.1 pi-7\n".into(),
-            resolver: "# by hand\nnameserver 192.0.2.53\nsearch old.\nsearch lan home. .\n\
-                       options ndots:2 rotate\noptions ndots:3\n"
-                .into(),
-            beyond: String::new(),
-        }
-    }
-
-    fn pod(change: impl FnOnce(&mut PodNetwork)) -> Pod {
-        let mut asked = wire_pod(vec![container("main")]);
-        change(&mut asked.spec.network);
-        pod_from(&asked)
-    }
-
-    fn text(pod: &Pod, addresses: &[&str], node: &NodeFiles, target: &str) -> String {
-        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        let found = files(pod, &addresses, node).into_iter().find(|file| file.target == target);
-        found.map(|file| file.text).unwrap_or_default()
-    }
-
-    const ADDRESSES: &[&str] = &["10.188.0.1", "fd00:188::1"];
-
-    #[test]
-    fn hosts_are_those_of_the_kubelet() {
-        let head = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n\
-                    ::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
-                    fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
-        let hosts = |pod: &Pod| text(pod, ADDRESSES, &node(), "/etc/hosts");
-        let plain = pod(|_| {});
-        assert_eq!(hosts(&plain), format!("{head}10.188.0.1\tweb\nfd00:188::1\tweb\n"));
-        assert_eq!(text(&plain, ADDRESSES, &node(), "/etc/hostname"), "web\n");
-        let alias = HostAlias { ip: "192.0.2.9".into(), hostnames: vec!["a".into(), "b.c".into()] };
-        let more = pod(|network| {
-            network.hostname = "w".into();
-            network.subdomain = "s".into();
-            network.hostname_as_fqdn = true;
-            network.host_aliases = vec![alias.clone()];
-        });
-        let whole = "w.s.default.svc.cluster.local";
-        assert_eq!(
-            hosts(&more),
-            format!(
-                "{head}10.188.0.1\t{whole}\tw\nfd00:188::1\t{whole}\tw\n\n\
-                 # Entries added by HostAliases.\n192.0.2.9\ta\tb.c\n"
-            )
-        );
-        assert_eq!(text(&more, ADDRESSES, &node(), "/etc/hostname"), format!("{whole}\n"));
-        let host = pod(|network| {
-            network.host_network = true;
-            network.host_aliases = vec![alias];
-        });
-        assert_eq!(
-            text(&host, &[], &node(), "/etc/hosts"),
-            "# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n\
-             127.0.1.1 pi-7\n\n# Entries added by HostAliases.\n192.0.2.9\ta\tb.c\n"
-        );
-        assert_eq!(text(&host, &[], &node(), "/etc/hostname"), "pi-7\n");
-    }
-
-    #[test]
-    fn who_has_nothing_but_localhost_gets_what_it_asks_for() {
-        assert!(files(&pod(|_| {}), &[], &node()).is_empty());
-        let alias = HostAlias { ip: "127.0.0.1".into(), hostnames: vec!["a".into()] };
-        let asks = pod(|network| network.host_aliases = vec![alias]);
-        let targets: Vec<_> = files(&asks, &[], &node()).iter().map(|file| file.target).collect();
-        assert_eq!(targets, ["/etc/hosts"]);
-    }
-
-    #[test]
-    fn resolvers_are_asked_by_policy() {
-        let resolv = |pod: &Pod, node: &NodeFiles| text(pod, ADDRESSES, node, "/etc/resolv.conf");
-        let of_node = "search lan home\nnameserver 192.0.2.53\noptions rotate ndots:3\n";
-        for policy in [DnsPolicy::ClusterFirst, DnsPolicy::Default] {
-            assert_eq!(resolv(&pod(|network| network.dns_policy = policy), &node()), of_node);
-        }
-        let config = || DnsConfig {
-            nameservers: vec!["9.9.9.9".into(), "192.0.2.53".into()],
-            searches: vec!["lan".into(), "more.example".into()],
-            options: vec![("ndots".into(), Some("1".into())), ("edns0".into(), None)],
-        };
-        let merged = pod(|network| network.dns_config = config());
-        assert_eq!(
-            resolv(&merged, &node()),
-            "search lan home more.example\nnameserver 192.0.2.53\nnameserver 9.9.9.9\n\
-             options rotate ndots:1 edns0\n"
-        );
-        let alone = pod(|network| {
-            network.dns_policy = DnsPolicy::None;
-            network.dns_config = config();
-        });
-        assert_eq!(
-            resolv(&alone, &node()),
-            "search lan more.example\nnameserver 9.9.9.9\nnameserver 192.0.2.53\n\
-             options ndots:1 edns0\n"
-        );
-    }
-
-    #[test]
-    fn a_resolver_on_the_nodes_localhost_is_none_for_pods() {
-        let local = NodeFiles {
-            resolver: "nameserver 127.0.0.53\noptions edns0\nsearch lan\n".into(),
-            beyond: "nameserver 192.0.2.1\nsearch lan\n".into(),
-            ..node()
-        };
-        let plain = pod(|_| {});
-        let resolv = |pod: &Pod, node: &NodeFiles| text(pod, ADDRESSES, node, "/etc/resolv.conf");
-        assert_eq!(resolv(&plain, &local), "search lan\nnameserver 192.0.2.1\n");
-        let host = pod(|network| network.host_network = true);
-        let shown = text(&host, &[], &local, "/etc/resolv.conf");
-        assert!(shown.contains("nameserver 127.0.0.53"), "{shown}");
-        let mixed =
-            NodeFiles { resolver: "nameserver ::1\nnameserver 192.0.2.2\n".into(), ..local };
-        assert_eq!(resolv(&plain, &mixed), "nameserver 192.0.2.2\n");
-    }
-
-    #[test]
-    fn what_is_not_read_is_cut() {
-        let name = |number: u32| format!("{number:060}.example");
-        let names = |numbers: std::ops::Range<u32>| numbers.map(name).collect::<Vec<_>>();
-        let servers = "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n\
-                       nameserver 192.0.2.4\nnameserver 192.0.2.1\n";
-        let resolver = format!("search {}\n{servers}", names(0..25).join(" "));
-        let many = NodeFiles { resolver, ..node() };
-        let long = pod(|network| network.dns_config.searches = names(20..40));
-        let shown = text(&long, ADDRESSES, &many, "/etc/resolv.conf");
-        assert_eq!(shown.matches("nameserver").count(), 3);
-        let search = shown.lines().next().unwrap();
-        assert!(search.len() <= MAX_SEARCH_CHARACTERS + "search ".len(), "{}", search.len());
-        assert!(search.ends_with(&name(28)), "each once, as far as there is room: {search}");
-    }
-}
+mod tests;

@@ -9,11 +9,10 @@ use mote_protocol::pod::{
 };
 use mote_protocol::status::ContainerRole;
 
-use super::{bare, checks, devices, grace_s, init_role, profiles, sysctls, users};
+use super::{NodePolicy, bare, checks, devices, grace_s, init_role, profiles, sysctls, users};
 use crate::image::PullPolicy;
-use crate::pod::contents::names::{self, Names};
+use crate::pod::contents::names::{self, ClusterDomain, Names};
 use crate::pod::contents::{self, fields::FieldPath};
-use crate::pod::enforcement::Enforcement;
 use crate::pod::spec::{Asked, Container, Pod, PodMeta, PodName};
 use crate::pod::{ports, qos, resources, storage};
 use crate::runtime::{HostNamespaces, Rights, TerminationMessage};
@@ -25,8 +24,8 @@ const MAX_HOSTNAME: usize = 63;
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 
 /// The pod that a specification describes.
-pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcement) -> Pod {
-    let spec = &asked.spec;
+pub(super) fn build(name: PodName, asked: &object::Pod, node: &NodePolicy) -> Pod {
+    let (spec, domain, enforcement) = (&asked.spec, &node.domain, &node.enforcement);
     let all = || spec.init_containers.iter().chain(&spec.containers);
     let class = qos::class(all());
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
@@ -58,8 +57,8 @@ pub(super) fn build(name: PodName, asked: &object::Pod, enforcement: &Enforcemen
         },
         share_process_namespace: spec.share_process_namespace,
         own_users,
-        hostname: hostname(&name, &spec.network),
-        names: Names::of(&spec.network, name.namespace.as_str()),
+        hostname: hostname(&name, &spec.network, domain),
+        names: Names::of(&spec.network, name.namespace.as_str(), domain),
         ports: ports::maps(spec),
         exposed: ports::exposed(asked),
         service_links: spec.enable_service_links.unwrap_or(true),
@@ -124,13 +123,17 @@ fn asks_about_resources(spec: &wire::PodSpec) -> bool {
 }
 
 /// What the kernel of a pod calls it.
-pub(super) fn hostname(name: &PodName, network: &wire::PodNetwork) -> String {
+pub(super) fn hostname(
+    name: &PodName,
+    network: &wire::PodNetwork,
+    domain: &ClusterDomain,
+) -> String {
     let asked = network.hostname.as_str();
     let whole = if asked.is_empty() { name.name.as_str() } else { asked };
     // Validated names are ASCII, so every place is a boundary.
     let cut = whole.get(..MAX_HOSTNAME).unwrap_or(whole);
     let short = cut.trim_end_matches(['-', '.']);
-    match names::domain(network, name.namespace.as_str()) {
+    match names::domain(network, name.namespace.as_str(), domain) {
         domain if network.hostname_as_fqdn && !domain.is_empty() => format!("{short}.{domain}"),
         _ => short.to_owned(),
     }

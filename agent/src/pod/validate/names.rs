@@ -7,7 +7,7 @@ use mote_protocol::pod::{DnsPolicy, PodNetwork};
 
 use super::{Check, build};
 use crate::pod::contents::names::{
-    MAX_NAMESERVERS, MAX_NODENAME, MAX_SEARCH_CHARACTERS, MAX_SEARCHES,
+    ClusterDomain, MAX_NAMESERVERS, MAX_NODENAME, MAX_SEARCH_CHARACTERS, MAX_SEARCHES,
 };
 use crate::pod::spec::PodName;
 
@@ -22,11 +22,15 @@ const ADDRESS: &str = "must be a valid IP address";
 const DOMAIN: &str =
     "must be a DNS name: labels of letters, digits, `-` and `_`, with dots between";
 
-pub(super) fn check(check: &mut Check, pod: &PodName, network: &PodNetwork) {
+pub(super) fn check(
+    check: &mut Check,
+    pod: &PodName,
+    (network, domain): (&PodNetwork, &ClusterDomain),
+) {
     let is_label = |text: &str| text.is_empty() || ContainerName::new(text).is_ok();
     check.require(is_label(&network.hostname), "spec.hostname", LABEL);
     check.require(is_label(&network.subdomain), "spec.subdomain", LABEL);
-    let name = build::hostname(pod, network);
+    let name = build::hostname(pod, network, domain);
     let rule = format!("`{name}` has {} characters, more than {MAX_NODENAME}", name.len());
     let fits = !network.hostname_as_fqdn || name.len() <= MAX_NODENAME;
     check.require(fits, "spec.setHostnameAsFQDN", rule);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::image::{Ensured, Image, ImageSummary, Imported, Source, Sweep, Swept, Verified};
+use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::store::Order;
 
@@ -36,7 +37,7 @@ fn surroundings(data: DataReader) -> Surroundings {
         memory_bytes: 1 << 30,
         allocatable: Amounts::default(),
         addresses: Vec::new,
-        files: Default::default,
+        files: NodeFilesReader::new(Default::default),
         data,
         services: tokio::sync::watch::Sender::default().subscribe(),
         devices: Rc::from([]),

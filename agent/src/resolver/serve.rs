@@ -1,0 +1,269 @@
+//! The task that answers: it waits for packets, and does nothing until one comes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddrV4};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::netdevice;
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+
+use super::connection::{self, Asked, LONGEST};
+use super::desk::{Desk, Errand, Next};
+use super::door::{NODE, Open, PODS, Side};
+use super::exchange::{Outcome, ask};
+use super::upstream::servers;
+use super::zone::Zone;
+use crate::network::link;
+use crate::node::readings::NameFiles;
+use crate::services::Table;
+use crate::sys::datagram;
+
+/// Connections at the same time, and of one pod.
+const MOST_CONNECTIONS: usize = 16;
+const MOST_OF_ONE: usize = 4;
+
+/// How long the node's files about names are taken for what they were. They are looked at when somebody
+/// asks for what they tell of, as C libraries do.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long an agent that has just come waits until it knows who is ready.
+const UNSETTLED: Duration = Duration::from_secs(10);
+
+/// Pause after the kernel refused what should not fail.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A way back to who asked.
+enum Back {
+    Datagram(Side, SocketAddrV4),
+    Connection(oneshot::Sender<Vec<u8>>),
+}
+
+/// One door, in the async runtime.
+struct Door {
+    side: Side,
+    udp: UdpSocket,
+    tcp: TcpListener,
+}
+
+/// What came through a door.
+enum Came {
+    Datagram {
+        len: usize,
+        side: Side,
+        from: SocketAddrV4,
+    },
+    Connection(TcpStream, IpAddr),
+    /// Somebody who may not ask, or a failure that was slept over.
+    Nothing,
+}
+
+impl Door {
+    fn new(door: super::door::Door) -> io::Result<Self> {
+        let super::door::Door { side, udp, tcp } = door;
+        // Those that systemd kept are what whoever made them made them.
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        let (udp, tcp) = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
+        Ok(Self { side, udp, tcp })
+    }
+
+    /// Cancel-safe.
+    async fn next(&self, buffer: &mut [u8]) -> Came {
+        let came = tokio::select! {
+            came = self.datagram(buffer) => came,
+            came = self.connection() => came,
+        };
+        match came {
+            Ok(came) => came,
+            Err(error) => {
+                debug!(%error, "take a question");
+                sleep(PAUSE).await;
+                Came::Nothing
+            }
+        }
+    }
+
+    async fn datagram(&self, buffer: &mut [u8]) -> io::Result<Came> {
+        let receive = || datagram::receive(self.udp.as_fd(), buffer);
+        let received = self.udp.async_io(Interest::READABLE, receive).await?;
+        let from = received.from;
+        let whole = received.len <= LONGEST;
+        if !whole || !self.side.admits(self.udp.as_fd(), *from.ip(), received.interface) {
+            return Ok(Came::Nothing);
+        }
+        Ok(Came::Datagram { len: received.len, side: self.side, from })
+    }
+
+    async fn connection(&self) -> io::Result<Came> {
+        let (stream, peer) = self.tcp.accept().await?;
+        let admitted = self.side.admits_peer(self.udp.as_fd(), peer.ip());
+        Ok(if admitted { Came::Connection(stream, peer.ip()) } else { Came::Nothing })
+    }
+}
+
+/// The resolver of this node's pods.
+pub struct Resolver {
+    pods: Door,
+    node: Door,
+    desk: Desk<Back>,
+    tables: watch::Receiver<Arc<Table>>,
+    domain: String,
+    files: NameFiles,
+    looked: Option<(Instant, Vec<Stamp>)>,
+    errands: JoinSet<(Errand, Outcome)>,
+    connections: JoinSet<IpAddr>,
+    counts: BTreeMap<IpAddr, usize>,
+}
+
+impl Resolver {
+    /// Behind open doors, with the services of each moment, whose names end in a domain; `files` tell whom the
+    /// node asks.
+    pub fn new(
+        open: Open,
+        tables: watch::Receiver<Arc<Table>>,
+        (domain, files): (String, NameFiles),
+    ) -> io::Result<Self> {
+        let desk = Desk::new(Zone::new(&domain), link::namespace_of);
+        Ok(Self {
+            pods: Door::new(open.pods)?,
+            node: Door::new(open.node)?,
+            desk,
+            tables,
+            domain,
+            files,
+            looked: None,
+            errands: JoinSet::new(),
+            connections: JoinSet::new(),
+            counts: BTreeMap::new(),
+        })
+    }
+
+    /// Answers for as long as the agent runs.
+    pub async fn run(mut self) {
+        // Who asks meanwhile waits: that a pod is not known to be ready yet does not mean that it is not.
+        let _ = timeout(UNSETTLED, self.tables.wait_for(|table| table.settled)).await;
+        self.tables.mark_changed();
+        let (to_desk, mut from_connections) = mpsc::channel::<Asked>(MOST_CONNECTIONS);
+        let (mut first, mut second) = ([0; LONGEST], [0; LONGEST]);
+        loop {
+            tokio::select! {
+                came = self.pods.next(&mut first) => self.came(came, &first, &to_desk),
+                came = self.node.next(&mut second) => self.came(came, &second, &to_desk),
+                Some(Asked { packet, asker, answer }) = from_connections.recv() => {
+                    self.take(&packet, asker, Back::Connection(answer));
+                }
+                Some(Ok((errand, outcome))) = self.errands.join_next() => {
+                    for (back, answer) in self.desk.landed(&errand, outcome, Instant::now()) {
+                        send(&self.pods, &self.node, back, answer);
+                    }
+                }
+                Some(Ok(asker)) = self.connections.join_next() => self.ended(asker),
+            }
+        }
+    }
+
+    fn came(&mut self, came: Came, buffer: &[u8], desk: &mpsc::Sender<Asked>) {
+        match came {
+            Came::Nothing => {}
+            Came::Datagram { len, side, from } => {
+                let asker = (*from.ip()).into();
+                self.take(&buffer[..len], asker, Back::Datagram(side, from));
+            }
+            Came::Connection(stream, asker) => {
+                let count = self.counts.get(&asker).copied().unwrap_or_default();
+                // One too many is closed at once.
+                if self.connections.len() < MOST_CONNECTIONS && count < MOST_OF_ONE {
+                    self.counts.insert(asker, count + 1);
+                    let desk = desk.clone();
+                    self.connections.spawn_local(async move {
+                        connection::serve(stream, asker, desk).await;
+                        asker
+                    });
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, asker: IpAddr) {
+        if let Some(count) = self.counts.get_mut(&asker) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&asker);
+            }
+        }
+    }
+
+    fn take(&mut self, packet: &[u8], asker: IpAddr, back: Back) {
+        let now = Instant::now();
+        self.look(now);
+        if self.tables.has_changed().unwrap_or(false) {
+            self.desk.set_zone(Zone::of(&self.domain, &self.tables.borrow_and_update()));
+        }
+        let tcp = matches!(back, Back::Connection(_));
+        match self.desk.take(packet, (asker, tcp), back, now) {
+            Next::Wait => {}
+            Next::Answer(back, answer) => send(&self.pods, &self.node, back, answer),
+            Next::Ask(errand) => {
+                self.errands.spawn_local(async move {
+                    let outcome = ask(&errand.servers, &errand.question, errand.flight.1).await;
+                    (errand, outcome)
+                });
+            }
+        }
+    }
+
+    /// Reads whom to ask, where the files that tell it are others than before.
+    fn look(&mut self, now: Instant) {
+        let known = match &self.looked {
+            Some((at, _)) if now.saturating_duration_since(*at) < FRESH => return,
+            Some((_, stamps)) => Some(stamps),
+            None => None,
+        };
+        let stamps: Vec<Stamp> = self.files.paths().map(Stamp::of).into();
+        if known != Some(&stamps) {
+            let own = [IpAddr::from(PODS), IpAddr::from(NODE)];
+            let interface = |name: &str| netdevice::name_to_index(&self.pods.udp, name).ok();
+            let servers = servers(&self.files.read(), &own, interface);
+            debug!(?servers, "names are asked for here");
+            self.desk.set_servers(servers);
+        }
+        self.looked = Some((now, stamps));
+    }
+}
+
+/// Who asked hears it, if there is room: whoever waits asks again.
+fn send(pods: &Door, node: &Door, back: Back, answer: Vec<u8>) {
+    match back {
+        Back::Datagram(side, to) => {
+            let door = if side == Side::Pods { pods } else { node };
+            if let Err(error) = door.udp.try_send_to(&answer, to.into()) {
+                debug!(%error, "answer a question");
+            }
+        }
+        Back::Connection(answered) => drop(answered.send(answer)),
+    }
+}
+
+/// What tells one content of a file from another.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stamp(Option<(u64, u64, i64, i64, u64)>);
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        let of = |file: fs::Metadata| {
+            (file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.len())
+        };
+        Self(fs::metadata(path).ok().map(of))
+    }
+}

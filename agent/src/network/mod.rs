@@ -20,12 +20,13 @@ pub mod port;
 pub mod range;
 pub mod rules;
 pub mod service;
+mod serving;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -160,36 +161,6 @@ impl Network {
         }
     }
 
-    /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
-    /// an agent that comes leads clients to where they were led, until it knows better.
-    #[must_use]
-    pub fn with_services(mut self, ranges: Option<Ranges>, kept: PathBuf) -> Self {
-        // One that cannot be read says what one says that is not there.
-        let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());
-        let served: Option<Vec<Served>> = served;
-        self.applied.get_mut().way = served.is_some();
-        let served = Mutex::new(served.unwrap_or_default());
-        (self.services, self.kept, self.served) = (ranges, Some(kept), served);
-        self
-    }
-
-    /// From now on services lead there.
-    pub async fn serve(&self, served: Vec<Served>) {
-        let before = std::mem::replace(&mut *self.served(), served.clone());
-        if before == served {
-            return;
-        }
-        if let Some(path) = self.kept.clone()
-            && let Ok(file) = serde_json::to_vec(&served)
-            && let Err(error) = blocking(move || keep(&path, &file)).await
-        {
-            debug!(%error, "keep where services lead for the next agent");
-        }
-        // Why rules are not what they should be is told.
-        let _ = self.settle().await;
-        forget(Changed::of_services(&before, &served)).await;
-    }
-
     /// Why pods cannot have a network, as that changes.
     pub fn health(&self) -> watch::Receiver<Option<Unavailable>> {
         self.health.subscribe()
@@ -320,31 +291,6 @@ impl Network {
         Ok(())
     }
 
-    /// What rules for services are of no use without.
-    async fn lead_to_services(
-        &self,
-        applied: &mut Applied,
-        served: &[Served],
-    ) -> Result<(), Unavailable> {
-        if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
-            let mut own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
-            own.retain(|own| ranges.all().all(|range| range.first() != *own));
-            in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
-            let done = blocking(move || link::lead_to_services(ranges)).await;
-            done.map_err(|error| unknown(&error))?;
-            applied.led = true;
-        }
-        let of_node = served.iter().filter(|one| one.node_port != 0);
-        let asked: Vec<IpAddr> =
-            of_node.flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
-        if !asked.is_empty() {
-            // A pod that is just going has no cable any more.
-            let answer = |address: IpAddr| drop(link::answer_localhost(address));
-            blocking(move || asked.into_iter().for_each(answer)).await;
-        }
-        Ok(())
-    }
-
     /// What rules are of no use without.
     async fn prepare(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         if let Some(ranges) = self.ranges {
@@ -423,10 +369,6 @@ impl Network {
         Ok(())
     }
 
-    fn served(&self) -> MutexGuard<'_, Vec<Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -472,13 +414,6 @@ async fn forget(changed: Changed) {
     if let Err(error) = blocking(move || flows::forget(&changed)).await {
         debug!(%error, "forget flows to ports that lead elsewhere");
     }
-}
-
-/// Writes a file whole.
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let written = path.with_extension("new");
-    fs::write(&written, bytes)?;
-    fs::rename(written, path)
 }
 
 /// Does something that may wait for the kernel, beside the agent's only thread.

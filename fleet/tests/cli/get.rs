@@ -88,8 +88,11 @@ fn nothing_found_is_said_as_kubectl_says_it() {
     assert_eq!(fleet.mote(&["get", "nodes"]).err, "No resources found\n");
     let error = fleet.mote(&["get", "pod", "web"]).failed();
     assert_eq!(error, "Error from server (NotFound): pods \"web\" not found\n");
-    let error = fleet.mote(&["get", "svc"]).failed();
-    assert!(error.starts_with("error: the server doesn't have a resource type \"svc\""), "{error}");
+    let error = fleet.mote(&["get", "ingress"]).failed();
+    assert!(
+        error.starts_with("error: the server doesn't have a resource type \"ingress\""),
+        "{error}"
+    );
     let error = fleet.mote(&["get", "pods", "-o", "foo"]).failed();
     assert!(
         error.contains("unable to match a printer suitable for the output format \"foo\""),

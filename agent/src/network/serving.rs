@@ -1,0 +1,80 @@
+//! Where services lead, as the network is told, and what that takes beside rules.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
+
+use tracing::debug;
+
+use super::flows::Changed;
+use super::service::Served;
+use super::{Applied, Network, Ranges, Unavailable, blocking, forget, in_use, link, unknown};
+
+impl Network {
+    /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
+    /// an agent that comes leads clients to where they were led, until it knows better.
+    #[must_use]
+    pub fn with_services(mut self, ranges: Option<Ranges>, kept: PathBuf) -> Self {
+        // One that cannot be read says what one says that is not there.
+        let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());
+        let served: Option<Vec<Served>> = served;
+        self.applied.get_mut().way = served.is_some();
+        let served = Mutex::new(served.unwrap_or_default());
+        (self.services, self.kept, self.served) = (ranges, Some(kept), served);
+        self
+    }
+
+    /// From now on services lead there.
+    pub async fn serve(&self, served: Vec<Served>) {
+        let before = std::mem::replace(&mut *self.served(), served.clone());
+        if before == served {
+            return;
+        }
+        if let Some(path) = self.kept.clone()
+            && let Ok(file) = serde_json::to_vec(&served)
+            && let Err(error) = blocking(move || keep(&path, &file)).await
+        {
+            debug!(%error, "keep where services lead for the next agent");
+        }
+        // Why rules are not what they should be is told.
+        let _ = self.settle().await;
+        forget(Changed::of_services(&before, &served)).await;
+    }
+
+    /// What rules for services are of no use without.
+    pub(super) async fn lead_to_services(
+        &self,
+        applied: &mut Applied,
+        served: &[Served],
+    ) -> Result<(), Unavailable> {
+        if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
+            let mut own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
+            own.retain(|own| ranges.all().all(|range| range.first() != *own));
+            in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
+            let done = blocking(move || link::lead_to_services(ranges)).await;
+            done.map_err(|error| unknown(&error))?;
+            applied.led = true;
+        }
+        let of_node = served.iter().filter(|one| one.node_port != 0);
+        let asked: Vec<IpAddr> =
+            of_node.flat_map(|one| &one.endpoints).map(|(address, _)| *address).collect();
+        if !asked.is_empty() {
+            // A pod that is just going has no cable any more.
+            let answer = |address: IpAddr| drop(link::answer_localhost(address));
+            blocking(move || asked.into_iter().for_each(answer)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) fn served(&self) -> MutexGuard<'_, Vec<Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a file whole.
+fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = path.with_extension("new");
+    fs::write(&written, bytes)?;
+    fs::rename(written, path)
+}

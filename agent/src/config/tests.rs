@@ -138,6 +138,12 @@ fn each_rule_has_its_own_text() {
         ("network.pod_cidr = \"10.0.0.0/29\"", "`network.pod_cidr`: has 6 addresses, fewer than"),
         ("network.pod_cidr_v6 = \"fe80::/64\"", "line 3: `network.pod_cidr_v6`: `fe80::` is no"),
         (
+            "network = { pod_cidr = \"none\", resolver = true }",
+            "`network.resolver`: needs `pod_cidr`, which is `none`",
+        ),
+        ("network.cluster_domain = \"A.b\"", "line 3: `network.cluster_domain`: must be labels of"),
+        ("network.resolv_conf = \"x\"", "line 3: `network.resolv_conf`: path `x` is not absolute"),
+        (
             "network = { pod_cidr = \"none\", pod_cidr_v6 = \"fd00::/64\" }",
             "line 3: `network.pod_cidr_v6`: needs `pod_cidr`",
         ),

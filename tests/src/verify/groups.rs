@@ -188,8 +188,8 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         name: "network",
-        about: "the network of pods: addresses, traffic, rules, ports of the node",
-        needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::NFTABLES, Need::IPROUTE],
+        about: "the network of pods: addresses, traffic, rules, ports of the node, names",
+        needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::NFTABLES, Need::IPROUTE, Need::DNSMASQ],
         owns: |program| program.package == "tests" && program.target == "network",
         ..WHOLE_NODES
     },

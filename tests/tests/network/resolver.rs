@@ -7,7 +7,6 @@ use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +18,7 @@ use mote_tests::network::{OwnNetwork, inside};
 use mote_tests::node::{Node, NodeOptions};
 use mote_tests::process::{Process, command};
 use mote_tests::world::BUSYBOX;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -397,14 +397,17 @@ fn what_is_asked_between_two_agents_is_answered_by_the_second() -> Result<()> {
     let path = machine.world.directory().join("notify");
     let notified = UnixDatagram::bind(&path)?;
     let agent = |kept: Option<OwnedFd>| -> Result<Process> {
-        let mut start = command("sh");
-        let script = "export LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null";
-        start.args(["-c", script, "sh"]).arg(mote_tests::binaries::agent()?);
+        // bash, since it takes numbers of more than one digit.
+        let mut start = command("bash");
+        let script = "export LISTEN_PID=$$; exec \"$@\" 3<&$KEPT </dev/null";
+        start.args(["-c", script, "bash"]).arg(mote_tests::binaries::agent()?);
         start.arg("--config").arg(node.config()).env("MOTE_LOG", "info");
-        match kept {
-            None => start.env("NOTIFY_SOCKET", &path),
+        match &kept {
+            None => start.env("KEPT", "0").env("NOTIFY_SOCKET", &path),
             Some(socket) => {
-                start.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", NAME).stdin(Stdio::from(socket))
+                fcntl_setfd(socket, FdFlags::empty())?;
+                start.env("KEPT", socket.as_raw_fd().to_string());
+                start.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", NAME)
             }
         };
         let agent = Process::spawn("agent n1", &mut start)?;

@@ -99,11 +99,12 @@ pub fn run(config: Config, path: &Path) -> Result<(), SuperviseError> {
 /// Ends everything that runs in pods, where no agent does: it would start them again. `path` is where
 /// its configuration is. Returns how many processes had to be killed.
 pub fn halt(path: &Path) -> Result<usize, SuperviseError> {
-    let _lock = directories::prepare(&config::state_dir(path), &config::run_dir(path))?;
+    let run = config::run_dir(path);
+    let _lock = directories::prepare(&config::state_dir(path), &run)?;
     let Shutdown { regular, critical, .. } = config::shutdown(path);
     let times = halt::Times { regular, critical };
     let last = store::critical_pods(&config::state_dir(path));
-    halt::all(&config::cgroup_root(path), times, &last).map_err(SuperviseError::Halt)
+    halt::all(&config::cgroup_root(path), &run, times, &last).map_err(SuperviseError::Halt)
 }
 
 /// A panic in any task ends the agent, however the program was built: systemd starts it again, the

@@ -8,16 +8,23 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mote_pause::wire::SOCKET;
 use mote_protocol::name::Uid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroup::{CgroupError, Group, PAUSE, Tree, is_below};
+use super::layout::Layout;
+use super::sandbox;
 
 /// Time for what was killed to be gone. What hangs in the kernel longer is nobody's to wait for.
 const DEATH: Duration = Duration::from_secs(5);
+
+/// Time for one `mote-pause` to write down what ended. It takes microseconds.
+const NOTING: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// How long pods may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +35,16 @@ pub struct Times {
     pub critical: Duration,
 }
 
-/// Ends all that runs below the cgroup `root`, what is of `critical` pods last; returns how many processes
+/// Ends all that runs below the cgroup `root`, what is of `critical` pods last, and lets the `mote-pause` of
+/// each, whose files are below `run`, write down how that ended; returns how many processes
 /// had to be killed, those of `mote-pause` not counted. A group that cannot be looked into keeps no
 /// other from being ended: the first error is told afterwards.
-pub fn all(root: &str, times: Times, critical: &BTreeSet<Uid>) -> Result<usize, CgroupError> {
+pub fn all(
+    root: &str,
+    run: &Path,
+    times: Times,
+    critical: &BTreeSet<Uid>,
+) -> Result<usize, CgroupError> {
     let tree = Tree::detect(root)?;
     let mut first = None;
     let mut held = |group: &Group| match processes(group) {
@@ -46,6 +59,9 @@ pub fn all(root: &str, times: Times, critical: &BTreeSet<Uid>) -> Result<usize, 
     let is_critical = |pod: &Group| critical.contains(pod.path());
     let regular = end(&tree, |pod| !is_critical(pod), times.regular, &mut held);
     let left = regular + end(&tree, is_critical, times.critical, &mut held);
+    for pod in sandboxes(run) {
+        sandbox::settle(&pod, NOTING);
+    }
     let last = held(&tree.root());
     let killed = tree.root().kill();
     let deadline = Instant::now() + DEATH;
@@ -86,6 +102,14 @@ fn end(
         }
     }
     left
+}
+
+/// Sockets of all that may have a `mote-pause`.
+fn sandboxes(run: &Path) -> Vec<PathBuf> {
+    let layout = Layout::new(run, Path::new(""));
+    let entries = fs::read_dir(layout.pods()).into_iter().flatten().flatten();
+    let pods = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pods.map(|uid: Uid| layout.pod(&uid).join(SOCKET)).collect()
 }
 
 /// The groups of containers of some pods, not those of `mote-pause`.

@@ -23,12 +23,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use mote_pause::wire::{
-    EXIT_SLOTS, EXITS, Exit, Hello, Key, LogEnd, LogFile, Namespace, Namespaces, Reply, Request,
-    Role, Run, SOCKET, Strings, Unshare,
+    EXIT_SLOTS, EXITS, Exit, Hello, Key, LogEnd, LogFile, MAX_MESSAGE, Namespace, Namespaces,
+    Reply, Request, Role, Run, SOCKET, Strings, Unshare,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
-    self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt::socket_peercred,
+    self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    sockopt::socket_peercred,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::oneshot;
@@ -273,6 +275,19 @@ fn connect(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     let pidfd = pidfd_open(socket_peercred(&socket)?.pid, PidfdFlags::empty())?;
     Ok((socket, pidfd))
+}
+
+/// Waits until the `mote-pause` behind a socket, which was told by the kernel of what ended before this,
+/// has written that down: it reaps before it answers. One that is not there, or does not answer in
+/// time, has nothing more to write.
+pub(super) fn settle(socket: &Path, time: Timespec) {
+    let Ok((socket, _)) = connect(socket) else { return };
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let Ok(len) = Request::Hello.encode(0, &mut buffer) else { return };
+    let hello = buffer.get(..len).unwrap_or_default();
+    if net::send(&socket, hello, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok() {
+        let _ = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&time));
+    }
 }
 
 /// Arguments and environment, each closed by a NUL.

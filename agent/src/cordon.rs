@@ -72,6 +72,13 @@ impl Cordon {
         Self { number: self.number, taking: Taking::Open }
     }
 
+    /// The same, where pods came under one of this number: should flash have lost how often the node was
+    /// cordoned, the next time is no earlier one.
+    #[must_use]
+    pub fn later_than(self, came_under: Option<u32>) -> Self {
+        Self { number: self.number.max(came_under.unwrap_or(0)), ..self }
+    }
+
     /// What a pod that comes now keeps of that.
     pub fn came_under(self) -> Option<u32> {
         self.is_cordoned().then_some(self.number)
@@ -105,6 +112,8 @@ mod tests {
         let second = first.uncordoned().cordoned();
         assert!(!second.holds(mark, false), "it has begun meanwhile");
         assert!(second.holds(second.came_under(), false));
+        let lost = Cordon::default().later_than(second.came_under()).cordoned();
+        assert!(!lost.holds(second.came_under(), false), "it was another one");
     }
 
     #[test]

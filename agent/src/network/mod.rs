@@ -217,6 +217,11 @@ impl Network {
         let Some(share) = self.given().pods.get(uid).cloned() else { return Ok(()) };
         let addresses = share.addresses.clone();
         blocking(move || link::remove(&addresses)).await?;
+        // Who gets the address next must not be asked for this one's services: their table may not be
+        // known yet.
+        for service in self.served().iter_mut() {
+            service.endpoints.retain(|(address, _)| !share.addresses.contains(address));
+        }
         self.given().pods.remove(uid);
         // A rule that stays leads to nobody; why it does is told.
         let _ = self.settle().await;

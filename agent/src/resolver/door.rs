@@ -64,6 +64,15 @@ impl Side {
         }
     }
 
+    /// Who asks, as it is counted: programs of the node may take any of its loopback's addresses, and are
+    /// one.
+    pub(super) fn asker(self, from: IpAddr) -> IpAddr {
+        match self {
+            Self::Pods => from,
+            Self::Node => NODE.into(),
+        }
+    }
+
     /// What systemd keeps the sockets as.
     fn names(self) -> [&'static str; 2] {
         match self {

@@ -108,7 +108,8 @@ impl Door {
     async fn connection(&self) -> io::Result<Came> {
         let (stream, peer) = self.tcp.accept().await?;
         let admitted = self.side.admits_peer(self.udp.as_fd(), peer.ip());
-        Ok(if admitted { Came::Connection(stream, peer.ip()) } else { Came::Nothing })
+        let asker = self.side.asker(peer.ip());
+        Ok(if admitted { Came::Connection(stream, asker) } else { Came::Nothing })
     }
 }
 
@@ -177,7 +178,7 @@ impl Resolver {
         match came {
             Came::Nothing => {}
             Came::Datagram { len, side, from } => {
-                let asker = (*from.ip()).into();
+                let asker = side.asker((*from.ip()).into());
                 self.take(&buffer[..len], asker, Back::Datagram(side, from));
             }
             Came::Connection(stream, asker) => {

@@ -138,12 +138,15 @@ fn address(
         }
         return Ok(*asked);
     }
-    let usable =
-        |address: &&IpAddr| range.contains(**address) && !taken.addresses.contains(*address);
+    // The first is the node's own, also where that was another in the range of before.
+    let usable = |address: &&IpAddr| {
+        range.contains(**address)
+            && **address != range.first()
+            && !taken.addresses.contains(*address)
+    };
     if let Some(had) = had.addresses.iter().find(usable) {
         return Ok(*had);
     }
-    // The first is the node's own.
     let mut known = taken.addresses.clone();
     known.insert(range.first());
     let start = range.at(hash(&format!("{}/{}", key.namespace, key.name)));
@@ -260,6 +263,19 @@ mod tests {
         let none =
             assign(&key("web"), &Service::default(), &Assigned::default(), None, &Taken::default());
         assert_eq!(none.unwrap_err().field, "spec.clusterIP");
+    }
+
+    #[test]
+    fn what_is_the_nodes_own_in_another_range_is_given_up() {
+        let had =
+            Assigned { addresses: vec!["10.189.1.1".parse().unwrap()], ..Assigned::default() };
+        let keeps = |range| {
+            let range = Some(ranges(range, false));
+            let taken = Taken::default();
+            assign(&key("web"), &Service::default(), &had, range, &taken).map(|has| has == had)
+        };
+        assert_eq!(keeps("10.189.0.0/20"), Ok(true));
+        assert_eq!(keeps("10.189.1.0/24"), Ok(false));
     }
 
     #[test]

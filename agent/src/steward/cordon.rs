@@ -15,7 +15,7 @@ use mote_protocol::text::printable;
 
 use super::commands::{refused, reply};
 use super::{Gone, Steward, ToPresence, World};
-use crate::cordon::Cordon;
+use crate::cordon::{Cordon, Taking};
 use crate::events::Report;
 use crate::pod::machine::{Event, Machine, Stage, UNSCHEDULABLE_MESSAGE};
 use crate::store::{Life, Order};
@@ -94,7 +94,7 @@ impl<W: World> Steward<W> {
 
     /// Ends the node's pods, or tells why not.
     pub(super) fn drain(&mut self, id: &RequestId, asked: &DrainRequest) -> Vec<Reply> {
-        if !self.books.looked {
+        if !self.books.looked || !self.books.silent.pods.is_empty() {
             return refused("NotReady", "the node does not know yet what runs: try again");
         }
         if self.books.cordons.drains.len() == MAX_DRAINS {
@@ -185,10 +185,22 @@ impl<W: World> Steward<W> {
             }
             None => {}
         }
+        if cordon.taking() != Taking::Drained {
+            self.drains_are_off();
+        }
         for key in self.keys_of(|desired| desired.gone == Gone::No) {
             self.hold_or_let_go(&key, grace_s);
         }
         self.look_at_drains();
+    }
+
+    /// Whoever waits for pods to end hears that they do not any more.
+    fn drains_are_off(&mut self) {
+        for drain in std::mem::take(&mut self.books.cordons.drains) {
+            let mut replies = refused("Uncordoned", "the node was uncordoned meanwhile");
+            replies.iter_mut().for_each(|reply| reply.part = drain.parts);
+            self.reply(&drain.id, replies);
+        }
     }
 
     /// Tells presence whether the node takes pods.

@@ -56,6 +56,8 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let records = opening.records().await;
     let events = opening.file(EVENTS).await.unwrap_or_default();
     let cordon = opening.file::<Cordon>(CORDON).await.unwrap_or_default();
+    let came_under = objects.iter().filter_map(|(loaded, _)| loaded.current.came_under).max();
+    let cordon = cordon.later_than(came_under);
     let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
     let mut entries: BTreeMap<_, _> = entries.collect();
     for entry in entries.values_mut() {

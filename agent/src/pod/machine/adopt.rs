@@ -6,6 +6,7 @@ use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
 use super::facts::crash_hold;
+use super::held;
 use super::{
     Ended, Machine, Record, Run, Running, Sandbox, Slot, SlotRecord, Stage, Transitions, Verdict,
 };
@@ -37,7 +38,9 @@ impl Machine {
         let mut machine = Self::new(pod, accepted);
         let this_boot = remains.record.as_ref().is_some_and(|r| r.boot.id == remains.boot.id);
         let stands = remains.observed.is_some_and(|pod| pod.sandbox == ObservedSandbox::Ready);
+        let mut ended = Vec::new();
         if let Some(record) = remains.record {
+            ended = held::ended(&record.extensions);
             // Its containers have these mounted, whatever their names mean by now. In another sandbox
             // names are looked up again.
             if stands {
@@ -68,6 +71,7 @@ impl Machine {
         }
         machine.miss(remains.observed, now);
         machine.recall(remains.observed, this_boot);
+        machine.restore_ends(&ended);
         if remains.held {
             machine.hold(None, now);
         }

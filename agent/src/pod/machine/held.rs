@@ -4,6 +4,7 @@
 //! It is no stage of its life: the pod is as active as one whose machine is switched off, and goes on
 //! in a new sandbox when it is let go.
 
+use mote_protocol::extension::Extensions;
 use mote_protocol::pod::RestartPolicy;
 use mote_protocol::status::ContainerRole;
 
@@ -18,6 +19,15 @@ pub const UNSCHEDULABLE_MESSAGE: &str = "0/1 nodes are available: 1 node(s) were
 /// Why a pod that runs once, and ran when its node was drained, never runs again.
 const DRAINED: &str =
     "The node was drained or rebooted, and a pod with restartPolicy Never runs once";
+
+/// The extension of the record on flash that names containers that the node ended.
+const ENDED: &str = "ended-by-node";
+
+/// Those names, as an earlier agent kept them.
+pub(super) fn ended(kept: &Extensions) -> Vec<String> {
+    let value = kept.get(ENDED);
+    value.and_then(|value| postcard::from_bytes(value).ok()).unwrap_or_default()
+}
 
 impl Machine {
     /// The node lets nothing of it run.
@@ -74,12 +84,37 @@ impl Machine {
     /// Ends what runs of a pod that is held; each of them runs again, whatever its policy makes of how it
     /// ends.
     pub(super) fn end_held(&mut self, deadline: Moment, now: Moment, notes: &mut Vec<Note>) {
+        let mut changed = false;
         for slot in &mut self.slots {
             if slot.is_running() && slot.role != ContainerRole::Init {
+                changed |= slot.renew.replace(Renewal::Node) != Some(Renewal::Node);
+            }
+        }
+        if changed {
+            self.touch();
+        }
+        self.end_all(deadline, now, notes);
+    }
+
+    /// What another agent must know while the sandbox stands: who ended is not done.
+    pub(super) fn keep_ends(&self, extensions: &mut Extensions) {
+        let names = self.pod.containers.iter().map(|container| &container.name).zip(&self.slots);
+        let ended = names.filter(|(_, slot)| slot.renew == Some(Renewal::Node));
+        let ended: Vec<_> = ended.map(|(name, _)| name).collect();
+        if !ended.is_empty() {
+            // A list of strings cannot fail to encode.
+            extensions.set(ENDED, Some(postcard::to_allocvec(&ended).unwrap_or_default()));
+        }
+    }
+
+    /// Takes it as an earlier agent knew it, of those that have not begun anew since.
+    pub(super) fn restore_ends(&mut self, names: &[String]) {
+        for name in names {
+            let slot = self.place(name).and_then(|place| self.slots.get_mut(place));
+            if let Some(slot) = slot.filter(|slot| matches!(slot.run, Run::Ended(_))) {
                 slot.renew = Some(Renewal::Node);
             }
         }
-        self.end_all(deadline, now, notes);
     }
 
     /// With the sandbox it is forgotten that they ended: another agent would take that for their own

@@ -119,6 +119,8 @@ impl Machine {
     pub fn record(&self, boot: Boot) -> Record {
         let names = self.pod.containers.iter().map(|container| container.name.clone());
         let slots = names.zip(&self.slots).map(|(name, slot)| slot_record(name, slot));
+        let mut extensions = self.stale_kept();
+        self.keep_ends(&mut extensions);
         Record {
             namespace: self.pod.name.namespace.clone(),
             name: self.pod.name.name.clone(),
@@ -137,7 +139,7 @@ impl Machine {
                 .iter()
                 .map(|volume| volume.image.map(|image| *image.as_bytes()))
                 .collect(),
-            extensions: self.stale_kept(),
+            extensions,
         }
     }
 

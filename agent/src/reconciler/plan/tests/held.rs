@@ -63,6 +63,48 @@ fn what_ends_well_because_it_is_held_runs_again() {
 }
 
 #[test]
+fn an_agent_that_dies_in_between_knows_whom_the_node_ended() {
+    let mut life = Life::new(RestartPolicy::OnFailure, Shape::PLAIN);
+    life.settle();
+    let pod = Rc::clone(life.machine.pod());
+    let mark = life.machine.unsaved(life.now);
+    mark.into_iter().for_each(|mark| life.step(Event::Saved { mark }));
+    life.step(Event::Hold { grace_s: None });
+    assert!(life.machine.unsaved(life.now).is_some(), "flash must know");
+    let record = life.machine.record(Boot::default());
+    let containers = pod.containers.iter().map(|container| {
+        let exit =
+            Exit { code: 0, oom_killed: false, at: BootTime::default(), message: String::new() };
+        ObservedContainer {
+            id: ContainerId { pod: pod.name.uid, name: container.name.clone(), attempt: 0 },
+            tag: String::new(),
+            state: ObservedState::Exited { since: None, exit },
+        }
+    });
+    let stands = ObservedPod {
+        uid: pod.name.uid,
+        origin: None,
+        sandbox: ObservedSandbox::Ready,
+        addresses: Vec::new(),
+        begun: true,
+        containers: containers.collect(),
+    };
+    for held in [true, false] {
+        let (record, observed) = (Some(record.clone()), Some(&stands));
+        let remains = Remains { record, observed, held, ..Remains::default() };
+        life.machine = Machine::adopt(Rc::clone(&pod), Moment(0), remains, life.now);
+        life.settle();
+        assert_eq!(life.machine.stage(), Stage::Active, "they were not done");
+        if held {
+            assert!(life.machine.waits_for_node());
+            life.step(Event::LetGo);
+            life.settle();
+        }
+        assert!(life.machine.slots().iter().all(Slot::is_running), "{held}");
+    }
+}
+
+#[test]
 fn the_deadline_of_a_pod_that_waits_for_its_node_has_not_begun() {
     let pod = Pod {
         active_deadline: Some(Duration::from_mins(1)),

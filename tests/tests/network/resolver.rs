@@ -13,13 +13,11 @@ use anyhow::{Context, Result, ensure};
 use domain::base::iana::Rtype;
 use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::AllRecordData;
-use mote_protocol::status::{ContainerState, Phase, PodStatus};
-use mote_tests::image::Image;
 use mote_tests::manifest::{Manifest, pod};
 use mote_tests::network::{OwnNetwork, inside};
 use mote_tests::node::{Node, NodeOptions};
 use mote_tests::process::{Process, command};
-use mote_tests::world::{BUSYBOX, container};
+use mote_tests::world::BUSYBOX;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
@@ -432,62 +430,5 @@ fn what_is_asked_between_two_agents_is_answered_by_the_second() -> Result<()> {
     let (len, _) = pod.recv_from(&mut buffer).context("wait for the second agent's answer")?;
     ensure!(shown(&buffer[..len])? == "NXDOMAIN");
     second.kill()?;
-    Ok(())
-}
-
-/// The manifests that this project began with.
-const WAITING: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata:
-  name: myapp-pod
-  labels:
-    app.kubernetes.io/name: MyApp
-spec:
-  containers:
-  - name: myapp-container
-    image: busybox:1.28
-    command: ['sh', '-c', 'echo The app is running! && sleep 3600']
-  initContainers:
-  - name: init-myservice
-    image: busybox:1.28
-    command: ['sh', '-c', "until nslookup myservice; do echo waiting for myservice; sleep 2; done;"]
-  - name: init-mydb
-    image: busybox:1.28
-    command: ['sh', '-c', "until nslookup mydb; do echo waiting for mydb; sleep 2; done;"]
-"#;
-
-fn waited_for(name: &str) -> String {
-    format!(
-        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, \
-         spec: {{ports: [{{protocol: TCP, port: 80, targetPort: 9376}}]}}}}"
-    )
-}
-
-#[test]
-fn init_containers_wait_for_services() -> Result<()> {
-    let machine = Machine::new()?;
-    let node = node_asking(&machine, V4, "search lan\n")?;
-    node.import(&Image::busybox()?, "docker.io/library/busybox:1.28")?;
-    let (world, operator) = (&machine.world, &machine.world.operator);
-    let apply = |manifest: &str| {
-        operator.run_with(&["apply", "-f", "-", "--node", node.name()], manifest)?.succeeded()
-    };
-    let runs = |name: &'static str| {
-        move |status: &PodStatus| {
-            container(status, name).is_ok_and(|c| matches!(c.state, ContainerState::Running { .. }))
-        }
-    };
-    let shown = || operator.run(&["get", "pod", "myapp-pod"])?.succeeded();
-    apply(WAITING)?;
-    world.wait_for(&node, "myapp-pod", "its first init container", runs("init-myservice"))?;
-    let table = shown()?;
-    ensure!(table.contains("Init:0/2"), "{table}");
-    apply(&waited_for("myservice"))?;
-    world.wait_for(&node, "myapp-pod", "its second init container", runs("init-mydb"))?;
-    let table = shown()?;
-    ensure!(table.contains("Init:1/2"), "{table}");
-    apply(&waited_for("mydb"))?;
-    world.wait_for_phase(&node, "myapp-pod", Phase::Running)?;
     Ok(())
 }

@@ -198,7 +198,9 @@ impl<W: World> Steward<W> {
     fn drains_are_off(&mut self) {
         for drain in std::mem::take(&mut self.books.cordons.drains) {
             let mut replies = refused("Uncordoned", "the node was uncordoned meanwhile");
-            replies.iter_mut().for_each(|reply| reply.part = drain.parts);
+            for reply in &mut replies {
+                reply.part = drain.parts;
+            }
             self.reply(&drain.id, replies);
         }
     }

@@ -7,6 +7,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// One field that the schema of its struct does not have.
@@ -57,6 +58,17 @@ impl Extensions {
         self.0.iter().find(|extension| extension.name == name).map(|found| found.value.as_slice())
     }
 
+    /// What an extension holds as postcard; none where it is not there, or cannot be read.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        postcard::from_bytes(self.get(name)?).ok()
+    }
+
+    /// Gives an extension this value as postcard, or takes it away. Numbers, strings and lists of them cannot
+    /// fail to encode; what does is not there.
+    pub fn write<T: Serialize>(&mut self, name: &str, value: Option<&T>) {
+        self.set(name, value.and_then(|value| postcard::to_allocvec(value).ok()));
+    }
+
     /// Gives an extension this value, or takes it away. It is an ordinary one: who does not know it
     /// passes it over.
     pub fn set(&mut self, name: &str, value: Option<Vec<u8>>) {
@@ -81,5 +93,10 @@ mod tests {
         assert!(extensions.0.iter().all(|extension| !extension.critical));
         extensions.set("a", None);
         assert_eq!((extensions.get("a"), extensions.0.len()), (None, 1));
+        extensions.write("c", Some(&("x", 7_u32)));
+        assert_eq!(extensions.read("c"), Some((String::from("x"), 7_u32)));
+        assert_eq!(extensions.read::<String>("b"), None, "it is none");
+        extensions.write("c", None::<&u32>);
+        assert_eq!((extensions.read::<u32>("c"), extensions.0.len()), (None, 1));
     }
 }

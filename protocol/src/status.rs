@@ -347,12 +347,11 @@ const SERVICE: &str = "service";
 impl ObjectStatus {
     /// What is told of a service; none of other objects, and by older nodes.
     pub fn service(&self) -> Option<ServiceStatus> {
-        postcard::from_bytes(self.extensions.get(SERVICE)?).ok()
+        self.extensions.read(SERVICE)
     }
 
     /// Tells it of a service.
-    pub fn set_service(&mut self, service: &ServiceStatus) -> Result<(), postcard::Error> {
-        self.extensions.set(SERVICE, Some(postcard::to_allocvec(service)?));
-        Ok(())
+    pub fn set_service(&mut self, service: &ServiceStatus) {
+        self.extensions.write(SERVICE, Some(service));
     }
 }

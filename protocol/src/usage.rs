@@ -4,6 +4,9 @@
 //! extension of it. The same body is a report that the node publishes by itself and the answer to a
 //! command.
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,9 @@ use crate::node::Usage;
 
 /// The extension of [`Usage`] that holds [`Metrics`].
 const METRICS: &str = "metrics";
+
+/// How what nobody knows is shown.
+pub const UNKNOWN: &str = "<unknown>";
 
 /// Rates over a window, and pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,9 +92,26 @@ impl Usage {
     }
 }
 
+/// Thousandths of a core as kubectl shows them: `250m`; [`UNKNOWN`] where nobody knows.
+pub fn cores(milli: Option<u32>) -> String {
+    milli.map_or_else(|| UNKNOWN.to_owned(), |milli| format!("{milli}m"))
+}
+
+/// KiB as kubectl shows them, in whole MiB and rounded down: `64Mi`; [`UNKNOWN`] where nobody knows.
+pub fn mebibytes(kib: Option<u64>) -> String {
+    kib.map_or_else(|| UNKNOWN.to_owned(), |kib| format!("{}Mi", kib / 1024))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_shown_as_kubectl_does() {
+        assert_eq!([cores(Some(0)), cores(Some(2500)), cores(None)], ["0m", "2500m", UNKNOWN]);
+        let shown = [mebibytes(Some(1023)), mebibytes(Some(1024)), mebibytes(None)];
+        assert_eq!(shown, ["0Mi", "1Mi", UNKNOWN]);
+    }
 
     #[test]
     fn metrics_travel_in_the_report_and_spoiled_ones_are_none() {

@@ -1,7 +1,7 @@
 //! What is used, as tables: the node, then its pods.
 
 use mote_protocol::node::Usage;
-use mote_protocol::usage::{Metrics, PodMetrics};
+use mote_protocol::usage::{Metrics, PodMetrics, UNKNOWN, cores, mebibytes};
 
 use super::table::Table;
 
@@ -20,25 +20,13 @@ pub(super) fn render(node: &Usage, metrics: &Metrics) -> String {
     }
     let mut table = Table::new(&["NAMESPACE", "NAME", "CPU(cores)", "MEMORY(bytes)", "PIDS"]);
     for PodMetrics { namespace, name, used, .. } in &metrics.pods {
-        let pids = used.pids.map_or_else(unknown, |pids| pids.to_string());
+        let pids = used.pids.map_or_else(|| UNKNOWN.to_owned(), |pids| pids.to_string());
         let (cpu, memory) = (cores(used.cpu_milli), mebibytes(used.memory_kib));
         table.row([namespace.to_string(), name.to_string(), cpu, memory, pids]);
     }
     text.push('\n');
     text.push_str(&table.render(""));
     text
-}
-
-fn cores(milli: Option<u32>) -> String {
-    milli.map_or_else(unknown, |milli| format!("{milli}m"))
-}
-
-fn mebibytes(kib: Option<u64>) -> String {
-    kib.map_or_else(unknown, |kib| format!("{}Mi", kib / 1024))
-}
-
-fn unknown() -> String {
-    "<unknown>".to_owned()
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ struct Applied {
     way: bool,
     /// It was given by this agent.
     led: bool,
+    /// What the file for the next agent says of where services lead.
+    kept: Vec<Served>,
 }
 
 /// What a pod has of the network.
@@ -219,10 +221,12 @@ impl Network {
         blocking(move || link::remove(&addresses)).await?;
         // Who gets the address next must not be asked for this one's services: their table may not be
         // known yet.
-        for service in self.served().iter_mut() {
+        let mut served = self.served().clone();
+        for service in &mut served {
             service.endpoints.retain(|(address, _)| !share.addresses.contains(address));
         }
         self.given().pods.remove(uid);
+        self.serve(served).await;
         // A rule that stays leads to nobody; why it does is told.
         let _ = self.settle().await;
         forget(Changed::of_pod(&share)).await;
@@ -265,6 +269,7 @@ impl Network {
     async fn settle_locked(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
         let served = self.served().clone();
+        self.keep(applied, &served).await;
         let (ranges, services) = (self.ranges, self.services);
         applied.way |= !served.is_empty();
         // Where the node has a way to services, what leads nowhere is refused.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Share;
 use super::link::PREFIX;
-use super::port::{PortMap, Transport};
+use super::port::PortMap;
 use super::range::Ranges;
 use super::service::{self, Served};
 
@@ -191,10 +191,7 @@ fn addresses(ranges: Option<Ranges>, pods: &[Share], four: bool) -> String {
 /// and the node's may be asked. An address that is none of the node's leads nowhere: what the node itself
 /// sends there is not the pod's to have.
 fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
-    let transport = match map.host.transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
+    let transport = map.host.transport.word();
     let asked =
         |address: &&IpAddr| map.host.address.is_none_or(|at| at.is_ipv4() == address.is_ipv4());
     let rule = |to: &IpAddr| {
@@ -237,6 +234,7 @@ fn chain(text: &mut String, name: &str, hook: &str, rules: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::port::Transport;
     use super::*;
     use crate::network::port::HostPort;
     use crate::network::range::PodRange;

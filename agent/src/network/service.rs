@@ -66,13 +66,6 @@ impl Family {
     }
 }
 
-const fn word(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    }
-}
-
 /// What of the table is about these services, which have addresses of these ranges; without any of both it is nothing.
 pub(super) fn parts(ranges: Option<Ranges>, served: &[Served]) -> Parts {
     let mut parts = Parts::default();
@@ -95,7 +88,7 @@ fn lead(family: Family, served: &[Served], parts: &mut Parts) {
         if endpoints.is_empty() {
             continue;
         }
-        let (transport, port) = (word(one.transport), one.port);
+        let (transport, port) = (one.transport.word(), one.port);
         let chain = format!("service/{}/{transport}/{port}/{}", one.name, family.digit);
         balance(&chain, family, one, &endpoints, parts);
         by_address.push(format!("{address} . {transport} . {port} : goto {chain}"));
@@ -131,7 +124,7 @@ fn balance(
     endpoints: &[(IpAddr, u16)],
     parts: &mut Parts,
 ) {
-    let (word, transport) = (family.word, word(one.transport));
+    let (word, transport) = (family.word, one.transport.word());
     let to = |(address, port): &(IpAddr, u16)| match address {
         IpAddr::V4(address) => format!("dnat ip to {address}:{port}"),
         IpAddr::V6(address) => format!("dnat ip6 to [{address}]:{port}"),
@@ -196,7 +189,7 @@ fn refuse(ranges: Option<Ranges>, served: &[Served], parts: &mut Parts) {
         let ports: BTreeSet<_> = served
             .iter()
             .filter(in_vain)
-            .map(|one| format!("{} . {}", word(one.transport), one.node_port))
+            .map(|one| format!("{} . {}", one.transport.word(), one.node_port))
             .collect();
         if !ports.is_empty() {
             let ports = ports.into_iter().collect::<Vec<_>>().join(", ");

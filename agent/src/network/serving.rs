@@ -19,8 +19,10 @@ impl Network {
         // One that cannot be read says what one says that is not there.
         let served = fs::read(&kept).ok().and_then(|file| serde_json::from_slice(&file).ok());
         let served: Option<Vec<Served>> = served;
-        self.applied.get_mut().way = served.is_some();
-        let served = Mutex::new(served.unwrap_or_default());
+        let applied = self.applied.get_mut();
+        applied.way = served.is_some();
+        applied.kept = served.unwrap_or_default();
+        let served = Mutex::new(applied.kept.clone());
         (self.services, self.kept, self.served) = (ranges, Some(kept), served);
         self
     }
@@ -31,15 +33,19 @@ impl Network {
         if before == served {
             return;
         }
-        if let Some(path) = self.kept.clone()
-            && let Ok(file) = serde_json::to_vec(&served)
-            && let Err(error) = blocking(move || keep(&path, &file)).await
-        {
-            debug!(%error, "keep where services lead for the next agent");
-        }
         // Why rules are not what they should be is told.
         let _ = self.settle().await;
         forget(Changed::of_services(&before, &served)).await;
+    }
+
+    /// Keeps where services lead for the next agent.
+    pub(super) async fn keep(&self, applied: &mut Applied, served: &[Served]) {
+        let Some(path) = self.kept.clone().filter(|_| applied.kept != served) else { return };
+        let Ok(file) = serde_json::to_vec(served) else { return };
+        match blocking(move || replace(&path, &file)).await {
+            Ok(()) => applied.kept = served.to_vec(),
+            Err(error) => debug!(%error, "keep where services lead for the next agent"),
+        }
     }
 
     /// What rules for services are of no use without.
@@ -72,9 +78,9 @@ impl Network {
     }
 }
 
-/// Writes a file whole.
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let written = path.with_extension("new");
-    fs::write(&written, bytes)?;
-    fs::rename(written, path)
+/// Replaces a file as a whole.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, bytes)?;
+    fs::rename(part, path)
 }

@@ -8,7 +8,8 @@ use mote_protocol::pod::{Container, ContainerPort, PodSpec, PortProtocol};
 
 pub use crate::network::port::{HostPort, PortMap, Transport};
 
-fn transport(protocol: PortProtocol) -> Option<Transport> {
+/// What a port carries; SCTP is none of what nodes lead.
+pub(crate) const fn transport(protocol: PortProtocol) -> Option<Transport> {
     match protocol {
         PortProtocol::Tcp => Some(Transport::Tcp),
         PortProtocol::Udp => Some(Transport::Udp),

@@ -70,7 +70,12 @@ pub enum Report {
     /// Flash has what happened until the machine goes down, or does not take it.
     LastWordsKept,
     /// The machine could not be rebooted, and why.
-    NotRebooted(String),
+    NotRebooted {
+        /// When that should have been over.
+        until: Moment,
+        /// Why.
+        why: String,
+    },
     /// The node was examined.
     Examined {
         /// The command's id.

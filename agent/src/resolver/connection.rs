@@ -24,24 +24,29 @@ pub(super) struct Asked {
 
 /// Serves one connection until it ends.
 pub(super) async fn serve(mut stream: TcpStream, asker: IpAddr, desk: mpsc::Sender<Asked>) {
-    while let Ok(Ok(packet)) = timeout(IDLE, read(&mut stream)).await {
+    while let Ok(Ok(packet)) = timeout(IDLE, read(&mut stream, LONGEST)).await {
         let (answer, answered) = oneshot::channel();
         if desk.send(Asked { packet, asker, answer }).await.is_err() {
             return;
         }
         let Ok(answer) = answered.await else { return };
-        let Ok(len) = u16::try_from(answer.len()) else { return };
-        let whole = [&len.to_be_bytes()[..], &answer].concat();
-        if !matches!(timeout(IDLE, stream.write_all(&whole)).await, Ok(Ok(()))) {
+        if !matches!(timeout(IDLE, write(&mut stream, &answer)).await, Ok(Ok(()))) {
             return;
         }
     }
 }
 
-async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+/// Writes a packet, with its length before it.
+pub(super) async fn write(stream: &mut TcpStream, packet: &[u8]) -> io::Result<()> {
+    let len = u16::try_from(packet.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&len.to_be_bytes()[..], packet].concat()).await
+}
+
+/// Reads one of so many bytes at most.
+pub(super) async fn read(stream: &mut TcpStream, longest: usize) -> io::Result<Vec<u8>> {
     let len = usize::from(stream.read_u16().await?);
-    if len > LONGEST {
-        return Err(io::Error::other("a question that is too long"));
+    if len > longest {
+        return Err(io::Error::other("a packet that is too long"));
     }
     let mut packet = vec![0; len];
     stream.read_exact(&mut packet).await?;

@@ -12,6 +12,7 @@ use super::exchange::Outcome;
 use super::question::{Key, Question};
 use super::upstream::Upstream;
 use super::zone::Zone;
+use crate::services::Table;
 
 /// Questions that are under way to others.
 const MOST_FLIGHTS: usize = 64;
@@ -66,9 +67,9 @@ impl<B> Desk<B> {
         Self { zone, pods, cache, upstream, flights: BTreeMap::new() }
     }
 
-    /// Takes note of the node's names.
-    pub(super) fn set_zone(&mut self, zone: Zone) {
-        self.zone = zone;
+    /// Takes note of the node's services.
+    pub(super) fn set_table(&mut self, table: &Table) {
+        self.zone = Zone::of(self.zone.domain(), table);
     }
 
     /// Takes note of whom to ask.

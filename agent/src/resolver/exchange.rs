@@ -6,14 +6,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use domain::base::iana::Rcode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::connection;
 use super::question::Question;
 use super::reply::{Reject, Reply};
 use super::upstream::query;
@@ -51,7 +52,7 @@ struct Asked {
 pub(super) enum Outcome {
     /// Somebody answered; who that was.
     Answered(Reply, SocketAddr),
-    /// Somebody did, whose whole answer could not be had.
+    /// Somebody is there, whose answer to this could not be had, or not all of it.
     Partly(SocketAddr),
     /// Nobody did.
     Failed,
@@ -59,6 +60,33 @@ pub(super) enum Outcome {
 
 /// Asks; `whole` where the answer must not be cut.
 pub(super) async fn ask(servers: &[SocketAddr], question: &Question, whole: bool) -> Outcome {
+    let (mut outcome, mut alive) = (pin!(tries(servers, question, whole)), pin!(alive(servers)));
+    let mut there = None;
+    let mut looked = false;
+    loop {
+        tokio::select! {
+            outcome = &mut outcome => return match (outcome, there) {
+                (Outcome::Failed, Some(server)) => Outcome::Partly(server),
+                (outcome, _) => outcome,
+            },
+            found = &mut alive, if !looked => (there, looked) = (found, true),
+        }
+    }
+}
+
+/// Somebody who answers what every server can, once the first had its time: that nobody answers one question
+/// does not mean that nobody is there.
+async fn alive(servers: &[SocketAddr]) -> Option<SocketAddr> {
+    sleep(TRY).await;
+    let root = Question::of_root();
+    let mut asked = Vec::new();
+    for server in servers {
+        asked.extend(send(*server, &root).await);
+    }
+    receive(&mut asked, &root).await.map(|(_, server)| server)
+}
+
+async fn tries(servers: &[SocketAddr], question: &Question, whole: bool) -> Outcome {
     let mut asked: Vec<Asked> = Vec::new();
     let mut poor = None;
     for server in servers.iter().cycle().take(servers.len().max(TRIES)) {
@@ -146,13 +174,43 @@ async fn by_tcp(server: SocketAddr, question: &Question) -> io::Result<Reply> {
     let mut stream = TcpStream::connect(server).await?;
     let id = draw();
     let query = query(question, id);
-    let len = u16::try_from(query.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&len.to_be_bytes()[..], &query].concat()).await?;
-    let len = usize::from(stream.read_u16().await?);
-    if len > LONGEST {
-        return Err(io::Error::other("an answer that is too long"));
-    }
-    let mut packet = vec![0; len];
-    stream.read_exact(&mut packet).await?;
+    connection::write(&mut stream, &query).await?;
+    let packet = connection::read(&mut stream, LONGEST).await?;
     Reply::read(&packet, id, question).map_err(|_| io::Error::other("an answer to something else"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::base::Name;
+
+    /// A server that answers what it is asked of the root, where it `lives`, and nothing else.
+    async fn server(lives: bool) -> SocketAddr {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            loop {
+                let (len, from) = socket.recv_from(&mut packet).await.unwrap();
+                // Behind the header: the root is a label of no bytes.
+                if lives && packet[12] == 0 {
+                    packet[2] |= 0x80;
+                    socket.send_to(&packet[..len], from).await.unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_name_that_nobody_answers_does_not_mean_that_nobody_is_there() {
+        let name = Name::vec_from_str("nobody.knows").unwrap();
+        let question = Question { name, ..Question::of_root() };
+        let (dead, living) = (server(false).await, server(true).await);
+        let begin = Instant::now();
+        let outcome = ask(&[dead, living], &question, false).await;
+        assert!(matches!(outcome, Outcome::Partly(server) if server == living));
+        assert_eq!(begin.elapsed(), 2 * TRY, "it takes no longer for that");
+        assert!(matches!(ask(&[dead], &question, false).await, Outcome::Failed));
+    }
 }

@@ -98,6 +98,20 @@ impl Question {
         Ok(question)
     }
 
+    /// Whom to ask of everything: what every server answers.
+    pub fn of_root() -> Self {
+        Self {
+            id: 0,
+            name: Name::root_vec(),
+            rtype: Rtype::NS,
+            recursion: true,
+            unchecked: false,
+            authentic: false,
+            edns: None,
+            room: PLAIN.into(),
+        }
+    }
+
     /// The name in lower case, without the dot at its end. What no host is called is a `?` there.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -119,7 +119,6 @@ pub struct Resolver {
     node: Door,
     desk: Desk<Back>,
     tables: watch::Receiver<Arc<Table>>,
-    domain: String,
     files: NameFiles,
     looked: Option<(Instant, Vec<Stamp>)>,
     errands: JoinSet<(Errand, Outcome)>,
@@ -141,7 +140,6 @@ impl Resolver {
             node: Door::new(open.node)?,
             desk,
             tables,
-            domain,
             files,
             looked: None,
             errands: JoinSet::new(),
@@ -209,7 +207,7 @@ impl Resolver {
         let now = Instant::now();
         self.look(now);
         if self.tables.has_changed().unwrap_or(false) {
-            self.desk.set_zone(Zone::of(&self.domain, &self.tables.borrow_and_update()));
+            self.desk.set_table(&self.tables.borrow_and_update());
         }
         let tcp = matches!(back, Back::Connection(_));
         match self.desk.take(packet, (asker, tcp), back, now) {

@@ -15,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mote_protocol::object::ServiceType;
 
-use crate::network::port::Transport;
 use crate::services::{self, Entry, EntryPort, Table};
 
 /// Says in which namespace the pod is that has an address; nothing of what is no pod's.
@@ -218,10 +217,7 @@ impl Service {
     fn of(entry: &Entry) -> Self {
         let named = |port: &EntryPort, number| Port {
             name: port.name.to_ascii_lowercase(),
-            protocol: match port.transport {
-                Transport::Tcp => "tcp",
-                Transport::Udp => "udp",
-            },
+            protocol: port.transport.word(),
             number,
         };
         if entry.service_type == ServiceType::ExternalName {

@@ -12,10 +12,10 @@ use mote_protocol::object::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::transport;
 use crate::network::port::{HostPort, Transport};
 use crate::network::{PodRange, Ranges};
 use crate::pod::fault::Fault;
+use crate::pod::ports::transport;
 
 /// What a service has of its node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,11 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::object::{Service, ServicePort, ServiceType};
 use mote_protocol::pod::Port;
 
-use super::{Accepted, Endpoint, Entry, EntryPort, Table, transport};
+use super::{Accepted, Endpoint, Entry, EntryPort, Table};
 use crate::network::port::Transport;
 use crate::pod::Pod;
 use crate::pod::ports::Exposed;
+use crate::pod::ports::transport;
 
 /// A pod that runs, as far as services ask.
 #[derive(Clone, Debug)]

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName};
 use mote_protocol::object::{Service, ServiceType};
-use mote_protocol::pod::PortProtocol;
 
 pub use assign::{Assigned, Taken, assign};
 pub use endpoints::{Seen, table};
@@ -136,15 +135,6 @@ impl Entry {
             port.into_iter()
                 .flat_map(|port| endpoint.addresses.iter().map(move |address| (*address, port)))
         })
-    }
-}
-
-/// What a port carries; services of other protocols are refused.
-const fn transport(protocol: PortProtocol) -> Option<Transport> {
-    match protocol {
-        PortProtocol::Tcp => Some(Transport::Tcp),
-        PortProtocol::Udp => Some(Transport::Udp),
-        PortProtocol::Sctp => None,
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use mote_protocol::name::Uid;
 use mote_protocol::object::{self, ServicePort};
-use mote_protocol::pod::{Container, ContainerPort, Port};
+use mote_protocol::pod::{Container, ContainerPort, Port, PortProtocol};
 use proptest::prelude::*;
 
 use super::*;

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use mote_protocol::name::Namespace;
 
 use super::{Entry, EntryPort, Table};
-use crate::network::port::Transport;
 
 /// Names and values for a container in a namespace: of each service with an address, its host and ports, and the
 /// same as docker's links had it.
@@ -31,8 +30,9 @@ fn of_service(entry: &Entry, address: IpAddr, variables: &mut Vec<(String, Strin
     }
     set(format!("{prefix}_PORT"), link(first, address));
     for port in &entry.ports {
-        let link_prefix = format!("{prefix}_PORT_{}_{}", port.port, word(port).to_uppercase());
-        set(format!("{link_prefix}_PROTO"), word(port).to_owned());
+        let link_prefix =
+            format!("{prefix}_PORT_{}_{}", port.port, port.transport.word().to_uppercase());
+        set(format!("{link_prefix}_PROTO"), port.transport.word().to_owned());
         set(format!("{link_prefix}_PORT"), port.port.to_string());
         set(format!("{link_prefix}_ADDR"), address.to_string());
         set(link_prefix, link(port, address));
@@ -41,15 +41,8 @@ fn of_service(entry: &Entry, address: IpAddr, variables: &mut Vec<(String, Strin
 
 fn link(port: &EntryPort, address: IpAddr) -> String {
     match address {
-        IpAddr::V4(address) => format!("{}://{address}:{}", word(port), port.port),
-        IpAddr::V6(address) => format!("{}://[{address}]:{}", word(port), port.port),
-    }
-}
-
-const fn word(port: &EntryPort) -> &'static str {
-    match port.transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
+        IpAddr::V4(address) => format!("{}://{address}:{}", port.transport.word(), port.port),
+        IpAddr::V6(address) => format!("{}://[{address}]:{}", port.transport.word(), port.port),
     }
 }
 

@@ -195,7 +195,11 @@ pub(super) const fn reply(part: u32, last: bool, answer: Answer) -> Reply {
 }
 
 /// A list in parts that fit a frame; the empty list is one part.
-fn parts<T>(items: Vec<T>, size: usize, answer: impl Fn(Vec<T>) -> Answer) -> Vec<Reply> {
+pub(super) fn parts<T>(
+    items: Vec<T>,
+    size: usize,
+    answer: impl Fn(Vec<T>) -> Answer,
+) -> Vec<Reply> {
     let count = items.len().div_ceil(size).max(1);
     let mut items = items.into_iter();
     let part = |part: usize| {

@@ -17,6 +17,7 @@ use super::commands::{refused, reply};
 use super::{Gone, Steward, ToPresence, World};
 use crate::cordon::{Cordon, Taking};
 use crate::events::Report;
+use crate::pod::Pod;
 use crate::pod::machine::{Event, Machine, Stage, UNSCHEDULABLE_MESSAGE};
 use crate::store::{Life, Order};
 
@@ -188,10 +189,17 @@ impl<W: World> Steward<W> {
         if cordon.taking() != Taking::Drained {
             self.drains_are_off();
         }
+        self.hold_or_let_go_all(|_| grace_s);
+        self.look_at_drains();
+    }
+
+    /// Makes all machines know whether they may run, each with the seconds that it gets to end, where not those of
+    /// its pod.
+    pub(super) fn hold_or_let_go_all(&mut self, grace_s: impl Fn(&Pod) -> Option<u32>) {
         for key in self.keys_of(|desired| desired.gone == Gone::No) {
+            let grace_s = self.books.desired.get(&key).and_then(|one| grace_s(&one.life.pod));
             self.hold_or_let_go(&key, grace_s);
         }
-        self.look_at_drains();
     }
 
     /// Whoever waits for pods to end hears that they do not any more.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use mote_protocol::event::EventType;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
 use mote_protocol::status::ObjectStatus;
@@ -22,10 +21,7 @@ impl<W: World> Steward<W> {
         self.contents_changed(key);
         self.refresh(key);
         self.objects_changed();
-        for field in ignored {
-            let message = format!("{field} is ignored by this version of the agent");
-            self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
-        }
+        self.fields_ignored(key, ignored);
     }
 
     /// Pods keep what they were given of it.
@@ -90,7 +86,7 @@ impl<W: World> Steward<W> {
         let mut status = ObjectStatus { accepted, refusal, ..ObjectStatus::default() };
         if let Some(service) = self.service_status(key) {
             // What cannot be encoded is not told.
-            let _ = status.set_service(&service);
+            status.set_service(&service);
         }
         known.then_some(status)
     }

@@ -127,6 +127,7 @@ impl LocalRequest {
                 | Self::Pod { .. }
                 | Self::Log { .. }
                 | Self::Usage(_)
+                | Self::Metrics(_)
                 | Self::Exec { .. }
         )
     }

@@ -421,7 +421,7 @@ impl<W: World> Steward<W> {
             Report::ImagesCame(names) => self.images_came(names),
             Report::Answered { id, replies } => self.answered(&id, replies),
             Report::LastWordsKept => self.last_words_kept(),
-            Report::NotRebooted(why) => self.not_rebooted(&why),
+            Report::NotRebooted { until, why } => self.reboot_refused(until, &why),
             Report::Examined { id, replies } => self.reply(&id, replies),
             Report::Pod { uid, freed, event } => {
                 self.look_for_no_room(&event);

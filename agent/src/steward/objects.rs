@@ -133,7 +133,7 @@ impl<W: World> Steward<W> {
         }
     }
 
-    fn fields_ignored(&mut self, key: &ObjectKey, fields: Vec<String>) {
+    pub(super) fn fields_ignored(&mut self, key: &ObjectKey, fields: Vec<String>) {
         for field in fields {
             let message = format!("{field} is ignored by this version of the agent");
             self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);

@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 
 use super::commands::{refused, reply};
 use super::cordon::has_ended;
-use super::{Gone, Steward, World};
+use super::{Steward, World};
 use crate::events::Report as EventReport;
 use crate::pod::{Moment, Pod};
 use crate::reconciler::Report;
@@ -104,20 +104,16 @@ impl<W: World> Steward<W> {
         tracing::info!(?step, "the machine is to be rebooted");
         self.books.reboot = Some(Reboot { step, until, written: false });
         match step {
-            Step::Regular | Step::Critical => self.hold_all(Some(grace)),
+            Step::Regular | Step::Critical => self.hold_all(grace),
             Step::LastWords => self.say_last_words(),
-            Step::Asked => self.ask_for_reboot(),
+            Step::Asked => self.ask_for_reboot(until),
         }
     }
 
     /// Holds what is to end. Each has as long as it asks for, but no longer than its group.
-    fn hold_all(&mut self, most: Option<Duration>) {
-        for key in self.keys_of(|desired| desired.gone == Gone::No) {
-            let desired = self.books.desired.get(&key);
-            let own = desired.map_or(0, |desired| desired.life.pod.grace_s);
-            let most = most.map(|most| u32::try_from(most.as_secs()).unwrap_or(u32::MAX));
-            self.hold_or_let_go(&key, most.map(|most| own.min(most)));
-        }
+    fn hold_all(&mut self, most: Duration) {
+        let most = u32::try_from(most.as_secs()).unwrap_or(u32::MAX);
+        self.hold_or_let_go_all(|pod| Some(pod.grace_s.min(most)));
     }
 
     fn say_last_words(&mut self) {
@@ -131,14 +127,14 @@ impl<W: World> Steward<W> {
         });
     }
 
-    fn ask_for_reboot(&self) {
+    fn ask_for_reboot(&self, until: Moment) {
         let (answer, asked) = oneshot::channel();
         let _ = self.channels.power.send(answer);
         let reports = self.books.reports.clone();
         spawn_local(async move {
             let result = asked.await.unwrap_or_else(|_| Err("nobody can".to_owned()));
             if let Err(why) = result {
-                let _ = reports.send(Report::NotRebooted(why));
+                let _ = reports.send(Report::NotRebooted { until, why });
             }
         });
     }
@@ -152,11 +148,16 @@ impl<W: World> Steward<W> {
 
     /// Goes on where a step is over.
     pub(super) fn look_at_reboot(&mut self, now: Moment) {
-        let Some(Reboot { step, until, written }) = self.books.reboot else { return };
+        let Some(reboot) = self.books.reboot else { return };
+        let Reboot { step, until, written } = reboot;
         let over = until <= now;
         match step {
-            Step::Regular if over || self.have_ended() => self.enter(Step::Critical),
-            Step::Critical if over || self.have_ended() => self.enter(Step::LastWords),
+            Step::Regular if over || self.have_ended(reboot) => {
+                self.enter(Step::Critical);
+                // Where nothing is critical, nothing else would say that it is over.
+                self.look_at_reboot(now);
+            }
+            Step::Critical if over || self.have_ended(reboot) => self.enter(Step::LastWords),
             Step::LastWords if over || written && self.books.outbox.is_empty() => {
                 self.enter(Step::Asked);
             }
@@ -165,17 +166,23 @@ impl<W: World> Steward<W> {
         }
     }
 
+    /// It could not be asked for a reboot that was to be over by a moment. That may be one that was given up since.
+    pub(super) fn reboot_refused(&mut self, until: Moment, why: &str) {
+        if self.books.reboot.is_some_and(|reboot| reboot.until == until) {
+            self.not_rebooted(why);
+        }
+    }
+
     /// It goes on as though nothing had been asked.
-    pub(super) fn not_rebooted(&mut self, why: &str) {
+    fn not_rebooted(&mut self, why: &str) {
         if self.books.reboot.take().is_some() {
             self.node_event("RebootFailed", format!("reboot the machine: {why}"));
-            self.hold_all(None);
+            self.hold_or_let_go_all(|_| None);
         }
     }
 
     /// All have that are to end by now.
-    fn have_ended(&self) -> bool {
-        let Some(reboot) = self.books.reboot else { return true };
+    fn have_ended(&self, reboot: Reboot) -> bool {
         let mut machines = self.books.reconciler.machines();
         machines.all(|(_, machine)| !reboot.ends(machine.pod()) || has_ended(machine))
     }

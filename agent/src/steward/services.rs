@@ -1,11 +1,11 @@
 //! Services: who serves is found anew when a service or a pod changed, and told to those who make rules
 //! and names of it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mote_protocol::event::EventType;
 use mote_protocol::limits::MAX_TOLD_ENDPOINTS;
 use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::object::Revision;
@@ -49,17 +49,9 @@ impl<W: World> Steward<W> {
         service: Accepted,
         ignored: Vec<String>,
     ) {
-        self.books.refusals.remove(key);
-        self.books.data.insert(key.clone(), revision);
         self.books.services.accepted.insert(key.clone(), service);
         self.services_changed();
-        self.look_at_services();
-        self.refresh(key);
-        self.objects_changed();
-        for field in ignored {
-            let message = format!("{field} is ignored by this version of the agent");
-            self.object_event(key, EventType::Warning, "FieldIgnored".into(), message);
-        }
+        self.kept(key, revision, ignored);
     }
 
     pub(super) fn serves_no_more(&mut self, key: &ObjectKey) {
@@ -107,6 +99,8 @@ impl<W: World> Steward<W> {
     fn service_table(&mut self, over: bool) -> Table {
         let mut unsure = BTreeSet::new();
         let mut pods = Vec::new();
+        // Whoever is in the node's network has what all of them have.
+        let own = OnceCell::new();
         for (key, desired) in &self.books.desired {
             let Some(machine) = self.machine(key) else { continue };
             let is_over = matches!(machine.phase(), Phase::Succeeded | Phase::Failed);
@@ -119,7 +113,7 @@ impl<W: World> Steward<W> {
                 unsure.insert((&key.namespace, &key.name));
             }
             let addresses = if machine.pod().host.network {
-                (self.identity.addresses)()
+                own.get_or_init(|| (self.identity.addresses)()).clone()
             } else {
                 machine.addresses().to_vec()
             };

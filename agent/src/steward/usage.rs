@@ -7,12 +7,14 @@
 use std::time::Duration;
 
 use mote_protocol::command::Answer;
+use mote_protocol::limits::MAX_METRICS_ITEMS;
 use mote_protocol::name::RequestId;
 use mote_protocol::node::NodeCondition;
 use mote_protocol::topic::Topic;
+use mote_protocol::usage::Metrics;
 use tokio::sync::oneshot;
 
-use super::commands::{refused, reply};
+use super::commands::{parts, refused};
 use super::{PodView, Steward, World};
 use crate::link::Delivery;
 use crate::link::outbox::{Class, Message};
@@ -66,11 +68,14 @@ impl Gauge {
 impl<W: World> Steward<W> {
     /// When to look again.
     pub(super) fn usage_deadline(&self) -> Option<Moment> {
-        let books = &self.books;
-        let asked = books.usage.asked.as_ref().map(|asked| asked.due);
-        let told = books.session.is_some() && books.looked;
-        let report = books.usage.schedule.due().filter(|_| told);
-        asked.into_iter().chain(report).min()
+        let asked = self.books.usage.asked.as_ref().map(|asked| asked.due);
+        asked.into_iter().chain(self.report_due()).min()
+    }
+
+    /// When the next report is due; never while nobody would hear it.
+    fn report_due(&self) -> Option<Moment> {
+        let told = self.books.session.is_some() && self.books.looked;
+        self.books.usage.schedule.due().filter(|_| told)
     }
 
     pub(super) fn look_at_usage(&mut self, now: Moment) {
@@ -83,8 +88,7 @@ impl<W: World> Steward<W> {
                 self.tell_usage(asker, &report);
             }
         }
-        let told = self.books.session.is_some() && self.books.looked;
-        if told && self.books.usage.schedule.due().is_some_and(|due| due <= now) {
+        if self.report_due().is_some_and(|due| due <= now) {
             self.report_usage(now);
         }
     }
@@ -123,13 +127,9 @@ impl<W: World> Steward<W> {
     fn tell_usage(&mut self, asker: Asker, report: &Report) {
         match asker {
             Asker::Command(id) => {
-                let parts = report.parts();
-                let last = parts.len().saturating_sub(1);
-                let parts = parts.into_iter().enumerate().map(|(at, part)| {
-                    let number = u32::try_from(at).unwrap_or(u32::MAX);
-                    reply(number, at == last, Answer::Usage(part))
-                });
-                self.reply(&id, parts.collect());
+                let (_, Metrics { pods, .. }) = report.whole();
+                let part = |pods| Answer::Usage(report.part(pods));
+                self.reply(&id, parts(pods.clone(), MAX_METRICS_ITEMS, part));
             }
             Asker::Local(answer) => {
                 // Who asked may be gone.

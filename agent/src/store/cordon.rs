@@ -15,11 +15,11 @@ const CAME_UNDER: &str = "cordon";
 
 impl Stored {
     pub(super) fn came_under(&self) -> Option<u32> {
-        self.extension(CAME_UNDER)
+        self.extensions.read(CAME_UNDER)
     }
 
     pub(super) fn set_came_under(&mut self, number: Option<u32>) {
-        self.set_extension(CAME_UNDER, number.as_ref());
+        self.extensions.write(CAME_UNDER, number.as_ref());
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::io;
 
+use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::limits::{MAX_DATA, MAX_DATA_KEYS};
-use mote_protocol::name::{Kind, ObjectKey};
+use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_key};
 use mote_protocol::topic::Scope;
 
@@ -30,6 +31,17 @@ pub(super) struct Checked {
     ignored: Vec<String>,
 }
 
+/// What an object takes over from the one of its name that is there.
+pub(super) struct Heir {
+    /// That one, where it can be read.
+    pub(super) before: Option<Stored>,
+    /// It is the same, changed.
+    pub(super) same: bool,
+    pub(super) uid: Uid,
+    /// When it was accepted first.
+    pub(super) accepted_unix_ms: i64,
+}
+
 impl<W: World> Store<W> {
     /// Takes in a `ConfigMap` or Secret that won.
     pub(super) async fn keep(
@@ -44,31 +56,34 @@ impl<W: World> Store<W> {
             Ok(checked) => checked,
             Err(fault) => return Ok(refuse(seen, fault.reason, &fault.field, &fault.message)),
         };
-        let held = self.entries.get(key).map(|entry| entry.held.clone());
-        let before = match &held {
-            // One that cannot be read cannot be compared with, and need not be kept.
-            Some(_) => self.read(key).await.ok(),
-            None => None,
-        };
-        let uid = object.uid.or(held.as_ref().map(|held| held.uid));
-        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
-        let same = held.is_some_and(|held| held.uid == uid);
+        let Heir { before, same, uid, accepted_unix_ms } = self.heir(key, object).await;
         if let Some(before) = before.as_ref().filter(|_| same)
             && let Some(field) = self.forbidden(key, before, &checked)
         {
             let message = "field is immutable when `immutable` is set";
             return Ok(refuse(seen, "Forbidden", field, message));
         }
-        let accepted_unix_ms = match before.as_ref().filter(|_| same) {
-            Some(before) => before.current.accepted_unix_ms,
-            None => self.edges.unix_ms(),
-        };
         let frame = self.hide(key, payload).await?;
         let scope_text = scope.to_string();
         let current = StoredLife { uid, accepted_unix_ms, scope: scope_text, frame, ending: None };
         let stored = Stored::new(current, None);
         self.write(scope, key, seen, before, stored).await?;
         Ok(Admission::Kept { revision: seen, ignored: checked.ignored })
+    }
+
+    /// What an object that comes takes over from the one of its name.
+    pub(super) async fn heir(&self, key: &ObjectKey, object: &Object) -> Heir {
+        let held = self.entries.get(key).map(|entry| entry.held.uid);
+        let before = match held {
+            // One that cannot be read cannot be compared with, and need not be kept.
+            Some(_) => self.read(key).await.ok(),
+            None => None,
+        };
+        let uid = object.uid.or(held).unwrap_or_else(|| self.edges.new_uid());
+        let same = held == Some(uid);
+        let kept = before.as_ref().filter(|_| same).map(|before| before.current.accepted_unix_ms);
+        let accepted_unix_ms = kept.unwrap_or_else(|| self.edges.unix_ms());
+        Heir { before, same, uid, accepted_unix_ms }
     }
 
     /// Forgets one whose tombstone won. Pods keep the files that they have.
@@ -186,23 +201,17 @@ pub(super) fn object(
 }
 
 pub(super) fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
-    let nothing = || Fault::invalid("", "the object asks for nothing");
     let Intent::Apply { schema, body } = intent else { return Err(nothing()) };
-    let malformed = |error: BodyError| Fault {
-        reason: error.reason(),
-        field: String::new(),
-        message: error.to_string(),
-    };
     let (entries, immutable, extensions) = match kind {
         Kind::ConfigMap => {
-            let map = ConfigMap::decode(*schema, body).map_err(malformed)?;
+            let map = ConfigMap::decode(*schema, body).map_err(|error| malformed(&error))?;
             let bytes = |(key, text): (String, String)| (key, text.into_bytes());
             let data = map.data.into_iter().map(bytes).collect();
             let entries = Entries { data, binary: map.binary_data, ..Entries::default() };
             (entries, map.immutable, map.extensions)
         }
         Kind::Secret => {
-            let secret = Secret::decode(*schema, body).map_err(malformed)?;
+            let secret = Secret::decode(*schema, body).map_err(|error| malformed(&error))?;
             let (data, secret_type) = (secret.data, secret.secret_type);
             let entries = Entries { data, secret_type, ..Entries::default() };
             (entries, secret.immutable, secret.extensions)
@@ -210,14 +219,26 @@ pub(super) fn check(kind: Kind, intent: &Intent) -> Result<Checked, Fault> {
         Kind::Pod | Kind::Service => return Err(nothing()),
     };
     check_entries(&entries)?;
-    let unknown = extensions.unknown(&[]);
-    let unknown = unknown.map_err(|error| Fault {
+    let ignored = ignored(&extensions)?;
+    Ok(Checked { entries, immutable, ignored })
+}
+
+pub(super) fn nothing() -> Fault {
+    Fault::invalid("", "the object asks for nothing")
+}
+
+pub(super) fn malformed(error: &BodyError) -> Fault {
+    Fault { reason: error.reason(), field: String::new(), message: error.to_string() }
+}
+
+/// Fields that this version ignores; an error for one that it must not.
+pub(super) fn ignored(extensions: &Extensions) -> Result<Vec<String>, Fault> {
+    let unknown = extensions.unknown(&[]).map_err(|error| Fault {
         reason: "UnknownExtension",
         message: error.to_string(),
         field: error.name,
     })?;
-    let ignored = unknown.map(str::to_owned).collect();
-    Ok(Checked { entries, immutable, ignored })
+    Ok(unknown.map(str::to_owned).collect())
 }
 
 /// Keys become names of files.

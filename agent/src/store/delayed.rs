@@ -96,11 +96,11 @@ impl Stored {
     }
 
     pub(super) fn delay(&self) -> Option<StoredDelay> {
-        self.extension(DELAYED)
+        self.extensions.read(DELAYED)
     }
 
     pub(super) fn set_delay(&mut self, delay: Option<&StoredDelay>) {
-        self.set_extension(DELAYED, delay);
+        self.extensions.write(DELAYED, delay);
     }
 }
 

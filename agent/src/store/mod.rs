@@ -10,7 +10,7 @@
 //! clock                      when the clock was right last
 //! ledger, ledger-copy        last revisions of forgotten names, twice: nothing else could give
 //!                            them back
-//! spec/KIND/NAMESPACE/NAME   one object; a Secret's is sealed
+//! spec/KIND/NAMESPACE/NAME   one object; a Secret's is sealed, beside a Service is what it has of the node
 //! device-key                 half of what secrets are sealed with; the other half is the board
 //! record/UID                 how far a pod got
 //! events                     what happened

@@ -55,17 +55,8 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let ledger_owed = !opening.keep_ledger(&mut ledger, &objects).await;
     let records = opening.records().await;
     let events = opening.file(EVENTS).await.unwrap_or_default();
-    let cordon = opening.file::<Cordon>(CORDON).await.unwrap_or_default();
-    let came_under = objects.iter().filter_map(|(loaded, _)| loaded.current.came_under).max();
-    let cordon = cordon.later_than(came_under);
-    let entries = objects.iter().map(|(loaded, entry)| (loaded.key.clone(), entry.clone()));
-    let mut entries: BTreeMap<_, _> = entries.collect();
-    for entry in entries.values_mut() {
-        let record = records.get(&entry.held.uid);
-        if record.is_some_and(|record| record.verdict.is_some()) {
-            entry.claims = Claims::default();
-        }
-    }
+    let cordon = opening.cordon(&objects).await;
+    let mut entries = entries(&objects, &records);
     let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
     entries.extend(std::mem::take(&mut opening.data));
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
@@ -105,6 +96,22 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     }
 }
 
+/// What is needed of each pod to judge the next object. What is over claims nothing.
+fn entries(
+    objects: &[(Loaded, Entry)],
+    records: &BTreeMap<Uid, Record>,
+) -> BTreeMap<ObjectKey, Entry> {
+    let entries = objects.iter().map(|(loaded, entry)| {
+        let mut entry = entry.clone();
+        let record = records.get(&entry.held.uid);
+        if record.is_some_and(|record| record.verdict.is_some()) {
+            entry.claims = Claims::default();
+        }
+        (loaded.key.clone(), entry)
+    });
+    entries.collect()
+}
+
 /// Raises the number of this start: the broker keeps a later one, from a flash card that was
 /// replaced.
 pub async fn count_from<W: World>(edges: &Edges<W>, start: u32) -> io::Result<()> {
@@ -131,6 +138,12 @@ struct Opening<W: World> {
 }
 
 impl<W: World> Opening<W> {
+    /// Whether the node takes pods: no earlier time than one that pods remember.
+    async fn cordon(&mut self, objects: &[(Loaded, Entry)]) -> Cordon {
+        let kept = self.file::<Cordon>(CORDON).await.unwrap_or_default();
+        kept.later_than(objects.iter().filter_map(|(loaded, _)| loaded.current.came_under).max())
+    }
+
     /// Counts this start.
     async fn session(&mut self) -> u32 {
         let start = self.file::<u32>(SESSION).await.unwrap_or(0).wrapping_add(1);

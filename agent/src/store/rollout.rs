@@ -10,7 +10,6 @@ use std::time::Duration;
 use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::{self, Revision};
 use mote_protocol::rollout;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::admission::outgoing;
@@ -95,26 +94,16 @@ pub struct WentBack {
 }
 
 impl Stored {
-    pub(super) fn extension<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        postcard::from_bytes(self.extensions.get(name)?).ok()
-    }
-
-    pub(super) fn set_extension(&mut self, name: &str, value: Option<&impl Serialize>) {
-        // Neither bytes nor numbers can fail to encode.
-        let value = value.and_then(|value| postcard::to_allocvec(value).ok());
-        self.extensions.set(name, value);
-    }
-
     pub(super) fn trial(&self) -> Option<StoredTrial> {
-        self.extension(TRIAL)
+        self.extensions.read(TRIAL)
     }
 
     pub(super) fn set_trial(&mut self, trial: Option<&StoredTrial>) {
-        self.set_extension(TRIAL, trial);
+        self.extensions.write(TRIAL, trial);
     }
 
     pub(super) fn rejected(&self) -> Option<Rejected> {
-        self.extension(REJECTED)
+        self.extensions.read(REJECTED)
     }
 
     /// The last revision that was heard of its scope, beside one that waits. What was tried and taken back is
@@ -125,7 +114,7 @@ impl Stored {
     }
 
     pub(super) fn set_rejected(&mut self, rejected: Option<&Rejected>) {
-        self.set_extension(REJECTED, rejected);
+        self.extensions.write(REJECTED, rejected);
     }
 
     /// What the change that follows goes back to: what was on trial never proved itself.

@@ -10,6 +10,7 @@ use mote_protocol::topic::Scope;
 
 use super::admission::refuse;
 use super::claims::{Claims, taken};
+use super::data::{Heir, ignored, malformed, nothing};
 use super::seal::seal;
 use super::stored::{Stored, StoredLife};
 use super::{Admission, Entry, Store, spec_file};
@@ -23,8 +24,7 @@ const ASSIGNED: &str = "assigned";
 
 impl Stored {
     fn assigned(&self) -> Assigned {
-        let kept = self.extensions.get(ASSIGNED);
-        kept.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
+        self.extensions.read(ASSIGNED).unwrap_or_default()
     }
 
     fn assign(&mut self, assigned: &Assigned) -> io::Result<()> {
@@ -49,23 +49,12 @@ impl<W: World> Store<W> {
             Ok(checked) => checked,
             Err(fault) => return refused(&fault),
         };
-        let held = self.entries.get(key).map(|entry| entry.held.clone());
-        let before = match &held {
-            Some(_) => self.read(key).await.ok(),
-            None => None,
-        };
+        let Heir { before, uid, accepted_unix_ms, .. } = self.heir(key, object).await;
         let had = before.as_ref().map(Stored::assigned).unwrap_or_default();
         let others = taken(&self.entries, key);
         let assigned = match assign(key, &service, &had, self.policy.services, &others) {
             Ok(assigned) => assigned,
             Err(fault) => return refused(&fault),
-        };
-        let uid = object.uid.or(held.as_ref().map(|held| held.uid));
-        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
-        let same = held.is_some_and(|held| held.uid == uid);
-        let accepted_unix_ms = match before.as_ref().filter(|_| same) {
-            Some(before) => before.current.accepted_unix_ms,
-            None => self.edges.unix_ms(),
         };
         let (scope_text, frame) = (scope.to_string(), payload.to_vec());
         let current = StoredLife { uid, accepted_unix_ms, scope: scope_text, frame, ending: None };
@@ -85,8 +74,7 @@ impl<W: World> Store<W> {
         &mut self,
         found: Vec<(ObjectKey, Stored)>,
     ) -> BTreeMap<ObjectKey, Accepted> {
-        let mut services = BTreeMap::new();
-        let (mut kept, mut others) = (Vec::new(), Vec::new());
+        let (mut services, mut others) = (BTreeMap::new(), Vec::new());
         for (key, stored) in found {
             if !self.entries.contains_key(&key) {
                 // Its tombstone was known already.
@@ -96,32 +84,36 @@ impl<W: World> Store<W> {
             let had = stored.assigned();
             let found =
                 assign(&key, &service, &had, self.policy.services, &taken(&self.entries, &key));
-            let keeps = found.is_ok_and(|found| found == had);
-            if keeps {
+            if found.is_ok_and(|found| found == had) {
                 self.claim(&key, &had);
+                services.insert(key, Accepted { service, assigned: had });
+            } else {
+                others.push((key, service, stored));
             }
-            let of = if keeps { &mut kept } else { &mut others };
-            of.push((key, service, stored));
         }
-        for (key, service, stored) in kept {
-            services.insert(key, Accepted { service, assigned: stored.assigned() });
-        }
-        for (key, service, mut stored) in others {
+        for (key, service, stored) in others {
             let others = taken(&self.entries, &key);
-            let assigned =
-                assign(&key, &service, &stored.assigned(), self.policy.services, &others);
-            // It was accepted: without an address it waits for a node that has some again.
-            let assigned = assigned.unwrap_or_default();
-            self.claim(&key, &assigned);
-            // Where flash does not take it, the next start finds the same, as long as nobody else comes.
-            if stored.assign(&assigned).is_ok()
-                && let Ok(file) = seal(&stored)
-            {
-                let _ = self.edges.disk.write(&spec_file(&key), &file).await;
+            let found = assign(&key, &service, &stored.assigned(), self.policy.services, &others);
+            if let Ok(assigned) = &found {
+                self.claim(&key, assigned);
+                self.reassign(&key, stored, assigned).await;
             }
+            // It was accepted: without an address it waits for a node that has some again, and flash goes on to
+            // say what it had.
+            let assigned = found.unwrap_or_default();
             services.insert(key, Accepted { service, assigned });
         }
         services
+    }
+
+    /// Writes what a service has from now on. Where flash does not take it, the next start finds the same, as
+    /// long as nobody else comes.
+    async fn reassign(&self, key: &ObjectKey, mut stored: Stored, assigned: &Assigned) {
+        if stored.assign(assigned).is_ok()
+            && let Ok(file) = seal(&stored)
+        {
+            let _ = self.edges.disk.write(&spec_file(key), &file).await;
+        }
     }
 
     fn claim(&mut self, key: &ObjectKey, assigned: &Assigned) {
@@ -141,25 +133,15 @@ pub(super) fn read(key: &ObjectKey, life: &StoredLife) -> Result<Service, String
 pub(super) fn check(key: &ObjectKey, intent: &Intent) -> Result<(Service, Vec<String>), Fault> {
     debug_assert_eq!(key.kind, Kind::Service);
     let Intent::Apply { schema, body } = intent else {
-        return Err(Fault::invalid("", "the object asks for nothing"));
+        return Err(nothing());
     };
-    let service = Service::decode(*schema, body).map_err(|error| Fault {
-        reason: error.reason(),
-        field: String::new(),
-        message: error.to_string(),
-    })?;
+    let service = Service::decode(*schema, body).map_err(|error| malformed(&error))?;
     if let Some(message) = mote_protocol::object::service_name_fault(&key.name) {
         return Err(Fault::invalid("metadata.name", message));
     }
     if let Some(fault) = service.faults().into_iter().next() {
         return Err(Fault::invalid(fault.path, fault.problem.to_string()));
     }
-    let unknown = service.extensions.unknown(&[]);
-    let unknown = unknown.map_err(|error| Fault {
-        reason: "UnknownExtension",
-        message: error.to_string(),
-        field: error.name,
-    })?;
-    let ignored = unknown.map(str::to_owned).collect();
+    let ignored = ignored(&service.extensions)?;
     Ok((service, ignored))
 }

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::system::{RebootCommand, reboot};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::log::Chain;
 use crate::steward::PowerOrder;
@@ -20,7 +21,8 @@ const SYSTEMCTL: [&str; 2] = ["/usr/bin/systemctl", "/bin/systemctl"];
 /// Stack of the thread that waits for the program.
 const STACK: usize = 64 * 1024;
 
-/// Carries out orders, for ever; the answer is how asking went.
+/// Carries out orders, for ever; the answer is how asking went. Each has a thread: a program that hangs keeps
+/// no later order waiting.
 pub(super) async fn serve(
     program: Option<PathBuf>,
     mut orders: mpsc::UnboundedReceiver<PowerOrder>,
@@ -28,13 +30,14 @@ pub(super) async fn serve(
     while let Some(answer) = orders.recv().await {
         let program = program.clone();
         let thread = thread::Builder::new().name("mote-power".into()).stack_size(STACK);
-        let (tell, told) = oneshot::channel();
-        let started = thread.spawn(move || tell.send(go_down(program.as_deref())));
-        let result = match started {
-            Ok(_) => told.await.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
-            Err(error) => Err(error),
-        };
-        let _ = answer.send(result.map_err(|error| Chain(&error).to_string()));
+        let started = thread.spawn(move || {
+            let result = go_down(program.as_deref());
+            // Nobody waits for it any more where it took too long.
+            let _ = answer.send(result.map_err(|error| Chain(&error).to_string()));
+        });
+        if let Err(error) = started {
+            warn!(error = %Chain(&error), "start a thread that has the machine rebooted");
+        }
     }
     // A task that ends would end the agent.
     std::future::pending::<()>().await;

@@ -33,6 +33,7 @@ use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
+use crate::resolver::Resolver;
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
@@ -110,8 +111,7 @@ pub(super) async fn start(
     let (doctor, patients) = mpsc::unbounded_channel();
     let (power, power_orders) = mpsc::unbounded_channel();
     let clock = time.watch(to_presence.clone());
-    let network = network(Arc::clone(edges.runtime.network()), to_presence.clone());
-    let services = serve(Arc::clone(edges.runtime.network()), tables.subscribe());
+    let served = tables.subscribe();
     let watched = to_presence.clone();
     let (conditions, conditions_told) = watch::channel(0);
     let channels = steward::Channels {
@@ -137,26 +137,35 @@ pub(super) async fn start(
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
     watch_machine(&mut tasks, config, &edges, &local, &watched);
-    tasks.spawn_local(named(
-        "metrics",
-        metrics::server::run(config.metrics.listen.clone(), local.clone()),
-    ));
+    let scraped = metrics::server::run(config.metrics.listen.clone(), local.clone());
+    tasks.spawn_local(named("metrics", scraped));
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
     tasks.spawn_local(named("power", power::serve(config.shutdown.program.clone(), power_orders)));
     tasks.spawn_local(named("session", keep_start(Rc::clone(&edges), start_changes)));
     tasks.spawn_local(named("time", time.keep(Rc::clone(&edges))));
     tasks.spawn_local(named("clock", clock));
-    tasks.spawn_local(named("network", network));
-    if let Some(resolver) = resolver {
-        tasks.spawn_local(named("resolver", resolver.run()));
-    }
-    tasks.spawn_local(named("services", services));
+    connect_pods(&mut tasks, &edges, (resolver, served), watched);
     tasks.spawn_local(named("runtime events", pass_on(runtime_events, runtime)));
     tasks.spawn_local(named("memory", give_back(settled)));
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
     Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
+}
+
+/// Starts what pods need to reach each other: addresses and rules, services, names.
+fn connect_pods(
+    tasks: &mut JoinSet<&'static str>,
+    edges: &SharedEdges<RealWorld>,
+    (resolver, tables): (Option<Resolver>, watch::Receiver<Arc<Table>>),
+    presence: mpsc::UnboundedSender<ToPresence>,
+) {
+    let of_pods = || Arc::clone(edges.runtime.network());
+    tasks.spawn_local(named("network", network(of_pods(), presence)));
+    tasks.spawn_local(named("services", serve(of_pods(), tables)));
+    if let Some(resolver) = resolver {
+        tasks.spawn_local(named("resolver", resolver.run()));
+    }
 }
 
 /// Keeps the network of pods, and tells whether there is one.

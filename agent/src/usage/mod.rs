@@ -11,6 +11,6 @@ mod report;
 mod sample;
 mod schedule;
 
-pub use report::{Report, rate_milli};
+pub use report::Report;
 pub use sample::{ContainerSample, NodeSample, PodSample, Sample};
 pub use schedule::{Reports, Schedule};

@@ -1,7 +1,6 @@
 //! What is told of two looks: rates over the time between them, and how things are at the second.
 
 use mote_protocol::frame::{self, Body as _, FrameError};
-use mote_protocol::limits::MAX_METRICS_ITEMS;
 use mote_protocol::name::ContainerName;
 use mote_protocol::node::Usage;
 use mote_protocol::usage::{ContainerMetrics, Metrics, PodMetrics, Used};
@@ -25,7 +24,7 @@ impl Report {
         let cpu_milli = rate_milli(was.cpu_us, is.cpu_us, window_ms);
         let pods = now.pods.iter().map(|(uid, pod)| told(before.pods.get(uid), pod, window_ms));
         let mut pods: Vec<PodMetrics> = pods.collect();
-        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        sort(&mut pods);
         Self {
             node: Usage {
                 at: now.at.seconds(),
@@ -39,15 +38,14 @@ impl Report {
         }
     }
 
-    /// The frame of a report that nobody asked for, without containers. Pods that have no room in it
+    /// The frame of a report that nobody asked for. Pods that have no room in it
     /// are left out, those that use the least CPU first, and counted.
     pub fn frame(&self) -> Result<Vec<u8>, FrameError> {
         let mut metrics = self.metrics.clone();
-        metrics.pods.iter_mut().for_each(|pod| pod.containers.clear());
         metrics.pods.sort_by_key(|pod| std::cmp::Reverse(pod.used.cpu_milli));
         loop {
             let mut told = metrics.clone();
-            told.pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+            sort(&mut told.pods);
             match frame::encode(&with(&self.node, &told)) {
                 Err(FrameError::TooLong { len, .. }) if !metrics.pods.is_empty() => {
                     let kept = metrics.pods.len() * Usage::MAX / len.max(1);
@@ -60,22 +58,20 @@ impl Report {
         }
     }
 
-    /// All of it, in parts of an answer.
-    pub fn parts(&self) -> Vec<Usage> {
-        let part = |pods: &[PodMetrics]| {
-            let Metrics { window_ms, cpu_milli, .. } = self.metrics;
-            with(&self.node, &Metrics { window_ms, cpu_milli, pods: pods.to_vec(), omitted: 0 })
-        };
-        if self.metrics.pods.is_empty() {
-            return vec![part(&[])];
-        }
-        self.metrics.pods.chunks(MAX_METRICS_ITEMS).map(part).collect()
+    /// What is told of the node, with these of its pods.
+    pub fn part(&self, pods: Vec<PodMetrics>) -> Usage {
+        let Metrics { window_ms, cpu_milli, .. } = self.metrics;
+        with(&self.node, &Metrics { window_ms, cpu_milli, pods, omitted: 0 })
     }
 
     /// All of it in one, for who is near.
     pub fn whole(&self) -> (&Usage, &Metrics) {
         (&self.node, &self.metrics)
     }
+}
+
+fn sort(pods: &mut [PodMetrics]) {
+    pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
 }
 
 fn with(node: &Usage, metrics: &Metrics) -> Usage {
@@ -116,7 +112,7 @@ fn whole(count: Option<u64>) -> Option<u32> {
 /// Thousandths of a core over a window between two readings of a counter of microseconds, rounded up:
 /// what works a little is not 0. A counter that went back began anew in between (another sandbox): what
 /// it says is all from then on. Of what was not there at the first look nobody knows a rate.
-pub fn rate_milli(before: Option<u64>, now: Option<u64>, window_ms: u32) -> Option<u32> {
+fn rate_milli(before: Option<u64>, now: Option<u64>, window_ms: u32) -> Option<u32> {
     let (before, now) = (before?, now?);
     let worked_us = now.checked_sub(before).unwrap_or(now);
     let window = u64::from(window_ms);
@@ -128,6 +124,7 @@ pub fn rate_milli(before: Option<u64>, now: Option<u64>, window_ms: u32) -> Opti
 mod tests {
     use std::collections::BTreeMap;
 
+    use mote_protocol::limits::MAX_METRICS_ITEMS;
     use mote_protocol::name::{Namespace, ObjectName, Uid};
 
     use super::super::sample::{ContainerSample, NodeSample};
@@ -221,15 +218,17 @@ mod tests {
         assert_eq!(told.pods.len() + told.omitted as usize, 110);
         assert!(told.pods.is_sorted_by_key(|pod| pod.name.clone()));
         assert!(told.pods[0].name.as_str() >= "040", "idle ones go first: {:?}", told.pods[0].name);
-        let parts = report.parts();
-        let count =
-            parts.iter().map(|part| part.metrics().expect("pods").pods.len()).sum::<usize>();
-        assert_eq!((parts.len(), count), (110_usize.div_ceil(MAX_METRICS_ITEMS), 110));
+        let (node, Metrics { pods, .. }) = report.whole();
+        assert_eq!(pods.len(), 110, "who asks hears of all");
+        for pods in pods.chunks(MAX_METRICS_ITEMS) {
+            let part = report.part(pods.to_vec());
+            assert_eq!((part.at, part.metrics().expect("pods").pods.len()), (node.at, pods.len()));
+        }
     }
 
     #[test]
-    fn a_node_without_pods_is_one_part() {
+    fn a_node_without_pods_tells_of_itself() {
         let report = Report::between(&sample(0, []), &sample(1000, []));
-        assert_eq!(report.parts().len(), 1);
+        assert_eq!(report.part(Vec::new()).metrics().expect("none").pods, []);
     }
 }

@@ -248,7 +248,7 @@ Examples:
   mote delete -f pod.yaml
   mote delete node pi-7")]
 pub struct DeleteArgs {
-    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets, services (svc) or nodes, and names; or TYPE/NAME
     #[arg(value_name = "TYPE [NAME...] | TYPE/NAME...", required_unless_present = "filename")]
     pub resources: Vec<String>,
     /// Delete what is in a file, a directory or - for stdin
@@ -307,7 +307,7 @@ Examples:
   mote describe configmap settings
   mote describe pods -l app=web")]
 pub struct DescribeArgs {
-    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets, services (svc) or nodes, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// Only those whose labels match
@@ -327,14 +327,14 @@ pub struct DescribeArgs {
 /// `mote events`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each node keeps its last events in memory; those that are online are asked.
+Each node keeps its last events; those that are online are asked.
 
 Examples:
   mote events -A
   mote events --for pod/web --types=Warning
   mote events --node pi-7 -w")]
 pub struct EventsArgs {
-    /// Only about this: pod/NAME, configmap/NAME, secret/NAME or node/NAME
+    /// Only about this: pod/NAME, configmap/NAME, secret/NAME, service/NAME or node/NAME
     #[arg(long = "for", value_name = "TYPE/NAME")]
     pub about: Option<String>,
     /// Only of this node
@@ -385,7 +385,7 @@ Examples:
   mote wait --for=delete pod/web
   mote wait node pi-7 --for=condition=Ready=False")]
 pub struct WaitArgs {
-    /// pods, configmaps (cm), secrets or nodes, and names; or TYPE/NAME
+    /// pods, configmaps (cm), secrets, services (svc) or nodes, and names; or TYPE/NAME
     #[arg(required = true, value_name = "TYPE [NAME...] | TYPE/NAME...")]
     pub resources: Vec<String>,
     /// create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]

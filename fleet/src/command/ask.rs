@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use mote_protocol::command::{Answer, Command, Reply, Request};
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
@@ -18,12 +19,19 @@ use super::{Link, now_s, unix_now};
 use crate::broker::Retain;
 use crate::kubernetes::event::Told;
 use crate::view::node::Node;
+use crate::view::node_filters;
 
 /// How long a command is of use, with room for clocks that disagree.
 const USEFUL: Duration = Duration::from_mins(5);
 
 /// Most parts of one answer.
 const MAX_PARTS: u32 = 256;
+
+/// Why a node refuses a question that it does not know.
+pub(super) const NOT_UNDERSTOOD: &str = "MalformedBody";
+
+/// What is said of a node that is offline, where the question can wait until it is back.
+pub(super) const ASK_LATER: &str = "nothing was asked of it; try again when it is back";
 
 /// What nodes answered to a question about events.
 #[derive(Debug, Default)]
@@ -115,6 +123,30 @@ pub(super) async fn ask(
     Ok(answered)
 }
 
+/// Makes sure that a node is there to be asked; `offline` says what to do where it is offline.
+pub(super) async fn find(link: &mut Link, node: &NodeName, offline: &str) -> anyhow::Result<()> {
+    link.list(&node_filters(&link.name, Some(node))).await?;
+    let Some(found) = link.fleet.nodes.get(node) else {
+        return Err(anyhow!("nodes \"{node}\" not found"));
+    };
+    if !found.is_online(now_s()) {
+        return Err(anyhow!("node {node} is offline: {offline}"));
+    }
+    Ok(())
+}
+
+/// Asks one node, and gives the parts of its answer; why it gave none is an error that names it.
+pub(super) async fn ask_one(
+    link: &mut Link,
+    node: &NodeName,
+    request: &Request,
+    patience: Duration,
+) -> anyhow::Result<Vec<Answer>> {
+    let mut answered = ask(link, std::slice::from_ref(node), request, patience).await?;
+    let (_, answer) = answered.pop().ok_or_else(|| anyhow!("node {node} was not asked"))?;
+    answer.map_err(|why| anyhow!("node {node}: {}", explain(why)))
+}
+
 /// How following the parts of an answer ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Followed {
@@ -204,8 +236,7 @@ async fn send(
 
 /// Why a node refused, for a person.
 pub(super) fn explain(why: String) -> String {
-    // What a node answers that does not know the question.
-    if why.starts_with("MalformedBody") {
+    if why.starts_with(NOT_UNDERSTOOD) {
         return "its agent is too old for this: update it".to_owned();
     }
     why
@@ -264,6 +295,14 @@ mod tests {
         assert!(is_whole(&[part(0, true)]));
         assert!(!is_whole(&[part(0, false), part(2, true)]));
         assert!(is_whole(&[part(2, true), part(0, false), part(1, false)]));
+    }
+
+    #[test]
+    fn an_old_agent_is_told_from_one_that_refuses() {
+        let refused = |why: &str| explain(why.to_owned());
+        let old = refused("MalformedBody: body cannot be decoded");
+        assert!(old.contains("too old") && old.contains("update"), "{old}");
+        assert_eq!(refused("Failed: no"), "Failed: no");
     }
 
     #[test]

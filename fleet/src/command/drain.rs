@@ -6,8 +6,8 @@ use mote_protocol::cordon::{DrainRequest, DrainStep, PodRef, UNSCHEDULABLE_TAINT
 use mote_protocol::name::NodeName;
 use tokio::time::Instant;
 
-use super::ask::{self, Followed};
-use super::cordon::{find, word};
+use super::ask::{self, ASK_LATER, Followed, find};
+use super::cordon::word;
 use super::stream::asker;
 use super::{Invocation, Outcome};
 use crate::cli::DrainArgs;
@@ -22,7 +22,7 @@ pub async fn run(
     let context = invocation.context()?;
     let mut link = invocation.connect(&context).await?;
     let node = &args.node;
-    find(&mut link, node).await?;
+    find(&mut link, node, ASK_LATER).await?;
     let request = Request::Drain(DrainRequest {
         grace_s: args.grace_period,
         force: args.force,

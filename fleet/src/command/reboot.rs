@@ -4,8 +4,7 @@ use anyhow::anyhow;
 use mote_protocol::command::{Answer, RebootRequest, Request};
 use mote_protocol::name::NodeName;
 
-use super::ask::{self, ask};
-use super::cordon::find;
+use super::ask::{ASK_LATER, ask_one, find};
 use super::stream::asker;
 use super::{Invocation, Outcome};
 use crate::output::console::Console;
@@ -18,15 +17,12 @@ pub async fn run(
 ) -> anyhow::Result<Outcome> {
     let context = invocation.context()?;
     let mut link = invocation.connect(&context).await?;
-    find(&mut link, node).await?;
+    find(&mut link, node, ASK_LATER).await?;
     let request = Request::Reboot(RebootRequest { by: asker() });
     let patience = invocation.request_timeout();
-    let mut answered = ask(&mut link, std::slice::from_ref(node), &request, patience).await?;
+    let answer = ask_one(&mut link, node, &request, patience).await;
     link.session.close().await;
-    let answer = answered.pop().map(|(_, answer)| answer);
-    let parts = answer
-        .ok_or_else(|| anyhow!("node {node} was not asked"))?
-        .map_err(|why| anyhow!("node {node}: {}", ask::explain(why)))?;
+    let parts = answer?;
     if !parts.contains(&Answer::Rebooting) {
         return Err(anyhow!("node {node}: it does not say that it goes down"));
     }

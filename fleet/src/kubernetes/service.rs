@@ -104,18 +104,31 @@ fn read_affinity(spec: &mut Fields<'_, '_>, service: &mut Service) {
     service.affinity_s = wanted.then(|| timeout.unwrap_or(AFFINITY_TIMEOUT_S));
 }
 
-/// The node's port that leads to one of a service: what was asked for, or what nodes chose.
-pub fn node_port(port: &ServicePort, statuses: &[&ServiceStatus]) -> Option<u16> {
-    let chosen = statuses.iter().flat_map(|status| &status.node_ports);
-    let chosen = chosen.into_iter().find(|(of, _)| *of == port.port).map(|(_, node)| *node);
-    Some(port.node_port).filter(|asked| *asked != 0).or(chosen)
+/// Ports of a service, each with the node's that leads to it: what was asked for, or what nodes chose.
+///
+/// Nodes tell numbers without protocols, in the order of the ports: the second 53 that they tell is of
+/// the second port 53.
+pub fn node_ports<'s>(
+    service: &'s Service,
+    statuses: &[&ServiceStatus],
+) -> Vec<(&'s ServicePort, Option<u16>)> {
+    let each = service.ports.iter().enumerate().map(|(place, port)| {
+        let before = service.ports.iter().take(place);
+        let nth = before.filter(|other| other.port == port.port).count();
+        let chosen = statuses.iter().find_map(|status| {
+            let mut same = status.node_ports.iter().filter(|(of, _)| *of == port.port);
+            same.nth(nth).map(|(_, of_node)| *of_node)
+        });
+        (port, Some(port.node_port).filter(|asked| *asked != 0).or(chosen))
+    });
+    each.collect()
 }
 
 /// Ports as one word: `80:30080/TCP,53/UDP`.
 pub fn port_list(service: &Service, statuses: &[&ServiceStatus]) -> String {
-    let each = service.ports.iter().map(|port| {
+    let each = node_ports(service, statuses).into_iter().map(|(port, of_node)| {
         let protocol = port.protocol.as_str();
-        match node_port(port, statuses) {
+        match of_node {
             Some(of_node) => format!("{}:{of_node}/{protocol}", port.port),
             None => format!("{}/{protocol}", port.port),
         }
@@ -158,4 +171,44 @@ pub fn put_service(object: &mut Map<String, Value>, service: &Service) {
         spec.insert("sessionAffinityConfig".into(), config);
     }
     put_inside(object, "spec", spec);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mote_protocol::pod::PortProtocol;
+
+    #[test]
+    fn one_number_of_two_protocols_has_a_port_of_the_node_for_each() {
+        let port = |port, protocol| ServicePort { port, protocol, ..ServicePort::default() };
+        let mut service = Service {
+            service_type: ServiceType::NodePort,
+            ports: vec![
+                port(53, PortProtocol::Tcp),
+                port(80, PortProtocol::Tcp),
+                port(53, PortProtocol::Udp),
+            ],
+            ..Service::default()
+        };
+        let told = |node_ports: &[(u16, u16)]| ServiceStatus {
+            node_ports: node_ports.to_vec(),
+            ..ServiceStatus::default()
+        };
+        let (first, second) = (
+            told(&[(53, 30_001), (80, 30_002), (53, 30_003)]),
+            told(&[(53, 30_011), (80, 30_012), (53, 30_013)]),
+        );
+        let all = "53:30001/TCP,80:30002/TCP,53:30003/UDP";
+        assert_eq!(port_list(&service, &[&first, &second]), all);
+        // One that tells nothing, or not yet of all, leaves it to the next.
+        let (nothing, less) = (ServiceStatus::default(), told(&[(53, 30_021)]));
+        assert_eq!(port_list(&service, &[&nothing, &first]), all);
+        assert_eq!(port_list(&service, &[&less, &first]), "53:30021/TCP,80:30002/TCP,53:30003/UDP");
+        assert_eq!(port_list(&service, &[&nothing]), "53/TCP,80/TCP,53/UDP");
+        // Ports that were asked for are told as well, and count.
+        if let Some(tcp) = service.ports.first_mut() {
+            tcp.node_port = 30_001;
+        }
+        assert_eq!(port_list(&service, &[&first]), all);
+    }
 }

@@ -151,14 +151,7 @@ impl DataView<'_> {
 
     /// Addresses of a service, by the nodes that have it: mostly the same ones.
     pub fn cluster_ips(&self) -> Vec<String> {
-        let all = self.services.iter().flat_map(|(_, status)| &status.addresses);
-        let mut addresses = Vec::new();
-        for address in all.map(ToString::to_string) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        addresses
+        distinct(self.services.iter().flat_map(|(_, status)| &status.addresses))
     }
 
     /// Whether it is what a node has of its name, or should have.
@@ -177,6 +170,17 @@ impl DataView<'_> {
         }
         counts
     }
+}
+
+/// Each text once, in the order in which they came first.
+pub fn distinct(all: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for text in all.into_iter().map(|each| each.to_string()) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
 }
 
 #[cfg(test)]

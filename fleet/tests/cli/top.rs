@@ -78,7 +78,7 @@ fn nodes_that_cannot_tell_are_unknown_and_it_is_said_why() {
     );
     for why in [
         "no metrics of node gone: it is offline",
-        "no metrics of node old: its agent is too old to measure: update it",
+        "no metrics of node old: its agent is too old for this: update it",
         "no metrics of node busy: Busy: others ask what is used already",
     ] {
         assert!(shown.err.contains(why), "{}", shown.err);

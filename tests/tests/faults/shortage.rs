@@ -29,14 +29,13 @@ fn options() -> Result<String> {
     ))
 }
 
-/// A pod that keeps so many MiB somewhere, and then sleeps.
+/// A pod that keeps so many MiB somewhere, and sleeps. Once it runs, they are written.
 fn keeper(name: &str, mib: u32, medium: &str, sleep: u32) -> Manifest {
-    let script = format!("dd if=/dev/zero of=/data/x bs=1M count={mib} && exec sleep {sleep}");
-    pod(name).container("main", BUSYBOX, &["sh", "-c", &script]).volume(
-        "data",
-        json!({"emptyDir": {"medium": medium}}),
-        "/data",
-    )
+    let write = format!("dd if=/dev/zero of=/data/x bs=1M count={mib}");
+    pod(name)
+        .container("main", BUSYBOX, &["sleep", &sleep.to_string()])
+        .with("lifecycle", json!({"postStart": {"exec": {"command": ["sh", "-c", write]}}}))
+        .volume("data", json!({"emptyDir": {"medium": medium}}), "/data")
 }
 
 fn evicted(world: &World, node: &Node, pod: &str) -> Result<String> {
@@ -67,7 +66,7 @@ fn who_uses_more_memory_than_it_asked_for_is_evicted_before_anybody_is_killed() 
     let steady = keeper("steady", 120, "Memory", 1001).with("resources", guaranteed.clone());
     world.operator.apply(&steady, &node)?;
     world.wait_for_phase(&node, "steady", Phase::Running)?;
-    // The next agent finds how little is left at its start.
+    // The next agent finds at its start how little is left, and looks more often.
     node.kill()?;
     node.start()?;
     world.operator.apply(&keeper("greedy", 90, "Memory", 1002), &node)?;
@@ -99,16 +98,19 @@ fn a_card_that_fills_up_loses_what_nobody_needs_and_then_who_filled_it() -> Resu
     let _card = Card::new(&world.directory().join("n1/state"), "200m")?;
     let mut options = world.options("n1");
     options.extra =
-        "[images]\ngc_min_age_s = 0\n[eviction]\nhard = [\"nodefs.available<60%\"]\n".into();
-    let node = world.node_with(options)?;
-    let steady = keeper("steady", 1, "", 1001);
-    let asks = json!({"requests": {"ephemeral-storage": "20Mi"}});
+        "[images]\ngc_min_age_s = 0\n[eviction]\nhard = [\"nodefs.available<30%\"]\n".into();
+    let mut node = world.node_with(options)?;
+    let steady = keeper("steady", 100, "", 1001);
+    let asks = json!({"requests": {"ephemeral-storage": "120Mi"}});
     world.operator.apply(&steady.with("resources", asks), &node)?;
     world.wait_for_phase(&node, "steady", Phase::Running)?;
+    // The next agent finds at its start that little is left, and looks more often.
+    node.kill()?;
+    node.start()?;
     let nobodys = Builder::busybox()?.env("IS", "nobodys").build()?;
     node.import(&nobodys, "test.local/nobody:1")?;
     world.wait_for_event(&node, "ImageImported")?;
-    world.operator.apply(&keeper("filler", 110, "", 1002), &node)?;
+    world.operator.apply(&keeper("filler", 45, "", 1002), &node)?;
     let message = evicted(&world, &node, "filler")?;
     ensure!(message.starts_with("The node was low on resource: ephemeral-storage. "), "{message}");
     world.wait_for_condition(&node, NodeCondition::DiskPressure)?;

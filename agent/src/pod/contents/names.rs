@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use mote_protocol::name::ContainerName;
 use mote_protocol::pod::{DnsPolicy, HostAlias, PodNetwork};
 
 use crate::pod::Pod;
@@ -35,13 +36,8 @@ impl std::str::FromStr for ClusterDomain {
     type Err = ClusterDomainError;
 
     fn from_str(text: &str) -> Result<Self, ClusterDomainError> {
-        let label = |label: &str| {
-            let edges = label.bytes().next().zip(label.bytes().next_back());
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            label.len() < 64
-                && edges.is_some_and(|(first, last)| plain(first) && plain(last))
-                && label.bytes().all(|byte| plain(byte) || byte == b'-')
-        };
+        // Each is a label, as a container's name is.
+        let label = |label: &str| ContainerName::new(label).is_ok();
         let fits = text.len() <= MAX_CLUSTER_DOMAIN && text.split('.').all(label);
         if fits { Ok(Self(text.to_owned())) } else { Err(ClusterDomainError) }
     }

@@ -25,8 +25,7 @@ const ENDED: &str = "ended-by-node";
 
 /// Those names, as an earlier agent kept them.
 pub(super) fn ended(kept: &Extensions) -> Vec<String> {
-    let value = kept.get(ENDED);
-    value.and_then(|value| postcard::from_bytes(value).ok()).unwrap_or_default()
+    kept.read(ENDED).unwrap_or_default()
 }
 
 impl Machine {
@@ -41,7 +40,7 @@ impl Machine {
     }
 
     /// Nothing of it runs.
-    pub fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         !self.is_live() && self.sandbox == Sandbox::Absent
     }
 
@@ -101,10 +100,7 @@ impl Machine {
         let names = self.pod.containers.iter().map(|container| &container.name).zip(&self.slots);
         let ended = names.filter(|(_, slot)| slot.renew == Some(Renewal::Node));
         let ended: Vec<_> = ended.map(|(name, _)| name).collect();
-        if !ended.is_empty() {
-            // A list of strings cannot fail to encode.
-            extensions.set(ENDED, Some(postcard::to_allocvec(&ended).unwrap_or_default()));
-        }
+        extensions.write(ENDED, Some(&ended).filter(|ended| !ended.is_empty()));
     }
 
     /// Takes it as an earlier agent knew it, of those that have not begun anew since.
@@ -122,9 +118,8 @@ impl Machine {
     pub(super) fn forget_ends(&mut self) {
         let mut changed = false;
         for slot in self.slots.iter_mut().filter(|slot| slot.renew == Some(Renewal::Node)) {
-            if let Run::Ended(ended) = &slot.run {
-                slot.last = Some(ended.clone());
-                (slot.run, slot.renew, slot.hold) = (Run::Idle, None, None);
+            if slot.forget_end() {
+                (slot.renew, slot.hold) = (None, None);
                 changed = true;
             }
         }

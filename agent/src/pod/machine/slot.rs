@@ -312,12 +312,18 @@ impl Slot {
 
     /// Init containers run again in a new sandbox.
     pub(super) fn forget_init(&mut self) {
-        let init = self.role != ContainerRole::App;
         self.passed = false;
-        if let (true, Run::Ended(ended)) = (init, &self.run) {
-            self.last = Some(ended.clone());
-            self.run = Run::Idle;
+        if self.role != ContainerRole::App {
+            self.forget_end();
         }
+    }
+
+    /// Its newest attempt becomes the one before, where it ended.
+    pub(super) fn forget_end(&mut self) -> bool {
+        let Run::Ended(ended) = &self.run else { return false };
+        self.last = Some(ended.clone());
+        self.run = Run::Idle;
+        true
     }
 
     /// Whether it should be started (again), as far as its own state and the policy say.

@@ -60,16 +60,13 @@ impl Machine {
             return Extensions::default();
         }
         let mut extensions = Extensions::default();
-        // Neither strings nor lists of them can fail to encode.
-        extensions.set(STALE, Some(postcard::to_allocvec(&kept).unwrap_or_default()));
+        extensions.write(STALE, Some(&kept));
         extensions
     }
 
     /// Takes it as an earlier agent knew it; of volumes only where they are those of then.
     pub(super) fn restore_stale(&mut self, kept: &Extensions, volumes: bool) {
-        let value = kept.get(STALE);
-        let kept = value.and_then(|value| postcard::from_bytes::<Kept>(value).ok());
-        let Some(kept) = kept else { return };
+        let Some(kept) = kept.read::<Kept>(STALE) else { return };
         for (name, why) in kept.containers {
             if let Some(slot) = self.place(&name).and_then(|place| self.slots.get_mut(place)) {
                 slot.stale = Some(why);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RUN/                            tmpfs
+//! |- services                     where services led last
 //! |- bin/                         mote-pause; STATE/bin/ where RUN is mounted `noexec`
 //! `- pods/UID/
 //!    |- pause.sock, exits         mote-pause's own

@@ -4,18 +4,17 @@ use mote_protocol::object::{Service, ServicePort, ServiceType};
 use mote_protocol::pod::Port;
 use mote_protocol::status::{EndpointStatus, ServiceStatus};
 
-use crate::kubernetes::service::{HEADLESS, node_port};
+use super::or_none;
+use crate::command::get::labels;
+use crate::kubernetes::service::{HEADLESS, node_ports};
 use crate::output::page::Page;
 use crate::output::table::Table;
 use crate::view::data::DataView;
 
 /// What stands between its head and its nodes.
 pub(super) fn put(page: &mut Page, service: &Service, view: &DataView<'_>) {
-    let selector: Vec<_> =
-        service.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let none = |text: String| if text.is_empty() { "<none>".to_owned() } else { text };
     let mut fields = vec![
-        ("Selector", none(selector.join(","))),
+        ("Selector", labels(Some(&service.selector))),
         ("Type", service.service_type.as_str().to_owned()),
     ];
     if service.service_type == ServiceType::ExternalName {
@@ -23,11 +22,11 @@ pub(super) fn put(page: &mut Page, service: &Service, view: &DataView<'_>) {
     } else if service.headless {
         fields.push(("IP", HEADLESS.to_owned()));
     } else {
-        fields.push(("IPs", none(view.cluster_ips().join(","))));
+        fields.push(("IPs", or_none(view.cluster_ips().join(","))));
     }
     let statuses: Vec<&ServiceStatus> = view.services.iter().map(|(_, status)| status).collect();
-    for port in &service.ports {
-        fields.extend(port_fields(port, &statuses));
+    for (port, of_node) in node_ports(service, &statuses) {
+        fields.extend(port_fields(port, of_node));
     }
     let affinity = service.affinity_s.map(|seconds| format!("ClientIP ({seconds}s)"));
     fields.push(("Session Affinity", affinity.unwrap_or_else(|| "None".to_owned())));
@@ -36,7 +35,7 @@ pub(super) fn put(page: &mut Page, service: &Service, view: &DataView<'_>) {
     endpoints(page, service, view);
 }
 
-fn port_fields(port: &ServicePort, statuses: &[&ServiceStatus]) -> Vec<(&'static str, String)> {
+fn port_fields(port: &ServicePort, of_node: Option<u16>) -> Vec<(&'static str, String)> {
     let name = if port.name.is_empty() { "<unset>" } else { port.name.as_str() };
     let protocol = port.protocol.as_str();
     let target = match port.target() {
@@ -47,7 +46,7 @@ fn port_fields(port: &ServicePort, statuses: &[&ServiceStatus]) -> Vec<(&'static
         ("Port", format!("{name}  {}/{protocol}", port.port)),
         ("TargetPort", format!("{target}/{protocol}")),
     ];
-    if let Some(of_node) = node_port(port, statuses) {
+    if let Some(of_node) = of_node {
         fields.push(("NodePort", format!("{name}  {of_node}/{protocol}")));
     }
     fields

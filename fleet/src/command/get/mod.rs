@@ -20,6 +20,7 @@ pub(super) use item::Item;
 pub(super) use scope::{Scope, several};
 pub(super) use sweep::sweep;
 use table::Columns;
+pub(super) use table::labels;
 
 /// Runs the command.
 pub async fn run(
@@ -149,13 +150,10 @@ fn print_tables(
     }
     let asked_for_all = scopes.iter().any(|scope| matches!(scope.selection, Selection::All(_)));
     if shown == 0 && asked_for_all && !args.watch {
-        let namespace = scopes
-            .iter()
-            .find(|scope| scope.selection.resource() != Resource::Nodes)
-            .and_then(|scope| scope.namespace);
-        let place =
-            namespace.map(|namespace| format!(" in {namespace} namespace.")).unwrap_or_default();
-        console.remark(format_args!("No resources found{place}"))?;
+        let namespaced = |scope: &&Scope<'_>| scope.selection.resource() != Resource::Nodes;
+        if let Some(scope) = scopes.iter().find(namespaced).or(scopes.first()) {
+            console.remark(scope.none_found())?;
+        }
     }
     Ok(())
 }

@@ -105,6 +105,14 @@ impl Scope<'_> {
         fleet.nodes.iter().filter(wanted).collect()
     }
 
+    /// What kubectl says where it holds nothing.
+    pub(in crate::command) fn none_found(&self) -> String {
+        // Nodes are in no namespace.
+        let namespace = self.namespace.filter(|_| self.selection.resource() != Resource::Nodes);
+        let place = namespace.map(|namespace| format!(" in {namespace} namespace."));
+        format!("No resources found{}", place.unwrap_or_default())
+    }
+
     /// Errors for names that nothing has.
     pub(in crate::command) fn missing(&self, fleet: &Fleet) -> Vec<ServerError> {
         let absent = |resource, name: String| ServerError::NotFound { resource, name };

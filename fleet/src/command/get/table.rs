@@ -13,7 +13,7 @@ use crate::kubernetes::data::secret_type;
 use crate::kubernetes::service::{HEADLESS, port_list};
 use crate::output::age::format_age;
 use crate::output::format::OutputFormat;
-use crate::view::data::DataView;
+use crate::view::data::{DataView, distinct};
 use crate::view::node::Node;
 use crate::view::pod::PodView;
 
@@ -260,13 +260,8 @@ fn cluster_ip(service: &Service, view: &DataView<'_>) -> String {
     if service.headless {
         return HEADLESS.into();
     }
-    let mut firsts: Vec<String> = Vec::new();
     let told = view.services.iter().filter_map(|(_, status)| status.addresses.first());
-    for first in told.map(ToString::to_string) {
-        if !firsts.contains(&first) {
-            firsts.push(first);
-        }
-    }
+    let firsts = distinct(told);
     if firsts.is_empty() { "<pending>".into() } else { firsts.join(",") }
 }
 
@@ -275,7 +270,8 @@ fn address(node: &Node, wanted: fn(&NodeAddress) -> Option<String>) -> String {
     addresses.find_map(wanted).unwrap_or_else(|| "<none>".into())
 }
 
-fn labels(labels: Option<&BTreeMap<String, String>>) -> String {
+/// `key=value` pairs as one word, `<none>` where there are none.
+pub(in crate::command) fn labels(labels: Option<&BTreeMap<String, String>>) -> String {
     let pairs: Vec<_> =
         labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }

@@ -124,8 +124,7 @@ fn find(
         return Err(error.into());
     }
     if pods.is_empty() {
-        let namespace = scope.namespace.map(|name| format!(" in {name} namespace."));
-        console.remark(format_args!("No resources found{}", namespace.unwrap_or_default()))?;
+        console.remark(scope.none_found())?;
     }
     let (mut sources, mut outcome) = (Vec::new(), Outcome::Done);
     for view in &pods {

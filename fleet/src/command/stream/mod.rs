@@ -198,8 +198,7 @@ impl Stream {
         self.opening = false;
         let Answer::Refused { reason, message } = answer else { return Ok(()) };
         self.ended = true;
-        // It does not know the question.
-        let message = if reason == *"MalformedBody" {
+        let message = if reason == *ask::NOT_UNDERSTOOD {
             "the node's agent is too old for this: update it".to_owned()
         } else {
             message.to_string()

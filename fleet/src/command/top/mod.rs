@@ -14,7 +14,7 @@ use mote_protocol::name::{Kind, NodeName, ObjectName};
 use mote_protocol::node::Usage;
 use mote_protocol::usage::Metrics;
 
-use super::ask::ask;
+use super::ask::{ask, explain};
 use super::get::Scope;
 use super::resource::{Resource, Selection};
 use super::{Invocation, Link, Outcome, now_s};
@@ -25,9 +25,6 @@ use rows::{NodeRow, PodRow};
 
 /// How long nodes may take, which measure for a second.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a node answers that does not know the question.
-const NOT_UNDERSTOOD: &str = "MalformedBody";
 
 /// Runs the command.
 pub async fn run(
@@ -65,7 +62,7 @@ async fn nodes(
     let names: Vec<NodeName> =
         scope.nodes(&link.fleet).into_iter().map(|(name, _)| name.clone()).collect();
     if names.is_empty() {
-        console.remark("No resources found")?;
+        console.remark(scope.none_found())?;
         return Ok(Outcome::Done);
     }
     let told = measure(&mut link, &names, console).await?;
@@ -102,12 +99,12 @@ async fn pods(
     if let Some(missing) = scope.missing(&link.fleet).pop() {
         return Err(missing.into());
     }
-    if scope.pods(&link.fleet).is_empty() {
-        let place = scope.namespace.map(|namespace| format!(" in {namespace} namespace."));
-        console.remark(format_args!("No resources found{}", place.unwrap_or_default()))?;
+    let pods = scope.pods(&link.fleet);
+    if pods.is_empty() {
+        console.remark(scope.none_found())?;
         return Ok(Outcome::Done);
     }
-    let places = scope.pods(&link.fleet).into_iter().filter_map(|pod| pod.node_name().cloned());
+    let places = pods.iter().filter_map(|pod| pod.node_name().cloned());
     let mut places: Vec<NodeName> = places.collect();
     places.sort_unstable();
     places.dedup();
@@ -159,17 +156,12 @@ async fn measure(
     for (name, answer) in answered {
         match answer.and_then(whole) {
             Ok(usage) => drop(told.insert(name, usage)),
-            Err(why) => console.warn(format_args!("no metrics of node {name}: {}", word(&why)))?,
+            Err(why) => {
+                console.warn(format_args!("no metrics of node {name}: {}", explain(why)))?;
+            }
         }
     }
     Ok(told)
-}
-
-fn word(why: &str) -> &str {
-    if why.starts_with(NOT_UNDERSTOOD) {
-        return "its agent is too old to measure: update it";
-    }
-    why
 }
 
 /// All parts of what a node tells.

@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 
 use mote_protocol::name::{NodeName, ObjectKey};
 use mote_protocol::node::{NodeStatus, Usage};
-use mote_protocol::usage::{ContainerMetrics, Metrics, PodMetrics, Used};
+use mote_protocol::usage::{
+    ContainerMetrics, Metrics, PodMetrics, UNKNOWN, Used, cores, mebibytes,
+};
 
 use super::Told;
 use crate::cli::{SortBy, TopPodsArgs};
 use crate::output::table::Table;
 use crate::view::pod::PodView;
-
-/// What nobody knows.
-const UNKNOWN: &str = "<unknown>";
 
 /// What a node uses, and of how much.
 pub(super) struct NodeRow<'a> {
@@ -138,14 +137,6 @@ fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>, headings: bo
     let mut table = if headings { Table::with_headings(columns) } else { Table::default() };
     rows.for_each(|row| table.push(row));
     table.format()
-}
-
-fn cores(milli: Option<u32>) -> String {
-    milli.map_or_else(unknown, |milli| format!("{milli}m"))
-}
-
-fn mebibytes(kib: Option<u64>) -> String {
-    kib.map_or_else(unknown, |kib| format!("{}Mi", kib / 1024))
 }
 
 fn percent(used: u64, all: u64) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mote_protocol::pod::{Amounts, Container, EnvValue, EnvVar, PodSpec, PortProtocol};
+use mote_protocol::pod::{Amounts, Container, EnvValue, EnvVar, PodSpec};
 
 use super::name::{LABEL, is_label};
 use super::pod::{check_id, check_profiles};
@@ -96,11 +96,7 @@ fn ports<'s>(
             let detail = "must match `containerPort` when `hostNetwork` is true";
             findings.invalid(at.field("hostPort"), port.host_port, detail);
         }
-        let protocol = match port.protocol {
-            PortProtocol::Tcp => "TCP",
-            PortProtocol::Udp => "UDP",
-            PortProtocol::Sctp => "SCTP",
-        };
+        let protocol = port.protocol.as_str();
         if !taken.insert((port.host_ip.as_str(), port.host_port, protocol)) {
             let value = format!("{}/{}/{protocol}", port.host_ip, port.host_port);
             findings.duplicate(at.field("hostPort"), &value);

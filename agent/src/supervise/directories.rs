@@ -4,8 +4,12 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,10 @@ pub enum DirectoryError {
         path: PathBuf,
     },
 }
+
+/// How long a lock may stay taken. An agent that is killed while it starts a helper leaves a child that
+/// still has all its files, until that child becomes its own program.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Proof that no other agent runs on either directory. The kernel releases it with the process.
 #[derive(Debug)]
@@ -67,12 +75,25 @@ fn lock(directory: &Path) -> Result<File, DirectoryError> {
         Ok(file) => file,
         Err(source) => return Err(DirectoryError::Lock { path, source }),
     };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(DirectoryError::Taken { path: directory.to_owned() })
-        }
+        Err(Errno::WOULDBLOCK) => wait(file, directory, path),
         Err(errno) => Err(DirectoryError::Lock { path, source: errno.into() }),
+    }
+}
+
+/// Waits a while for a lock that is taken. The kernel tells when it is free; the thread that it tells is
+/// left behind by a process that gives up.
+fn wait(file: File, directory: &Path, path: PathBuf) -> Result<File, DirectoryError> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let locked = flock(&file, FlockOperation::LockExclusive).map(|()| file);
+        // Nobody hears it any more where it came too late.
+        let _ = sender.send(locked);
+    });
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(locked) => locked.map_err(|errno| DirectoryError::Lock { path, source: errno.into() }),
+        Err(_) => Err(DirectoryError::Taken { path: directory.to_owned() }),
     }
 }
 
@@ -92,6 +113,20 @@ mod tests {
         assert_eq!(second.to_string(), format!("another agent runs on {}", run.display()));
         drop(first);
         prepare(&state, &run).expect("free again");
+    }
+
+    #[test]
+    fn a_lock_that_a_dying_agent_leaves_for_a_moment_is_waited_for() {
+        let base = tempfile::tempdir().expect("temporary directory");
+        let first = lock(base.path()).expect("free");
+        // Two descriptors of one open file are what such an agent and its child have.
+        let left = first.try_clone().expect("a descriptor");
+        drop(first);
+        thread::scope(|scope| {
+            let next = scope.spawn(|| lock(base.path()));
+            drop(left);
+            next.join().expect("no panic").expect("free again");
+        });
     }
 
     /// The kernel refuses to make a file system read-only where a file is open for writing.

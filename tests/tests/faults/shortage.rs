@@ -61,7 +61,7 @@ fn who_uses_more_memory_than_it_asked_for_is_evicted_before_anybody_is_killed() 
     let mut options = world.options("n1");
     options.extra = self::options()?;
     let mut node = world.node_with(options)?;
-    let amounts = json!({"cpu": "10m", "memory": "150Mi"});
+    let amounts = json!({"cpu": "200m", "memory": "150Mi"});
     let guaranteed = json!({"requests": amounts, "limits": amounts});
     let steady = keeper("steady", 120, "Memory", 1001).with("resources", guaranteed.clone());
     world.operator.apply(&steady, &node)?;

@@ -540,6 +540,15 @@ impl Judge {
         }
     }
 
+    /// Of which life a uid is, where nothing of it was started yet.
+    fn note_life(&mut self, key: &str, uid: Uid, accepted: Revision) {
+        let of = |said: &&Said| said.place.key == key && said.revision == accepted;
+        let life = self.said.iter().find(of).and_then(|said| said.life.as_ref());
+        if let Some((life, _)) = life {
+            self.lives.entry(uid).or_insert((key.to_owned(), *life));
+        }
+    }
+
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
         let Some(uid) = status.uid else {
             self.dying.remove(key);
@@ -568,6 +577,7 @@ impl Judge {
         if status.phase.is_terminal() && running {
             self.violation(format!("{uid} is said to be {:?} and runs", status.phase));
         }
+        self.note_life(key, uid, status.accepted);
         let before = self.phases.insert(uid, status.phase).unwrap_or_default();
         let again = self.lives.get(&uid).is_some_and(|(key, life)| {
             let place = self.place_of(key, *life);

@@ -540,13 +540,11 @@ impl Judge {
         }
     }
 
-    /// Of which life a uid is, where nothing of it was started yet.
-    fn note_life(&mut self, key: &str, uid: Uid, accepted: Revision) {
-        let of = |said: &&Said| said.place.key == key && said.revision == accepted;
-        let life = self.said.iter().find(of).and_then(|said| said.life.as_ref());
-        if let Some((life, _)) = life {
-            self.lives.entry(uid).or_insert((key.to_owned(), *life));
-        }
+    /// Which life a status may be of, where nothing of it was started: the one that it was told of first.
+    fn life_told(&self, key: &str, uid: Uid) -> Option<u64> {
+        let first = self.first_told(uid)?;
+        let of = |said: &&Said| said.place.key == key && said.revision == first;
+        self.said.iter().find(of)?.life.as_ref().map(|(life, _)| *life)
     }
 
     pub(crate) fn status(&mut self, key: &str, status: &PodStatus, running: bool) {
@@ -577,11 +575,10 @@ impl Judge {
         if status.phase.is_terminal() && running {
             self.violation(format!("{uid} is said to be {:?} and runs", status.phase));
         }
-        self.note_life(key, uid, status.accepted);
         let before = self.phases.insert(uid, status.phase).unwrap_or_default();
-        let again = self.lives.get(&uid).is_some_and(|(key, life)| {
-            let place = self.place_of(key, *life);
-            place.is_some_and(|place| self.comes_and_goes(place)) || self.is_tried_again(key, *life)
+        let again = self.life_of(uid).or_else(|| self.life_told(key, uid)).is_some_and(|life| {
+            let place = self.place_of(key, life);
+            place.is_some_and(|place| self.comes_and_goes(place)) || self.is_tried_again(key, life)
         });
         if before > status.phase && !again {
             self.violation(format!("phase of {uid} goes from {before:?} to {:?}", status.phase));

@@ -181,6 +181,8 @@ pub struct Memory {
     pub private_kib: u64,
     /// All pages that it has mapped.
     pub rss_kib: u64,
+    /// Those of them that are of no file: heap and stacks.
+    pub anonymous_kib: u64,
 }
 
 /// Reads `smaps_rollup`.
@@ -192,6 +194,7 @@ pub fn memory(pid: Pid) -> Result<Memory> {
         pss_kib: field("Pss:")?,
         private_kib: field("Private_Clean:")? + field("Private_Dirty:")?,
         rss_kib: field("Rss:")?,
+        anonymous_kib: field("Anonymous:")?,
     })
 }
 

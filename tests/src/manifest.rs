@@ -2,6 +2,28 @@
 
 use serde_json::{Value, json};
 
+/// The manifest that this project began with.
+pub const INIT_CONTAINERS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: myapp-pod
+  labels:
+    app.kubernetes.io/name: MyApp
+spec:
+  containers:
+  - name: myapp-container
+    image: busybox:1.28
+    command: ['sh', '-c', 'echo The app is running! && sleep 3600']
+  initContainers:
+  - name: init-myservice
+    image: busybox:1.28
+    command: ['sh', '-c', "until nslookup myservice; do echo waiting for myservice; sleep 2; done;"]
+  - name: init-mydb
+    image: busybox:1.28
+    command: ['sh', '-c', "until nslookup mydb; do echo waiting for mydb; sleep 2; done;"]
+"#;
+
 /// A pod's manifest. JSON is YAML: `mote apply -f -` reads it as it is.
 #[derive(Clone, Debug)]
 #[must_use]

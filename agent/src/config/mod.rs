@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ const MAX_LABELS: usize = 32;
 /// Taints of one node, likewise.
 const MAX_TAINTS: usize = 16;
 
+/// Addresses that the world knows a node by: all that a node tells of itself is less than 512 bytes.
+const MAX_EXTERNAL_IPS: usize = 4;
+
 /// Longest run directory: the path of a unix socket ends at 108 bytes, and a pod's socket lies
 /// `/pods/UID/pause.sock` below it.
 const MAX_RUN_DIR: usize = 50;
@@ -83,6 +87,8 @@ pub struct Config {
     pub taints: Vec<Taint>,
     /// Labels beside those that the node finds out itself.
     pub labels: BTreeMap<String, String>,
+    /// Addresses that the world knows it by.
+    pub external_ips: Vec<IpAddr>,
     /// What must survive a power cut.
     pub state_dir: PathBuf,
     /// What must not survive a reboot.
@@ -234,6 +240,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let heartbeat = root.integer("heartbeat_s", 5..=86_400, 300);
     let taints = read_taints(root);
     let labels = read_labels(root.table("labels"));
+    let external_ips = root.list::<ExternalIp>("external_ips", MAX_EXTERNAL_IPS);
 
     let broker = root.within("broker", BrokerConfig::read);
     let images = root.within("images", |section| ImagesConfig::read(section, state_dir.as_deref()));
@@ -264,6 +271,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         groups,
         taints,
         labels,
+        external_ips: external_ips.into_iter().map(|ip| ip.0).collect(),
         state_dir: state_dir?,
         run_dir: run_dir?,
         cgroup_root: cgroup_root.map_or_else(|| DEFAULT_CGROUP_ROOT.to_owned(), |name| name.0),
@@ -333,6 +341,24 @@ impl std::str::FromStr for CgroupName {
 #[derive(Debug, thiserror::Error)]
 #[error("cgroup name must be 1 to 64 letters, digits, `-`, `_` and `.`, and not begin with `.`")]
 struct CgroupNameError;
+
+/// An address that somebody elsewhere can reach.
+struct ExternalIp(IpAddr);
+
+impl std::str::FromStr for ExternalIp {
+    type Err = ExternalIpError;
+    fn from_str(text: &str) -> Result<Self, ExternalIpError> {
+        let ip: IpAddr = text.parse().map_err(|_| ExternalIpError)?;
+        if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
+            return Err(ExternalIpError);
+        }
+        Ok(Self(ip))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("must be an IPv4 or IPv6 address by which others can reach this node")]
+struct ExternalIpError;
 
 fn read_labels(mut section: Section<'_, '_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();

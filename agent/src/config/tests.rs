@@ -122,6 +122,10 @@ fn each_rule_has_its_own_text() {
         ("groups = \"a\"", "line 3: `groups`: must be a list of texts, not a text"),
         ("broker.ca = \"/ca\"", "`broker.url`: `ca`, `cert` and `key` need a url that begins"),
         ("broker.password_file = \"/p\"", "`broker.username`: `password_file` needs `username`"),
+        (
+            "external_ips = [\"0.0.0.0\"]",
+            "line 3: `external_ips[0]`: must be an IPv4 or IPv6 address",
+        ),
         ("cgroup_root = \"../x\"", "line 3: `cgroup_root`: cgroup name must be"),
         ("run_dir = \"/var/lib/mote/run\"", "`run_dir`: must not lie in `state_dir`"),
         ("images.registry = [{host = \"a/b\"}]", "line 3: `images.registry[0].host`: registry"),

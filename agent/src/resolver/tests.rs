@@ -124,6 +124,11 @@ fn names_of_the_node_are_answered() {
         ("www.example.default.svc.cluster.local", Rtype::A, "NXDOMAIN".into()),
         ("default.svc.cluster.local", Rtype::A, "NOERROR".into()),
         ("other.svc.cluster.local", Rtype::A, "NXDOMAIN".into()),
+        // What a search for "web" asks for as well.
+        ("web.svc.cluster.local", Rtype::A, "NOERROR".into()),
+        ("web.cluster.local", Rtype::A, "NOERROR".into()),
+        ("no.cluster.local", Rtype::A, "NXDOMAIN".into()),
+        ("a.web.cluster.local", Rtype::A, "NXDOMAIN".into()),
         (
             "1.0.96.10.in-addr.arpa",
             Rtype::PTR,
@@ -165,9 +170,13 @@ fn everything_else_is_asked_of_others() {
     let out = forward("out.default.svc.cluster.local");
     assert_eq!(out.onward().text(), "www.example");
     // Short names are those of who asks.
-    let elsewhere =
-        answer(&packet("web", Rtype::A, None), (&zone(), &pods), ([10, 188, 0, 9].into(), false));
+    let asked_by_another = |name: &str| {
+        answer(&packet(name, Rtype::A, None), (&zone(), &pods), ([10, 188, 0, 9].into(), false))
+    };
+    let elsewhere = asked_by_another("web");
     assert!(matches!(elsewhere, Verdict::Forward(_)), "{elsewhere:?}");
+    let Verdict::Answer(nothing) = asked_by_another("web.cluster.local") else { panic!() };
+    assert_eq!(shown(&nothing), "NXDOMAIN");
     // What no host is called is no name of ours, whatever is written in it.
     let dotted = Name::vec_from_str("web\\.default.svc.cluster.local").unwrap();
     let mut builder = MessageBuilder::new_vec().question();

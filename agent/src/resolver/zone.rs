@@ -9,6 +9,10 @@
 //! As Kubernetes' DNS specification 1.1.0 has it. Beside whole names it knows those that a pod would make
 //! whole by its `resolv.conf`: `NAME`, `NAME.NAMESPACE`, `NAME.NAMESPACE.svc`. Of these only what is there
 //! is ours: whatever else is called so is somebody else's to answer.
+//!
+//! A pod that looks for `NAME` asks for it below every domain that it searches, and some programs (busybox's
+//! `nslookup`) take one answer that it is not there for a failure of all. So to a pod beside the service,
+//! `NAME.svc.DOMAIN` and `NAME.DOMAIN` are there, and empty.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -143,7 +147,9 @@ impl Zone {
             return self.pointers_of(address, pods);
         }
         if let Some(inner) = below(name, &self.domain) {
-            return self.inside(inner, pods);
+            let found = self.inside(inner, pods);
+            let searched = found == Found::Nothing && self.is_searched(inner, asker, pods);
+            return if searched { Found::Here(Vec::new()) } else { found };
         }
         let whole = match name.matches('.').count() {
             0 => match pods(asker) {
@@ -159,6 +165,15 @@ impl Zone {
             Found::Alias(name) => Found::Alias(name),
             _ => Found::Elsewhere,
         }
+    }
+
+    /// Whether a name below the domain is what a search makes of the name of a service beside the asker.
+    fn is_searched(&self, inner: &str, asker: IpAddr, pods: Pods<'_>) -> bool {
+        let name = below(inner, "svc").unwrap_or(inner);
+        // Whose pod it is costs more than whether the name has one label.
+        !name.contains('.')
+            && pods(asker)
+                .is_some_and(|namespace| self.services.contains_key(&format!("{name}.{namespace}")))
     }
 
     fn pointers_of(&self, address: IpAddr, pods: Pods<'_>) -> Found {

@@ -337,10 +337,7 @@ impl<W: World> Store<W> {
         stored.set_delay(None);
         self.write(scope, key, object.revision, Some(before), stored).await?;
         // Should its file be damaged, nothing older brings it back.
-        if let Err(error) = self.remember(scope, key, object.revision).await {
-            self.ledger.remember(scope, key, object.revision);
-            (self.ledger_owed, self.ledger_error) = (true, Some(error));
-        }
+        self.remember_or_owe(scope, key, object.revision).await;
         Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use mote_protocol::name::ObjectKey;
-use mote_protocol::object::Revision;
+use mote_protocol::object::{ContentHash, Revision};
 use mote_protocol::topic::Scope;
 
 use super::judgement::Held;
@@ -35,6 +35,7 @@ impl<W: World> Store<W> {
         stored: Stored,
     ) -> io::Result<()> {
         let over = self.over(scope, key, revision, before.as_ref(), &stored);
+        let too_late = self.too_late(key, scope, &stored);
         let result = self.make_durable(over, key, &stored).await;
         if let (Err(_), Some(before)) = (&result, before) {
             self.unsure.entry(key.clone()).or_insert(before);
@@ -50,8 +51,24 @@ impl<W: World> Store<W> {
         let previous = stored.previous.is_some();
         let claims = self.entries.get(key).map(|entry| entry.claims.clone()).unwrap_or_default();
         self.entries.insert(key.clone(), Entry { held, previous, claims });
+        if let Some(revision) = too_late {
+            self.remember_or_owe(scope, key, revision).await;
+        }
         self.repaired(key).await;
         Ok(())
+    }
+
+    /// Remembers a revision, also where flash refuses it: then nothing is acknowledged until it took it.
+    pub(super) async fn remember_or_owe(
+        &mut self,
+        scope: &Scope,
+        key: &ObjectKey,
+        revision: Revision,
+    ) {
+        if let Err(error) = self.remember(scope, key, revision).await {
+            self.ledger.remember(scope, key, revision);
+            (self.ledger_owed, self.ledger_error) = (true, Some(error));
+        }
     }
 
     /// What another life or another scope takes the place of: what ran, and what waited. It must not come
@@ -85,6 +102,16 @@ impl<W: World> Store<W> {
         ran.into_iter().chain(known).filter(is_over).collect()
     }
 
+    /// The last word before what begins in another's place, where that is not on trial: words in between
+    /// were never heard, or were too late while it was there. To be remembered once its file is written:
+    /// should flash refuse that, what ran would seem to be over.
+    fn too_late(&self, key: &ObjectKey, scope: &Scope, stored: &Stored) -> Option<Revision> {
+        let held = &self.entries.get(key)?.held;
+        let replaced = held.uid != stored.current.uid && held.scope == *scope;
+        let tries = stored.rejected().is_some() || stored.trial().is_some();
+        (replaced && !tries).then(|| stored.current.revision().ok().map(just_before)).flatten()
+    }
+
     async fn make_durable(
         &mut self,
         over: Vec<(Scope, Revision)>,
@@ -108,5 +135,31 @@ impl<W: World> Store<W> {
                 self.damaged.remove(key);
             }
         }
+    }
+}
+
+/// The greatest revision that is less than another.
+fn just_before(revision: Revision) -> Revision {
+    let hash = u64::from_be_bytes(revision.hash.0);
+    match hash.checked_sub(1) {
+        Some(hash) => Revision { hash: ContentHash(hash.to_be_bytes()), ..revision },
+        None => {
+            Revision { number: revision.number.saturating_sub(1), hash: ContentHash([u8::MAX; 8]) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_between_a_revision_and_the_one_before() {
+        let revision =
+            |number, hash: u64| Revision { number, hash: ContentHash(hash.to_be_bytes()) };
+        assert_eq!(just_before(revision(5, 7)), revision(5, 6));
+        assert_eq!(just_before(revision(5, 0x100)), revision(5, 0xff));
+        assert_eq!(just_before(revision(5, 0)), revision(4, u64::MAX));
+        assert_eq!(just_before(revision(0, 0)), revision(0, u64::MAX), "there is none");
     }
 }

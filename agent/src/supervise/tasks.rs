@@ -267,6 +267,7 @@ fn facts(
     Facts {
         machine,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        external_ips: config.external_ips.clone(),
         labels,
         taints: config.taints.clone(),
         groups: config.groups.clone(),

@@ -540,6 +540,19 @@ impl Judge {
         }
     }
 
+    /// Of a life that was taken back before anybody could be told of it, the first that is told is that.
+    fn note_first_told(&mut self, uid: Uid, status: &PodStatus) {
+        let mut told = status.accepted;
+        if let Some(no) = status.refusal.as_ref().filter(|no| &*no.reason == ROLLED_BACK) {
+            let of = |said: &&Said| said.revision == no.seen;
+            let life = self.said.iter().find(of).and_then(|said| said.life.as_ref());
+            if life.is_some_and(|(life, _)| self.life_of(uid) == Some(*life)) {
+                told = no.seen;
+            }
+        }
+        self.first_told.entry(uid).or_insert(told);
+    }
+
     /// Which life a status may be of, where nothing of it was started: the one that it was told of first.
     fn life_told(&self, key: &str, uid: Uid) -> Option<u64> {
         let first = self.first_told(uid)?;
@@ -570,7 +583,7 @@ impl Judge {
             self.note_end_of_lost(key, ended);
         }
         self.check_eviction(key, status);
-        self.first_told.entry(uid).or_insert(status.accepted);
+        self.note_first_told(uid, status);
         self.check_patience(key, uid, status.accepted);
         if status.phase.is_terminal() && running {
             self.violation(format!("{uid} is said to be {:?} and runs", status.phase));

@@ -177,6 +177,7 @@ fn spawn_presence<C>(
     let facts = Facts {
         machine,
         hostname: "n".into(),
+        external_ips: Vec::new(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
         groups: names().2,

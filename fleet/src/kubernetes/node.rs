@@ -105,8 +105,23 @@ fn conditions(node: &Node, now: i64) -> Value {
     let heard = node.heartbeat.as_ref().and_then(|beat| node.unix(beat.at)).and_then(format_moment);
     let lost = node.presence(now) != Presence::Online;
     let told = node.status.iter().flat_map(|status| &status.conditions);
-    let list: Vec<_> = told.map(|told| condition(node, told, heard.as_deref(), lost)).collect();
+    let mut list = Vec::new();
+    for told in told {
+        let shown = condition(node, told, heard.as_deref(), lost);
+        let alias = (told.condition == NodeCondition::DiskPressure).then(|| renamed(&shown));
+        list.push(shown);
+        list.extend(alias);
+    }
     list.into()
+}
+
+/// What `DiskPressure` was called before Kubernetes 1.13, for who still asks for that.
+pub const OUT_OF_DISK: &str = "OutOfDisk";
+
+fn renamed(disk_pressure: &Value) -> Value {
+    let mut alias = disk_pressure.clone();
+    alias["type"] = OUT_OF_DISK.into();
+    alias
 }
 
 fn condition(node: &Node, told: &NodeConditionStatus, heard: Option<&str>, lost: bool) -> Value {
@@ -159,5 +174,38 @@ const fn words(condition: NodeCondition, truth: bool) -> (&'static str, &'static
         (NetworkUnavailable, true) => ("NetworkNotReady", "pods cannot get a network"),
         (_, true) => ("Detected", ""),
         (_, false) => ("NotDetected", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mote_protocol::text::Short;
+
+    use super::*;
+
+    #[test]
+    fn disk_pressure_is_also_told_by_its_old_name() {
+        let told = |condition, truth| NodeConditionStatus {
+            condition,
+            truth,
+            since: 5,
+            reason: Short::new("Low"),
+            message: mote_protocol::text::Text::new("little is left"),
+        };
+        let conditions_told = vec![
+            told(NodeCondition::MemoryPressure, false),
+            told(NodeCondition::DiskPressure, true),
+        ];
+        let status = NodeStatus {
+            conditions: conditions_told.into_iter().collect(),
+            ..NodeStatus::default()
+        };
+        let node = Node { status: Some(status), ..Node::default() };
+        let list = conditions(&node, 0);
+        let types: Vec<_> = list.as_array().into_iter().flatten().map(|one| &one["type"]).collect();
+        assert_eq!(types, ["MemoryPressure", "DiskPressure", "OutOfDisk"]);
+        for key in ["status", "reason", "message"] {
+            assert_eq!(list[1][key], list[2][key], "{key}");
+        }
     }
 }

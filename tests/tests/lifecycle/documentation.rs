@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use mote_protocol::status::{ContainerState, Phase, PodCondition, PodStatus};
 use mote_tests::image::{Builder, Image, Layer};
+use mote_tests::manifest::INIT_CONTAINERS;
 use mote_tests::node::Node;
 use mote_tests::process::Process;
 use mote_tests::workload;
@@ -113,28 +114,6 @@ spec:
     image: debian
     command: ["/bin/sh"]
     args: ["-c", "sleep 10 && echo Sleep expired > /dev/termination-log"]
-"#;
-
-/// The manifest that this project began with.
-const INIT_CONTAINERS: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata:
-  name: myapp-pod
-  labels:
-    app.kubernetes.io/name: MyApp
-spec:
-  containers:
-  - name: myapp-container
-    image: busybox:1.28
-    command: ['sh', '-c', 'echo The app is running! && sleep 3600']
-  initContainers:
-  - name: init-myservice
-    image: busybox:1.28
-    command: ['sh', '-c', "until nslookup myservice; do echo waiting for myservice; sleep 2; done;"]
-  - name: init-mydb
-    image: busybox:1.28
-    command: ['sh', '-c', "until nslookup mydb; do echo waiting for mydb; sleep 2; done;"]
 "#;
 
 fn apply(world: &World, node: &Node, manifest: &str) -> Result<()> {

@@ -12,6 +12,8 @@
 //! | `hostIP`, also one of somebody else's, ports that are taken, the node's localhost is none of a pod's | `ports::*` |
 //! | `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`, the kernel's name; a container's own mounts | `names::*` |
 //! | names of services and pods, for busybox, glibc and raw questions; other names of whom the node asks; offline, from outside, beside another server of names | `resolver::*` |
+//! | a pod that floods the resolver takes neither the node's memory nor the others' answers | `flood::a_pod_that_floods_the_resolver_harms_nobody` |
+//! | init containers that wait for services, as in Kubernetes' own example | `example::init_containers_wait_for_services` |
 //! | what a pod asks while no agent runs is answered by the next, where somebody keeps the sockets | `resolver::*` |
 //! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
 //! | rules that somebody flushed come back, others' stay; what the kernel tells of our own is no change | `resume::*` |
@@ -24,6 +26,8 @@
 //! | without nft pods wait and say so, but for those in the host's network; and where the node has an address of their range | `missing::*` |
 
 mod addresses;
+mod example;
+mod flood;
 mod missing;
 mod names;
 mod ports;

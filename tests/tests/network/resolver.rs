@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::{BOTH, Machine, V4, sleeper};
 
 /// Whom pods ask, and whom the node's own programs do.
-const GATEWAY: &str = "169.254.1.1:53";
+pub(crate) const GATEWAY: &str = "169.254.1.1:53";
 const OWN: &str = "127.254.1.1:53";
 
 /// The node and its neighbour, who knows names.
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What comes at once, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-fn question(name: &str, rtype: Rtype) -> Result<Vec<u8>> {
+pub(crate) fn question(name: &str, rtype: Rtype) -> Result<Vec<u8>> {
     let mut builder = MessageBuilder::new_vec();
     builder.header_mut().set_id(0x6d6f);
     builder.header_mut().set_rd(true);
@@ -64,7 +64,7 @@ fn shown(packet: &[u8]) -> Result<String> {
 }
 
 /// Asks from within a network by UDP.
-fn ask(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<String> {
+pub(crate) fn ask(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<String> {
     let server: SocketAddr = server.parse()?;
     let question = question(name, rtype)?;
     inside(network, || {
@@ -80,7 +80,7 @@ fn ask(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<String>
 }
 
 /// The same by TCP.
-fn ask_by_tcp(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<String> {
+pub(crate) fn ask_by_tcp(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<String> {
     let server: SocketAddr = server.parse()?;
     let question = question(name, rtype)?;
     inside(network, || {
@@ -97,7 +97,7 @@ fn ask_by_tcp(network: &File, server: &str, name: &str, rtype: Rtype) -> Result<
     .with_context(|| format!("ask {server} for {name} by TCP"))
 }
 
-fn service(name: &str, spec: Value) -> Manifest {
+pub(crate) fn service(name: &str, spec: Value) -> Manifest {
     pod(name).field("kind", json!("Service")).field("spec", spec)
 }
 

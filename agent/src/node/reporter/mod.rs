@@ -58,6 +58,8 @@ pub struct Facts {
     pub machine: Machine,
     /// This node's hostname.
     pub hostname: String,
+    /// Addresses that the world knows it by.
+    pub external_ips: Vec<IpAddr>,
     /// All labels.
     pub labels: BTreeMap<String, String>,
     /// All taints.
@@ -414,11 +416,12 @@ where
     }
 
     fn status(&self, session: Session) -> NodeStatus {
-        let addresses = self.sight.addresses.iter().copied().map(NodeAddress::InternalIp);
+        let internal = self.sight.addresses.iter().copied().map(NodeAddress::InternalIp);
+        let external = self.facts.external_ips.iter().copied().map(NodeAddress::ExternalIp);
         let hostname = NodeAddress::Hostname(Short::new(&self.facts.hostname));
         NodeStatus {
             session,
-            addresses: addresses.chain([hostname]).collect(),
+            addresses: internal.chain(external).chain([hostname]).collect(),
             conditions: self.conditions.to_wire().collect(),
             capacity: self.with_devices(&self.facts.capacity),
             allocatable: self.with_devices(&self.facts.allocatable),

@@ -67,6 +67,7 @@ impl Bench {
         let facts = Facts {
             machine,
             hostname: "board-7".to_owned(),
+            external_ips: vec!["203.0.113.7".parse().expect("address")],
             labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
             taints: vec!["slow:NoSchedule".parse().expect("a taint")],
             groups: vec![GroupName::new("kiosk").expect("a name")],
@@ -173,7 +174,13 @@ fn a_connection_is_told_birth_and_status_then_heartbeats() {
         assert!(birth.clock_trusted && birth.labels.contains_key("zone"));
         let status: NodeStatus = bench.body(Topic::NodeStatus).await;
         assert_eq!(status.conditions.len(), 4);
-        assert_eq!(status.addresses.len(), 2);
+        let shown = |address: &NodeAddress| match address {
+            NodeAddress::InternalIp(ip) => format!("internal {ip}"),
+            NodeAddress::ExternalIp(ip) => format!("external {ip}"),
+            NodeAddress::Hostname(name) => format!("called {name}"),
+        };
+        let addresses: Vec<_> = status.addresses.iter().map(shown).collect();
+        assert_eq!(addresses, ["internal 10.0.0.7", "external 203.0.113.7", "called board-7"]);
 
         let before = Instant::now();
         bench.say(ToPresence::Objects(ObjectDigest { count: 3, digest: 0xdead_beef }));

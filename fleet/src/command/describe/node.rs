@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{items, or_none, pairs, put_events, text};
 use crate::kubernetes::event::Told;
-use crate::kubernetes::node::node_value;
+use crate::kubernetes::node::{OUT_OF_DISK, node_value};
 use crate::kubernetes::quantity::{format_milli, format_units};
 use crate::output::age::{format_age, format_span};
 use crate::output::page::Page;
@@ -81,7 +81,9 @@ fn conditions(page: &mut Page, value: &Value) {
     page.line(0, "Conditions:");
     let headings = ["Type", "Status", "LastTransitionTime", "Reason", "Message"];
     let mut table = Table::with_headings(&headings);
-    for condition in items(value, "/status/conditions") {
+    // The old name of another row is for programs.
+    let known = |condition: &&Value| text(condition, "/type") != OUT_OF_DISK;
+    for condition in items(value, "/status/conditions").iter().filter(known) {
         let column = |pointer| text(condition, pointer).to_owned();
         let pointers = ["/type", "/status", "/lastTransitionTime", "/reason", "/message"];
         table.push(pointers.map(column).into());

@@ -1,0 +1,108 @@
+//! A pod that asks the node's resolver as fast as it can: it takes neither the node's memory nor the way of
+//! the others.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use domain::base::iana::Rtype;
+use mote_tests::host::memory;
+use mote_tests::network::inside;
+use mote_tests::node::NodeOptions;
+use serde_json::json;
+
+use crate::resolver::{GATEWAY, ask, ask_by_tcp, question, service};
+use crate::{Machine, V4};
+
+/// Questions of the flood, each for a name of its own, which somebody else would have to answer.
+const QUESTIONS: u32 = 60_000;
+
+/// Connections that say nothing.
+const CONNECTIONS: usize = 200;
+
+/// What the agent may take for it, in KiB: 24 questions of one pod that wait, 512 answers that are kept, and
+/// what its allocator does not give back.
+const MOST_KIB: u64 = 2048;
+
+/// Asks and never listens.
+fn flood(network: &File) -> Result<()> {
+    let server: SocketAddr = GATEWAY.parse()?;
+    inside(network, || {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        socket.connect(server)?;
+        for number in 0..QUESTIONS {
+            // A full buffer is what is wanted.
+            let _ = socket.send(&question(&format!("n{number}.example"), Rtype::A)?);
+        }
+        Ok(())
+    })
+}
+
+/// Connects and says nothing.
+fn connections(network: &File) -> Result<Vec<TcpStream>> {
+    let server: SocketAddr = GATEWAY.parse()?;
+    inside(network, || {
+        let open = (0..CONNECTIONS).map_while(|_| {
+            let mut stream =
+                TcpStream::connect_timeout(&server, Duration::from_millis(200)).ok()?;
+            // The beginning of a packet that never comes.
+            stream.write_all(&[1]).ok()?;
+            Some(stream)
+        });
+        Ok(open.collect())
+    })
+}
+
+#[test]
+fn a_pod_that_floods_the_resolver_harms_nobody() -> Result<()> {
+    let machine = Machine::new()?;
+    let ends = [("192.0.2.1/24", "192.0.2.2/24")];
+    let neighbour = machine.network.neighbour("world0", &ends)?;
+    // Somebody who hears what is asked, and never answers.
+    let silent = inside(&neighbour.open()?, || Ok(UdpSocket::bind(("192.0.2.2", 53))?))?;
+    let resolv_conf = machine.world.directory().join("resolv.conf");
+    fs::write(&resolv_conf, "nameserver 192.0.2.2\n")?;
+    let network = format!("{V4}\nresolv_conf = \"{}\"", resolv_conf.display());
+    let options = NodeOptions { network, ..machine.world.options("n1") };
+    let node = machine.world.node_with(options)?;
+    let (loud, quiet) = (machine.idle(&node, "loud")?, machine.idle(&node, "quiet")?);
+    let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+    machine.world.operator.apply(&service("web", spec), &node)?;
+    let web = "web.default.svc.cluster.local";
+    let answer = ask(&quiet.network, GATEWAY, web, Rtype::A)?;
+    let before = memory(node.pid()?)?.anonymous_kib;
+    let over = AtomicBool::new(false);
+    let (asked, answered, slowest) = thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            let done = flood(&loud.network);
+            over.store(true, Ordering::Relaxed);
+            done
+        });
+        let (mut asked, mut answered, mut slowest) = (0_u32, 0_u32, Duration::ZERO);
+        while !over.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            asked += 1;
+            if ask(&quiet.network, GATEWAY, web, Rtype::A).is_ok_and(|text| text == answer) {
+                answered += 1;
+                slowest = slowest.max(begun.elapsed());
+            }
+        }
+        flooding.join().ok().context("the flood")?.map(|()| (asked, answered, slowest))
+    })?;
+    let held = connections(&loud.network)?;
+    ensure!(ask_by_tcp(&quiet.network, GATEWAY, web, Rtype::A)? == answer, "by TCP");
+    ensure!(ask(&quiet.network, GATEWAY, web, Rtype::A)? == answer, "once it is over");
+    let grown = memory(node.pid()?)?.anonymous_kib.saturating_sub(before);
+    println!(
+        "\nfigure: beside {QUESTIONS} questions and {} connections of a pod, {answered} of {asked} of \
+         another's were answered, the slowest after {slowest:.1?}; the agent took {grown} KiB",
+        held.len()
+    );
+    ensure!(grown <= MOST_KIB, "{grown} KiB more");
+    drop(silent);
+    Ok(())
+}

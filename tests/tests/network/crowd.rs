@@ -76,10 +76,12 @@ impl Machine {
             return Ok(());
         }
         // What begins so is not taken for one object of JSON.
-        let all: String =
-            numbers.map(|number| format!("---\n{}\n", cheap(number).text())).collect();
+        let all: Vec<String> = numbers.map(|number| cheap(number).text()).collect();
         let words = ["apply", "-f", "-", "--node", node.name()];
-        self.world.operator.run_with(&words, &all)?.succeeded()?;
+        self.world
+            .operator
+            .run_with(&words, &format!("---\n{}", all.join("\n---\n")))?
+            .succeeded()?;
         self.world.observer.wait(&format!("{} pods to run", topics.len()), |view| {
             let runs = |topic: &String| {
                 view.body::<PodStatus>(topic).is_some_and(|status| status.phase == Phase::Running)

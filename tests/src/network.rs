@@ -32,7 +32,7 @@ pub struct OwnNetwork {
 
 impl OwnNetwork {
     /// Makes one, with nothing but localhost.
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let mut sleeper = command("unshare");
         sleeper.args(["--net", "--", "sh", "-c", "echo there; exec sleep 1000000"]);
         let holder = Process::spawn("network", &mut sleeper)?;

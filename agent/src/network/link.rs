@@ -32,14 +32,13 @@ const LOCALHOST: &str = "lo";
 
 /// The node, as every pod calls it.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
-const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 // rtnetlink(7); linux/rtnetlink.h, if_link.h, if_addr.h, veth.h.
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
-const NEWADDR: u16 = 20;
-const GETADDR: u16 = 22;
+pub(super) const NEWADDR: u16 = 20;
 const NEWROUTE: u16 = 24;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
@@ -48,8 +47,8 @@ const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
+pub(super) const IFA_ADDRESS: u16 = 1;
+pub(super) const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -69,7 +68,7 @@ const AF_INET6: u8 = 10;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
 /// Bytes of `struct ifaddrmsg`.
-const IFADDR: usize = 8;
+pub(super) const IFADDR: usize = 8;
 /// Times that something is listed anew because it changed meanwhile.
 const LISTINGS: usize = 5;
 
@@ -91,7 +90,7 @@ impl LinkError {
     }
 }
 
-fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> LinkError {
+pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> LinkError {
     move |source| LinkError { doing: doing.into(), source }
 }
 
@@ -175,21 +174,8 @@ pub fn all() -> Result<Vec<String>, LinkError> {
     listed.map_err(failed("list network interfaces"))
 }
 
-/// The node's own addresses, those that all pods know it by among them.
-pub fn own_addresses() -> Result<Vec<IpAddr>, LinkError> {
-    let listed = list(&Message::new(GETADDR, 0, &[0; IFADDR]), |received| {
-        let attributes = || received.attributes(IFADDR);
-        // On a link between two, the other's address is the one that always stands there.
-        let own = attributes().value(IFA_LOCAL).or_else(|| attributes().value(IFA_ADDRESS))?;
-        let four = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(own).ok()?).into());
-        let six = || Some(Ipv6Addr::from(<[u8; 16]>::try_from(own).ok()?).into());
-        four().or_else(six).filter(|_| received.kind == NEWADDR)
-    });
-    listed.map_err(failed("list addresses"))
-}
-
 /// What was told of a kind of things, as they all were at one moment.
-fn list<T>(
+pub(super) fn list<T>(
     message: &Message,
     mut told: impl FnMut(&Received<'_>) -> Option<T>,
 ) -> io::Result<Vec<T>> {

@@ -11,6 +11,7 @@
 //! address is written there before it is used, so that no two pods ever have one. The runtime lays
 //! cables and removes them; the task [`Network::run`] keeps the rules what they should be.
 
+mod addresses;
 mod flows;
 pub mod link;
 pub mod message;
@@ -40,6 +41,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use self::addresses::OwnAddresses;
 use self::flows::Changed;
 use self::link::LinkError;
 use self::nft::{NftError, Own, Watch};
@@ -97,6 +99,20 @@ struct Applied {
     led: bool,
     /// What the file for the next agent says of where services lead.
     kept: Vec<Served>,
+    /// The node's own addresses, where they were listed.
+    own: Option<OwnAddresses>,
+}
+
+impl Applied {
+    /// The node's own addresses, those that all pods know it by among them.
+    async fn own_addresses(&mut self) -> Result<&[IpAddr], Unavailable> {
+        let current = self.own.take().filter(OwnAddresses::are_current);
+        let own = match current {
+            Some(own) => own,
+            None => blocking(OwnAddresses::list).await.map_err(|error| unknown(&error))?,
+        };
+        Ok(self.own.insert(own).all())
+    }
 }
 
 /// What a pod has of the network.
@@ -304,8 +320,7 @@ impl Network {
     /// What rules are of no use without.
     async fn prepare(&self, applied: &mut Applied) -> Result<(), Unavailable> {
         if let Some(ranges) = self.ranges {
-            let own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
-            in_use(ranges, &own, "pod_cidr").map_or(Ok(()), Err)?;
+            in_use(ranges, applied.own_addresses().await?, "pod_cidr").map_or(Ok(()), Err)?;
         }
         if applied.prepared {
             return Ok(());

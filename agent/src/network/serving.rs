@@ -55,7 +55,7 @@ impl Network {
         served: &[Served],
     ) -> Result<(), Unavailable> {
         if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
-            let mut own = blocking(link::own_addresses).await.map_err(|error| unknown(&error))?;
+            let mut own = applied.own_addresses().await?.to_vec();
             own.retain(|own| ranges.all().all(|range| range.first() != *own));
             in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
             let done = blocking(move || link::lead_to_services(ranges)).await;

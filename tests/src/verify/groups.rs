@@ -189,7 +189,14 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "network",
         about: "the network of pods: addresses, traffic, rules, ports of the node, names",
-        needs: &[Need::MOSQUITTO, Need::BUSYBOX, Need::NFTABLES, Need::IPROUTE, Need::DNSMASQ],
+        needs: &[
+            Need::MOSQUITTO,
+            Need::BUSYBOX,
+            Need::NFTABLES,
+            Need::IPROUTE,
+            Need::DNSMASQ,
+            Need::STRACE,
+        ],
         owns: |program| program.package == "tests" && program.target == "network",
         ..WHOLE_NODES
     },
@@ -316,7 +323,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         name: "speed",
-        about: "a pull of 200 MB beside what others need for it",
+        about: "a pull of 200 MB beside what others need for it; packets to pods beside plain cables",
         part: SPEED,
         root: true,
         needs: &[
@@ -328,6 +335,8 @@ pub(super) const GROUPS: &[Group] = &[
             Need::ZSTD,
             Need::PODMAN,
             Need::TIME,
+            Need::NFTABLES,
+            Need::IPROUTE,
             Need::MUSL,
             Need::MUSL_GCC,
         ],
@@ -336,7 +345,9 @@ pub(super) const GROUPS: &[Group] = &[
         threads: Some(1),
         ignored: true,
         releases: HOST,
-        owns: |program| program.package == "tests" && program.target == "speed",
+        owns: |program| {
+            program.package == "tests" && ["speed", "passage"].contains(&program.target.as_str())
+        },
     },
 ];
 
@@ -382,6 +393,7 @@ mod tests {
             ("tests", "cuts"),
             ("tests", "counted"),
             ("tests", "speed"),
+            ("tests", "passage"),
         ] {
             let program = Program {
                 package: package.into(),

@@ -1,5 +1,6 @@
 //! Reads what a test program of Rust's own harness printed.
 
+use std::io::{self, Write};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ pub(super) struct Outcome {
 
 /// A test says so what it measured, past the capture of its output.
 const FIGURE: &str = "figure: ";
+
+/// Says what a test measured.
+pub fn say(text: &str) -> io::Result<()> {
+    // At once, and on a line of its own: the harness has begun one.
+    io::stdout().write_all(format!("\n{FIGURE}{text}\n").as_bytes())
+}
 
 impl Outcome {
     /// Reads the output of a program that ended with `status`, or was ended for its time (`None`).

@@ -22,6 +22,7 @@ use mote_cross::target::Target;
 
 use build::Built;
 use groups::{Check, GROUPS, Group};
+pub use libtest::say;
 use report::Report;
 
 use crate::binaries;

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use mote_tests::manifest::pod;
 use mote_tests::node::Node;
 use mote_tests::process::sealed_command;
 use mote_tests::registry::Registry;
+use mote_tests::verify::say;
 use mote_tests::wait::{Deadline, let_pass};
 use mote_tests::world::World;
 use rustix::process::Pid;
@@ -302,12 +302,6 @@ fn pull_of(agent: Pid) -> Option<Pid> {
     let pids = children.iter().flat_map(|text| text.split_whitespace());
     let mut pids = pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
     pids.find(|pid| command_line(*pid).ends_with(" pull"))
-}
-
-/// Says what was measured, past the capture of a test's output.
-fn say(text: &str) -> Result<()> {
-    // On a line of its own: the harness has begun one.
-    Ok(write!(std::io::stdout(), "\nfigure: {text}\n")?)
 }
 
 #[test]

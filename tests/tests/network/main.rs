@@ -18,14 +18,18 @@
 //! | an agent that is killed and comes again changes nothing | `resume::a_killed_agent_leaves_the_network_as_it_is` |
 //! | rules that somebody flushed come back, others' stay; what the kernel tells of our own is no change | `resume::*` |
 //! | nothing is left of a pod; what an agent left behind is removed | `resume::*` |
+//! | the network of the last of 110 pods takes what that of the first does; nothing is left of them all | `crowd::*` |
 //! | a service from the node, other pods and its own; TCP, UDP, IPv6; on a node without any other address or route | `services::a_service_leads_to_its_pods_from_everywhere` |
 //! | who comes and goes breaks no other's connection; without anybody it is refused | `services::a_service_leads_to_its_pods_from_everywhere` |
 //! | only who is ready serves, also while an agent is replaced | `services::only_who_is_ready_serves` |
 //! | `nodePort` from everywhere, `sessionAffinity` through changes and agents | `services::a_port_of_the_node_leads_to_a_service` |
 //! | addresses stay, headless services have none, containers are told of services | `services::addresses_stay_and_containers_are_told` |
 //! | without nft pods wait and say so, but for those in the host's network; and where the node has an address of their range | `missing::*` |
+//!
+//! How fast packets come to pods is measured by a program of its own: `speed.rs`.
 
 mod addresses;
+mod crowd;
 mod example;
 mod flood;
 mod missing;

@@ -78,7 +78,7 @@ fn names(network: &File, at: SocketAddr) -> Result<BTreeSet<String>> {
 }
 
 /// Tries again until it is so: rules come a moment after who told of it.
-fn until<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn until<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Deadline::patient();
     loop {
         match attempt() {

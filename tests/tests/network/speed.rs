@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! plain chain        client --- router --- server
+//! translating chain  client --- router --- server     by a port of the router, with the one rule that takes
 //! pod to pod         pod    --- node   --- pod        by the pod's address, or by a service's
 //! hostPort           world  --- node   --- pod        by a port of the node
 //! ```
 //! Each goes over two pairs of veth interfaces and through one machine between them, which passes packets
-//! on. What the node has in addition is what is measured: rules, and flows that are tracked.
+//! on. What the node has in addition is what is measured: rules, and flows that are tracked. The translating
+//! chain says what of it the kernel takes from whoever translates an address at all.
 //!
 //! A program of its own and not a module of `network`: what runs beside it would be measured, too.
 
@@ -158,7 +160,7 @@ impl Way {
 
 /// A machine that passes packets on between two others, and does nothing else.
 struct Chain {
-    _router: OwnNetwork,
+    router: OwnNetwork,
     client: OwnNetwork,
     server: OwnNetwork,
 }
@@ -171,11 +173,23 @@ impl Chain {
         let server = router.neighbour("to-server", &[("198.51.100.1/24", "198.51.100.2/24")])?;
         client.run("ip", &["route", "add", "default", "via", "192.0.2.1"])?;
         server.run("ip", &["route", "add", "default", "via", "198.51.100.1"])?;
-        Ok(Self { _router: router, client, server })
+        Ok(Self { router, client, server })
     }
 
     fn way(&self, name: &'static str) -> Result<Way> {
-        let at = ([198, 51, 100, 2], PORT).into();
+        self.way_to(name, ([198, 51, 100, 2], PORT).into())
+    }
+
+    /// By a port of the machine between.
+    fn translating_way(&self, name: &'static str) -> Result<Way> {
+        let chain = "add chain ip least way { type nat hook prerouting priority dstnat; }";
+        let rule =
+            format!("add rule ip least way tcp dport {HOST_PORT} dnat to 198.51.100.2:{PORT}");
+        self.router.run("nft", &[&format!("add table ip least; {chain}; {rule}")])?;
+        self.way_to(name, ([192, 0, 2, 1], HOST_PORT).into())
+    }
+
+    fn way_to(&self, name: &'static str, at: SocketAddr) -> Result<Way> {
         Ok(Way { name, client: self.client.open()?, server: self.server.open()?, at })
     }
 }
@@ -246,9 +260,10 @@ impl Pods {
 fn packets_come_to_pods_as_fast_as_without_us() -> Result<()> {
     let machine = OwnNetwork::enter()?;
     let pods = Pods::new(&machine)?;
-    let (chain, other) = (Chain::new()?, Chain::new()?);
+    let (chain, other, translating) = (Chain::new()?, Chain::new()?, Chain::new()?);
     // The second says how much of a difference is noise.
     let mut ways = vec![chain.way("plain chain")?, other.way("another plain chain")?];
+    ways.push(translating.translating_way("translating chain")?);
     ways.extend(pods.ways()?);
     let mut speeds = ways.iter().map(Way::measure).collect::<Result<Vec<_>>>()?;
     for _ in 1..ROUNDS {

@@ -247,6 +247,9 @@ impl Judge {
     /// what ended.
     pub(crate) fn object_lost(&mut self, key: &str) {
         self.lost.insert(key.to_owned(), false);
+        // Nor what it took back: that stood in the file.
+        let tried = self.taken_back.iter_mut().filter(|((of, _), _)| of == key);
+        tried.for_each(|(_, revision)| *revision = Revision::default());
         self.acknowledged.retain(|place, _| place.key != key);
         let ended = self.ended.iter().filter(|(place, _)| place.key == key);
         self.acknowledged.extend(ended.map(|(place, said)| (*place, *said)));

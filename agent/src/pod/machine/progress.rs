@@ -2,7 +2,7 @@
 
 use mote_protocol::status::{ContainerRole, Phase};
 
-use super::{Machine, PostStart, Run, Slot, Stage, VolumeImage};
+use super::{Machine, PostStart, Run, Sandbox, Slot, Stage, VolumeImage};
 use crate::pod::Container;
 
 /// How far a pod is.
@@ -25,7 +25,8 @@ impl Machine {
         if let Some(verdict) = self.verdict() {
             return Progress::Over(verdict.phase);
         }
-        if self.stage != Stage::Active {
+        // What ran in a sandbox that died is gone, whether its end was seen already or not.
+        if self.stage != Stage::Active || self.sandbox == Sandbox::Lost {
             return Progress::NotReady;
         }
         let mut wanted = self.outdated().chain(self.next_starts());

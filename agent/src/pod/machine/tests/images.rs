@@ -184,4 +184,6 @@ fn who_is_done_is_not_what_keeps_a_pod_from_being_ready() {
     assert_eq!(machine.complaint(), "container b: was not started");
     begin(&mut machine, 1);
     assert_eq!(machine.progress(), Progress::Ready);
+    step(&mut machine, Event::SandboxDied, after(4));
+    assert_eq!(machine.progress(), Progress::NotReady, "nothing runs any more");
 }

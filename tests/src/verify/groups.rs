@@ -18,7 +18,7 @@ pub(super) struct Part {
 pub(super) const BUILD_BUDGET: Duration = minutes(12);
 
 /// Building the agent as it is shipped, for every target.
-pub(super) const RELEASES_BUDGET: Duration = minutes(6);
+pub(super) const RELEASES_BUDGET: Duration = minutes(8);
 
 const QUICK: Part = Part { name: "unit and property tests", budget: minutes(5) };
 const SIMULATOR: Part = Part { name: "simulator", budget: minutes(10) };

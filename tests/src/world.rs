@@ -248,6 +248,13 @@ pub fn container<'a>(status: &'a PodStatus, name: &str) -> Result<&'a ContainerS
     found.with_context(|| format!("no container `{name}` in {status:#?}"))
 }
 
+/// Whether a container runs.
+pub fn runs(name: &'static str) -> impl Fn(&PodStatus) -> bool {
+    move |status| {
+        container(status, name).is_ok_and(|c| matches!(c.state, ContainerState::Running { .. }))
+    }
+}
+
 /// How a container that has ended did so.
 pub fn terminated<'a>(status: &'a PodStatus, name: &str) -> Result<&'a Terminated> {
     match &container(status, name)?.state {

@@ -26,6 +26,7 @@ use toml::de::DeTable;
 
 mod broker;
 mod eviction;
+mod external_ip;
 mod images;
 mod label;
 mod metrics;
@@ -37,6 +38,7 @@ mod security;
 mod shutdown;
 
 pub use broker::{BrokerConfig, BrokerUrl, BrokerUrlError, ClientCertificate, Login};
+use external_ip::ExternalIp;
 pub use images::ImagesConfig;
 pub use label::LabelError;
 pub use network::NamesConfig;
@@ -223,6 +225,7 @@ impl Config {
     }
 }
 
+/// Long, as it is one line for each key.
 fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let node = root.text_or("node", "MOTE_NODE").or_else(|| {
         let (key, text) = ("node (the hostname)".to_owned(), hostname.to_owned());
@@ -341,24 +344,6 @@ impl std::str::FromStr for CgroupName {
 #[derive(Debug, thiserror::Error)]
 #[error("cgroup name must be 1 to 64 letters, digits, `-`, `_` and `.`, and not begin with `.`")]
 struct CgroupNameError;
-
-/// An address that somebody elsewhere can reach.
-struct ExternalIp(IpAddr);
-
-impl std::str::FromStr for ExternalIp {
-    type Err = ExternalIpError;
-    fn from_str(text: &str) -> Result<Self, ExternalIpError> {
-        let ip: IpAddr = text.parse().map_err(|_| ExternalIpError)?;
-        if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
-            return Err(ExternalIpError);
-        }
-        Ok(Self(ip))
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("must be an IPv4 or IPv6 address by which others can reach this node")]
-struct ExternalIpError;
 
 fn read_labels(mut section: Section<'_, '_>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();

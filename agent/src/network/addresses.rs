@@ -6,13 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use rustix::net::{RecvFlags, recv};
 
 use super::link::{
     GATEWAY_V4, GATEWAY_V6, IFA_ADDRESS, IFA_LOCAL, IFADDR, LinkError, NEWADDR, failed, list,
 };
 use super::message::{Message, Messages, Received};
+use super::netlink;
 
 // rtnetlink(7); linux/rtnetlink.h.
 const DELADDR: u16 = 21;
@@ -32,7 +32,7 @@ impl OwnAddresses {
     /// Lists them.
     pub(super) fn list() -> Result<Self, LinkError> {
         // First, so that nothing happens unheard.
-        let changes = hear().map_err(|error| failed("hear of addresses")(error.into()))?;
+        let changes = netlink::hear(None, CHANGES).map_err(failed("hear of addresses"))?;
         let all = list(&Message::new(GETADDR, 0, &[0; IFADDR]), |received| {
             address(received).filter(|_| received.kind == NEWADDR)
         });
@@ -63,13 +63,6 @@ impl OwnAddresses {
             }
         }
     }
-}
-
-fn hear() -> rustix::io::Result<OwnedFd> {
-    let kind = (AddressFamily::NETLINK, SocketType::RAW);
-    let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &SocketAddrNetlink::new(0, CHANGES))?;
-    Ok(socket)
 }
 
 fn address(received: &Received<'_>) -> Option<IpAddr> {

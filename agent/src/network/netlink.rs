@@ -18,6 +18,18 @@ const DATAGRAM: usize = 32 * 1024;
 /// The kernel answers within the call that asks. Where it does not, nobody waits for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What tells of changes in groups, as bits, without being asked: nobody waits at it.
+pub fn hear(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
+    let socket = open(protocol, SocketFlags::NONBLOCK)?;
+    net::bind(&socket, &netlink::SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
+}
+
+fn open(protocol: Option<Protocol>, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC | flags, protocol)?)
+}
+
 /// A conversation about one network namespace: that of the thread that opened it.
 #[derive(Debug)]
 pub struct Netlink {
@@ -38,8 +50,7 @@ impl Netlink {
     }
 
     fn of(protocol: Option<Protocol>) -> io::Result<Self> {
-        let kind = (AddressFamily::NETLINK, SocketType::RAW);
-        let socket = socket_with(kind.0, kind.1, SocketFlags::CLOEXEC, protocol)?;
+        let socket = open(protocol, SocketFlags::empty())?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { socket, sequence: 0 })
     }

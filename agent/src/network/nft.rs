@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::netlink::NETFILTER;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
-use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, socket_with};
+use rustix::net::{self, RecvFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::message::{Message, Messages, Received};
-use super::netlink::Netlink;
+use super::netlink::{self, Netlink};
 use super::rules::{Present, Rules, TABLE};
 use crate::sys::event::register;
 
@@ -215,13 +215,10 @@ const HEADER: usize = 4;
 impl Watch {
     /// Hears from now on.
     pub fn new() -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let kind = (AddressFamily::NETLINK, SocketType::RAW);
-        let socket = socket_with(kind.0, kind.1, flags, Some(netlink::NETFILTER))?;
+        let socket = netlink::hear(Some(NETFILTER), 1 << (NFNLGRP_NFTABLES - 1))?;
         // Where we may not have that much, it is as much as we may.
         set_socket_recv_buffer_size_force(&socket, BACKLOG)
             .or_else(|_| set_socket_recv_buffer_size(&socket, BACKLOG))?;
-        net::bind(&socket, &SocketAddrNetlink::new(0, 1 << (NFNLGRP_NFTABLES - 1)))?;
         Ok(Self { socket: register(socket, Interest::READABLE)?, ours: false })
     }
 

@@ -152,8 +152,8 @@ impl Zone {
             return if searched { Found::Here(Vec::new()) } else { found };
         }
         let whole = match name.matches('.').count() {
-            0 => match pods(asker) {
-                Some(namespace) => format!("{name}.{namespace}.svc"),
+            0 => match self.beside(name, asker, pods) {
+                Some(service) => format!("{service}.svc"),
                 None => return Found::Elsewhere,
             },
             1 => format!("{name}.svc"),
@@ -170,10 +170,19 @@ impl Zone {
     /// Whether a name below the domain is what a search makes of the name of a service beside the asker.
     fn is_searched(&self, inner: &str, asker: IpAddr, pods: Pods<'_>) -> bool {
         let name = below(inner, "svc").unwrap_or(inner);
-        // Whose pod it is costs more than whether the name has one label.
-        !name.contains('.')
-            && pods(asker)
-                .is_some_and(|namespace| self.services.contains_key(&format!("{name}.{namespace}")))
+        !name.contains('.') && self.beside(name, asker, pods).is_some()
+    }
+
+    /// The service of this name in the namespace of who asks.
+    fn beside(&self, name: &str, asker: IpAddr, pods: Pods<'_>) -> Option<String> {
+        let start = format!("{name}.");
+        let (first, _) = self.services.range(start.clone()..).next()?;
+        // Whose pod it is the kernel is asked: not for names that nothing has anywhere.
+        if !first.starts_with(&start) {
+            return None;
+        }
+        let whole = start + &pods(asker)?;
+        self.services.contains_key(&whole).then_some(whole)
     }
 
     fn pointers_of(&self, address: IpAddr, pods: Pods<'_>) -> Found {

@@ -10,8 +10,7 @@ use mote_protocol::pod::Port;
 use super::{Accepted, Endpoint, Entry, EntryPort, Table};
 use crate::network::port::Transport;
 use crate::pod::Pod;
-use crate::pod::ports::Exposed;
-use crate::pod::ports::transport;
+use crate::pod::ports::{Exposed, transport};
 
 /// A pod that runs, as far as services ask.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ pub(super) struct Part {
 /// Building everything from a clean checkout.
 pub(super) const BUILD_BUDGET: Duration = minutes(12);
 
-/// Building the agent as it is shipped, for every target.
+/// Building the agent as it is shipped, for every target: 290 and 403 seconds were seen, by machine.
 pub(super) const RELEASES_BUDGET: Duration = minutes(8);
 
 const QUICK: Part = Part { name: "unit and property tests", budget: minutes(5) };

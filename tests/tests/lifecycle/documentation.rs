@@ -10,7 +10,7 @@ use mote_tests::manifest::INIT_CONTAINERS;
 use mote_tests::node::Node;
 use mote_tests::process::Process;
 use mote_tests::workload;
-use mote_tests::world::{World, container};
+use mote_tests::world::{World, container, runs};
 
 const EXEC_LIVENESS: &str = r"
 apiVersion: v1
@@ -235,11 +235,6 @@ fn init_containers_wait_for_names() -> Result<()> {
     let node = world.node("n1")?;
     node.import(&Image::busybox()?, "docker.io/library/busybox:1.28")?;
     apply(&world, &node, INIT_CONTAINERS)?;
-    let runs = |name: &'static str| {
-        move |status: &PodStatus| {
-            container(status, name).is_ok_and(|c| matches!(c.state, ContainerState::Running { .. }))
-        }
-    };
     let shown = || world.operator.run(&["get", "pod", "myapp-pod"])?.succeeded();
     let status =
         world.wait_for(&node, "myapp-pod", "its first init container", runs("init-myservice"))?;

@@ -2,11 +2,12 @@
 //! init containers has them.
 
 use anyhow::{Context, Result, ensure};
-use mote_protocol::status::{ContainerState, PodCondition, PodStatus};
+use mote_protocol::status::{PodCondition, PodStatus};
 use mote_tests::image::Image;
 use mote_tests::manifest::INIT_CONTAINERS;
-use mote_tests::world::container;
+use mote_tests::world::runs;
 
+use crate::resolver::node_asking;
 use crate::{BOTH, Machine};
 
 const MYSERVICE: &str = r"
@@ -33,20 +34,11 @@ spec:
     targetPort: 9377
 ";
 
-fn runs(name: &'static str) -> impl Fn(&PodStatus) -> bool {
-    move |status| {
-        container(status, name).is_ok_and(|c| matches!(c.state, ContainerState::Running { .. }))
-    }
-}
-
 /// Nobody but the node answers here: it has no other network.
 #[test]
 fn init_containers_wait_for_services() -> Result<()> {
     let machine = Machine::new()?;
-    let resolv_conf = machine.world.directory().join("resolv.conf");
-    std::fs::write(&resolv_conf, "")?;
-    let network = format!("{BOTH}\nresolv_conf = \"{}\"", resolv_conf.display());
-    let node = machine.world.node_with(machine.options(&network))?;
+    let node = node_asking(&machine, BOTH, "")?;
     node.import(&Image::busybox()?, "docker.io/library/busybox:1.28")?;
     let operator = &machine.world.operator;
     let apply = |manifest: &str| {

@@ -1,7 +1,7 @@
 //! A pod that asks the node's resolver as fast as it can: it takes neither the node's memory nor the way of
 //! the others.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use domain::base::iana::Rtype;
 use mote_tests::host::memory;
+use mote_tests::manifest::service;
 use mote_tests::network::inside;
-use mote_tests::node::NodeOptions;
 use serde_json::json;
 
-use crate::resolver::{GATEWAY, ask, ask_by_tcp, question, service};
+use crate::resolver::{GATEWAY, ask, ask_by_tcp, node_asking, question};
 use crate::{Machine, V4};
 
 /// Questions of the flood, each for a name of its own, which somebody else would have to answer.
@@ -64,14 +64,9 @@ fn a_pod_that_floods_the_resolver_harms_nobody() -> Result<()> {
     let neighbour = machine.network.neighbour("world0", &ends)?;
     // Somebody who hears what is asked, and never answers.
     let silent = inside(&neighbour.open()?, || Ok(UdpSocket::bind(("192.0.2.2", 53))?))?;
-    let resolv_conf = machine.world.directory().join("resolv.conf");
-    fs::write(&resolv_conf, "nameserver 192.0.2.2\n")?;
-    let network = format!("{V4}\nresolv_conf = \"{}\"", resolv_conf.display());
-    let options = NodeOptions { network, ..machine.world.options("n1") };
-    let node = machine.world.node_with(options)?;
+    let node = node_asking(&machine, V4, "nameserver 192.0.2.2\n")?;
     let (loud, quiet) = (machine.idle(&node, "loud")?, machine.idle(&node, "quiet")?);
-    let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
-    machine.world.operator.apply(&service("web", spec), &node)?;
+    machine.world.operator.apply(&service("web", "web", &json!([{"port": 80}])), &node)?;
     let web = "web.default.svc.cluster.local";
     let answer = ask(&quiet.network, GATEWAY, web, Rtype::A)?;
     let before = memory(node.pid()?)?.anonymous_kib;

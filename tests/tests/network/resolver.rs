@@ -97,7 +97,7 @@ pub(crate) fn ask_by_tcp(network: &File, server: &str, name: &str, rtype: Rtype)
     .with_context(|| format!("ask {server} for {name} by TCP"))
 }
 
-pub(crate) fn service(name: &str, spec: Value) -> Manifest {
+fn service(name: &str, spec: Value) -> Manifest {
     pod(name).field("kind", json!("Service")).field("spec", spec)
 }
 
@@ -108,7 +108,7 @@ fn printed(machine: &Machine, node: &Node, manifest: &Manifest, name: &str) -> R
 }
 
 /// A node that asks the servers in a file of the test's.
-fn node_asking(machine: &Machine, network: &str, resolv_conf: &str) -> Result<Node> {
+pub(crate) fn node_asking(machine: &Machine, network: &str, resolv_conf: &str) -> Result<Node> {
     let path = machine.world.directory().join("resolv.conf");
     fs::write(&path, resolv_conf)?;
     let network = format!("{network}\nresolv_conf = \"{}\"", path.display());

@@ -35,6 +35,7 @@ pub mod runtime;
 pub mod services;
 pub mod setup;
 pub mod shutdown;
+pub mod static_pods;
 pub mod steward;
 pub mod store;
 pub mod streams;

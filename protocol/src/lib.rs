@@ -48,6 +48,7 @@ pub mod pod;
 pub mod printed;
 pub mod quantity;
 pub mod rollout;
+pub mod static_pod;
 pub mod status;
 pub mod stream;
 pub mod text;

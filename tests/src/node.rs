@@ -121,6 +121,11 @@ impl Node {
         self.footprint.directory.join("run")
     }
 
+    /// Where files are that ask for pods.
+    pub fn static_pods(&self) -> PathBuf {
+        self.state().with_file_name("manifests")
+    }
+
     /// Where archives are dropped to be imported.
     pub fn images(&self) -> PathBuf {
         self.state().join("import")
@@ -294,11 +299,12 @@ impl Node {
         let eviction = if told { "" } else { "[eviction]\nhard = []\n" };
         let mut text = format!(
             "node = \"{}\"\nfleet = \"{}\"\nstate_dir = \"{}\"\nrun_dir = \"{}\"\n\
-             cgroup_root = \"{}\"\n{}\n[network]\n{}\n{eviction}{section}\n",
+             static_pod_path = \"{}\"\ncgroup_root = \"{}\"\n{}\n[network]\n{}\n{eviction}{section}\n",
             options.name,
             options.fleet,
             self.state().display(),
             self.run().display(),
+            self.static_pods().display(),
             self.footprint.cgroup,
             options.extra,
             options.network

@@ -54,6 +54,9 @@ const DEFAULT_RUN_DIR: &str = "/run/mote";
 /// Where what must survive a power cut is unless the configuration says otherwise.
 const DEFAULT_STATE_DIR: &str = "/var/lib/mote";
 
+/// Where files are that ask for pods unless the configuration says otherwise.
+const DEFAULT_STATIC_POD_PATH: &str = "/etc/mote/manifests";
+
 /// The cgroup above all pods unless the configuration says otherwise.
 const DEFAULT_CGROUP_ROOT: &str = "mote.slice";
 
@@ -95,6 +98,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// What must not survive a reboot.
     pub run_dir: PathBuf,
+    /// Files that ask for pods.
+    pub static_pod_path: PathBuf,
     /// Name of the cgroup above all pods.
     pub cgroup_root: String,
     /// Time between two heartbeats.
@@ -238,6 +243,8 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
     let state_dir = directory(root, "state_dir", "MOTE_STATE_DIR", DEFAULT_STATE_DIR);
     let run_dir = directory(root, "run_dir", "MOTE_RUN_DIR", DEFAULT_RUN_DIR);
     check_directories(root, state_dir.as_deref(), run_dir.as_deref());
+    let static_pod_path =
+        directory(root, "static_pod_path", "MOTE_STATIC_POD_PATH", DEFAULT_STATIC_POD_PATH);
     let cgroup_root = root.text("cgroup_root");
     let cgroup_root = root.parse::<CgroupName>(cgroup_root);
     let heartbeat = root.integer("heartbeat_s", 5..=86_400, 300);
@@ -277,6 +284,7 @@ fn read_root(root: &mut Section<'_, '_>, hostname: &str) -> Option<Config> {
         external_ips: external_ips.into_iter().map(|ip| ip.0).collect(),
         state_dir: state_dir?,
         run_dir: run_dir?,
+        static_pod_path: static_pod_path?,
         cgroup_root: cgroup_root.map_or_else(|| DEFAULT_CGROUP_ROOT.to_owned(), |name| name.0),
         heartbeat: Duration::from_secs(heartbeat),
         broker: broker?,

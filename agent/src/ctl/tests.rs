@@ -85,9 +85,10 @@ async fn steward(mut requests: mpsc::UnboundedReceiver<LocalRequest>) {
                 });
                 drop(answer.send(found));
             }
-            LocalRequest::ImageNews(_) | LocalRequest::Devices(_) | LocalRequest::LocksChanged => {
-                unreachable!("nobody asks for it by the socket")
-            }
+            LocalRequest::ImageNews(_)
+            | LocalRequest::Devices(_)
+            | LocalRequest::StaticPods(_)
+            | LocalRequest::LocksChanged => unreachable!("nobody asks for it by the socket"),
             LocalRequest::Images(answer) => drop(answer.send(Ok(Vec::new()))),
             LocalRequest::Order(order) => obey(order),
             LocalRequest::KeepEvents(answer) => drop(answer.send(())),

@@ -97,6 +97,12 @@ fn judge(standing: &Standing, reachable: bool, found: &mut Vec<Finding>) {
         let message = format!("the broker refuses the agent {more} more topics");
         found.push(Finding::problem("TopicDenied", &message, ALLOW));
     }
+    if let Some((reason, why)) = &standing.network {
+        let message =
+            format!("pods do not have the network that they should have ({reason}): {why}");
+        let remedy = "mend what it names; the agent notices within a minute";
+        found.push(Finding::problem("NetworkUnavailable", &message, remedy));
+    }
     if standing.storage_failing {
         let message = "the agent cannot write to the state directory";
         let remedy = "`dmesg` and `journalctl -u mote-agent` tell why; a card that does that is at its \

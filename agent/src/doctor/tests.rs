@@ -271,6 +271,7 @@ fn the_running_agent_says_what_only_it_knows() {
         trouble: Some("the broker refused the connection".into()),
         denied: (0..20).map(topic).collect(),
         storage_failing: true,
+        network: None,
     };
     let found = agent(answers(standing.clone()));
     assert_eq!(found.iter().filter(|reason| *reason == "TopicDenied").count(), 17);
@@ -279,6 +280,11 @@ fn the_running_agent_says_what_only_it_knows() {
     let facts = Facts { agent: Some(answers(denied)), ..well() };
     let message = only(&facts).message;
     assert_eq!(&*message, "the broker does not let the agent write reply/7: not authorized");
+    let missing = ("NftMissing".to_owned(), "install nftables".to_owned());
+    let cut = Standing { connected: true, network: Some(missing), ..Standing::default() };
+    let found = only(&Facts { agent: Some(answers(cut)), ..well() });
+    assert_eq!(&*found.reason, "NetworkUnavailable");
+    assert!(found.message.ends_with("(NftMissing): install nftables"), "{}", found.message);
     // Where the broker is dead, that says it all.
     let lost = Standing { denied: Vec::new(), storage_failing: false, ..standing };
     let broker = Broker { url: "mqtt://b".into(), failed: Some((Step::Connect, "no".into())) };

@@ -26,7 +26,9 @@ const CTA_ID: u16 = 12;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const UDP: u8 = 17;
@@ -45,6 +47,8 @@ const MOST: usize = 4096;
 pub(super) struct Changed {
     /// As they are asked for.
     ports: BTreeSet<u16>,
+    /// Addresses at which they are asked for. What asks others for the same port is none of ours.
+    at: Vec<IpAddr>,
     /// Who answered them, and does not any more.
     addresses: Vec<IpAddr>,
 }
@@ -54,7 +58,16 @@ impl Changed {
     pub(super) fn of_pod(pod: &Share) -> Self {
         let udp = pod.ports.iter().filter(|map| map.host.transport == Transport::Udp);
         let ports = udp.map(|map| map.host.port).collect();
-        Self { ports, addresses: pod.addresses.clone() }
+        Self { ports, at: Vec::new(), addresses: pod.addresses.clone() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    /// The node is asked for them at these addresses.
+    pub(super) fn asked_at(&mut self, own: &[IpAddr]) {
+        self.at.extend_from_slice(own);
     }
 
     /// Services lead to others.
@@ -65,6 +78,7 @@ impl Changed {
             udp.filter(|one| !those.contains(one)).cloned().collect()
         };
         for one in others(before, now).iter().chain(&others(now, before)) {
+            changed.at.extend_from_slice(&one.addresses);
             changed.ports.extend([one.port, one.node_port].into_iter().filter(|port| *port != 0));
         }
         for one in others(before, now) {
@@ -82,14 +96,10 @@ impl Changed {
 
 /// Forgets the flows to ports: those that lead to who was there, and those that lead to nobody.
 pub(super) fn forget(changed: &Changed) -> io::Result<()> {
-    let Changed { ports, addresses } = changed;
-    if ports.is_empty() {
-        return Ok(());
-    }
     let mut netlink = Netlink::open_for_filters()?;
     let mut stale = Vec::new();
     netlink.list(&Message::new(GET, 0, &[0; HEADER]), |flow| {
-        if flow.kind == NEW && stale.len() < MOST && is_stale(flow, ports, addresses) {
+        if flow.kind == NEW && stale.len() < MOST && is_stale(flow, changed) {
             stale.extend(deletion(flow));
         }
     })?;
@@ -100,7 +110,8 @@ pub(super) fn forget(changed: &Changed) -> io::Result<()> {
     Ok(())
 }
 
-fn is_stale(flow: &Received<'_>, ports: &BTreeSet<u16>, addresses: &[IpAddr]) -> bool {
+fn is_stale(flow: &Received<'_>, changed: &Changed) -> bool {
+    let Changed { ports, at, addresses } = changed;
     let attributes = || flow.attributes(HEADER);
     let asked = attributes().inside(CTA_TUPLE_ORIG).inside(CTA_TUPLE_PROTO);
     let udp = asked.clone().value(CTA_PROTO_NUM) == Some(&[UDP]);
@@ -110,14 +121,17 @@ fn is_stale(flow: &Received<'_>, ports: &BTreeSet<u16>, addresses: &[IpAddr]) ->
     }
     let status = attributes().value(CTA_STATUS).and_then(|value| value.first_chunk());
     let answered = status.is_some_and(|status| u32::from_be_bytes(*status) & SEEN_REPLY != 0);
-    let to = source(attributes().inside(CTA_TUPLE_REPLY).inside(CTA_TUPLE_IP));
-    !answered || to.is_some_and(|to| addresses.contains(&to))
+    let answers = attributes().inside(CTA_TUPLE_REPLY).inside(CTA_TUPLE_IP);
+    let from = address(&answers, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
+    let asked = attributes().inside(CTA_TUPLE_ORIG).inside(CTA_TUPLE_IP);
+    let asked = address(&asked, CTA_IP_V4_DST, CTA_IP_V6_DST);
+    let here = asked.is_some_and(|asked| asked.is_loopback() || at.contains(&asked));
+    from.is_some_and(|from| addresses.contains(&from)) || !answered && here
 }
 
-/// Who answers.
-fn source(address: Attributes<'_>) -> Option<IpAddr> {
-    let v4 = address.clone().value(CTA_IP_V4_SRC).and_then(|value| value.first_chunk::<4>());
-    let v6 = || address.value(CTA_IP_V6_SRC).and_then(|value| value.first_chunk::<16>());
+fn address(of: &Attributes<'_>, four: u16, six: u16) -> Option<IpAddr> {
+    let v4 = of.clone().value(four).and_then(|value| value.first_chunk::<4>());
+    let v6 = || of.clone().value(six).and_then(|value| value.first_chunk::<16>());
     v4.map(|bytes| Ipv4Addr::from(*bytes).into())
         .or_else(|| v6().map(|bytes| Ipv6Addr::from(*bytes).into()))
 }
@@ -136,21 +150,17 @@ mod tests {
     use crate::network::message::Messages;
     use crate::network::port::{HostPort, PortMap};
 
-    fn flow(protocol: u8, port: u16, answered: bool, to: [u8; 4]) -> Vec<u8> {
-        let tuple = |message: Message, source: [u8; 4]| {
-            message.nested(CTA_TUPLE_IP | NESTED, |ip| ip.with(CTA_IP_V4_SRC, &source)).nested(
-                CTA_TUPLE_PROTO | NESTED,
-                |proto| {
-                    proto
-                        .with(CTA_PROTO_NUM, &[protocol])
-                        .with(CTA_PROTO_DST_PORT, &port.to_be_bytes())
-                },
-            )
+    fn flow(protocol: u8, (at, port): ([u8; 4], u16), answered: bool, to: [u8; 4]) -> Vec<u8> {
+        let tuple = |message: Message, source: [u8; 4], to: [u8; 4]| {
+            let ip = |ip: Message| ip.with(CTA_IP_V4_SRC, &source).with(CTA_IP_V4_DST, &to);
+            message.nested(CTA_TUPLE_IP | NESTED, ip).nested(CTA_TUPLE_PROTO | NESTED, |proto| {
+                proto.with(CTA_PROTO_NUM, &[protocol]).with(CTA_PROTO_DST_PORT, &port.to_be_bytes())
+            })
         };
         let status = if answered { SEEN_REPLY } else { 0 };
         Message::new(NEW, 0, &[2, 0, 0, 0])
-            .nested(CTA_TUPLE_ORIG | NESTED, |message| tuple(message, [192, 0, 2, 2]))
-            .nested(CTA_TUPLE_REPLY | NESTED, |message| tuple(message, to))
+            .nested(CTA_TUPLE_ORIG | NESTED, |message| tuple(message, [192, 0, 2, 2], at))
+            .nested(CTA_TUPLE_REPLY | NESTED, |message| tuple(message, to, [192, 0, 2, 2]))
             .with(CTA_STATUS, &status.to_be_bytes())
             .with(CTA_ID, &[1, 2, 3, 4])
             .finish(1)
@@ -164,20 +174,25 @@ mod tests {
     fn flows_to_the_pod_and_to_nobody_are_stale() {
         let pod = [10, 188, 0, 1];
         let host = HostPort { address: None, port: 53, transport: Transport::Udp };
-        let ports = BTreeSet::from([host.port]);
         let share =
             Share { addresses: vec![IpAddr::from(pod)], ports: vec![PortMap { host, port: 53 }] };
         let other = [192, 0, 2, 1];
+        let node = [192, 0, 2, 9];
+        let mut changed = Changed::of_pod(&share);
+        changed.asked_at(&[IpAddr::from(node)]);
         let table = [
-            (flow(UDP, 53, true, pod), true),
-            (flow(UDP, 53, false, other), true),
-            (flow(UDP, 53, true, other), false),
-            (flow(UDP, 54, false, pod), false),
-            (flow(6, 53, false, pod), false),
+            (flow(UDP, (node, 53), true, pod), true),
+            (flow(UDP, (node, 53), false, node), true),
+            (flow(UDP, ([127, 0, 0, 1], 53), false, [127, 0, 0, 1]), true),
+            (flow(UDP, (node, 53), true, other), false),
+            // A question to somebody else that is not answered yet.
+            (flow(UDP, (other, 53), false, other), false),
+            (flow(UDP, (node, 54), false, pod), false),
+            (flow(6, (node, 53), false, pod), false),
         ];
         for (bytes, expected) in table {
             let flow = Messages(&bytes).next().unwrap();
-            assert_eq!(is_stale(&flow, &ports, &share.addresses), expected);
+            assert_eq!(is_stale(&flow, &changed), expected);
             let deleted = deletion(&flow).unwrap().finish(2);
             let deleted = Messages(&deleted).next().unwrap();
             assert_eq!(tuple(&deleted), tuple(&flow));

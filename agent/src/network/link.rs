@@ -40,6 +40,8 @@ const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
 pub(super) const NEWADDR: u16 = 20;
 const NEWROUTE: u16 = 24;
+const DELROUTE: u16 = 25;
+const GETROUTE: u16 = 26;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -52,6 +54,7 @@ pub(super) const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
@@ -64,6 +67,7 @@ const LOCAL_TABLE: u8 = 255;
 const STATIC: u8 = 4;
 const UNICAST: u8 = 1;
 const LOCAL: u8 = 2;
+const UNREACHABLE: u8 = 7;
 const AF_INET6: u8 = 10;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
@@ -359,6 +363,43 @@ pub fn lead_to_services(ranges: Ranges) -> Result<(), LinkError> {
         lead().map_err(failed(format!("give the node a way to services, {range}")))?;
     }
     Ok(())
+}
+
+/// Keeps what is meant for pods on the node: what is for nobody does not leave by its way out, nor does what
+/// a connection goes on to say to a pod that is gone. Or lets go of that again. Each pod's own route is nearer.
+pub fn hold(ranges: Ranges, held: bool) -> Result<(), LinkError> {
+    let mut node = open()?;
+    for range in ranges.all() {
+        let (family, network) = octets(range.network());
+        let header =
+            [family, range.prefix(), 0, 0, MAIN_TABLE, STATIC, SCOPE_UNIVERSE, UNREACHABLE];
+        let header = [&header[..], &[0; 4]].concat();
+        let (kind, flags) = if held { (NEWROUTE, REPLACE) } else { (DELROUTE, 0) };
+        // Behind whatever others know of the same range.
+        let route = Message::new(kind, flags, &header)
+            .with(RTA_DST, &network)
+            .with(RTA_PRIORITY, &u32::MAX.to_ne_bytes());
+        match node.ask(&route) {
+            Err(none) if !held && none.raw_os_error() == Some(libc::ESRCH) => {}
+            // A kernel without IPv6 has none of its packets.
+            Err(none) if !held && none.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            done => done.map_err(failed(format!("keep what is for {range} on the node")))?,
+        }
+    }
+    Ok(())
+}
+
+/// Single addresses of IPv6 that something leads to.
+pub fn routed() -> Result<Vec<IpAddr>, LinkError> {
+    // `struct rtmsg`.
+    let header = [AF_INET6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let listed = list(&Message::new(GETROUTE, 0, &header), |route| {
+        let to = route.attributes(header.len()).value(RTA_DST)?;
+        let single = route.kind == NEWROUTE && route.payload.get(1) == Some(&128);
+        let to = <[u8; 16]>::try_from(to).ok().filter(|_| single)?;
+        Some(IpAddr::from(to))
+    });
+    listed.map_err(failed("list routes"))
 }
 
 /// Lets the node's localhost be answered by a pod, which ports of the node lead to.

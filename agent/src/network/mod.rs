@@ -53,10 +53,19 @@ use crate::log::Chain;
 
 /// Pause after rules were mended, before they are again. It doubles with each time, as long as somebody
 /// goes on changing them.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest of these.
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// The longest of these: meanwhile nothing guards pods, and nothing leads to them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Nobody changed them for so long: who does so then begins anew.
+const CALM: Duration = Duration::from_mins(1);
+
+/// Pause after rules could not be made, before that is tried again. It doubles likewise.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest of these: what is missing is a person's to mend.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// Why pods cannot have a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +101,9 @@ pub enum NetworkError {
 struct Applied {
     /// The sysctls are set, and what belongs to nobody is gone.
     prepared: bool,
+    /// What is meant for pods that are not there is refused, or goes where it would go without us. Unknown
+    /// at first.
+    held: Option<bool>,
     rules: Option<Rules>,
     /// There are services, or were since the boot: the node has a way to them.
     way: bool,
@@ -129,6 +141,8 @@ pub struct Share {
 #[derive(Debug, Default)]
 struct Given {
     pods: BTreeMap<Uid, Share>,
+    /// What those had that are being removed: nobody else may have it, as long as their records name it.
+    leaving: BTreeMap<Uid, Share>,
     /// Those of pods that cannot be told: their records are unreadable.
     unknown: BTreeSet<IpAddr>,
     last: Vec<IpAddr>,
@@ -198,7 +212,8 @@ impl Network {
         if let Some(has) = given.pods.get(uid).filter(|has| ranges.gives(&has.addresses)) {
             return Ok(has.clone());
         }
-        let pods = given.pods.values().flat_map(|share| &share.addresses);
+        let shares = given.pods.values().chain(given.leaving.values());
+        let pods = shares.flat_map(|share| &share.addresses);
         let taken: BTreeSet<IpAddr> = pods.chain(&given.unknown).copied().collect();
         let mut addresses = Vec::new();
         for range in ranges.all() {
@@ -226,12 +241,13 @@ impl Network {
         laid?;
         self.no_veth.store(false, Ordering::Relaxed);
         self.settle().await.map_err(NetworkError::Unavailable)?;
-        forget(kept).await;
+        self.forget(kept).await;
         Ok(())
     }
 
-    /// Takes a pod's cable away, and gives its addresses back.
-    pub async fn take_back(&self, uid: &Uid) -> Result<(), NetworkError> {
+    /// Takes a pod's cable away. Its addresses are nobody's as long as its record names them, in which an
+    /// agent that comes would find them: they are given back by [`Self::give_back`].
+    pub async fn take_away(&self, uid: &Uid) -> Result<(), NetworkError> {
         let Some(share) = self.given().pods.get(uid).cloned() else { return Ok(()) };
         let addresses = share.addresses.clone();
         blocking(move || link::remove(&addresses)).await?;
@@ -241,18 +257,33 @@ impl Network {
         for service in &mut served {
             service.endpoints.retain(|(address, _)| !share.addresses.contains(address));
         }
-        self.given().pods.remove(uid);
+        {
+            let mut given = self.given();
+            given.pods.remove(uid);
+            given.leaving.insert(*uid, share.clone());
+        }
         self.serve(served).await;
         // A rule that stays leads to nobody; why it does is told.
         let _ = self.settle().await;
-        forget(Changed::of_pod(&share)).await;
+        self.forget(Changed::of_pod(&share)).await;
         Ok(())
+    }
+
+    /// Others may have the addresses of a pod that is gone, and its record with it.
+    pub fn give_back(&self, uid: &Uid) {
+        self.given().leaving.remove(uid);
     }
 
     /// Pods whose cable is not there, in whole or not yet; none where nobody can say.
     pub async fn cut(&self) -> BTreeSet<Uid> {
         if self.given().pods.is_empty() {
             return BTreeSet::new();
+        }
+        // Sysctls, and what cables have, are others' to change, and nobody tells of it.
+        let again = std::mem::take(&mut self.applied.lock().await.prepared);
+        if again {
+            // Why it failed is told.
+            let _ = self.settle().await;
         }
         let Ok(there) = blocking(link::all).await else { return BTreeSet::new() };
         let is_there =
@@ -278,11 +309,16 @@ impl Network {
     pub async fn settle(&self) -> Result<(), Unavailable> {
         let mut applied = self.applied.lock().await;
         let settled = self.settle_locked(&mut applied).await;
-        self.tell(settled.clone().err());
-        settled
+        self.tell(settled.clone().unwrap_or_else(Some));
+        settled.map(drop)
     }
 
-    async fn settle_locked(&self, applied: &mut Applied) -> Result<(), Unavailable> {
+    /// What pods have nothing of keeps nothing else from them: rules are made of what there is. What services
+    /// lack is told, and keeps no pod from its network.
+    async fn settle_locked(
+        &self,
+        applied: &mut Applied,
+    ) -> Result<Option<Unavailable>, Unavailable> {
         let pods: Vec<Share> = self.given().pods.values().cloned().collect();
         let served = self.served().clone();
         self.keep(applied, &served).await;
@@ -291,19 +327,27 @@ impl Network {
         // Where the node has a way to services, what leads nowhere is refused.
         let services = services.filter(|_| applied.way);
         let doors = self.doors.get().copied();
-        let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
-        let rules = rules::table(&wanted);
+        let mut ready = Ok(());
         if self.ranges.is_none() && pods.is_empty() && applied.rules.is_none() {
             // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
             if self.unsure || !blocking(nft::is_there).await {
-                applied.rules = Some(rules);
-                return Ok(());
+                applied.rules = Some(rules::table(&Wanted { doors, ..Wanted::default() }));
+                return Ok(None);
             }
         } else {
-            self.prepare(applied).await?;
+            ready = self.prepare(applied, !pods.is_empty()).await;
         }
-        self.lead_to_services(applied, &served).await?;
+        // Where the range is somebody else's, rules are about pods that are there, and no others.
+        let theirs = ready.as_ref().is_err_and(|why: &Unavailable| why.reason == RANGE_IN_USE);
+        let ranges = ranges.filter(|_| !theirs);
+        let way = self.lead_to_services(applied, &served).await.err();
+        let (services, served) =
+            if way.is_none() { (services, served) } else { (None, Vec::new()) };
+        let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
+        let rules = rules::table(&wanted);
         if applied.rules.as_ref() != Some(&rules) {
+            // Should it fail, nobody knows what the kernel has.
+            applied.rules = None;
             let (own, wanted) = (Arc::clone(&self.own), rules.clone());
             blocking(move || nft::replace(&wanted, &own)).await.map_err(|error| Unavailable {
                 reason: match error {
@@ -314,14 +358,15 @@ impl Network {
             })?;
             applied.rules = Some(rules);
         }
-        Ok(())
+        ready.map(|()| way)
     }
 
     /// What rules are of no use without.
-    async fn prepare(&self, applied: &mut Applied) -> Result<(), Unavailable> {
+    async fn prepare(&self, applied: &mut Applied, pods: bool) -> Result<(), Unavailable> {
         if let Some(ranges) = self.ranges {
             in_use(ranges, applied.own_addresses().await?, "pod_cidr").map_or(Ok(()), Err)?;
         }
+        self.hold_ranges(applied, pods).await?;
         if applied.prepared {
             return Ok(());
         }
@@ -337,6 +382,16 @@ impl Network {
         Ok(())
     }
 
+    /// Keeps what is meant for pods on the node, as long as there are any.
+    async fn hold_ranges(&self, applied: &mut Applied, pods: bool) -> Result<(), Unavailable> {
+        if let Some(ranges) = self.ranges.filter(|_| applied.held != Some(pods)) {
+            let held = blocking(move || link::hold(ranges, pods)).await;
+            held.map_err(|error| unknown(&error))?;
+            applied.held = Some(pods);
+        }
+        Ok(())
+    }
+
     /// Keeps the rules what they should be, for as long as the agent runs.
     pub async fn run(&self) {
         if self.ranges.is_none() {
@@ -345,20 +400,34 @@ impl Network {
         let watched = async {
             // First, so that nothing happens unheard.
             let mut watch = Watch::new()?;
-            // Whoever needs it tries again; that it failed is told.
+            let mut health = self.health();
+            // Why it failed is told, and it is tried again.
             let _ = self.settle().await;
             let (mut pause, mut mended) = (FIRST_PAUSE, None::<Instant>);
+            let mut retry = FIRST_RETRY;
             loop {
-                watch.changed(&self.own).await?;
-                if mended.is_some_and(|at| at.elapsed() > LONGEST_PAUSE) {
-                    pause = FIRST_PAUSE;
+                let ails = health.borrow_and_update().is_some();
+                retry = if ails { retry } else { FIRST_RETRY };
+                tokio::select! {
+                    biased;
+                    changed = watch.changed(&self.own) => {
+                        changed?;
+                        if mended.is_none_or(|at| at.elapsed() > CALM) {
+                            pause = FIRST_PAUSE;
+                        }
+                        info!("somebody changed our rules for packets: making them anew");
+                        self.applied.lock().await.rules = None;
+                        let _ = self.settle().await;
+                        mended = Some(Instant::now());
+                        sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    _ = health.changed() => {}
+                    () = sleep(retry), if ails => {
+                        let _ = self.settle().await;
+                        retry = (retry * 2).min(LONGEST_RETRY);
+                    }
                 }
-                info!("somebody changed our rules for packets: making them anew");
-                self.applied.lock().await.rules = None;
-                let _ = self.settle().await;
-                mended = Some(Instant::now());
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         };
         let ended: io::Result<std::convert::Infallible> = watched.await;
@@ -377,7 +446,13 @@ impl Network {
             pods.iter().filter_map(|pod| link::name(&pod.addresses)).collect();
         let nobodys: Vec<_> = named.into_iter().filter(|name| !wanted.contains(name)).collect();
         if self.unsure {
-            self.given().unknown.extend(nobodys.iter().filter_map(|name| link::address_in(name)));
+            // Names tell addresses of IPv4 only.
+            let routed = blocking(link::routed).await?;
+            let mut given = self.given();
+            given.unknown.extend(nobodys.iter().filter_map(|name| link::address_in(name)));
+            let six = self.ranges.and_then(|ranges| ranges.v6);
+            let ours = |address: &IpAddr| six.is_some_and(|range| range.contains(*address));
+            given.unknown.extend(routed.into_iter().filter(ours));
         } else {
             for name in nobodys {
                 info!(interface = name, "removing what is left of a pod");
@@ -392,6 +467,20 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Forgets flows to ports. A kernel that cannot be asked forgets them in its time.
+    async fn forget(&self, mut changed: Changed) {
+        if changed.is_empty() {
+            return;
+        }
+        // Where they cannot be listed, those that nobody answers end in their time as well.
+        if let Ok(own) = self.applied.lock().await.own_addresses().await {
+            changed.asked_at(own);
+        }
+        if let Err(error) = blocking(move || flows::forget(&changed)).await {
+            debug!(%error, "forget flows to ports that lead elsewhere");
+        }
     }
 
     fn given(&self) -> MutexGuard<'_, Given> {
@@ -420,6 +509,9 @@ fn unknown(error: &LinkError) -> Unavailable {
     Unavailable { reason: "NetlinkFailed", message: Chain(error).to_string() }
 }
 
+/// The range of pods or services is the node's own.
+const RANGE_IN_USE: &str = "RangeInUse";
+
 /// Whether one of the node's own addresses is one that a pod or service would get: whoever asks there would find
 /// either, and nobody from elsewhere the node.
 fn in_use(ranges: Ranges, own: &[IpAddr], key: &str) -> Option<Unavailable> {
@@ -431,14 +523,7 @@ fn in_use(ranges: Ranges, own: &[IpAddr], key: &str) -> Option<Unavailable> {
         "the node itself has {address}, which is in {range}, the range for {whose}: set another \
          `network.{key}{six}`"
     );
-    Some(Unavailable { reason: "RangeInUse", message })
-}
-
-/// Forgets flows to ports. A kernel that cannot be asked forgets them in its time.
-async fn forget(changed: Changed) {
-    if let Err(error) = blocking(move || flows::forget(&changed)).await {
-        debug!(%error, "forget flows to ports that lead elsewhere");
-    }
+    Some(Unavailable { reason: RANGE_IN_USE, message })
 }
 
 /// Does something that may wait for the kernel, beside the agent's only thread.

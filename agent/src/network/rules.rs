@@ -8,13 +8,20 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Share;
-use super::link::PREFIX;
+use super::link::{GATEWAY_V4, PREFIX};
 use super::port::PortMap;
 use super::range::Ranges;
 use super::service::{self, Served};
 
 /// The table's name, in the family `inet`.
 pub const TABLE: &str = "mote";
+
+/// The set of pods that asked for names lately, with how often.
+const ASKING: &str = "asking";
+
+/// Questions of one pod that are heard in a second: far more than a busy one asks, and a part of what the
+/// resolver answers.
+const QUESTIONS: u32 = 1000;
 
 /// Where questions about names are asked: an address, and the ports by UDP and TCP that the resolver
 /// listens on there.
@@ -50,10 +57,15 @@ pub fn table(wanted: &Wanted<'_>) -> Rules {
     for (name, of) in &parts.sets {
         let _ = writeln!(text, "\tset {name} {{ {of} }}");
     }
+    if doors.is_some() {
+        let of_set = "type ipv4_addr; flags dynamic, timeout; timeout 1m; size 65535;";
+        let _ = writeln!(text, "\tset {ASKING} {{ {of_set} }}");
+    }
     for (name, rules) in &parts.chains {
         let _ = write!(text, "\tchain {name} {{\n{rules}\t}}\n");
     }
-    let guard = guard(&families) + &parts.guard;
+    let asking_much = doors.map(|doors| bound(doors.pods)).unwrap_or_default();
+    let guard = guard(&families) + &parts.guard + &asking_much;
     chain(&mut text, "guard", "type filter hook prerouting priority raw", &guard);
     let mut ports: String = pods
         .iter()
@@ -147,21 +159,23 @@ pub struct Wanted<'a> {
     pub doors: Option<Doors>,
 }
 
-/// What pods must not say: with the address of another, or to the node's localhost, which it lets answers
-/// in for. `rp_filter` is no help with addresses: where it is 2 for all interfaces, no single one is
+/// What nobody but the node itself says to its localhost, which ports of it may lead to pods; and what
+/// nobody but pods says with their addresses: nor one of them with that of another. `rp_filter` is no help with addresses: where it is 2 for all interfaces, no single one is
 /// stricter. And what nobody says to pods by their own addresses: a neighbour who sends it
 /// to the node, which passes packets on, would reach every port. The node's own address stays its own.
 fn guard(families: &[(bool, String)]) -> String {
     let mut rules = String::new();
     let from_pods = format!("\t\tiifname \"{PREFIX}*\"");
     let others = format!("\t\tiifname != \"{PREFIX}*\"");
-    let _ = writeln!(rules, "{from_pods} ip daddr 127.0.0.0/8 drop");
+    // The kernel looks whose that is only after rules have led it elsewhere.
+    let _ = writeln!(rules, "\t\tiifname != \"lo\" ip daddr 127.0.0.0/8 drop");
     let _ = writeln!(rules, "{from_pods} ip saddr 127.0.0.0/8 drop");
     let _ = writeln!(rules, "{from_pods} fib saddr . iif oif missing drop");
     for (four, ours) in families {
         let family = if *four { "ip" } else { "ip6" };
         let _ =
             writeln!(rules, "{others} {family} daddr {{ {ours} }} fib daddr type != local drop");
+        let _ = writeln!(rules, "{others} iifname != \"lo\" {family} saddr {{ {ours} }} drop");
     }
     rules
 }
@@ -209,6 +223,14 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
     pod.addresses.iter().filter(asked).map(rule).collect()
 }
 
+/// How often each pod may ask for names: who asks more would have the answers of all others wait in one
+/// queue behind its own.
+fn bound((address, ..): Door) -> String {
+    let asks = format!("iifname \"{PREFIX}*\" ip daddr {address} udp dport 53");
+    let more = format!("limit rate over {QUESTIONS}/second burst {QUESTIONS} packets");
+    format!("\t\t{asks} update @{ASKING} {{ ip saddr {more} }} drop\n")
+}
+
 /// The rules by which port 53 of an address leads to the resolver.
 fn asking(from: &str, (address, udp, tcp): Door) -> String {
     let rule = |(transport, port): (&str, u16)| {
@@ -221,7 +243,10 @@ fn asking(from: &str, (address, udp, tcp): Door) -> String {
 fn hairpins(pod: &Share) -> Vec<String> {
     let rule = |address: &IpAddr| match address {
         IpAddr::V4(_) => {
-            format!("\t\tip saddr {{ {address}, 127.0.0.0/8 }} ip daddr {address} masquerade\n")
+            // The node's end of the cable. What the kernel would take itself is another address of the node,
+            // and nothing where it has none: a node with no network has its ports all the same.
+            let asker = format!("ip saddr {{ {address}, 127.0.0.0/8 }} ip daddr {address}");
+            format!("\t\t{asker} snat ip to {GATEWAY_V4}\n")
         }
         IpAddr::V6(_) => format!("\t\tip6 saddr {address} ip6 daddr {address} masquerade\n"),
     };
@@ -269,10 +294,11 @@ mod tests {
              table inet mote {\n\
              \tchain guard {\n\
              \t\ttype filter hook prerouting priority raw; policy accept;\n\
-             \t\tiifname \"mote-*\" ip daddr 127.0.0.0/8 drop\n\
+             \t\tiifname != \"lo\" ip daddr 127.0.0.0/8 drop\n\
              \t\tiifname \"mote-*\" ip saddr 127.0.0.0/8 drop\n\
              \t\tiifname \"mote-*\" fib saddr . iif oif missing drop\n\
              \t\tiifname != \"mote-*\" ip daddr { 10.188.0.0/20 } fib daddr type != local drop\n\
+             \t\tiifname != \"mote-*\" iifname != \"lo\" ip saddr { 10.188.0.0/20 } drop\n\
              \t}\n\
              \tchain postrouting {\n\
              \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
@@ -324,7 +350,7 @@ mod tests {
             assert_eq!(text.matches(&format!("\t\t{rule}\n")).count(), 2, "{rule} in {text}");
         }
         assert!(
-            text.contains("ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 masq"),
+            text.contains("ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 snat"),
             "{text}"
         );
         assert_eq!(text.matches(" dnat ").count(), 8, "{text}");
@@ -388,7 +414,8 @@ mod tests {
         assert!(text.contains("delete set inet mote other\n"), "{text}");
         assert!(!text.contains(&format!("delete set inet mote {set}")), "{text}");
         assert!(text.ends_with(&rules.text) && rules.whole().ends_with(&rules.text));
-        let masquerade = "ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 masquerade";
-        assert!(text.contains(masquerade), "a pod reaches its own service: {text}");
+        let hairpin =
+            "ip saddr { 10.188.0.1, 127.0.0.0/8 } ip daddr 10.188.0.1 snat ip to 169.254.1.1";
+        assert!(text.contains(hairpin), "a pod reaches its own service: {text}");
     }
 }

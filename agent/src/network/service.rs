@@ -175,11 +175,12 @@ fn refuse(ranges: Option<Ranges>, served: &[Served], parts: &mut Parts) {
         // Nobody but pods and the node has a way to them.
         let others = format!("iifname != \"{PREFIX}*\" iifname != \"lo\"");
         let _ = writeln!(parts.guard, "\t\t{others} {word} daddr {range} drop");
-        let _ = writeln!(passing, "\t\t{of} reject");
-        let _ = writeln!(coming, "\t\t{of} reject");
-        // The node does not hear what it would say to itself by ICMP.
-        let _ = writeln!(going, "\t\t{of} meta l4proto tcp reject with tcp reset");
-        let _ = writeln!(going, "\t\t{of} reject");
+        let _ = writeln!(parts.guard, "\t\t{others} {word} saddr {range} drop");
+        for rules in [&mut passing, &mut coming, &mut going] {
+            // Who just asks does not hear ICMP for a second, and the node never what it would say to itself.
+            let _ = writeln!(rules, "\t\t{of} meta l4proto tcp reject with tcp reset");
+            let _ = writeln!(rules, "\t\t{of} reject");
+        }
     }
     for family in FAMILIES {
         let in_vain = |one: &&Served| {

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::flows::Changed;
 use super::service::Served;
-use super::{Applied, Network, Ranges, Unavailable, blocking, forget, in_use, link, unknown};
+use super::{Applied, Network, Ranges, Unavailable, blocking, in_use, link, unknown};
 
 impl Network {
     /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:
@@ -35,7 +35,7 @@ impl Network {
         }
         // Why rules are not what they should be is told.
         let _ = self.settle().await;
-        forget(Changed::of_services(&before, &served)).await;
+        self.forget(Changed::of_services(&before, &served)).await;
     }
 
     /// Keeps where services lead for the next agent.
@@ -54,10 +54,12 @@ impl Network {
         applied: &mut Applied,
         served: &[Served],
     ) -> Result<(), Unavailable> {
-        if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
+        if let Some(ranges) = self.services.filter(|_| applied.way) {
             let mut own = applied.own_addresses().await?.to_vec();
             own.retain(|own| ranges.all().all(|range| range.first() != *own));
             in_use(ranges, &own, "service_cidr").map_or(Ok(()), Err)?;
+        }
+        if let Some(ranges) = self.services.filter(|_| applied.way && !applied.led) {
             let done = blocking(move || link::lead_to_services(ranges)).await;
             done.map_err(|error| unknown(&error))?;
             applied.led = true;

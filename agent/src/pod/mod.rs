@@ -16,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod qos;
 pub mod resources;
+pub mod room;
 pub mod spec;
 pub mod status;
 pub mod storage;

@@ -29,6 +29,11 @@ pub fn priority(spec: &PodSpec) -> i32 {
     class.map(|(_, priority)| *priority).or(spec.priority).unwrap_or(0)
 }
 
+/// The class of a pod.
+pub fn class_of(spec: &PodSpec) -> QosClass {
+    class(spec.init_containers.iter().chain(&spec.containers))
+}
+
 /// The class of a pod with these containers, requests already filled in from limits.
 pub fn class<'a>(containers: impl IntoIterator<Item = &'a Container>) -> QosClass {
     let positive = |amount: Option<u64>| amount.filter(|amount| *amount > 0);

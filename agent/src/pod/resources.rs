@@ -47,6 +47,12 @@ pub fn memory_request(container: &Container) -> u64 {
     request(container, memory)
 }
 
+/// CPU that a whole pod asks for, in thousandths of one.
+pub fn cpu_request(spec: &PodSpec) -> u64 {
+    let requests = spec.needed_at_once(|container| request(container, cpu));
+    requests.saturating_add(spec.overhead.cpu_milli.unwrap_or(0))
+}
+
 /// What a container asks for of what may run short.
 pub fn requests(container: &Container) -> Requests {
     Requests { memory: memory_request(container), storage: request(container, storage) }
@@ -75,10 +81,8 @@ pub fn of_pod(spec: &PodSpec, class: QosClass) -> Limits {
     if class == QosClass::BestEffort {
         return Limits { cpu_shares: Some(MIN_SHARES), ..Limits::default() };
     }
-    let requests = spec.needed_at_once(|container| request(container, cpu));
-    let wanted = requests.saturating_add(spec.overhead.cpu_milli.unwrap_or(0));
     Limits {
-        cpu_shares: Some(shares(wanted)),
+        cpu_shares: Some(shares(cpu_request(spec))),
         cpu_quota_us: limit_of_all(spec, cpu).and_then(quota),
         memory_bytes: limit_of_all(spec, memory),
         pids: None,

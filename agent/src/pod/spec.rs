@@ -78,6 +78,8 @@ pub struct Pod {
     pub requests: Requests,
     /// `priorityClassName: system-node-critical`.
     pub node_critical: bool,
+    /// A file of the node asks for it.
+    pub is_static: bool,
     /// It tolerates a node that is cordoned, as the pods of a `DaemonSet` do.
     pub tolerates_cordon: bool,
     /// `readinessGates[].conditionType`.
@@ -181,7 +183,12 @@ pub struct Container {
 impl Pod {
     /// It is never evicted for others, and taken whatever is short.
     pub const fn is_critical(&self) -> bool {
-        self.priority >= qos::CRITICAL
+        self.is_static || self.priority >= qos::CRITICAL
+    }
+
+    /// It goes on where the node is cordoned or drained.
+    pub const fn stays(&self) -> bool {
+        self.is_static || self.tolerates_cordon
     }
 
     /// What its sandbox needs.

@@ -4,6 +4,7 @@
 //! A container keeps what it writes beside its image, and its logs. A pod keeps what its containers
 //! that run do, and its `emptyDir`s on disk. Files of `ConfigMap`s are in memory here, and bounded.
 
+use super::room::{PREEMPTED, PREEMPTING};
 use std::time::Duration;
 
 use mote_protocol::pod::{PodSpec, VolumeSource};
@@ -16,6 +17,11 @@ use crate::tree::{Counted, Measured};
 
 /// `status.reason` of a pod that kept more than it may.
 pub const EVICTED: &str = "Evicted";
+
+/// `status.reason` of a pod that the node ended for others, by what it says of it.
+pub fn reason_of(why: &str) -> &'static str {
+    if why == PREEMPTED { PREEMPTING } else { EVICTED }
+}
 
 /// The limits of a pod. Most have none, and are never looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use mote_protocol::status::ContainerRole;
 use super::contents::names::ClusterDomain;
 use super::enforcement::Enforcement;
 use super::fault::{Fault, SpecError};
+use super::room::Capacity;
 use super::spec::{Pod, PodName};
 use crate::eviction::Pressures;
 use crate::network::Ranges;
@@ -57,8 +58,8 @@ pub struct NodePolicy {
     pub taints: Vec<Taint>,
     /// Sysctls that pods may set beside the safe ones: names, or beginnings of names and a star.
     pub unsafe_sysctls: Vec<String>,
-    /// Bytes of the disk that pods may ask for together; unset where nobody knows.
-    pub storage: Option<u64>,
+    /// What pods may ask for together.
+    pub room: Capacity,
     /// Which addresses its pods have.
     pub addresses: PodAddresses,
     /// What whole names of pods end in.

@@ -167,21 +167,30 @@ impl Zone {
         }
     }
 
-    /// Whether a name below the domain is what a search makes of the name of a service beside the asker.
+    /// Whether a name below the domain is what a search makes of the name of a service beside the asker. Who
+    /// asks from the node has no namespace: a pod in the node's network may search in any.
     fn is_searched(&self, inner: &str, asker: IpAddr, pods: Pods<'_>) -> bool {
         let name = below(inner, "svc").unwrap_or(inner);
-        !name.contains('.') && self.beside(name, asker, pods).is_some()
+        let searched = || match pods(asker) {
+            Some(_) => self.beside(name, asker, pods).is_some(),
+            None => self.is_somewhere(name),
+        };
+        !name.contains('.') && self.is_somewhere(name) && searched()
+    }
+
+    /// A service has this name in some namespace.
+    fn is_somewhere(&self, name: &str) -> bool {
+        let start = format!("{name}.");
+        self.services.range(start.clone()..).next().is_some_and(|(one, _)| one.starts_with(&start))
     }
 
     /// The service of this name in the namespace of who asks.
     fn beside(&self, name: &str, asker: IpAddr, pods: Pods<'_>) -> Option<String> {
-        let start = format!("{name}.");
-        let (first, _) = self.services.range(start.clone()..).next()?;
         // Whose pod it is the kernel is asked: not for names that nothing has anywhere.
-        if !first.starts_with(&start) {
+        if !self.is_somewhere(name) {
             return None;
         }
-        let whole = start + &pods(asker)?;
+        let whole = format!("{name}.{}", pods(asker)?);
         self.services.contains_key(&whole).then_some(whole)
     }
 

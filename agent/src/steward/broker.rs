@@ -70,7 +70,7 @@ impl<W: World> Steward<W> {
         match address.topic {
             Topic::Spec(key) if self.listens(&address.scope) => {
                 // Acknowledged when it is on flash.
-                let scope = address.scope;
+                let scope = address.scope.into();
                 return self.order(Order::Receive(Arrival { scope, key, payload, receipt }));
             }
             Topic::Command(id) if self.listens(&address.scope) => self.command(&id, &payload),

@@ -6,6 +6,7 @@ use mote_protocol::doctor::Finding;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{FromPresence, LocalRequest, PowerOrder, ToPresence};
+use crate::network::Unavailable;
 use crate::runtime::RuntimeEvent;
 use crate::services::Table;
 
@@ -27,6 +28,8 @@ pub struct Channels {
     pub power: mpsc::UnboundedSender<PowerOrder>,
     /// Services and who serves, as that changes: for rules, names and variables.
     pub services: watch::Sender<Arc<Table>>,
+    /// What the network of pods lacks, as that changes.
+    pub network: watch::Receiver<Option<Unavailable>>,
     /// What people at the machine ask.
     pub local: mpsc::UnboundedReceiver<LocalRequest>,
     /// The conditions of the node that hold, as a heartbeat tells them.

@@ -79,7 +79,7 @@ struct Pods {
 impl<W: World> Steward<W> {
     /// Whether the node lets nothing of a life run.
     pub(super) fn holds(&self, life: &Life) -> bool {
-        let tolerates = life.pod.tolerates_cordon;
+        let tolerates = life.pod.stays();
         let goes_down = self.books.reboot.is_some_and(|reboot| reboot.ends(&life.pod));
         let held = goes_down || self.books.cordons.kept.holds(life.came_under, tolerates);
         life.grace_s.is_none() && held
@@ -258,8 +258,9 @@ impl<W: World> Steward<W> {
                 let (namespace, name) = (pod.name.namespace.clone(), pod.name.name.clone());
                 let named = PodRef { namespace, name };
                 let goes = matches!(machine.stage(), Stage::Removing { .. });
-                if pod.tolerates_cordon && !goes {
-                    pods.daemons.push(named);
+                if pod.stays() && !goes {
+                    // Nobody needs to be asked about what its file keeps here.
+                    pods.daemons.extend((!pod.is_static).then_some(named));
                     continue;
                 }
                 if machine.has_had_its_run() && machine.stage() == Stage::Active {

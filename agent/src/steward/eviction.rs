@@ -10,6 +10,7 @@
 //! One pod at a time: what one frees may be enough. After each round somebody looks anew, and what
 //! was seen before that look counts no more.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use crate::eviction::{Candidate, Eater, Pressures, Resource, Shortage, message, 
 use crate::image::{ImageError, Images, Sweep, Swept, What};
 use crate::pod::Moment;
 use crate::pod::machine::{EVICTION_GRACE, Event, Machine, Sandbox, Stage};
+use crate::pod::room::PREEMPTED;
 use crate::pod::spec::Requests;
 use crate::reconciler::{Report, plan};
 use crate::runtime::{ContainerId, Runtime};
@@ -72,6 +74,8 @@ pub(super) struct Evictions {
     told: bool,
     /// They know that nobody can tell which pod it is.
     blind: bool,
+    /// Pods that give way, once somebody looks after them.
+    preempted: BTreeSet<Uid>,
 }
 
 impl Evictions {
@@ -190,6 +194,27 @@ impl<W: World> Steward<W> {
         self.books.evictions.round = Round::Ending { uid, until };
         (self.books.evictions.reclaimed, self.books.evictions.told) = (false, false);
         self.step(uid, Event::Evict { why, grace }, now);
+    }
+
+    /// These give way to a critical pod, and get the time that they ask for. One that is not looked after yet
+    /// does when it is.
+    pub(super) fn preempt(&mut self, pods: Vec<Uid>) {
+        for uid in pods {
+            let Some(machine) = self.books.reconciler.machine(&uid) else {
+                self.books.evictions.preempted.insert(uid);
+                continue;
+            };
+            let grace = Duration::from_secs(machine.pod().grace_s.into());
+            let (why, now) = (PREEMPTED.to_owned(), self.now());
+            self.step(uid, Event::Evict { why, grace }, now);
+        }
+    }
+
+    /// A pod is looked after from now on.
+    pub(super) fn look_at_preempted(&mut self, uid: Uid) {
+        if self.books.evictions.preempted.remove(&uid) {
+            self.preempt(vec![uid]);
+        }
     }
 
     /// Which pod it is nobody can tell: one taken at random would be an innocent one.

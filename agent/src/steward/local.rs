@@ -19,6 +19,7 @@ use crate::device::Device;
 use crate::image::{ImageError, ImageSummary, Images, News};
 use crate::logs::{LogReader, Refused};
 use crate::metrics::Scrape;
+use crate::static_pods::Found;
 use crate::store::Order;
 use crate::streams::Peer;
 use crate::usage::Report;
@@ -45,6 +46,8 @@ pub enum LocalRequest {
     ImageNews(News),
     /// These devices are there, and no others.
     Devices(BTreeMap<String, Device>),
+    /// What files of this node ask for, as far as they can be read.
+    StaticPods(Found),
     /// A lock may have been taken or freed.
     LocksChanged,
     /// Events, oldest first.
@@ -166,6 +169,7 @@ impl<W: World> Steward<W> {
             LocalRequest::Order(order) => self.order_images(order),
             LocalRequest::ImageNews(news) => self.image_news(news),
             LocalRequest::Devices(there) => self.devices_seen(there),
+            LocalRequest::StaticPods(found) => self.files_said(found),
             LocalRequest::LocksChanged => self.look_at_delays(),
             LocalRequest::Events { about, answer } => {
                 let _ = answer.send(self.events_about(about));
@@ -189,8 +193,19 @@ impl<W: World> Steward<W> {
         }
     }
 
+    /// What the files of static pods say; what cannot be read of them ends nothing.
+    fn files_said(&mut self, Found { pods, faults }: Found) {
+        for fault in faults {
+            self.node_event("InvalidStaticPod", fault);
+        }
+        if let Some(pods) = pods {
+            self.order(Order::StaticPods(pods));
+        }
+    }
+
     pub(super) fn views(&self) -> Vec<PodView> {
-        let refused = self.books.refusals.keys();
+        // Of data and services that were refused the broker is told.
+        let refused = self.books.refusals.keys().filter(|key| key.kind == Kind::Pod);
         let mut keys: Vec<_> = self.books.desired.keys().chain(refused).collect();
         keys.sort_unstable();
         keys.dedup();

@@ -93,7 +93,8 @@ impl<W: World> Steward<W> {
                 }
                 self.refresh(key);
             }
-            Admission::Accepted { revision, life, change, trial, ignored } => {
+            Admission::Accepted { revision, life, change, trial, ignored, preempted } => {
+                self.preempt(preempted);
                 let unenforced = life.pod.unenforced.clone();
                 self.accepted(key, revision, life, change, trial);
                 for text in unenforced {
@@ -268,6 +269,7 @@ impl<W: World> Steward<W> {
             let machine = Machine::adopt(pod, accepted, remains, now);
             let outcome = self.books.reconciler.take(machine, now);
             self.after(uid, outcome, now);
+            self.look_at_preempted(uid);
             if let Some(there) = self.books.devices.clone().filter(|_| asks_for_devices) {
                 self.step(uid, Event::DevicesSeen(there), now);
             }

@@ -20,6 +20,8 @@ pub struct Standing {
     pub denied: Vec<Denied>,
     /// Writing to flash fails.
     pub storage_failing: bool,
+    /// What pods lack of their network, or services of theirs: reason and message.
+    pub network: Option<(String, String)>,
 }
 
 /// Something that the broker refuses.
@@ -82,6 +84,12 @@ impl<W: World> Steward<W> {
             trouble: trouble.clone(),
             denied: denied.collect(),
             storage_failing: self.books.storage_failing,
+            network: self
+                .channels
+                .network
+                .borrow()
+                .as_ref()
+                .map(|missing| (missing.reason.to_owned(), missing.message.clone())),
         }
     }
 }

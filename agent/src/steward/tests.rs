@@ -67,6 +67,7 @@ async fn node() -> Node {
         to_presence,
         doctor,
         power,
+        network: tokio::sync::watch::channel(None).1,
         services,
         local,
         conditions: tokio::sync::watch::channel(0).1,
@@ -252,7 +253,7 @@ async fn a_card_that_took_an_end_and_not_the_ledger_is_failing() {
             uid: Uid::from_random([7; 16]),
             grace_s: 1,
         };
-        let scope = mote_protocol::topic::Scope::All;
+        let scope = mote_protocol::topic::Scope::All.into();
         node.steward.store_told(Told::Received { scope, key: key(), receipt: None, admission });
         node.steward.store_told(Told::LedgerKept { result: Err(refused()) });
         assert!(node.steward.books.storage_failing);

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::source::Source;
 use mote_protocol::frame::{self, FrameError};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::node::Taint;
@@ -12,7 +13,6 @@ use mote_protocol::pod::{PodSpec, TaintEffect};
 use mote_protocol::rollout;
 use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
-use mote_protocol::topic::Scope;
 
 use super::claims::{Claims, Crowded};
 use super::judgement::{Judgement, Objection, behind_lost, judge};
@@ -69,7 +69,7 @@ fn read(payload: &[u8]) -> Read {
 
 /// What was said of a pod, and to whom.
 pub(super) struct Said<'a> {
-    pub(super) scope: &'a Scope,
+    pub(super) scope: &'a Source,
     pub(super) key: &'a ObjectKey,
     pub(super) object: &'a Object,
     /// The object, as it came.
@@ -85,6 +85,8 @@ pub(super) struct Body {
     rollback_after: Option<Duration>,
     /// Something may hold it up.
     pub(super) delays: bool,
+    /// Pods that end for it.
+    gives_way: Vec<ObjectKey>,
 }
 
 impl<W: World> Store<W> {
@@ -92,7 +94,7 @@ impl<W: World> Store<W> {
     /// has changed, and it must not be acknowledged. Nor must it as long as [`Self::owes`].
     pub async fn admit(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         payload: &[u8],
     ) -> io::Result<Admission> {
@@ -123,7 +125,7 @@ impl<W: World> Store<W> {
                 Ok(admission.unwrap_or(Admission::Same))
             }
             Judgement::Same => Ok(Admission::Same),
-            Judgement::Refused(no @ Objection::Shadowed { .. }) => {
+            Judgement::Refused(no @ (Objection::Shadowed { .. } | Objection::StaticPod)) => {
                 self.shadowed(scope, key, &object, &no).await
             }
             Judgement::Refused(no) => Ok(refuse(seen, no.reason(), "", &no.to_string())),
@@ -152,7 +154,7 @@ impl<W: World> Store<W> {
     /// What a nearer scope stands before.
     async fn shadowed(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         object: &Object,
         no: &Objection,
@@ -171,7 +173,7 @@ impl<W: World> Store<W> {
     /// The end of what this node does not have, or has lost.
     async fn delete_unknown(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         seen: Revision,
     ) -> io::Result<Admission> {
@@ -222,7 +224,7 @@ impl<W: World> Store<W> {
     }
 
     fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
-        let body = self.check(said.key, said.object, uid)?;
+        let body = self.check(said, uid)?;
         let pressure = self.policy.pressure;
         let (pod, spec) = (&body.checked.pod, &body.asked.spec);
         let best_effort = pod.qos == QosClass::BestEffort && !tolerates_memory_pressure(spec);
@@ -234,16 +236,18 @@ impl<W: World> Store<W> {
         // As with a kubelet, the other effects are a scheduler's.
         let evicts = |taint: &&Taint| taint.effect == TaintEffect::NoExecute;
         let mut taints = self.policy.taints.iter().filter(evicts);
-        if taints.any(|Taint { key, value, effect }| !tolerates(spec, key, value, *effect)) {
+        if !pod.is_static
+            && taints.any(|Taint { key, value, effect }| !tolerates(spec, key, value, *effect))
+        {
             let message = "Predicate TaintToleration failed: node(s) had taints that the pod \
                            didn't tolerate";
             let field = "spec.tolerations";
             return Err(refuse(said.object.revision, "TaintToleration", field, message));
         }
-        match self.crowded(said.key, &Claims::of(&body.asked.spec)) {
-            None => Ok(body),
-            Some(Crowded { reason, message }) => {
-                Err(refuse(said.object.revision, reason, "", &message))
+        match self.fit(said.key, &Claims::of(&body.asked.spec), pod.is_critical()) {
+            Ok(gives_way) => Ok(Body { gives_way, ..body }),
+            Err(Crowded { reason, message }) => {
+                Err(refuse(said.object.revision, &reason, "", &message))
             }
         }
     }
@@ -273,14 +277,26 @@ impl<W: World> Store<W> {
         if let Some(entry) = self.entries.get_mut(said.key) {
             entry.claims = Claims::of(&body.asked.spec);
         }
-        Ok(accepted(said.object.revision, body, (accepted_unix_ms, came_under), change, trial))
+        let mut preempted = Vec::new();
+        for key in &body.gives_way {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            // It is over, but for its end.
+            entry.claims = Claims::default();
+            preempted.push(entry.held.uid);
+        }
+        let since = (accepted_unix_ms, came_under);
+        let mut admission = accepted(said.object.revision, body, since, change, trial);
+        if let Admission::Accepted { preempted: told, .. } = &mut admission {
+            *told = preempted;
+        }
+        Ok(admission)
     }
 
     /// The same life, changed where it may change.
     pub(super) async fn change(&mut self, said: &Said<'_>) -> io::Result<Admission> {
         let Said { scope, key, object, .. } = *said;
         let mut stored = self.read(key).await?;
-        let body = match self.check(key, object, stored.current.uid) {
+        let body = match self.check(said, stored.current.uid) {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
@@ -318,7 +334,7 @@ impl<W: World> Store<W> {
 
     pub(super) async fn delete(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         object: &Object,
     ) -> io::Result<Admission> {
@@ -341,7 +357,8 @@ impl<W: World> Store<W> {
         Ok(Admission::Deleting { revision: object.revision, uid, grace_s })
     }
 
-    fn check(&self, key: &ObjectKey, object: &Object, uid: Uid) -> Result<Body, Admission> {
+    fn check(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
+        let Said { scope, key, object, .. } = *said;
         let seen = object.revision;
         let malformed = |error: &BodyError| refuse(seen, error.reason(), "", &error.to_string());
         let Intent::Apply { schema, body } = &object.intent else {
@@ -361,8 +378,14 @@ impl<W: World> Store<W> {
         };
         let rollback_after = rollout::rollback_after(annotations).map_err(fault)?;
         let delays = rollout::delay(annotations).map_err(fault)?.is_some();
+        checked.pod.is_static = *scope == Source::Static;
+        if checked.pod.is_static && (delays || rollback_after.is_some()) {
+            let message =
+                "a static pod changes when its file does: nothing puts that off, or takes it back";
+            return Err(refuse(seen, "Invalid", "metadata.annotations", message));
+        }
         checked.ignored.extend(rollout::unknown(annotations).map(rollout::field));
-        Ok(Body { asked, checked, rollback_after, delays })
+        Ok(Body { asked, checked, rollback_after, delays, gives_way: Vec::new() })
     }
 }
 
@@ -384,7 +407,7 @@ fn accepted(
 ) -> Admission {
     let Checked { pod, ignored } = body.checked;
     let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None, came_under };
-    Admission::Accepted { revision, life, change, trial, ignored }
+    Admission::Accepted { revision, life, change, trial, ignored, preempted: Vec::new() }
 }
 
 /// The life that ends before another may start: the one that runs, which may not be the one that was

@@ -1,4 +1,4 @@
-//! What pods have of the node for themselves: room on its disk, and its ports.
+//! What pods have of the node for themselves: what they ask for, and its ports.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,17 +6,22 @@ use std::net::IpAddr;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::pod::PodSpec;
 
+use super::source::Source;
 use super::{Entry, Store};
 use crate::pod::ports::{self, HostPort};
-use crate::pod::resources;
+use crate::pod::qos::{self, QosClass};
+use crate::pod::room::{self, Lacking, Room, Weaker};
 use crate::services::{Assigned, Taken};
 use crate::world::World;
 
 /// What a pod has for itself, as long as it is not over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
-    /// Bytes of the disk that it asks for.
-    storage: u64,
+    /// What it asks for of what the node has.
+    room: Room,
+    /// How soon it gives way to others.
+    priority: i32,
+    class: QosClass,
     /// Ports of the node.
     ports: Box<[HostPort]>,
     /// Addresses, of a service.
@@ -26,21 +31,26 @@ pub(super) struct Claims {
 impl Claims {
     /// Of a pod that is not over.
     pub(super) fn of(spec: &PodSpec) -> Self {
-        let ports = ports::claimed(spec).into();
-        Self { storage: resources::storage_request(spec), ports, addresses: Box::default() }
+        Self {
+            room: Room::of(spec),
+            priority: qos::priority(spec),
+            class: qos::class_of(spec),
+            ports: ports::claimed(spec).into(),
+            addresses: Box::default(),
+        }
     }
 
     /// Of a service.
     pub(super) fn of_service(assigned: &Assigned) -> Self {
         let addresses = assigned.addresses.clone().into();
-        Self { storage: 0, ports: assigned.claimed().into(), addresses }
+        Self { ports: assigned.claimed().into(), addresses, ..Self::default() }
     }
 }
 
 /// Why a pod does not fit beside others.
 pub(super) struct Crowded {
     /// One word, as in Kubernetes.
-    pub(super) reason: &'static str,
+    pub(super) reason: String,
     pub(super) message: String,
 }
 
@@ -54,33 +64,43 @@ pub(super) fn taken(entries: &BTreeMap<ObjectKey, Entry>, key: &ObjectKey) -> Ta
 }
 
 impl<W: World> Store<W> {
-    /// Why a pod that asks for so much is not taken, where it is not. What others of the node have counts,
-    /// and not the life that it replaces: that ends before.
-    pub(super) fn crowded(&self, key: &ObjectKey, wanted: &Claims) -> Option<Crowded> {
-        let others = || self.entries.iter().filter(|(other, _)| *other != key);
-        self.lacks_storage(others(), wanted.storage)
-            .map(|message| Crowded { reason: "OutOfephemeral-storage", message })
-            // Who ends has its ports for a moment still. Who was refused would not be tried again.
-            .or_else(|| {
-                lacks_ports(others().filter(|(_, other)| !other.held.deleting), &wanted.ports)
-            })
-    }
-
-    fn lacks_storage<'a>(
+    /// Whether a pod that asks for so much fits, and who gives way for that; why it does not. What others of
+    /// the node have counts, and not the life that it replaces: that ends before. One that is critical takes
+    /// what others have that are not, but for their ports.
+    pub(super) fn fit(
         &self,
-        others: impl Iterator<Item = (&'a ObjectKey, &'a Entry)>,
-        requested: u64,
-    ) -> Option<String> {
-        let capacity = self.policy.storage?;
-        let used = others.fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.claims.storage));
-        let fits = requested == 0 || used.saturating_add(requested) <= capacity;
-        (!fits).then(|| {
-            format!(
-                "Node didn't have enough resource: ephemeral-storage, requested: {requested}, \
-                 used: {used}, capacity: {capacity}"
-            )
-        })
+        key: &ObjectKey,
+        wanted: &Claims,
+        critical: bool,
+    ) -> Result<Vec<ObjectKey>, Crowded> {
+        let others = || self.entries.iter().filter(|(other, _)| *other != key);
+        // Who ends has its ports for a moment still. Who was refused would not be tried again.
+        let ports = lacks_ports(others().filter(|(_, other)| !other.held.deleting), &wanted.ports);
+        let used = others().fold(Room::default(), |sum, (_, entry)| sum.and(entry.claims.room));
+        let lacking = room::lacking(self.policy.room, used, wanted.room);
+        let crowded = |lacking: &Lacking| Crowded {
+            reason: format!("OutOf{}", lacking.resource),
+            message: lacking.to_string(),
+        };
+        match (lacking, ports) {
+            (None, None) => Ok(Vec::new()),
+            (Some(lacking), None) if critical => {
+                let weaker: Vec<_> = others().filter_map(weaker).collect();
+                room::victims(&lacking, &weaker).ok_or_else(|| crowded(&lacking))
+            }
+            (Some(lacking), _) => Err(crowded(&lacking)),
+            (None, Some(crowded)) => Err(crowded),
+        }
     }
+}
+
+/// One that gives way to critical ones. What it replaces, or what ends, has its room as long as it has it.
+fn weaker((key, entry): (&ObjectKey, &Entry)) -> Option<Weaker<ObjectKey>> {
+    let Entry { held, previous, claims } = entry;
+    let critical = claims.priority >= qos::CRITICAL || held.scope == Source::Static;
+    let there = claims.room != Room::default() && !held.deleting && !previous;
+    let (who, class, room) = (key.clone(), claims.class, claims.room);
+    (there && !critical).then_some(Weaker { who, class, room })
 }
 
 fn lacks_ports<'a>(
@@ -97,5 +117,5 @@ fn lacks_ports<'a>(
         "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: \
          {key} has {port}"
     );
-    Some(Crowded { reason: "NodePorts", message })
+    Some(Crowded { reason: "NodePorts".to_owned(), message })
 }

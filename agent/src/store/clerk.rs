@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use super::source::Source;
 use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::{Pod, Revision};
-use mote_protocol::topic::Scope;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::static_pods::StaticPods;
 use super::{Admission, Patience, Sentence, Sentenced, Store};
 use crate::cordon::Cordon;
 use crate::events::EventLog;
@@ -31,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Whom it was said to.
-    pub scope: Scope,
+    pub scope: Source,
     /// About what.
     pub key: ObjectKey,
     /// What.
@@ -45,6 +46,8 @@ pub struct Arrival {
 pub enum Order {
     /// Take in what was published.
     Receive(Arrival),
+    /// Make the node have these static pods, and no others.
+    StaticPods(StaticPods),
     /// What the node is short of decides about new pods.
     Pressure(Pressures),
     /// Write whether the node takes pods.
@@ -154,7 +157,7 @@ pub enum Told {
     /// What became of something published.
     Received {
         /// Whom it was said to.
-        scope: Scope,
+        scope: Source,
         /// About what.
         key: ObjectKey,
         /// To acknowledge it with.
@@ -244,22 +247,32 @@ pub async fn serve<W: World>(
             }
         };
         let Some(order) = order else { return };
-        let order = match order {
+        let orders = match order {
             Order::LinkLost => {
-                waiting.clear();
+                // What files say nobody says again.
+                waiting.retain(|arrival: &Arrival| arrival.scope == Source::Static);
                 continue;
             }
-            // What was said of a name later is not heard earlier.
-            Order::Receive(arrival) if !again && waits(&waiting, &arrival.key) => {
-                waiting.push_back(arrival);
-                continue;
+            Order::StaticPods(files) => {
+                waiting.retain(|arrival| arrival.scope != Source::Static);
+                store.said_by_files(files).into_iter().map(Order::Receive).collect()
             }
-            order => order,
+            order => vec![order],
         };
-        if let Some(arrival) = carry_out(&mut store, order, &told).await {
-            retry = Instant::now() + RETRY;
-            // In the order in which they came.
-            if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
+        for order in orders {
+            let order = match order {
+                // What was said of a name later is not heard earlier.
+                Order::Receive(arrival) if !again && waits(&waiting, &arrival.key) => {
+                    waiting.push_back(arrival);
+                    continue;
+                }
+                order => order,
+            };
+            if let Some(arrival) = carry_out(&mut store, order, &told).await {
+                retry = Instant::now() + RETRY;
+                // In the order in which they came.
+                if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
+            }
         }
     }
 }
@@ -276,7 +289,8 @@ async fn carry_out<W: World>(
 ) -> Option<Arrival> {
     match order {
         Order::Receive(arrival) => return receive(store, arrival, told).await,
-        Order::LinkLost => {}
+        // They only change what waits, and became what is received.
+        Order::LinkLost | Order::StaticPods(_) => {}
         Order::Pressure(held) => store.under(held),
         Order::Cordon(cordon) => {
             let result = store.keep_cordon(cordon).await;

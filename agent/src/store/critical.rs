@@ -7,7 +7,8 @@ use std::path::Path;
 use mote_protocol::name::{Kind, Uid};
 
 use super::seal::unseal;
-use super::stored::Stored;
+use super::source::Source;
+use super::stored::{Stored, StoredLife};
 use crate::pod::qos;
 
 /// The uids of critical pods, as far as the files below a state directory tell. What cannot be read ends
@@ -21,10 +22,12 @@ pub fn critical_pods(state: &Path) -> BTreeSet<Uid> {
                 let Stored { current, previous, .. } = stored;
                 previous.into_iter().chain([current])
             });
-            let critical = |spec| qos::priority(&spec) >= qos::CRITICAL;
+            let critical = |life: &StoredLife, spec| {
+                life.scope() == Ok(Source::Static) || qos::priority(&spec) >= qos::CRITICAL
+            };
             uids.extend(lives.filter_map(|life| {
                 let spec = life.pod().ok()?.spec;
-                critical(spec).then_some(life.uid)
+                critical(&life, spec).then_some(life.uid)
             }));
         }
     }

@@ -6,12 +6,12 @@
 
 use std::io;
 
+use super::source::Source;
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::limits::{MAX_DATA, MAX_DATA_KEYS};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_key};
-use mote_protocol::topic::Scope;
 
 use super::admission::refuse;
 use super::device::{self, DeviceKey, KEY_LEN};
@@ -46,7 +46,7 @@ impl<W: World> Store<W> {
     /// Takes in a `ConfigMap` or Secret that won.
     pub(super) async fn keep(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         object: &Object,
         payload: &[u8],
@@ -89,7 +89,7 @@ impl<W: World> Store<W> {
     /// Forgets one whose tombstone won. Pods keep the files that they have.
     pub(super) async fn drop_data(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         object: &Object,
     ) -> io::Result<Admission> {

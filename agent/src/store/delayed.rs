@@ -6,11 +6,11 @@
 
 use std::io;
 
+use super::source::Source;
 use mote_protocol::frame;
 use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::object::{self, Intent, Object, Revision};
 use mote_protocol::rollout::{self, Delay};
-use mote_protocol::topic::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::admission::{Body, Said, refuse};
@@ -55,7 +55,7 @@ pub enum Patience {
 
 /// What waits, read.
 pub(super) struct Waits {
-    scope: Scope,
+    scope: Source,
     object: Object,
     delay: Delay,
     stored: StoredDelay,
@@ -63,7 +63,7 @@ pub(super) struct Waits {
 
 impl StoredDelay {
     fn read(self) -> Option<Waits> {
-        let scope = Scope::parse(&self.scope).ok()?;
+        let scope = Source::parse(&self.scope).ok()?;
         let object = frame::decode::<Object>(&self.frame).ok()?;
         let Intent::Apply { schema, body } = &object.intent else { return None };
         let asked = object::Pod::decode(*schema, body).ok()?;
@@ -74,7 +74,7 @@ impl StoredDelay {
 
 impl Waits {
     /// Whom it was said to, and what the steward needs of it.
-    pub(super) fn put_off(self) -> (Scope, PutOff) {
+    pub(super) fn put_off(self) -> (Source, PutOff) {
         let StoredDelay { asked_unix_ms, count, .. } = self.stored;
         let delayed = Delayed::new(self.delay, asked_unix_ms, count);
         (self.scope, PutOff { revision: self.object.revision, delayed })
@@ -164,7 +164,7 @@ impl<W: World> Store<W> {
     /// Whether it is what runs while something nearer waits.
     pub(super) async fn runs_meanwhile(
         &self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         seen: Revision,
     ) -> io::Result<bool> {
@@ -181,7 +181,7 @@ impl<W: World> Store<W> {
     /// alive that somebody deleted.
     pub(super) async fn make_way(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         end: &Object,
     ) -> io::Result<Option<Admission>> {

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::source::Source;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::{ContentHash, Revision};
-use mote_protocol::topic::Scope;
 
 use super::judgement::Held;
 use super::seal::seal;
@@ -28,7 +28,7 @@ impl<W: World> Store<W> {
     /// was before still counts, whatever the card holds now.
     pub(super) async fn write(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         revision: Revision,
         before: Option<Stored>,
@@ -61,7 +61,7 @@ impl<W: World> Store<W> {
     /// Remembers a revision, also where flash refuses it: then nothing is acknowledged until it took it.
     pub(super) async fn remember_or_owe(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         revision: Revision,
     ) {
@@ -75,12 +75,12 @@ impl<W: World> Store<W> {
     /// back should the file of its successor be lost.
     fn over(
         &self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         revision: Revision,
         before: Option<&Stored>,
         stored: &Stored,
-    ) -> Vec<(Scope, Revision)> {
+    ) -> Vec<(Source, Revision)> {
         let Some(held) = self.entries.get(key).map(|entry| &entry.held) else { return Vec::new() };
         if before.is_some_and(|before| before.current == stored.current) {
             // What runs goes on: nothing took its place yet.
@@ -95,7 +95,7 @@ impl<W: World> Store<W> {
         let tried = stored.rejected().map(|rejected| rejected.revision);
         let waits = stored.waits().map(|waits| waits.revision());
         let replaced = held.uid != stored.current.uid;
-        let is_over = |(of, said): &(Scope, Revision)| {
+        let is_over = |(of, said): &(Source, Revision)| {
             let itself = (of, *said) == (scope, revision);
             (replaced || of != scope) && !itself && ![tried, waits].contains(&Some(*said))
         };
@@ -105,7 +105,7 @@ impl<W: World> Store<W> {
     /// The last word before what begins in another's place, where that is not on trial: words in between
     /// were never heard, or were too late while it was there. To be remembered once its file is written:
     /// should flash refuse that, what ran would seem to be over.
-    fn too_late(&self, key: &ObjectKey, scope: &Scope, stored: &Stored) -> Option<Revision> {
+    fn too_late(&self, key: &ObjectKey, scope: &Source, stored: &Stored) -> Option<Revision> {
         let held = &self.entries.get(key)?.held;
         let replaced = held.uid != stored.current.uid && held.scope == *scope;
         let tries = stored.rejected().is_some() || stored.trial().is_some();
@@ -114,7 +114,7 @@ impl<W: World> Store<W> {
 
     async fn make_durable(
         &mut self,
-        over: Vec<(Scope, Revision)>,
+        over: Vec<(Source, Revision)>,
         key: &ObjectKey,
         stored: &Stored,
     ) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! Files of the store, without a card.
 
+use super::source::Source;
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame;
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
 use mote_protocol::object::{ConfigMap, Intent, Object, Pod, Revision, Secret};
 use mote_protocol::rollout::{ROLLBACK_AFTER, UPDATE_LOCK, UPDATE_WINDOW};
 use mote_protocol::status::Phase;
-use mote_protocol::topic::Scope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -181,7 +181,7 @@ pub fn others() -> Vec<Vec<u8>> {
     };
     let mut ledger = Ledger::default();
     for number in 0..3 {
-        let scope = Scope::parse(&format!("n{number}")).expect("a scope");
+        let scope = Source::parse(&format!("n{number}")).expect("a scope");
         ledger.remember(&scope, &key(Kind::Pod), Revision { number, ..Revision::default() });
     }
     vec![sealed(&record), sealed(&ledger), sealed(&7_u32), sealed(&[7_u8; KEY_LEN])]

@@ -3,9 +3,9 @@
 //! Greater revisions win within one scope, nearer scopes win over farther ones. Pure: what is
 //! decided here is written by the store before anybody acts on it.
 
+use super::source::Source;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{Intent, Object, Revision};
-use mote_protocol::topic::Scope;
 
 /// What the node has of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Held {
     /// The last revision that was accepted: of the object, or of its tombstone.
     pub revision: Revision,
     /// Whom it was said to.
-    pub scope: Scope,
+    pub scope: Source,
     /// It is being deleted.
     pub deleting: bool,
 }
@@ -41,6 +41,9 @@ pub enum Objection {
         /// Which.
         by: String,
     },
+    /// A file of the node says something else.
+    #[error("it is a static pod of this node, which goes with its file and changes with it")]
+    StaticPod,
     /// A tombstone for another life.
     #[error("the node has uid {have}, not {asked}")]
     OtherUid {
@@ -52,12 +55,21 @@ pub enum Objection {
 }
 
 impl Objection {
+    /// Something else is said of the name by who comes first.
+    fn nearer(source: &Source) -> Self {
+        match source {
+            Source::Static => Self::StaticPod,
+            Source::Broker(scope) => Self::Shadowed { by: scope.to_string() },
+        }
+    }
+
     /// A stable word for the reason.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Stale { .. } => "Stale",
             Self::Conflict { .. } | Self::OtherUid { .. } => "Conflict",
             Self::Shadowed { .. } => "Shadowed",
+            Self::StaticPod => "StaticPod",
         }
     }
 }
@@ -81,21 +93,12 @@ pub enum Judgement {
     DeleteUnknown,
 }
 
-/// How near a scope is: smaller is nearer.
-const fn distance(scope: &Scope) -> u8 {
-    match scope {
-        Scope::Node(_) => 0,
-        Scope::Group(_) => 1,
-        Scope::All => 2,
-    }
-}
-
 /// What an object means that is said to `scope` where one was lost that was said to `lost`: nothing, where
 /// that was nearer. It may be said again later, and what runs is its.
-pub(super) fn behind_lost(judgement: Judgement, scope: &Scope, lost: &Scope) -> Judgement {
+pub(super) fn behind_lost(judgement: Judgement, scope: &Source, lost: &Source) -> Judgement {
     let decides = matches!(judgement, Judgement::New(_) | Judgement::DeleteUnknown);
-    if decides && distance(lost) < distance(scope) {
-        return Judgement::Refused(Objection::Shadowed { by: lost.to_string() });
+    if decides && lost.distance() < scope.distance() {
+        return Judgement::Refused(Objection::nearer(lost));
     }
     judgement
 }
@@ -104,7 +107,7 @@ pub(super) fn behind_lost(judgement: Judgement, scope: &Scope, lost: &Scope) -> 
 pub fn judge(
     held: Option<&Held>,
     forgotten: Option<Revision>,
-    scope: &Scope,
+    scope: &Source,
     object: &Object,
 ) -> Judgement {
     let same_scope = held.filter(|held| held.scope == *scope).map(|held| held.revision);
@@ -123,7 +126,7 @@ pub fn judge(
         };
     };
     if held.scope != *scope && !held.deleting && !comes_first(scope, object, held) {
-        return Judgement::Refused(Objection::Shadowed { by: held.scope.to_string() });
+        return Judgement::Refused(Objection::nearer(&held.scope));
     }
     match object.intent {
         Intent::Apply { .. } => apply(held, object.uid),
@@ -140,8 +143,8 @@ fn older(seen: Revision, have: Revision) -> Objection {
 }
 
 /// Whether an object comes before what is held from another scope.
-fn comes_first(scope: &Scope, object: &Object, held: &Held) -> bool {
-    let (asked, have) = (distance(scope), distance(&held.scope));
+fn comes_first(scope: &Source, object: &Object, held: &Held) -> bool {
+    let (asked, have) = (scope.distance(), held.scope.distance());
     asked < have || asked == have && object.revision > held.revision
 }
 
@@ -185,12 +188,12 @@ mod tests {
     }
 
     fn held(number: u64, scope: &str, deleting: bool) -> Held {
-        let scope = Scope::parse(scope).unwrap();
+        let scope = Source::parse(scope).unwrap();
         Held { uid: OLD, revision: revision(number, 5), scope, deleting }
     }
 
     fn judged(held: Option<&Held>, forgotten: Option<u64>, scope: &str, o: &Object) -> Judgement {
-        judge(held, forgotten.map(|n| revision(n, 5)), &Scope::parse(scope).unwrap(), o)
+        judge(held, forgotten.map(|n| revision(n, 5)), &Source::parse(scope).unwrap(), o)
     }
 
     #[test]
@@ -247,8 +250,8 @@ mod tests {
     #[test]
     fn a_lost_object_stands_before_farther_ones() {
         let behind = |judgement: Judgement, scope: &str| {
-            let scope = Scope::parse(scope).unwrap();
-            behind_lost(judgement, &scope, &Scope::parse("@blue").unwrap())
+            let scope = Source::parse(scope).unwrap();
+            behind_lost(judgement, &scope, &Source::parse("@blue").unwrap())
         };
         let shadowed = Judgement::Refused(Objection::Shadowed { by: "@blue".into() });
         assert_eq!(behind(Judgement::New(None), "@all"), shadowed);

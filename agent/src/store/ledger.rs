@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use super::source::Source;
 use mote_protocol::extension::Extensions;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
-use mote_protocol::topic::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::seal::short_hash;
@@ -26,13 +26,13 @@ pub struct Ledger {
     extensions: Extensions,
 }
 
-fn hashed(scope: &Scope, key: &ObjectKey) -> [u8; 8] {
+fn hashed(scope: &Source, key: &ObjectKey) -> [u8; 8] {
     short_hash(format!("{scope} {key}").as_bytes())
 }
 
 impl Ledger {
     /// The last revision of a name that was forgotten.
-    pub fn get(&self, scope: &Scope, key: &ObjectKey) -> Option<Revision> {
+    pub fn get(&self, scope: &Source, key: &ObjectKey) -> Option<Revision> {
         self.revisions.get(&hashed(scope, key)).copied()
     }
 
@@ -49,7 +49,7 @@ impl Ledger {
     }
 
     /// Remembers the last revision of a name, where it is later than what is known.
-    pub fn remember(&mut self, scope: &Scope, key: &ObjectKey, revision: Revision) {
+    pub fn remember(&mut self, scope: &Source, key: &ObjectKey, revision: Revision) {
         let known = self.revisions.entry(hashed(scope, key)).or_default();
         *known = revision.max(*known);
         if self.revisions.len() > CAPACITY {
@@ -66,6 +66,10 @@ mod tests {
     use super::*;
     use mote_protocol::name::{Kind, Namespace, ObjectName};
 
+    fn all() -> Source {
+        Source::parse("@all").unwrap()
+    }
+
     fn key(name: &str) -> ObjectKey {
         ObjectKey {
             kind: Kind::Pod,
@@ -81,10 +85,10 @@ mod tests {
     #[test]
     fn a_revision_never_goes_back() {
         let mut ledger = Ledger::default();
-        ledger.remember(&Scope::All, &key("web"), revision(5));
-        ledger.remember(&Scope::All, &key("web"), revision(3));
-        assert_eq!(ledger.get(&Scope::All, &key("web")), Some(revision(5)));
-        assert_eq!(ledger.get(&Scope::parse("n1").unwrap(), &key("web")), None);
+        ledger.remember(&all(), &key("web"), revision(5));
+        ledger.remember(&all(), &key("web"), revision(3));
+        assert_eq!(ledger.get(&all(), &key("web")), Some(revision(5)));
+        assert_eq!(ledger.get(&Source::parse("n1").unwrap(), &key("web")), None);
     }
 
     const FROZEN: &[u8] = b"\x01\x06\xbf]\x86n\x17C\x81\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00";
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn the_form_on_flash_is_frozen() {
         let mut ledger = Ledger::default();
-        ledger.remember(&Scope::All, &key("web"), revision(5));
+        ledger.remember(&all(), &key("web"), revision(5));
         let bytes = postcard::to_allocvec(&ledger).unwrap();
         assert_eq!(bytes, FROZEN);
         assert_eq!(postcard::from_bytes::<Ledger>(&bytes), Ok(ledger));
@@ -102,10 +106,10 @@ mod tests {
     fn a_full_ledger_drops_the_oldest_revision() {
         let mut ledger = Ledger::default();
         for number in 0..=CAPACITY as u64 {
-            ledger.remember(&Scope::All, &key(&format!("p{number}")), revision(number + 10));
+            ledger.remember(&all(), &key(&format!("p{number}")), revision(number + 10));
         }
         assert_eq!(ledger.revisions.len(), CAPACITY);
-        assert_eq!(ledger.get(&Scope::All, &key("p0")), None);
-        assert!(ledger.get(&Scope::All, &key("p1")).is_some());
+        assert_eq!(ledger.get(&all(), &key("p0")), None);
+        assert!(ledger.get(&all(), &key("p1")).is_some());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::source::Source;
 use mote_protocol::name::{Kind, ObjectKey, Uid};
-use mote_protocol::topic::Scope;
 
 use super::{Kept, Loaded, SCOPE};
 use crate::pod::machine::Record;
@@ -14,7 +14,7 @@ use crate::runtime::Origin;
 pub(super) struct LostPod {
     pub(super) uid: Uid,
     /// Whom the object was said to.
-    pub(super) scope: Option<Scope>,
+    pub(super) scope: Option<Source>,
     /// Names of its containers, in the order of the spec, init containers first.
     pub(super) containers: Vec<String>,
 }
@@ -27,7 +27,7 @@ impl LostPod {
 
     fn recorded(uid: Uid, record: &Record) -> Self {
         let told = record.extensions.get(SCOPE).and_then(|told| std::str::from_utf8(told).ok());
-        let scope = told.and_then(|told| Scope::parse(told).ok());
+        let scope = told.and_then(|told| Source::parse(told).ok());
         let containers = record.slots.iter().map(|slot| slot.name.clone()).collect();
         Self { uid, scope, containers }
     }

@@ -24,7 +24,6 @@ use std::rc::Rc;
 use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::{self, Intent, Object, Revision};
 use mote_protocol::status::Refusal;
-use mote_protocol::topic::Scope;
 
 use crate::cordon::Cordon;
 use crate::events::{EventLog, Report};
@@ -55,6 +54,8 @@ mod rollout;
 mod seal;
 mod seen;
 mod service;
+mod source;
+mod static_pods;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,8 @@ pub use ledger::Ledger;
 pub use opening::{count_from, open};
 pub use rollout::{OnTrial, Rejected, Sentence, Sentenced, WentBack};
 pub use seen::{keep_time, last_seen};
+pub use source::Source;
+pub use static_pods::StaticPods;
 
 use crate::ports::Disk;
 use claims::Claims;
@@ -128,6 +131,8 @@ pub enum Admission {
         trial: Option<Box<OnTrial>>,
         /// Fields that this version ignores.
         ignored: Vec<String>,
+        /// Pods that give way to it.
+        preempted: Vec<Uid>,
     },
     /// It is on flash, and may have to wait.
     Delayed {
@@ -295,7 +300,7 @@ impl<W: World> Store<W> {
 
     /// Has the record of a pod say whom its object is said to from now on: should the object be lost before
     /// the pod changes, one of a farther scope must not take its place.
-    async fn record_scope(&self, uid: Uid, scope: &Scope) -> std::io::Result<()> {
+    async fn record_scope(&self, uid: Uid, scope: &Source) -> std::io::Result<()> {
         // Where there is none yet, the first one says it.
         let file = self.edges.disk.read(&record_file(uid)).await?;
         let record = seal::unseal::<Record>(&file).map_err(std::io::Error::other)?;
@@ -306,7 +311,7 @@ impl<W: World> Store<W> {
         &self,
         uid: Uid,
         mut record: Record,
-        scope: Option<&Scope>,
+        scope: Option<&Source>,
     ) -> std::io::Result<()> {
         if let Some(scope) = scope {
             record.extensions.set(SCOPE, Some(scope.to_string().into_bytes()));
@@ -404,7 +409,7 @@ impl<W: World> Store<W> {
 
     async fn remember(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         revision: Revision,
     ) -> std::io::Result<()> {

@@ -15,6 +15,7 @@ use super::judgement::Held;
 use super::ledger::Ledger;
 use super::seal::{SealError, seal, unseal};
 use super::seen::Seen;
+use super::source::Source;
 use super::stored::{Stored, StoredLife};
 use super::{
     CLOCK, CORDON, DAMAGED, DEVICE_KEY, EVENTS, Entry, LEDGERS, Life, Loaded, Opened, SESSION,
@@ -415,9 +416,10 @@ pub(super) fn life(
         enforcement: policy.enforcement.of_accepted(),
         ..NodePolicy::default()
     };
-    let checked = validate(name, &asked, &lenient).map_err(|error| error.to_string())?;
+    let mut pod = validate(name, &asked, &lenient).map_err(|error| error.to_string())?.pod;
+    pod.is_static = stored.scope() == Ok(Source::Static);
     Ok(Life {
-        pod: Rc::new(checked.pod),
+        pod: Rc::new(pod),
         accepted_unix_ms: stored.accepted_unix_ms,
         grace_s: stored.ending.map(|ending| ending.grace_s),
         came_under: None,

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::source::Source;
 use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::object::{Intent, Object, Service};
-use mote_protocol::topic::Scope;
 
 use super::admission::refuse;
 use super::claims::{Claims, taken};
@@ -38,7 +38,7 @@ impl<W: World> Store<W> {
     /// Takes in a service that won.
     pub(super) async fn keep_service(
         &mut self,
-        scope: &Scope,
+        scope: &Source,
         key: &ObjectKey,
         object: &Object,
         payload: &[u8],

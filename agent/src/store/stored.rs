@@ -1,10 +1,10 @@
 //! What stands in the file of one object.
 
+use super::source::Source;
 use mote_protocol::extension::{Extensions, UnknownCritical};
 use mote_protocol::frame;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{self, Intent, Object, Revision};
-use mote_protocol::topic::Scope;
 use serde::{Deserialize, Serialize};
 
 /// The file of one object: the life that is wanted, and the one that ends before it may start.
@@ -66,8 +66,8 @@ pub(super) enum StoredError {
 }
 
 impl StoredLife {
-    pub(super) fn scope(&self) -> Result<Scope, StoredError> {
-        Ok(Scope::parse(&self.scope)?)
+    pub(super) fn scope(&self) -> Result<Source, StoredError> {
+        Ok(Source::parse(&self.scope)?)
     }
 
     /// The last revision that was accepted for it.

@@ -12,9 +12,13 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::pod::machine::Machine;
+use crate::pod::qos;
+use crate::pod::room::Capacity;
 use crate::pod::tests::{container, pod_from, wire_pod};
 use crate::pod::{Boot, Moment};
 use crate::world::still::{StillWorld, edges};
+
+mod static_pods;
 
 const LIFE: Uid = Uid([1; 16]);
 const OTHER: Uid = Uid([2; 16]);
@@ -24,8 +28,8 @@ fn key() -> ObjectKey {
     ObjectKey { kind: Kind::Pod, namespace, name }
 }
 
-fn scope(text: &str) -> Scope {
-    Scope::parse(text).unwrap()
+fn scope(text: &str) -> Source {
+    Source::parse(text).unwrap()
 }
 
 fn framed(number: u64, uid: Option<Uid>, intent: Intent) -> Vec<u8> {
@@ -359,4 +363,50 @@ fn a_pod_that_does_not_tolerate_a_taint_is_not_taken() {
             other => assert!(tolerates, "{other:?}"),
         }
     }
+}
+
+/// A pod that asks for CPU, of a priority.
+fn asking(milli: u64, priority: i32) -> Vec<u8> {
+    let mut asked = wire_pod(vec![container("a")]);
+    asked.spec.containers[0].requests.cpu_milli = Some(milli);
+    asked.spec.priority = Some(priority);
+    framed(7, None, asked.to_intent().unwrap())
+}
+
+#[tokio::test]
+async fn who_asks_for_more_than_there_is_is_refused_and_a_critical_one_takes_it_from_others() {
+    let policy = || NodePolicy {
+        room: Capacity([Some(3), Some(1000), None, None]),
+        ..NodePolicy::default()
+    };
+    let edges = edges();
+    let mut store = open(Rc::clone(&edges), policy(), b"board").await.store;
+    let named = |name: &str| ObjectKey { name: ObjectName::new(name).unwrap(), ..key() };
+    for (name, milli) in [("small", 100), ("large", 600)] {
+        let admitted = store.admit(&scope("n"), &named(name), &asking(milli, 0)).await.unwrap();
+        assert!(matches!(admitted, Admission::Accepted { .. }), "{admitted:?}");
+    }
+    let refused = |admission: Admission| match admission {
+        Admission::Refused(refusal) => (refusal.reason.to_string(), refusal.message.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let more = store.admit(&scope("n"), &named("more"), &asking(301, 0)).await.unwrap();
+    let message =
+        "Node didn't have enough resource: cpu, requested: 301, used: 700, capacity: 1000";
+    assert_eq!(refused(more), ("OutOfcpu".into(), message.into()));
+    let huge = store.admit(&scope("n"), &named("huge"), &asking(1001, qos::CRITICAL)).await;
+    assert_eq!(refused(huge.unwrap()).0, "OutOfcpu", "all of them would not be enough");
+
+    let uid = store.entries[&named("small")].held.uid;
+    let first = store.admit(&scope("n"), &named("first"), &asking(400, qos::CRITICAL)).await;
+    let Ok(Admission::Accepted { preempted, .. }) = first else { panic!("{first:?}") };
+    assert_eq!(preempted, [uid], "the smallest that is enough");
+    // It ends, and counts no more; the critical one does not give way to another.
+    let second = store.admit(&scope("n"), &named("second"), &asking(0, 0)).await.unwrap();
+    assert!(matches!(second, Admission::Accepted { .. }), "{second:?}");
+    let fourth = store.admit(&scope("n"), &named("fourth"), &asking(0, 0)).await.unwrap();
+    assert_eq!(refused(fourth).0, "OutOfpods");
+    let third = store.admit(&scope("n"), &named("third"), &asking(600, qos::CRITICAL)).await;
+    let Ok(Admission::Accepted { preempted, .. }) = third else { panic!("{third:?}") };
+    assert_eq!(preempted, [store.entries[&named("large")].held.uid]);
 }

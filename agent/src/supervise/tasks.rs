@@ -1,11 +1,12 @@
 //! The tasks of an agent, and the channels between them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mote_protocol::name::NodeName;
 use mote_protocol::pod::Amounts;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ use crate::node::readings::{Amount, Instruments, NameFiles, Reading, addresses, 
 use crate::node::reporter::{self, Facts, Reporter, Sight};
 use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::enforcement::{Enforcement, Right};
+use crate::pod::room::Capacity;
 use crate::pod::validate::{NodePolicy, PodAddresses};
 use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
 use crate::resolver::Resolver;
@@ -38,6 +40,7 @@ use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
 use crate::services::Table;
+use crate::static_pods;
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
 use crate::sys::attribute::Attribute;
@@ -122,6 +125,7 @@ pub(super) async fn start(
         doctor,
         power,
         services: tables,
+        network: edges.runtime.network().health(),
         local: questions,
     };
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
@@ -313,13 +317,21 @@ fn lacks() -> impl Iterator<Item = (Right, &'static str)> {
 }
 
 fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -> NodePolicy {
-    let storage_kib = capacity::allocatable(totals, &config.limits, &config.eviction).ephemeral_kib;
+    let has = capacity::allocatable(totals, &config.limits, &config.eviction);
+    // What could not be looked at is nothing that is used up.
+    let known = |amount: u64| Some(amount).filter(|amount| *amount > 0);
+    let bytes = |kib: u64| known(kib.saturating_mul(1024));
+    let room = Capacity([
+        known(has.pods.into()),
+        known(has.cpu_milli.into()),
+        bytes(has.memory_kib),
+        bytes(has.ephemeral_kib),
+    ]);
     NodePolicy {
         labels: labels.clone(),
         taints: config.taints.clone(),
         unsafe_sysctls: config.unsafe_sysctls.clone(),
-        // A disk that could not be looked at is none that is full.
-        storage: Some(storage_kib.saturating_mul(1024)).filter(|bytes| *bytes > 0),
+        room,
         domain: config.names.domain.clone(),
         addresses: match config.network {
             None => PodAddresses::None,
@@ -357,6 +369,8 @@ fn watch_machine(
     tasks.spawn_local(named("image news", image_news(Rc::clone(edges), local.clone())));
     tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));
     tasks.spawn_local(named("locks", watch_locks(edges.locks.clone(), local.clone())));
+    let (directory, node) = (config.static_pod_path.clone(), config.node.clone());
+    tasks.spawn_local(named("static pods", watch_static_pods(directory, node, local.clone())));
 }
 
 /// What watches something for as long as the agent runs: a task that ends would end the agent. Where it
@@ -394,6 +408,22 @@ async fn watch_locks(locks: LockFiles, local: mpsc::UnboundedSender<LocalRequest
         Ok(())
     };
     watching("locks", told).await;
+}
+
+/// Tells what files of the node ask for.
+async fn watch_static_pods(
+    directory: PathBuf,
+    node: NodeName,
+    local: mpsc::UnboundedSender<LocalRequest>,
+) {
+    let told = async {
+        let mut watch = static_pods::Watch::new(directory, node)?;
+        while local.send(LocalRequest::StaticPods(watch.look())).is_ok() {
+            watch.next().await?;
+        }
+        Ok(())
+    };
+    watching("static pods", told).await;
 }
 
 /// Tells when programs wait for memory: then it is short, or all of it is being used up. Unwatched,

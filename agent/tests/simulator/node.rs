@@ -125,6 +125,7 @@ async fn agent(shared: Shared) {
         to_presence,
         doctor,
         power,
+        network: tokio::sync::watch::channel(None).1,
         services,
         local,
         conditions: conditions_told,

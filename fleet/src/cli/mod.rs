@@ -39,6 +39,7 @@ Basic Commands:
   create      Create a configmap or a secret from files or literals
   apply       Apply pods, configmaps, secrets and services from files or stdin to nodes
   get         Display nodes, pods, configmaps, secrets or services
+  compile     Make files that ask a node for static pods of manifests
   delete      Delete pods, configmaps, secrets or services, or forget a dead node
 
 Troubleshooting Commands:
@@ -74,6 +75,10 @@ Options:
 Use \"mote COMMAND --help\" for more information about a command.
 ";
 
+/// What is said of `--config`.
+const CONFIG: &str =
+    "Configuration file (default $MOTE_CONFIG, ~/.config/mote/config or ~/.mote/config)";
+
 /// Where the help of a command shows the flags that are not its own.
 const GLOBAL: &str = "Global Options";
 
@@ -100,8 +105,9 @@ pub struct Cli {
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Configuration file (default ~/.config/mote/config or ~/.mote/config)
-    #[arg(long, global = true, help_heading = GLOBAL, env = "MOTE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath, hide_env_values = true)]
+    /// Configuration file; else that of the variable
+    // Not by clap's `env`: what that finds counts as used, and every usage line would show the flag.
+    #[arg(long, global = true, help = CONFIG, help_heading = GLOBAL, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Context of the configuration file to use
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
@@ -122,6 +128,8 @@ pub enum Command {
     Create(CreateCommand),
     /// Apply pods, configmaps, secrets and services from files or stdin to nodes
     Apply(ApplyArgs),
+    /// Make files that ask a node for static pods of manifests
+    Compile(CompileArgs),
     /// Display nodes, pods, configmaps, secrets or services
     Get(GetArgs),
     /// Delete pods, configmaps, secrets or services, or forget a dead node
@@ -175,21 +183,48 @@ Examples:
   mote apply -f manifests/ -l node-role.kubernetes.io/gateway
   cat pod.json | mote apply -f - --all-nodes")]
 pub struct ApplyArgs {
+    /// What is applied
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// To whom, and what is printed of it
+    #[command(flatten)]
+    pub delivery: Delivery,
+    /// End pods, and immutable data that differs, and start the new under a new uid
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Manifests that are read.
+#[derive(Debug, Args)]
+pub struct ManifestArgs {
     /// File, directory or - for stdin; may be given several times
     #[arg(short, long, required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub filename: Vec<PathBuf>,
     /// Also read the directories below
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    /// To whom, and what is printed of it
-    #[command(flatten)]
-    pub delivery: Delivery,
     /// Refuse manifests with fields that have no effect
     #[arg(long)]
     pub strict: bool,
-    /// End pods, and immutable data that differs, and start the new under a new uid
-    #[arg(long)]
-    pub force: bool,
+}
+
+/// `mote compile`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A static pod belongs to the node that has its file: it runs with no broker, nothing that is published \
+changes or ends it, and it is called NAME-NODE. A node looks in /etc/mote/manifests, and notices when a file \
+comes, changes or goes. The broker is not asked, and no configuration is needed.
+
+Examples:
+  mote compile -f web.yaml -o /etc/mote/manifests
+  mote compile -f manifests/ -o pods && scp pods/*.pod pi-7:/etc/mote/manifests/")]
+pub struct CompileArgs {
+    /// What is compiled
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// The directory that the files are written to
+    #[arg(short, long, help = "The directory that the files NAMESPACE_NAME.pod are written to", value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
 }
 
 /// `mote get`.

@@ -14,6 +14,15 @@ fn the_command_line_is_sound_and_its_help_names_every_command() {
 }
 
 #[test]
+fn no_variable_counts_as_a_flag_that_was_used() {
+    let mut command = Cli::command();
+    command.build();
+    let commands = command.get_subcommands().chain([&command]);
+    let read = commands.flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);
+    assert_eq!(read.count(), 0);
+}
+
+#[test]
 fn the_help_of_a_command_shows_its_own_flags_before_those_of_all() {
     let mut command = Cli::command();
     command.build();

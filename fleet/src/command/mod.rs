@@ -5,6 +5,7 @@
 
 pub mod apply;
 mod ask;
+mod compile;
 pub mod config;
 pub mod cordon;
 pub mod create;
@@ -151,6 +152,7 @@ pub async fn run(cli: Cli, console: &mut Console) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Create(command) => create::run(&command, &invocation, console).await,
         Command::Apply(args) => apply::run(&args, &invocation, console).await,
+        Command::Compile(args) => compile::run(&args, &invocation, console),
         Command::Get(args) => match args.as_events() {
             Some(events) => events::run(&events?, &invocation, console).await,
             None => get::run(&args, &invocation, console).await,

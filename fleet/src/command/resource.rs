@@ -30,6 +30,21 @@ pub enum SelectionError {
         "the server doesn't have a resource type \"{0}\": use pods, configmaps, secrets, services or nodes"
     )]
     UnknownType(String),
+    /// Nodes tell it as a part of something else.
+    #[error(
+        "the server doesn't have a resource type \"{0}\": `mote describe service NAME` lists those of a service"
+    )]
+    Endpoints(String),
+    /// What is done is done to pods.
+    #[error("cannot {doing} `{given}`: only pods can be named here{hint}")]
+    NoPod {
+        /// What is done to it.
+        doing: &'static str,
+        /// What was named.
+        given: String,
+        /// Where its pods are found.
+        hint: String,
+    },
     /// `TYPE NAME` and `TYPE/NAME` are mixed.
     #[error(
         "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'mote get pods/web' instead of 'mote get pods pods/web')"
@@ -46,14 +61,24 @@ pub enum SelectionError {
 impl Resource {
     fn parse(text: &str) -> Result<Self, SelectionError> {
         Ok(match text.to_ascii_lowercase().as_str() {
-            // kubectl's `all` is what runs in a namespace.
-            "pod" | "pods" | "po" | "all" => Self::Objects(Kind::Pod),
+            "pod" | "pods" | "po" => Self::Objects(Kind::Pod),
             "configmap" | "configmaps" | "cm" => Self::Objects(Kind::ConfigMap),
             "secret" | "secrets" => Self::Objects(Kind::Secret),
             "service" | "services" | "svc" => Self::Objects(Kind::Service),
             "node" | "nodes" | "no" => Self::Nodes,
+            "endpoints" | "ep" | "endpointslice" | "endpointslices" => {
+                return Err(SelectionError::Endpoints(text.into()));
+            }
             _ => return Err(SelectionError::UnknownType(text.into())),
         })
+    }
+
+    /// What a word stands for. kubectl's `all` is what runs in a namespace, and how it is reached.
+    fn parse_word(word: &str) -> Result<Vec<Self>, SelectionError> {
+        if word.eq_ignore_ascii_case("all") {
+            return Ok(vec![Self::Objects(Kind::Pod), Self::Objects(Kind::Service)]);
+        }
+        Self::parse(word).map(|resource| vec![resource])
     }
 
     /// The word for one.
@@ -71,6 +96,19 @@ impl Resource {
             Self::Nodes => "nodes",
         }
     }
+}
+
+/// The pod that `NAME` or `pod/NAME` names, for a command that is about pods alone.
+pub fn pod_named(given: &str, doing: &'static str) -> Result<ObjectName, SelectionError> {
+    let Some((word, name)) = given.split_once('/') else { return Ok(ObjectName::new(given)?) };
+    let hint = match Resource::parse(word) {
+        Ok(Resource::Objects(Kind::Pod)) => return Ok(ObjectName::new(name)?),
+        Ok(Resource::Objects(Kind::Service)) => {
+            format!("; `mote describe service {name}` lists the pods that serve")
+        }
+        _ => String::new(),
+    };
+    Err(SelectionError::NoPod { doing, given: given.to_owned(), hint })
 }
 
 /// The word for several objects of a kind.
@@ -104,7 +142,9 @@ impl Selection {
             Some((first, rest)) if slashes == 0 => {
                 let names: Vec<_> = rest.iter().map(String::as_str).collect();
                 for word in first.split(',') {
-                    want(&mut wanted, Resource::parse(word)?, &names);
+                    for resource in Resource::parse_word(word)? {
+                        want(&mut wanted, resource, &names);
+                    }
                 }
             }
             Some(_) if slashes == arguments.len() => {
@@ -199,6 +239,39 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_endpoints_is_told_where_they_are() {
+        let parse = |word: &str| Selection::parse(&[word.to_owned()]).map_err(|e| e.to_string());
+        for word in ["endpoints", "ep", "endpointslices"] {
+            let told = format!(
+                "the server doesn't have a resource type \"{word}\": `mote describe service NAME` lists those of a service"
+            );
+            assert_eq!(parse(word), Err(told));
+        }
+    }
+
+    #[test]
+    fn of_a_command_for_pods_the_type_may_be_said_and_no_other() {
+        let named = |given: &str| {
+            let named = pod_named(given, "read the logs of");
+            named.map(|name| name.to_string()).map_err(|error| error.to_string())
+        };
+        for given in ["web", "pod/web", "pods/web", "po/web"] {
+            assert_eq!(named(given), Ok("web".into()), "{given}");
+        }
+        assert_eq!(
+            named("svc/web"),
+            Err("cannot read the logs of `svc/web`: only pods can be named here; \
+                 `mote describe service web` lists the pods that serve"
+                .into())
+        );
+        for given in ["deploy/web", "node/web", "all/web"] {
+            let told = format!("cannot read the logs of `{given}`: only pods can be named here");
+            assert_eq!(named(given), Err(told));
+        }
+        assert!(named("pod/web/main").is_err() && named("pod/").is_err());
+    }
+
+    #[test]
     fn several_kinds_are_each_read_once() {
         let parse = |arguments: &[&str]| {
             let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
@@ -209,9 +282,9 @@ mod tests {
             Selection::Objects(Kind::Pod, names.collect())
         };
         let node = Selection::Nodes(vec![NodeName::new("b").expect("name")]);
-        let (all_pods, all_nodes) =
-            (Selection::All(Resource::Objects(Kind::Pod)), Selection::All(Resource::Nodes));
-        assert_eq!(parse(&["all"]), Ok(vec![all_pods.clone()]));
+        let of = |kind| Selection::All(Resource::Objects(kind));
+        let (all_pods, all_nodes) = (of(Kind::Pod), Selection::All(Resource::Nodes));
+        assert_eq!(parse(&["all"]), Ok(vec![all_pods.clone(), of(Kind::Service)]));
         assert_eq!(parse(&["nodes,pods,po"]), Ok(vec![all_nodes, all_pods]));
         assert_eq!(parse(&["pod/a", "node/b", "po/c"]), Ok(vec![pods(&["a", "c"]), node.clone()]));
         assert_eq!(parse(&["pods,nodes", "b"]), Ok(vec![pods(&["b"]), node]));

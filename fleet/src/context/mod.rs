@@ -103,10 +103,11 @@ pub enum ContextError {
 
 /// Where the configuration is, or would be written.
 pub fn locate(asked: Option<&Path>) -> Result<PathBuf, ContextError> {
-    if let Some(path) = asked {
-        return Ok(path.into());
-    }
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let asked = asked.map(PathBuf::from).or_else(|| variable("MOTE_CONFIG").map(PathBuf::from));
+    if let Some(path) = asked {
+        return Ok(path);
+    }
     let home = variable("HOME").map(PathBuf::from);
     let xdg = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = xdg.or_else(|| home.as_ref().map(|home| home.join(".config")));

@@ -25,8 +25,8 @@ words!(PortProtocol, shown: |_| true, { Tcp = "TCP", Udp = "UDP", Sctp = "SCTP" 
 
 object!(ContainerPort {
     "name" => name,
-    "containerPort" => container_port,
-    "hostPort" => host_port,
+    "containerPort" => container_port as port,
+    "hostPort" => host_port as port,
     "hostIP" => host_ip,
     "protocol" => protocol,
 });

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::field::{Fields, put};
 use super::meta::put_meta;
 use super::object::put_content;
-use super::service::put_chosen;
+use super::service::{put_chosen, serving};
 use super::status::put_text;
 use crate::output::age::format_moment;
 use crate::view::data::{DataView, Standing};
@@ -138,7 +138,7 @@ fn status(view: &DataView<'_>) -> Value {
         put_text(&mut map, "message", Some(message));
         if let Some((_, service)) = view.services.iter().find(|(of, _)| of == node) {
             map.insert("endpoints".into(), service.found.into());
-            map.insert("readyEndpoints".into(), service.serving.into());
+            map.insert("readyEndpoints".into(), serving(service).into());
         }
         Value::Object(map)
     });

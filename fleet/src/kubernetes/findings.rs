@@ -118,7 +118,10 @@ pub enum Ignored {
     /// Kubernetes has it, mote's nodes do not act on it.
     Unsupported,
     /// Kubernetes has it, and without it the pod would mean something else: nodes refuse the pod.
-    Refused,
+    Refused {
+        /// What it cannot go together with, where it is not by itself what is not supported.
+        with: Option<&'static str>,
+    },
     /// Nobody has it; perhaps another was meant.
     Unknown {
         /// The known field that is spelt most like it.
@@ -132,8 +135,13 @@ impl fmt::Display for IgnoredField {
             Ignored::Unsupported => {
                 write!(f, "field \"{}\" is not supported by mote and has no effect", self.path)
             }
-            Ignored::Refused => {
-                write!(f, "field \"{}\" is not supported by mote: nodes refuse the pod", self.path)
+            Ignored::Refused { with } => {
+                let with = with.map(|with| format!(" with {with}")).unwrap_or_default();
+                write!(
+                    f,
+                    "field \"{}\" is not supported by mote{with}: nodes refuse the pod",
+                    self.path
+                )
             }
             Ignored::Unknown { nearest: None } => write!(f, "unknown field \"{}\"", self.path),
             Ignored::Unknown { nearest: Some(nearest) } => {

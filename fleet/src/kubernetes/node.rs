@@ -16,7 +16,7 @@ pub fn node_value(name: &NodeName, node: &Node, now: i64) -> Value {
     let mut status = Map::new();
     if let Some(birth) = &node.birth {
         metadata.insert("labels".into(), json!(birth.labels));
-        if let Some(at) = format_moment(birth.boot_epoch) {
+        if let Some(at) = node.created().and_then(format_moment) {
             metadata.insert("creationTimestamp".into(), at.into());
         }
         status.insert("nodeInfo".into(), info(birth));

@@ -3,7 +3,7 @@
 use mote_protocol::pod::{Handler, HttpGet, Port, Probe};
 use serde_json::{Map, Value, json};
 
-use super::field::{Field, Fields, put, unsupported_word};
+use super::field::{Field, Fields, PORT_RANGE, put, read_port, unsupported_word};
 use super::findings::Findings;
 use super::path::Path;
 
@@ -118,9 +118,10 @@ fn read_tcp(value: &Value, at: Path<'_>, findings: &mut Findings) -> Option<Hand
 fn read_grpc(value: &Value, at: Path<'_>, findings: &mut Findings) -> Option<Handler> {
     let mut fields = Fields::open(value, at, findings)?;
     let service = fields.get("service").unwrap_or_default();
-    let port: Option<u16> = fields.get("port");
-    if port.is_none_or(|port| port == 0) {
-        fields.findings().invalid(at.field("port"), port.unwrap_or(0), PORT_RANGE);
+    let asked = fields.value("port").is_some();
+    let port = read_port(&mut fields, "port");
+    if !asked || port == Some(0) {
+        fields.findings().invalid(at.field("port"), 0, PORT_RANGE);
     }
     fields.close();
     Some(Handler::Grpc { port: port?, service })
@@ -188,8 +189,6 @@ impl Field for HttpGet {
         false
     }
 }
-
-const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
 fn required_port(fields: &mut Fields<'_, '_>) -> Option<Port> {
     let Some(value) = fields.value("port") else {

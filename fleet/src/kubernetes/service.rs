@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mote_protocol::object::{
     AFFINITY_TIMEOUT_S, FamilyPolicy, IpFamily, Service, ServicePort, ServiceType,
 };
-use mote_protocol::status::ServiceStatus;
+use mote_protocol::status::{EndpointStatus, ServiceStatus};
 use serde_json::{Map, Value, json};
 
 use super::field::{Fields, object, put, put_flag, put_inside, read_flag, words};
@@ -30,9 +30,9 @@ words!(FamilyPolicy, shown: |policy| *policy != Self::SingleStack, {
 object!(ServicePort {
     "name" => name,
     "protocol" => protocol,
-    "port" => port,
+    "port" => port as port,
     "targetPort" => target,
-    "nodePort" => node_port,
+    "nodePort" => node_port as port,
     "appProtocol" => app_protocol,
 });
 
@@ -124,6 +124,17 @@ pub fn node_ports<'s>(
     each.collect()
 }
 
+/// Pods that serve at least one port. One that is led to and has none of the ports serves nobody.
+pub fn serving(status: &ServiceStatus) -> u16 {
+    let idle = status.endpoints.iter().filter(|endpoint| endpoint.serves && has_no_port(endpoint));
+    status.serving.saturating_sub(u16::try_from(idle.count()).unwrap_or(u16::MAX))
+}
+
+/// Whether a pod has none of the ports that a service leads to.
+pub fn has_no_port(endpoint: &EndpointStatus) -> bool {
+    !endpoint.ports.is_empty() && endpoint.ports.iter().all(|port| *port == 0)
+}
+
 /// Ports as one word: `80:30080/TCP,53/UDP`.
 pub fn port_list(service: &Service, statuses: &[&ServiceStatus]) -> String {
     let each = node_ports(service, statuses).into_iter().map(|(port, of_node)| {
@@ -148,16 +159,20 @@ pub fn put_chosen(object: &mut Map<String, Value>, statuses: &[&ServiceStatus]) 
     spec.insert("clusterIPs".into(), all.into());
 }
 
+/// `clusterIPs`, as they were asked for.
+pub fn asked_addresses(service: &Service) -> Vec<String> {
+    if service.headless {
+        return vec![HEADLESS.into()];
+    }
+    service.cluster_ips.iter().map(ToString::to_string).collect()
+}
+
 /// Writes what [`read_service`] reads.
 pub fn put_service(object: &mut Map<String, Value>, service: &Service) {
     let mut spec = Map::new();
     put(&mut spec, "type", &service.service_type);
     put(&mut spec, "externalName", &service.external_name);
-    let addresses: Vec<String> = if service.headless {
-        vec![HEADLESS.into()]
-    } else {
-        service.cluster_ips.iter().map(ToString::to_string).collect()
-    };
+    let addresses = asked_addresses(service);
     put(&mut spec, "clusterIP", &addresses.first().cloned().unwrap_or_default());
     put(&mut spec, "clusterIPs", &addresses);
     put(&mut spec, "ipFamilies", &service.families);
@@ -177,6 +192,26 @@ pub fn put_service(object: &mut Map<String, Value>, service: &Service) {
 mod tests {
     use super::*;
     use mote_protocol::pod::PortProtocol;
+
+    #[test]
+    fn a_pod_without_the_ports_serves_nobody() {
+        let endpoint = |serves, ports: &[u16]| EndpointStatus {
+            serves,
+            ports: ports.to_vec(),
+            ..EndpointStatus::default()
+        };
+        let told = |endpoints: &[EndpointStatus]| ServiceStatus {
+            serving: 20,
+            found: 30,
+            endpoints: endpoints.to_vec(),
+            ..ServiceStatus::default()
+        };
+        assert_eq!(serving(&told(&[])), 20);
+        // Without ports it stands for the pods themselves; some of several are enough.
+        assert_eq!(serving(&told(&[endpoint(true, &[]), endpoint(true, &[0, 80])])), 20);
+        assert_eq!(serving(&told(&[endpoint(true, &[0, 0]), endpoint(true, &[0])])), 18);
+        assert_eq!(serving(&told(&[endpoint(false, &[0])])), 20, "it is not counted anyway");
+    }
 
     #[test]
     fn one_number_of_two_protocols_has_a_port_of_the_node_for_each() {

@@ -59,7 +59,7 @@ fn metadata(view: &PodView<'_>) -> Value {
 }
 
 fn deletion_grace(view: &PodView<'_>) -> Option<u32> {
-    let asked = view.object.and_then(|object| match object.intent {
+    let asked = view.object.filter(|_| view.is_deleted()).and_then(|object| match object.intent {
         Intent::Delete { grace_s } => Some(grace_s.unwrap_or(30)),
         Intent::Apply { .. } => None,
     });
@@ -131,6 +131,9 @@ fn put_phase(map: &mut Map<String, Value>, view: &PodView<'_>, status: &PodStatu
     if let Some((reason, message)) = &status.cause {
         put_text(map, "reason", Some(reason.to_string()));
         put_text(map, "message", Some(message.to_string()));
+    } else if let Some(refusal) = view.never_taken() {
+        put_text(map, "reason", Some(refusal.reason.to_string()));
+        put_text(map, "message", Some(problem(refusal)));
     }
 }
 
@@ -299,6 +302,59 @@ pub fn qos_class(spec: &PodSpec) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mote_protocol::name::{Kind, Namespace, NodeName, ObjectKey, ObjectName, Uid};
+    use mote_protocol::node::Birth;
+    use mote_protocol::object::{ContentHash, Object, Revision};
+    use mote_protocol::status::Refusal;
+    use mote_protocol::topic::Scope;
+
+    use crate::view::node::Node;
+
+    /// A pod of which its node said that it refused something; what was asked is a deletion.
+    fn refused(uid: Option<Uid>) -> Value {
+        let (namespace, name) = (Namespace::new("default"), ObjectName::new("web"));
+        let (namespace, name) = (namespace.expect("label"), name.expect("name"));
+        let key = ObjectKey { kind: Kind::Pod, namespace, name };
+        let seen = Revision { number: 7000, hash: ContentHash([7; 8]) };
+        let refusal = Refusal {
+            seen,
+            reason: "Forbidden".into(),
+            field: "spec.hostPID".into(),
+            message: "not here".into(),
+        };
+        let intent = Intent::Delete { grace_s: None };
+        let object = Object { revision: seen, uid: None, intent, extensions: <_>::default() };
+        let status = PodStatus { uid, refusal: Some(refusal), ..PodStatus::default() };
+        let told = Told::Pod(Box::new(status));
+        let node = Node { birth: Some(Birth::default()), ..Node::default() };
+        let view = PodView {
+            key: &key,
+            scope: Scope::Node(NodeName::new("pi-7").expect("label")),
+            node: Some(&node),
+            asked_in: None,
+            object: Some(&object),
+            pod: None,
+            told: Some(&told),
+        };
+        pod_value(&view, 0)
+    }
+
+    #[test]
+    fn why_a_node_did_not_take_a_pod_is_its_reason() {
+        let value = refused(None);
+        assert_eq!(value["status"]["phase"], "Pending");
+        assert_eq!(value["status"]["reason"], "Forbidden");
+        assert_eq!(value["status"]["message"], "spec.hostPID: not here");
+        let earlier = refused(Some(Uid([7; 16])));
+        assert_eq!(earlier["status"].get("reason"), None, "it has an earlier form of it");
+    }
+
+    #[test]
+    fn what_a_node_refused_to_end_does_not_end() {
+        let metadata = refused(Some(Uid([7; 16])))["metadata"].clone();
+        assert_eq!(metadata.get("deletionTimestamp"), None, "{metadata}");
+        assert_eq!(metadata.get("deletionGracePeriodSeconds"), None, "{metadata}");
+    }
 
     #[test]
     fn the_qos_class_is_kubernetes() {

@@ -11,7 +11,7 @@ pub mod update;
 pub mod validate;
 
 use mote_protocol::name::{Kind, NameError, Namespace, NodeName, ObjectName};
-use mote_protocol::object::{Pod, service_name_fault};
+use mote_protocol::object::Pod;
 use mote_protocol::pod::PodSpec;
 use serde_json::Value;
 
@@ -107,13 +107,7 @@ pub fn read(document: &Document) -> Result<Manifest, ManifestError> {
             unhonoured::check(&pod.spec, value.get("spec"), root.field("spec"), &mut findings);
         }
     }
-    if let (Content::Service(_), Ok(named)) = (&content, ObjectName::new(&name))
-        && let Some(rule) = service_name_fault(&named)
-    {
-        let root = Path::root("");
-        findings.invalid_text(root.field("metadata").field("name"), &name, rule);
-    }
-    let names = read_names(&name, &header.namespace, node.as_deref(), &mut findings);
+    let names = read_names(kind, &name, &header.namespace, node.as_deref(), &mut findings);
     match names {
         Some((name, namespace, node)) if findings.errors.is_empty() => Ok(Manifest {
             source: document.source.clone(),
@@ -187,6 +181,7 @@ fn read_spec(fields: &mut Fields<'_, '_>) -> (Option<String>, PodSpec) {
 type Names = (ObjectName, Option<Namespace>, Option<NodeName>);
 
 fn read_names(
+    kind: Kind,
     name: &str,
     namespace: &str,
     node: Option<&str>,
@@ -194,6 +189,12 @@ fn read_names(
 ) -> Option<Names> {
     let root = Path::root("");
     let (metadata, spec) = (root.field("metadata"), root.field("spec"));
+    // A service's name is that of a host.
+    let is_host = kind == Kind::Service && !name.is_empty();
+    let fault = is_host.then(|| validate::name::host_label_fault(name)).flatten();
+    if let Some(rule) = fault {
+        findings.invalid_text(metadata.field("name"), name, rule);
+    }
     let mut note = |at: Path<'_>, text: &str, error: &NameError| match error {
         NameError::Empty { .. } => findings.required(at),
         NameError::TooLong { max, .. } => {
@@ -203,7 +204,10 @@ fn read_names(
             findings.invalid_text(at, text, validate::name::rule(error));
         }
     };
-    let name = ObjectName::new(name).map_err(|error| note(metadata.field("name"), name, &error));
+    let name = match fault {
+        Some(_) => Err(()),
+        None => ObjectName::new(name).map_err(|error| note(metadata.field("name"), name, &error)),
+    };
     let namespace = Some(namespace).filter(|text| !text.is_empty()).map(|text| {
         Namespace::new(text).map_err(|error| note(metadata.field("namespace"), text, &error))
     });

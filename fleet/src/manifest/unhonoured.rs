@@ -21,7 +21,11 @@ const CRITICAL: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
 pub(super) fn check(spec: &PodSpec, value: Option<&Value>, at: Path<'_>, findings: &mut Findings) {
     for finding in support::findings(spec) {
         let (path, why) = match finding {
-            Finding::Refused(path) => (path, Ignored::Refused),
+            Finding::Refused(path) => {
+                // Ports of the node are led to pods, except those of this protocol.
+                let with = path.ends_with(".hostPort").then_some("protocol SCTP");
+                (path, Ignored::Refused { with })
+            }
             Finding::Ignored(path) => (path, Ignored::Unsupported),
         };
         findings.ignored.push(IgnoredField { path, why });

@@ -2,18 +2,23 @@
 //!
 //! As in Kubernetes: of a pod, images, labels, annotations, `activeDeadlineSeconds` and added
 //! tolerations, and everything else is refused by the path of the first field that differs; of
-//! data, all that is not `immutable`, and a secret's type never.
+//! data, all that is not `immutable`, and a secret's type never; of a service, all but the addresses that
+//! it was given, and whether it has any.
 
-use mote_protocol::object::{ConfigMap, Pod, Secret};
+use mote_protocol::object::{ConfigMap, Pod, Secret, Service, ServiceType};
 use serde_json::Value;
 
 use crate::content::Content;
 use crate::kubernetes::data::secret_type;
 use crate::kubernetes::field::Field as _;
 use crate::kubernetes::findings::{FieldError, Problem};
+use crate::kubernetes::service::asked_addresses;
 
 /// Why data stays what it is.
 const IMMUTABLE: &str = "field is immutable when `immutable` is set";
+
+/// Why a service stays where it is.
+const ONCE_SET: &str = "may not change once set";
 
 /// Checks that `new` may take the place of `old` under the same uid.
 pub fn check(old: &Content, new: &Content) -> Result<(), Vec<FieldError>> {
@@ -21,6 +26,7 @@ pub fn check(old: &Content, new: &Content) -> Result<(), Vec<FieldError>> {
         (Content::Pod(old), Content::Pod(new)) => pod(old, new).err().into_iter().collect(),
         (Content::ConfigMap(old), Content::ConfigMap(new)) => config_map(old, new),
         (Content::Secret(old), Content::Secret(new)) => secret(old, new),
+        (Content::Service(old), Content::Service(new)) => service(old, new),
         // Names of different kinds are different names.
         _ => Vec::new(),
     };
@@ -48,6 +54,35 @@ fn secret(old: &Secret, new: &Secret) -> Vec<FieldError> {
     let changed = [("immutable", !new.immutable), ("data", old.data != new.data)];
     errors.extend(immutable(old.immutable, &changed));
     errors
+}
+
+/// Who was told an address goes on to use it, and who was told that there is none asks for those of pods.
+fn service(old: &Service, new: &Service) -> Vec<FieldError> {
+    let external = |service: &Service| service.service_type == ServiceType::ExternalName;
+    if external(old) || external(new) {
+        return Vec::new();
+    }
+    let (had, asked) = (asked_addresses(old), asked_addresses(new));
+    let error = |place: usize, detail: &str| {
+        // Lists as Go writes them, as the API server does.
+        let value = match asked.join("\", \"") {
+            all if all.is_empty() => "[]string(nil)".to_owned(),
+            all => format!("[]string{{\"{all}\"}}"),
+        };
+        let problem = Problem::Invalid { value, detail: detail.into() };
+        FieldError { path: format!("spec.clusterIPs[{place}]"), problem }
+    };
+    match (had.is_empty(), asked.is_empty()) {
+        // Each node keeps the address that it has.
+        (false, true) if old.headless => vec![error(0, "primary clusterIP can not be unset")],
+        // The node chose one, and what has one cannot be without.
+        (true, false) if new.headless => vec![error(0, ONCE_SET)],
+        _ => {
+            let changed =
+                had.iter().zip(&asked).enumerate().filter(|(_, (had, asked))| had != asked);
+            changed.map(|(place, _)| error(place, ONCE_SET)).collect()
+        }
+    }
 }
 
 /// Errors for fields that changed though the object said that it does not.
@@ -177,6 +212,52 @@ mod tests {
         assert!(pod(&with(Some(10)), &with(Some(5))).is_ok());
         assert!(pod(&with(Some(10)), &with(Some(11))).is_err());
         assert!(pod(&with(Some(10)), &with(None)).is_err());
+    }
+
+    #[test]
+    fn a_service_stays_where_it_is() {
+        let service = |addresses: &[&str]| {
+            let headless = addresses == ["None"];
+            let parsed = addresses.iter().filter_map(|address| address.parse().ok());
+            let service = Service { cluster_ips: parsed.collect(), headless, ..Service::default() };
+            Content::Service(Box::new(service))
+        };
+        let refused = |old: &[&str], new: &[&str]| -> Vec<String> {
+            let errors = check(&service(old), &service(new)).err().unwrap_or_default();
+            errors.iter().map(ToString::to_string).collect()
+        };
+        let (v4, other, v6) = ("10.189.0.7", "10.189.0.8", "fd00::7");
+        for (old, new) in [
+            (&[][..], &[][..]),
+            (&[v4], &[]),
+            (&[], &[v4]),
+            (&[v4], &[v4]),
+            (&[v4], &[v4, v6]),
+            (&[v4, v6], &[v4]),
+            (&["None"], &["None"]),
+        ] {
+            assert_eq!(refused(old, new), Vec::<String>::new(), "{old:?} {new:?}");
+        }
+        let once = |place: usize, value: &str| {
+            format!(
+                "spec.clusterIPs[{place}]: Invalid value: []string{value}: may not change once set"
+            )
+        };
+        for old in [&[][..], &[v4]] {
+            assert_eq!(refused(old, &["None"]), [once(0, "{\"None\"}")]);
+        }
+        assert_eq!(refused(&["None"], &[v4]), [once(0, "{\"10.189.0.7\"}")]);
+        assert_eq!(
+            refused(&["None"], &[]),
+            [
+                "spec.clusterIPs[0]: Invalid value: []string(nil): primary clusterIP can not be unset"
+            ]
+        );
+        assert_eq!(refused(&[v4], &[other]), [once(0, "{\"10.189.0.8\"}")]);
+        let both = "{\"fd00::7\", \"10.189.0.7\"}";
+        assert_eq!(refused(&[v4, v6], &[v6, v4]), [once(0, both), once(1, both)]);
+        let elsewhere = Service { service_type: ServiceType::ExternalName, ..Service::default() };
+        assert_eq!(check(&service(&[v4]), &Content::Service(Box::new(elsewhere))), Ok(()));
     }
 
     #[test]

@@ -104,6 +104,12 @@ impl Node {
         Some((found.truth, found.since))
     }
 
+    /// How old people are told that it is: since its boot, in Unix seconds. What Kubernetes asks its API server
+    /// for, no broker keeps.
+    pub fn created(&self) -> Option<i64> {
+        self.unix(0)
+    }
+
     /// A node's time as Unix seconds.
     pub fn unix(&self, at: BootSeconds) -> Option<i64> {
         self.birth.as_ref().map(|birth| birth.boot_epoch.saturating_add(at))

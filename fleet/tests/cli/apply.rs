@@ -53,6 +53,34 @@ fn a_node_that_refuses_says_why() {
     );
     let table = fleet.mote(&["get", "pods"]).ok();
     assert!(table.contains("web"), "{table}");
+    let page = fleet.mote(&["describe", "pod", "web", "--show-events=false"]).ok();
+    let labels: Vec<_> = page.lines().filter_map(|line| line.split_once(':')).collect();
+    let of = |label| labels.iter().find(|(known, _)| *known == label).map(|(_, text)| text.trim());
+    assert_eq!(of("Status"), Some("Pending"), "{page}");
+    assert_eq!(of("Reason"), Some("Unsupported"), "{page}");
+    assert_eq!(of("Message"), Some("spec.hostIPC: this node does not do that"), "{page}");
+}
+
+#[test]
+fn what_was_refused_is_judged_anew_when_it_is_applied_once_more() {
+    let fleet = TestFleet::start();
+    let refusing = fleet.node_that("pi-7", Behaviour::Refuses);
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
+                   spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}]}\n";
+    let text = format!("{service}---\n{}", pod("web", "web:1"));
+    let file = fleet.file("web.yaml", &text);
+    let apply = || fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]);
+    for _ in 0..2 {
+        let error = apply().failed();
+        assert_eq!(error.matches("node pi-7 refused").count(), 2, "{error}");
+    }
+    // The reason goes, and nobody says anything to the node: its answer is still the old one.
+    refusing.relents();
+    let created = apply().ok();
+    let mut lines: Vec<_> = created.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["pod/web created (node pi-7)", "service/web created (node pi-7)"]);
+    assert_eq!(apply().ok().matches("unchanged").count(), 2);
 }
 
 #[test]

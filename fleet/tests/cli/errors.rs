@@ -17,6 +17,42 @@ fn no_configuration_is_said_with_what_to_do() {
 }
 
 #[test]
+fn usage_does_not_ask_for_what_a_variable_says() {
+    let fleet = TestFleet::start();
+    let error = fleet.mote(&["exec", "web"]).failed();
+    assert!(error.contains("\nUsage: mote exec <POD> -- <COMMAND>..."), "{error}");
+    let none = fleet.command(&["exec", "web"]).env_remove("MOTE_CONFIG").output();
+    assert_eq!(String::from_utf8_lossy(&none.expect("mote runs").stderr), error);
+    // What the variable says is less than what is said here, and nothing where it is empty.
+    let config = fleet.path("config").display().to_string();
+    for variable in ["", "/none"] {
+        let arguments = ["config", "current-context", "--config", &config];
+        let output = fleet.command(&arguments).env("MOTE_CONFIG", variable).output();
+        assert_eq!(String::from_utf8_lossy(&output.expect("mote runs").stdout), "test\n");
+    }
+}
+
+#[test]
+fn what_is_done_to_pods_is_done_to_nothing_else() {
+    let fleet = TestFleet::start();
+    for (arguments, doing) in [
+        (&["exec", "svc/web", "--", "date"][..], "exec into a container in"),
+        (&["port-forward", "svc/web", "8080:80"], "forward a port of"),
+        (&["logs", "svc/web"], "read the logs of"),
+    ] {
+        assert_eq!(
+            fleet.mote(arguments).failed(),
+            format!(
+                "error: cannot {doing} `svc/web`: only pods can be named here; \
+                 `mote describe service web` lists the pods that serve\n"
+            )
+        );
+    }
+    let error = fleet.mote(&["logs", "po/web"]).failed();
+    assert_eq!(error, "Error from server (NotFound): pods \"web\" not found\n");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_named() {
     let fleet = TestFleet::start();
     fleet

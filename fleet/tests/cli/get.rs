@@ -93,6 +93,8 @@ fn nothing_found_is_said_as_kubectl_says_it() {
         error.starts_with("error: the server doesn't have a resource type \"ingress\""),
         "{error}"
     );
+    let error = fleet.mote(&["get", "endpoints"]).failed();
+    assert!(error.contains("\"endpoints\": `mote describe service NAME` lists those"), "{error}");
     let error = fleet.mote(&["get", "pods", "-o", "foo"]).failed();
     assert!(
         error.contains("unable to match a printer suitable for the output format \"foo\""),
@@ -259,6 +261,11 @@ fn several_kinds_are_shown_below_each_other() {
     assert_eq!(kinds, "Node Pod");
     let all = fleet.mote(&["get", "all"]).ok();
     assert!(all.lines().nth(1).is_some_and(|line| line.starts_with("pod/web ")), "{all}");
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n\
+                   spec: {clusterIP: None, selector: {app: web}}\n";
+    let file = fleet.file("shop.yaml", service);
+    fleet.mote(&["apply", "-f", &file, "--node", "pi-7"]).ok();
+    assert_eq!(fleet.mote(&["get", "all", "-o", "name"]).ok(), "pod/web\nservice/shop\n");
     let error = fleet.mote(&["get", "pods,nodes", "-w"]).failed();
     assert_eq!(error, "error: you may only specify a single resource type with --watch\n");
     let described = fleet.mote(&["describe", "pod/web", "node/pi-7", "--show-events=false"]).ok();

@@ -50,6 +50,7 @@ pub(crate) struct FakeNode {
 /// What a test makes a node do.
 enum Order {
     Publish(String, Vec<u8>, bool),
+    Obey,
     Vanish,
 }
 
@@ -131,6 +132,11 @@ impl FakeNode {
         self.orders.send(Order::Publish(address.to_string(), payload, false)).expect("it lives");
     }
 
+    /// Does from now on what it is asked.
+    pub(crate) fn relents(&self) {
+        self.orders.send(Order::Obey).expect("the node lives");
+    }
+
     /// Goes offline, as seen by everybody: its will is out.
     pub(crate) fn vanish(mut self) {
         self.end();
@@ -208,7 +214,7 @@ impl Life {
         let ready = NodeConditionStatus {
             condition: NodeCondition::Ready,
             truth: true,
-            since: 5,
+            since: 0,
             reason: "".into(),
             message: "".into(),
         };
@@ -252,6 +258,7 @@ impl Life {
                         let sent = self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload);
                         sent.expect("room");
                     }
+                    Some(Order::Obey) => self.behaviour = Behaviour::Obeys,
                     // Dropping the connection without a word makes the broker publish the will.
                     Some(Order::Vanish) | None => return,
                 },

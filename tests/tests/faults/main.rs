@@ -11,6 +11,8 @@
 //! | a broker that expired, that others signed, that denies everything | `brokers::*` |
 //! | ten pods after a boot without a network, and how long that takes | `boot::ten_pods_run_soon_after_a_boot_without_a_network` |
 //! | memory that pods use up, and a card that one fills: the right pod is evicted, and no other is harmed | `shortage::*` |
+//! | a fork bomb with a limit touches nobody, one without is evicted | `shortage::a_fork_bomb_*` |
+//! | a critical pod takes the place of the one that is needed least | `shortage::a_critical_pod_*` |
 //! | a second agent on the same directories | `directories::a_second_agent_is_refused_and_harms_nothing` |
 
 mod boot;

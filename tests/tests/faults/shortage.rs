@@ -119,3 +119,97 @@ fn a_card_that_fills_up_loses_what_nobody_needs_and_then_who_filled_it() -> Resu
     ensure!(!images.contains("nobody"), "{images}");
     Ok(())
 }
+
+/// Processes and threads of this machine, and how many it may have.
+fn processes() -> Result<(u64, u64)> {
+    let read = |path: &str| -> Result<String> { Ok(fs::read_to_string(path)?) };
+    let load = read("/proc/loadavg")?;
+    let used = load.split([' ', '/']).nth(4).context("processes in /proc/loadavg")?;
+    let most = |path: &str| -> Result<u64> { Ok(read(path)?.trim().parse()?) };
+    let bounds = [most("/proc/sys/kernel/pid_max")?, most("/proc/sys/kernel/threads-max")?];
+    Ok((used.parse()?, bounds.into_iter().min().unwrap_or(0)))
+}
+
+/// Processes of a bomb: its first, and those that it makes, which stay.
+const BOMB: u64 = 600;
+
+/// Makes processes until it may make no more.
+fn bomb(sleep: u32) -> Manifest {
+    let script = format!(
+        "i=0; while [ $i -lt {BOMB} ]; do sleep {sleep} & i=$((i+1)); done; echo all; wait"
+    );
+    pod("bomb").once().container("main", BUSYBOX, &["sh", "-c", &script])
+}
+
+/// A node with a steady pod, for which this machine is short of processes once it has so many more.
+fn node_short_of_processes(world: &World, limits: &str, more: u64) -> Result<Node> {
+    let (used, most) = processes()?;
+    let free = most.saturating_sub(used + more);
+    let mut options = world.options("n1");
+    options.extra = format!(
+        "[limits]\n{limits}\n[eviction]\nhard = [\"pid.available<{free}\"]\n\
+         transition_s = 1\n"
+    );
+    let node = world.node_with(options)?;
+    let steady = pod("steady").container("main", BUSYBOX, &["sleep", "1001"]);
+    world.operator.apply(&steady, &node)?;
+    world.wait_for_phase(&node, "steady", Phase::Running)?;
+    Ok(node)
+}
+
+#[test]
+fn a_fork_bomb_within_its_limit_touches_nobody() -> Result<()> {
+    let world = World::new()?;
+    let node = node_short_of_processes(&world, "pod_pids = 40", 400)?;
+    world.operator.apply(&bomb(1002), &node)?;
+    // The shell gives up once it may not fork.
+    world.wait_for(&node, "bomb", "its end", |status| status.phase.is_terminal())?;
+    let begun = node.ctl(&["logs", "bomb"])?;
+    ensure!(begun.contains("can't fork") && !begun.contains("all"), "{begun}");
+    ensure!(!node.log().contains("PIDPressure"), "{}", node.log());
+    is_unharmed(&world, &node, "steady")
+}
+
+#[test]
+fn a_fork_bomb_without_a_limit_is_evicted_and_the_pressure_goes_with_it() -> Result<()> {
+    let world = World::new()?;
+    let node = node_short_of_processes(&world, "pod_pids = 0", 300)?;
+    world.operator.apply(&bomb(1002), &node)?;
+    world.wait_for_condition(&node, NodeCondition::PIDPressure)?;
+    let message = evicted(&world, &node, "bomb")?;
+    ensure!(message.starts_with("The node was low on resource: pids. "), "{message}");
+    is_unharmed(&world, &node, "steady")?;
+    node.agent()?.wait_for_line("condition=PIDPressure truth=false")?;
+    ensure!(node.processes("sleep 1002")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_critical_pod_takes_the_place_of_another() -> Result<()> {
+    let world = World::new()?;
+    let mut options = world.options("n1");
+    options.extra = "[limits]\npods = 2\n".into();
+    let node = world.node_with(options)?;
+    let sleeper = |name: &str, seconds| pod(name).container("main", BUSYBOX, &["sleep", seconds]);
+    let requests = json!({"requests": {"cpu": "10m"}});
+    let burstable = sleeper("burstable", "1001").with("resources", requests);
+    for one in [burstable, sleeper("best", "1002")] {
+        world.operator.apply(&one, &node)?;
+    }
+    for name in ["burstable", "best"] {
+        world.wait_for_phase(&node, name, Phase::Running)?;
+    }
+    let error = world.operator.try_apply(&sleeper("third", "1003"), &node)?.refused()?;
+    let why = "Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2";
+    ensure!(error.contains("(OutOfpods)") && error.contains(why), "{error}");
+    let critical =
+        sleeper("critical", "1004").spec("priorityClassName", json!("system-node-critical"));
+    world.operator.apply(&critical, &node)?;
+    let status = world.wait_for_phase(&node, "best", Phase::Failed)?;
+    let (reason, message) = status.cause.context("a reason")?;
+    let told = "Preempted in order to admit critical pod";
+    ensure!((&*reason, &*message) == ("Preempting", told), "{reason}: {message}");
+    ensure!(world.wait_for_event(&node, "Preempting")?.contains("critical pod"));
+    world.wait_for_phase(&node, "critical", Phase::Running)?;
+    is_unharmed(&world, &node, "burstable")
+}

@@ -22,6 +22,7 @@
 //! | a change that is not ready in time is taken back | `rollout::*` |
 //! | a node that is cordoned or drained holds pods, also through a restart, and gives them back | `cordon::*` |
 //! | a reboot happens once, after the pods have ended; critical ones end last, also where the machine is switched off | `cordon::a_node_is_rebooted_*`, `cordon::critical_pods_*` |
+//! | static pods: with no broker, through what happens to their files; not ended by what is published, nor by a drain | `static_pods::*` |
 //! | pods of Kubernetes' own pages | `documentation::*` |
 
 mod cordon;
@@ -34,4 +35,5 @@ mod probes;
 mod restart;
 mod resume;
 mod rollout;
+mod static_pods;
 mod termination;

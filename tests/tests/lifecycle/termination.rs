@@ -131,7 +131,10 @@ fn logs_outlive_the_sandbox_that_they_were_written_in() -> Result<()> {
     };
     world.wait_for(&node, "web", "its first attempt", running(0))?;
     // What has not gone through the sandbox yet would be lost with it.
-    assert_eq!(world.operator.run(&["logs", "web", "-f", "--limit-bytes", "3"])?.succeeded()?, "up\n");
+    assert_eq!(
+        world.operator.run(&["logs", "web", "-f", "--limit-bytes", "3"])?.succeeded()?,
+        "up\n"
+    );
     let [pause] = node.pauses()?[..] else { bail!("one sandbox") };
     kill_process(pause, Signal::KILL)?;
     world.wait_for(&node, "web", "its second attempt", running(1))?;

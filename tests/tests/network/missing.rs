@@ -7,10 +7,16 @@ use anyhow::{Result, ensure};
 use mote_protocol::node::NodeCondition;
 use mote_protocol::status::Phase;
 use mote_tests::binaries;
+use mote_tests::manifest::service;
+use mote_tests::network::{Mirror, seen};
+use mote_tests::process::{Process, command};
 use mote_tests::world::waiting;
 use serde_json::json;
 
+use crate::resume::wait_for_rules;
 use crate::{BOTH, Machine, V4, sleeper};
+
+const PORT: u16 = 9000;
 
 #[test]
 fn pods_wait_for_nft() -> Result<()> {
@@ -56,9 +62,33 @@ fn pods_wait_where_their_range_is_the_nodes_own() -> Result<()> {
     let (_, message) = waiting(&status, "main").unwrap_or_default();
     ensure!(message.contains("10.188.0.7, which is in 10.188.0.0/20"), "{message}");
     let rules = machine.network.run("nft", &["list", "ruleset"])?;
-    ensure!(rules.is_empty(), "nothing is done by halves: {rules}");
+    ensure!(rules.is_empty(), "none of the range that is another's: {rules}");
     machine.network.run("ip", &["address", "delete", address, "dev", "lo"])?;
     let status = machine.world.wait_for_phase(&node, "waits", Phase::Running)?;
     ensure!(status.addresses.len() == 2);
+    Ok(())
+}
+
+#[test]
+fn a_range_of_services_that_is_the_nodes_own_takes_nothing_from_pods() -> Result<()> {
+    let machine = Machine::new()?;
+    let node = machine.node(&format!("{V4}\nservice_cidr = \"10.189.0.0/24\""))?;
+    let port = json!([{"containerPort": PORT, "hostPort": 8080}]);
+    let web = machine.run(&node, &sleeper("web").with("ports", port), "web")?;
+    let _mirror = Mirror::start(&web.network, PORT)?;
+    machine.world.operator.apply(&service("web", "web", &json!([{"port": 80}])), &node)?;
+    machine.network.run("ip", &["address", "add", "10.189.0.77/32", "dev", "lo"])?;
+    // Noticed with the next pod, which begins all the same.
+    machine.idle(&node, "next")?;
+    machine.world.wait_for_condition(&node, NodeCondition::NetworkUnavailable)?;
+    let examined = node.ctl_command(&["doctor"]).output()?;
+    let examined = String::from_utf8_lossy(&examined.stdout).into_owned();
+    ensure!(examined.contains("10.189.0.77, which is in 10.189.0.0/24"), "{examined}");
+    let monitor = Process::spawn("nft monitor", command("nft").args(["monitor", "new", "rules"]))?;
+    machine.network.run("nft", &["flush", "ruleset"])?;
+    wait_for_rules(&machine, &monitor)?;
+    seen(&machine.network.open()?, ([127, 0, 0, 1], 8080))?;
+    machine.network.run("ip", &["address", "delete", "10.189.0.77/32", "dev", "lo"])?;
+    machine.world.wait_for_event(&node, "NetworkAvailable")?;
     Ok(())
 }

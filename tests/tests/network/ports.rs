@@ -93,6 +93,63 @@ fn an_address_of_the_node_bounds_a_port() -> Result<()> {
     Ok(())
 }
 
+/// No cable, no DHCP: its own people reach its pods all the same.
+#[test]
+fn a_node_without_an_address_has_its_ports() -> Result<()> {
+    let machine = Machine::new()?;
+    let node = machine.node(V4)?;
+    let web = machine.run(&node, &with_ports("web", both_transports()), "web")?;
+    let _mirror = Mirror::start(&web.network, PORT)?;
+    let here = machine.network.open()?;
+    seen(&here, at("127.0.0.1")?)?;
+    seen_by_datagram(&here, at("127.0.0.1")?)?;
+    ensure!(seen(&web.network, at("169.254.1.1")?)? != web.v4()?, "itself, as the node");
+    Ok(())
+}
+
+/// Whoever is on the same cable may send the node anything.
+#[test]
+fn the_world_reaches_no_port_of_localhost_and_does_not_speak_as_a_pod() -> Result<()> {
+    let machine = Machine::new()?;
+    let world = machine.network.neighbour("out0", &ENDS)?;
+    let node = machine.node(V4)?;
+    let (here, there) = (machine.network.open()?, world.open()?);
+    let local = json!([{"containerPort": PORT, "hostPort": HOST_PORT, "hostIP": "127.0.0.1"}]);
+    let local = machine.run(&node, &with_ports("local", local), "local")?;
+    let open = json!([{"containerPort": PORT, "hostPort": HOST_PORT + 1, "protocol": "UDP"}]);
+    let open = machine.run(&node, &with_ports("open", open), "open")?;
+    let _mirrors = [Mirror::start(&local.network, PORT)?, Mirror::start(&open.network, PORT)?];
+    seen(&here, at("127.0.0.1")?)?;
+    world.run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"])?;
+    world.run("sysctl", &["-qw", "net.ipv4.conf.all.route_localnet=1"])?;
+    let way = ["route", "add", "127.0.0.1/32", "via", "192.0.2.1", "src", "192.0.2.2"];
+    world.run("ip", &way)?;
+    unreachable(&there, at("127.0.0.1")?)?;
+
+    let forged = local.v4()?;
+    let to = SocketAddr::new("192.0.2.1".parse()?, HOST_PORT + 1);
+    world.run("ip", &["address", "add", &format!("{forged}/32"), "dev", "lo"])?;
+    machine.network.run("nft", &["add", "table", "inet", "count"])?;
+    let chain = "{ type filter hook forward priority 0; }";
+    machine.network.run("nft", &["add", "chain", "inet", "count", "c", chain])?;
+    for from in [forged, "192.0.2.2".parse()?] {
+        let rule = format!("iifname out0 ip saddr {from} counter");
+        machine.network.run("nft", &["add", "rule", "inet", "count", "c", &rule])?;
+        inside(&there, || {
+            UdpSocket::bind((from, 0))?.send_to(b"forged", to)?;
+            Ok(())
+        })?;
+    }
+    // One comes after the other.
+    ensure!(seen_by_datagram(&there, to)?.to_string() == "192.0.2.2");
+    let counted = machine.network.run("nft", &["list", "table", "inet", "count"])?;
+    let of =
+        |address: IpAddr| counted.lines().find(|line| line.contains(&format!("saddr {address} ")));
+    ensure!(of(forged).is_some_and(|line| line.contains("packets 0 ")), "{counted}");
+    ensure!(of("192.0.2.2".parse()?).is_some_and(|line| !line.contains("packets 0 ")), "{counted}");
+    Ok(())
+}
+
 #[test]
 fn an_address_of_somebody_else_leads_nowhere() -> Result<()> {
     let machine = Machine::new()?;

@@ -1,9 +1,13 @@
 //! Agents that end and come again, and others who change the node's network.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use mote_protocol::status::Phase;
+use mote_tests::manifest::pod;
 use mote_tests::network::{Mirror, seen};
 use mote_tests::process::{Process, command};
+use mote_tests::world::BUSYBOX;
 use serde_json::json;
 
 use crate::{BOTH, Machine, V4, sleeper};
@@ -66,6 +70,67 @@ fn rules_that_somebody_flushed_come_back() -> Result<()> {
     Ok(())
 }
 
+/// Whoever edits a firewall loads it again and again.
+#[test]
+fn rules_come_back_soon_however_often() -> Result<()> {
+    let machine = Machine::new()?;
+    let node = machine.node(V4)?;
+    machine.idle(&node, "one")?;
+    for time in 0..8 {
+        let monitor =
+            Process::spawn("nft monitor", command("nft").args(["monitor", "new", "rules"]))?;
+        let begun = Instant::now();
+        machine.network.run("nft", &["flush", "ruleset"])?;
+        wait_for_rules(&machine, &monitor)?;
+        let took = begun.elapsed();
+        ensure!(took < Duration::from_secs(6), "the {time}th time it took {took:?}");
+    }
+    Ok(())
+}
+
+/// A pod of which something is left keeps its address: its record names it.
+#[test]
+fn an_address_is_given_anew_when_nothing_is_left_of_who_had_it() -> Result<()> {
+    let machine = Machine::new()?;
+    let mut node = machine.node(V4)?;
+    let script = ["sh", "-c", "touch /immutable; exec sleep 1002"];
+    let stuck = pod("stuck").container("main", BUSYBOX, &script);
+    machine.world.operator.apply(&stuck, &node)?;
+    let status = machine.world.wait_for_phase(&node, "stuck", Phase::Running)?;
+    let kept = status.addresses.first().copied().context("an address")?;
+    let file = machine
+        .network
+        .run("find", &[&node.state().display().to_string(), "-name", "immutable"])?;
+    let file = file.lines().find(|line| line.ends_with("/immutable")).context("its file")?;
+    machine.network.run("chattr", &["+i", file])?;
+    let removed = || -> Result<()> {
+        let words = ["delete", "pod", "stuck", "--wait=false", "--now"];
+        machine.world.operator.run(&words)?.succeeded()?;
+        machine.world.wait_for_event(&node, "FailedKillPod")?;
+        Ok(())
+    };
+    let removed = removed();
+    let others = removed.and_then(|()| {
+        let one = machine.idle(&node, "one")?;
+        node.kill()?;
+        node.start()?;
+        let two = machine.idle(&node, "two")?;
+        node.kill()?;
+        node.start()?;
+        Ok(vec![one, two])
+    });
+    machine.network.run("chattr", &["-i", file])?;
+    let others = others?;
+    machine.world.wait_until_gone(&node, "stuck")?;
+    let _mirrors =
+        [Mirror::start(&others[0].network, PORT)?, Mirror::start(&others[1].network, PORT)?];
+    for other in &others {
+        ensure!(other.v4()? != kept, "two pods have {kept}");
+        seen(&machine.network.open()?, (other.v4()?, PORT))?;
+    }
+    Ok(())
+}
+
 /// The kernel tells of each rule: what it tells of ours is no change of somebody else's.
 #[test]
 fn many_rules_are_made_once() -> Result<()> {
@@ -83,7 +148,7 @@ fn many_rules_are_made_once() -> Result<()> {
 }
 
 /// Waits until the node's rules are there again.
-fn wait_for_rules(machine: &Machine, monitor: &Process) -> Result<()> {
+pub(crate) fn wait_for_rules(machine: &Machine, monitor: &Process) -> Result<()> {
     let there = || -> Result<bool> {
         Ok(machine.network.run("nft", &["list", "ruleset"])?.contains("masquerade"))
     };
@@ -105,8 +170,13 @@ fn nothing_is_left_of_a_pod() -> Result<()> {
         machine.idle(&node, name)?;
     }
     let shown = |words: &[&str]| machine.network.run("ip", words);
-    ensure!(shown(&["route"])?.matches("10.188.0.").count() == names.len());
-    ensure!(shown(&["-6", "route"])?.matches("fd00:188::").count() == names.len());
+    // One route to each, and what is for nobody stays here.
+    for (family, range) in [("-4", "10.188.0."), ("-6", "fd00:188::")] {
+        let routes = shown(&[family, "route"])?;
+        ensure!(routes.matches(range).count() == names.len() + 1, "{routes}");
+        ensure!(routes.contains(&format!("unreachable {range}")), "{routes}");
+    }
+    ensure!(shown(&["route", "get", "10.188.15.77"]).is_err(), "to nobody");
     for name in names {
         machine.world.operator.delete(name, &node)?;
     }

@@ -9,7 +9,7 @@ use super::{
     EndReason, Ended, Machine, Note, Renewal, Run, Running, Sandbox, Slot, Stage, Stop, Verdict,
 };
 use crate::pod::Moment;
-use crate::pod::storage::EVICTED;
+use crate::pod::storage::reason_of;
 
 /// `status.reason` and `status.message` of a pod that ran into its deadline.
 const DEADLINE: (&str, &str) =
@@ -104,7 +104,8 @@ impl Machine {
         let success = |slot: &Slot| slot.ended().is_some_and(|ended| ended.code == 0);
         let mut apps = self.slots.iter().filter(|slot| slot.role == ContainerRole::App);
         let deadline = || (DEADLINE.0.into(), DEADLINE.1.into());
-        let evicted = self.storage.evicted.clone().map(|text| (EVICTED.into(), text.into()));
+        let evicted = self.storage.evicted.clone();
+        let evicted = evicted.map(|text| (reason_of(&text).into(), text.into()));
         let cause = evicted.or_else(|| self.exceeded.then(deadline));
         let well = cause.is_none() && apps.all(success);
         let phase = if well { Phase::Succeeded } else { Phase::Failed };

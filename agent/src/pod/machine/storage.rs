@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Machine, Note, Sandbox, Stage};
 use crate::pod::Moment;
-use crate::pod::storage::{EVICTED, StorageUse, ToMeasure};
+use crate::pod::storage::{StorageUse, ToMeasure, reason_of};
 
 /// Time between two looks, as the kubelet's between two rounds of its eviction manager.
 const LOOK: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ impl Machine {
     pub(super) fn tell_eviction(&mut self, notes: &mut Vec<Note>) {
         if std::mem::take(&mut self.storage.untold) {
             let why = self.storage.evicted.clone();
-            notes.extend(why.map(|why| Note::warning(None, EVICTED, why)));
+            notes.extend(why.map(|why| Note::warning(None, reason_of(&why), why)));
         }
     }
 

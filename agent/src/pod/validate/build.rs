@@ -26,8 +26,7 @@ const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 /// The pod that a specification describes.
 pub(super) fn build(name: PodName, asked: &object::Pod, node: &NodePolicy) -> Pod {
     let (spec, domain, enforcement) = (&asked.spec, &node.domain, &node.enforcement);
-    let all = || spec.init_containers.iter().chain(&spec.containers);
-    let class = qos::class(all());
+    let class = qos::class_of(spec);
     let smallest_app = spec.containers.iter().map(resources::memory_request).min().unwrap_or(0);
     let init = spec.init_containers.iter().map(|container| (init_role(container), container));
     let apps = spec.containers.iter().map(|container| (ContainerRole::App, container));
@@ -68,6 +67,7 @@ pub(super) fn build(name: PodName, asked: &object::Pod, node: &NodePolicy) -> Po
         priority: qos::priority(spec),
         requests: resources::requests_of_pod(spec),
         node_critical: spec.priority_class_name == "system-node-critical",
+        is_static: false,
         tolerates_cordon: spec.tolerations.iter().any(|toleration| {
             toleration.tolerates(UNSCHEDULABLE_TAINT, "", wire::TaintEffect::NoSchedule)
         }),

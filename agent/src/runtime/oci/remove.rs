@@ -33,6 +33,7 @@ impl OciRuntime {
         for path in self.layout.of_sandbox(uid) {
             remove_few(&path)?;
         }
+        self.network.give_back(uid);
         self.forget(uid);
         Ok(())
     }
@@ -42,6 +43,7 @@ impl OciRuntime {
         // Others keep files of the pod there: theirs to remove.
         let _ = fs::remove_dir(self.layout.pod_state(uid));
         remove_tree(self.layout.pod(uid)).await?;
+        self.network.give_back(uid);
         self.forget(uid);
         Ok(())
     }
@@ -70,7 +72,7 @@ impl OciRuntime {
         }
         until_empty(&pause).await?;
         drop(pod);
-        self.network.take_back(uid).await.map_err(|error| network_error(uid, &error))?;
+        self.network.take_away(uid).await.map_err(|error| network_error(uid, &error))?;
         for directory in [self.layout.shm(uid), self.layout.messages(uid)] {
             memory::unmount(&directory)
                 .map_err(io_error("take away what the pod has in memory"))?;

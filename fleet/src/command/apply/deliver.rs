@@ -3,6 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use mote_protocol::frame;
 use mote_protocol::name::{Namespace, NodeName, ObjectKey, Uid};
+use mote_protocol::status::Refusal;
 use mote_protocol::topic::{Address, Scope, Topic};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -82,7 +83,7 @@ pub async fn run(
 }
 
 /// The namespace of a manifest: its own, else the command's.
-fn namespace<'n>(
+pub fn namespace<'n>(
     manifest: &'n Manifest,
     asked: Option<&'n Namespace>,
     current: &'n Namespace,
@@ -243,14 +244,22 @@ fn failure(progress: &Progress, plan: &Plan, node: &NodeName) -> anyhow::Error {
     let (resource, name) = (plural(plan.key.kind), plan.key.name.to_string());
     let place = format!("node {node}");
     match progress {
-        Progress::Refused(refusal) => {
-            let (reason, problem) = (refusal.reason.to_string(), problem(refusal));
-            ServerError::Refused { resource, name, place, reason, problem }.into()
-        }
+        Progress::Refused(refusal) => refused(&plan.key, node, refusal).into(),
         Progress::Conflict(other) => {
             ServerError::Conflict { resource, name, place, other: other.to_string() }.into()
         }
         Progress::Waiting | Progress::Accepted(_) => anyhow!("{}/{name} on {place}", plan.key.kind),
+    }
+}
+
+/// What a node said that does not want what was published.
+pub fn refused(key: &ObjectKey, node: &NodeName, refusal: &Refusal) -> ServerError {
+    ServerError::Refused {
+        resource: plural(key.kind),
+        name: key.name.to_string(),
+        place: format!("node {node}"),
+        reason: refusal.reason.to_string(),
+        problem: problem(refusal),
     }
 }
 

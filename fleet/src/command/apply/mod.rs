@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use mote_protocol::name::Kind;
 
 use super::{Invocation, Outcome};
-use crate::cli::ApplyArgs;
+use crate::cli::{ApplyArgs, ManifestArgs};
 use crate::manifest::{self, Manifest, document, source};
 use crate::output::console::Console;
 use deliver::Existing;
@@ -24,7 +24,9 @@ pub async fn run(
     invocation: &Invocation,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let (manifests, outcome) = read(args, console)?;
+    let (mut manifests, outcome) = read(&args.manifests, console)?;
+    // Pods find what they are made of when they come.
+    manifests.sort_by_key(|manifest| manifest.content.kind() == Kind::Pod);
     if manifests.is_empty() && args.delivery.dry_run != "client" {
         return match outcome {
             Outcome::Failed | Outcome::Exited(_) => Ok(outcome),
@@ -37,7 +39,10 @@ pub async fn run(
 }
 
 /// Reads the manifests, tells what is wrong with them and what has no effect.
-fn read(args: &ApplyArgs, console: &mut Console) -> anyhow::Result<(Vec<Manifest>, Outcome)> {
+pub(super) fn read(
+    args: &ManifestArgs,
+    console: &mut Console,
+) -> anyhow::Result<(Vec<Manifest>, Outcome)> {
     let (mut manifests, mut outcome) = (Vec::new(), Outcome::Done);
     for source in source::read(&args.filename, args.recursive)? {
         for document in document::split(&source)? {
@@ -65,7 +70,5 @@ fn read(args: &ApplyArgs, console: &mut Console) -> anyhow::Result<(Vec<Manifest
             manifests.push(manifest);
         }
     }
-    // Pods find what they are made of when they come.
-    manifests.sort_by_key(|manifest| manifest.content.kind() == Kind::Pod);
     Ok((manifests, outcome))
 }

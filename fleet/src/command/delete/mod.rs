@@ -15,6 +15,7 @@ use mote_protocol::name::ObjectKey;
 use mote_protocol::topic::{Address, Scope, Topic};
 use tokio::time::Instant;
 
+use super::apply::deliver;
 use super::resource::{Resource, Selection, plural};
 use super::{Invocation, Link, Outcome, get, now_s, unix_now};
 use crate::broker::Retain;
@@ -233,6 +234,12 @@ async fn advance(
                     other: other.to_string(),
                 };
                 console.fail(&error.into())?;
+            }
+            Gone::Refused(refusal) => {
+                // It stays: a node that is replaced may have what it is for.
+                end.contested = true;
+                outcome = Outcome::Failed;
+                console.fail(&deliver::refused(&end.key, &node, &refusal).into())?;
             }
         }
     }

@@ -3,6 +3,7 @@
 use mote_protocol::extension::Extensions;
 use mote_protocol::name::{Kind, NodeName, ObjectKey};
 use mote_protocol::object::{ContentHash, Intent, Object, Revision};
+use mote_protocol::status::Refusal;
 use mote_protocol::topic::Scope;
 
 use super::DEFAULT_GRACE_S;
@@ -29,11 +30,14 @@ pub(super) struct End {
 }
 
 /// Whether a node is done with an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gone {
     NotYet,
     Yes,
+    /// Somebody else said something of it meanwhile.
     Conflict(ContentHash),
+    /// It is none that ends so.
+    Refused(Box<Refusal>),
 }
 
 /// Decides what to publish, at `now_ms` and `now` in Unix time.
@@ -96,7 +100,10 @@ pub(super) fn gone(fleet: &Fleet, end: &End, node: &NodeName) -> Gone {
         None if fleet.statuses.contains_key(&(end.key.clone(), node.clone())) => Gone::NotYet,
         None => Gone::Yes,
         Some(told) => match told.refusal() {
-            Some(refusal) if refusal.seen == ours => Gone::Conflict(told.accepted().hash),
+            Some(refusal) if refusal.seen == ours => match &*refusal.reason {
+                "Stale" | "Conflict" | "Shadowed" => Gone::Conflict(told.accepted().hash),
+                _ => Gone::Refused(Box::new(refusal.clone())),
+            },
             _ if told.accepted() > ours => Gone::Conflict(told.accepted().hash),
             _ => Gone::NotYet,
         },

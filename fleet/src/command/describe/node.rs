@@ -9,7 +9,7 @@ use super::{items, or_none, pairs, put_events, text};
 use crate::kubernetes::event::Told;
 use crate::kubernetes::node::{OUT_OF_DISK, node_value};
 use crate::kubernetes::quantity::{format_milli, format_units};
-use crate::output::age::{format_age, format_span};
+use crate::output::age::{format_age, format_moment, format_span};
 use crate::output::page::Page;
 use crate::output::table::Table;
 use crate::view::Fleet;
@@ -61,7 +61,7 @@ fn head(page: &mut Page, value: &Value, node: &Node, now: i64) {
             ("Groups", node.group_list()),
             ("Labels", pairs(value, "/metadata/labels", "=")),
             ("Taints", taints(node)),
-            ("Booted", or_none(text(value, "/metadata/creationTimestamp").into())),
+            ("Booted", or_none(node.unix(0).and_then(format_moment).unwrap_or_default())),
             ("Clock", clock.to_owned()),
             ("Unschedulable", unschedulable.to_string()),
             ("Online", presence),

@@ -131,7 +131,7 @@ fn print_tables(
     console: &mut Console,
 ) -> anyhow::Result<()> {
     let mut shown = 0;
-    let with_kind = scopes.len() > 1 || args.resources.first().is_some_and(|kind| kind == "all");
+    let with_kind = scopes.len() > 1;
     for scope in scopes {
         let (headings, rows) = table(args, scope, with_kind, fleet);
         if rows.is_empty() {

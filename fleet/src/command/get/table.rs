@@ -10,7 +10,7 @@ use super::item::Item;
 use crate::command::resource::Resource;
 use crate::content::Content;
 use crate::kubernetes::data::secret_type;
-use crate::kubernetes::service::{HEADLESS, port_list};
+use crate::kubernetes::service::{HEADLESS, port_list, serving};
 use crate::output::age::format_age;
 use crate::output::format::OutputFormat;
 use crate::view::data::{DataView, distinct};
@@ -199,7 +199,7 @@ impl Columns {
         row.extend(words);
         row.push(format_age(view.created(), now));
         if self.wide {
-            let serving: u32 = statuses.iter().map(|status| u32::from(status.serving)).sum();
+            let serving: u32 = statuses.iter().map(|status| u32::from(serving(status))).sum();
             let found: u32 = statuses.iter().map(|status| u32::from(status.found)).sum();
             let (accepted, of) = view.accepted();
             row.extend([labels(selector), format!("{serving}/{found}")]);
@@ -231,7 +231,7 @@ impl Columns {
         let word = |word: Option<&str>| {
             word.filter(|word| !word.is_empty()).unwrap_or("<unknown>").to_owned()
         };
-        let age = format_age(birth.map(|birth| birth.boot_epoch), now);
+        let age = format_age(node.created(), now);
         let mut row = vec![self.name("node", name), node.summary(now), node.roles(), age];
         row.push(word(birth.map(|birth| &*birth.info.agent)));
         if self.wide {

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use mote_protocol::command::{LogSelection, Since};
-use mote_protocol::name::{Kind, ObjectName};
+use mote_protocol::name::Kind;
 
 use super::get::{Scope, several};
-use super::resource::{Resource, Selection};
+use super::resource::{Resource, Selection, pod_named};
 use super::{Invocation, Link, Outcome, now_s};
 use crate::cli::LogsArgs;
 use crate::output::console::Console;
@@ -32,10 +32,7 @@ pub async fn run(
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
     let named = match &args.pod {
-        Some(pod) => {
-            let name = pod.strip_prefix("pod/").or_else(|| pod.strip_prefix("pods/"));
-            Selection::Objects(Kind::Pod, vec![ObjectName::new(name.unwrap_or(pod))?])
-        }
+        Some(pod) => Selection::Objects(Kind::Pod, vec![pod_named(pod, "read the logs of")?]),
         None => Selection::All(Resource::Objects(Kind::Pod)),
     };
     let selection = selection(args)?;

@@ -1,12 +1,12 @@
 //! The pod that a stream leads to.
 
 use anyhow::bail;
-use mote_protocol::name::{ContainerName, Kind, NodeName, ObjectKey, ObjectName};
+use mote_protocol::name::{ContainerName, Kind, NodeName, ObjectKey};
 use mote_protocol::node::Session;
 
 use crate::command::get::{Scope, several};
 use crate::command::logs::select;
-use crate::command::resource::Selection;
+use crate::command::resource::{Selection, pod_named};
 use crate::command::{Link, now_s};
 use crate::context::Context;
 use crate::output::console::Console;
@@ -29,7 +29,7 @@ pub(in crate::command) struct Wanted<'a> {
     pub(in crate::command) container: Option<&'a str>,
     /// Nothing is remarked.
     pub(in crate::command) quiet: bool,
-    /// What is done with it, should it be over.
+    /// What is done with it, should it be over, or no pod.
     pub(in crate::command) doing: &'static str,
 }
 
@@ -40,9 +40,7 @@ pub(in crate::command) async fn find(
     link: &mut Link,
     console: &mut Console,
 ) -> anyhow::Result<Option<Target>> {
-    let name = wanted.pod.strip_prefix("pod/").or_else(|| wanted.pod.strip_prefix("pods/"));
-    let name = ObjectName::new(name.unwrap_or(wanted.pod))?;
-    let named = Selection::Objects(Kind::Pod, vec![name]);
+    let named = Selection::Objects(Kind::Pod, vec![pod_named(wanted.pod, wanted.doing)?]);
     let scope = Scope {
         selection: &named,
         namespace: Some(&context.namespace),

@@ -202,6 +202,23 @@ pub fn read_only_word(fields: &mut Fields<'_, '_>, key: &'static str, words: &[&
     unsupported_word(value, words, at.field(key), fields.findings());
 }
 
+/// What the number of a port is.
+pub const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
+
+/// Reads the number of a port; 0, which stands for none, is left to who knows whether there must be one.
+pub fn read_port(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<u16> {
+    let value = fields.value(key)?;
+    let at = fields.at();
+    if !value.is_i64() && !value.is_u64() {
+        return u16::read(value, at.field(key), fields.findings());
+    }
+    let port = value.as_u64().and_then(|number| u16::try_from(number).ok());
+    if port.is_none() {
+        fields.findings().invalid(at.field(key), value, PORT_RANGE);
+    }
+    port
+}
+
 /// Writes what [`read_flag`] reads.
 pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], flag: bool) {
     if flag {
@@ -212,13 +229,14 @@ pub fn put_flag(map: &mut Map<String, Value>, key: &str, [_, yes]: [&str; 2], fl
 /// Defines reader and writer of a type with a default.
 ///
 /// `"key" => field` stands for any [`Field`]; `each "name"` for a list of objects with one text
-/// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `groups` for objects that are flat on the wire;
+/// each; `flag ["No", "Yes"]` for a truth that is written as one of two words; `as port` for the number of a port;
+/// `groups` for objects that are flat on the wire;
 /// `only` for words that must be what nodes do anyway; `unsupported` for what is reported, and `refused`
 /// for what would make another pod of it.
 macro_rules! object {
     (
         $type:ty {
-            $($key:literal => $($field:ident).+ $(each $inner:literal)? $(flag $words:tt)?),* $(,)?
+            $($key:literal => $($field:ident).+ $(each $inner:literal)? $(flag $words:tt)? $(as $form:ident)?),* $(,)?
         }
         $(groups { $($group:literal { $($gkey:literal => $gfield:ident),* $(,)? } $(unsupported [$($gunsupported:literal),*])?)* })?
         $(skip [$($skipped:literal),* $(,)?])?
@@ -234,7 +252,7 @@ macro_rules! object {
             ) -> Option<Self> {
                 let mut fields = $crate::kubernetes::field::Fields::open(value, at, findings)?;
                 let mut object = Self::default();
-                $(object!(@read fields, $key, object.$($field).+ $(, each $inner)? $(, flag $words)?);)*
+                $(object!(@read fields, $key, object.$($field).+ $(, each $inner)? $(, flag $words)? $(, as $form)?);)*
                 $($(fields.inside($group, |inside| {
                     $(inside.set($gkey, &mut object.$gfield);)*
                     $(inside.unsupported(&[$($gunsupported),*]);)?
@@ -249,7 +267,7 @@ macro_rules! object {
 
             fn write(&self) -> serde_json::Value {
                 let mut map = serde_json::Map::new();
-                $(object!(@write map, $key, self.$($field).+ $(, each $inner)? $(, flag $words)?);)*
+                $(object!(@write map, $key, self.$($field).+ $(, each $inner)? $(, flag $words)? $(, as $form)?);)*
                 $($({
                     let mut inside = serde_json::Map::new();
                     $($crate::kubernetes::field::put(&mut inside, $gkey, &self.$gfield);)*
@@ -269,6 +287,14 @@ macro_rules! object {
     };
     (@read $fields:ident, $key:literal, $target:expr, flag $words:tt) => {
         $target = $crate::kubernetes::field::read_flag(&mut $fields, $key, $words)
+    };
+    (@read $fields:ident, $key:literal, $target:expr, as port) => {
+        if let Some(port) = $crate::kubernetes::field::read_port(&mut $fields, $key) {
+            $target = port;
+        }
+    };
+    (@write $map:ident, $key:literal, $source:expr, as port) => {
+        $crate::kubernetes::field::put(&mut $map, $key, &$source)
     };
     (@write $map:ident, $key:literal, $source:expr) => {
         $crate::kubernetes::field::put(&mut $map, $key, &$source)

@@ -13,6 +13,11 @@ pub const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lowe
     (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+/// The rule of an RFC 1035 label.
+pub const HOST_LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters \
+    or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. \
+    'my-name', or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
 /// The rule of a qualified name, such as a label's key.
 pub const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', \
     and must start and end with an alphanumeric character, with an optional DNS subdomain prefix \
@@ -35,6 +40,15 @@ pub const fn rule(error: &NameError) -> &'static str {
 pub fn is_label(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.len() <= 63 && is_bounded_by(text, inner, |byte| byte == b'-')
+}
+
+/// Why a text is no RFC 1035 label, where it is none.
+pub fn host_label_fault(text: &str) -> Option<&'static str> {
+    if text.len() > 63 {
+        return Some("must be no more than 63 characters");
+    }
+    let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    (!starts || !is_label(text)).then_some(HOST_LABEL)
 }
 
 /// Whether a text is an RFC 1123 subdomain.

@@ -41,6 +41,11 @@ fn what_nodes_cannot_do_is_refused_by_path() {
         ),
         ("ports: [{port: 80}], externalIPs: [1.2.3.4]", "spec.externalIPs: Forbidden"),
         ("ports: []", "spec.ports: Required value"),
+        (
+            "ports: [{port: 99999}]",
+            "spec.ports[0].port: Invalid value: 99999: must be between 1 and 65535, inclusive",
+        ),
+        ("ports: [{port: 1, targetPort: 99999}]", "spec.ports[0].targetPort: Invalid value: 99999"),
         ("ports: [{port: 80, protocol: SCTP}]", "spec.ports[0].protocol: Forbidden"),
         (
             "ports: [{port: 80}], clusterIP: x",
@@ -56,9 +61,20 @@ fn what_nodes_cannot_do_is_refused_by_path() {
         let (errors, _) = found("web", spec);
         assert!(errors.iter().any(|error| error.starts_with(expected)), "{spec}: {errors:?}");
     }
-    let (errors, _) = found("web.v1", "ports: [{port: 80}]");
-    assert!(
-        errors[0].starts_with("metadata.name: Invalid value: \"web.v1\": must be a lower case"),
-        "{errors:?}"
-    );
+}
+
+#[test]
+fn a_service_has_the_name_of_a_host() {
+    for name in ["web.v1", "1digit", "-web", "web-", &"a".repeat(64)] {
+        let (errors, _) = found(name, "ports: [{port: 80}]");
+        let told = format!("metadata.name: Invalid value: \"{name}\": a DNS-1035 label must");
+        let long = format!("metadata.name: Invalid value: \"{name}\": must be no more than 63");
+        let told = if name.len() > 63 { long } else { told };
+        assert!(errors[0].starts_with(&told), "{errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+    for name in ["a", "web-1", &"a".repeat(63)] {
+        assert_eq!(found(name, "ports: [{port: 80}]").0, Vec::<String>::new());
+    }
+    assert_eq!(found("''", "ports: [{port: 80}]").0, ["metadata.name: Required value"]);
 }

@@ -41,7 +41,7 @@ const CASES: &[(&str, &str)] = &[
     ("initContainers: [{name: a, image: a}]\ncontainers: [{name: a, image: b}]", "spec.containers[0].name: Duplicate value: \"a\""),
     ("containers: [{name: a, image: a, restartPolicy: Always}]", "spec.containers[0].restartPolicy: Forbidden"),
     ("containers: [{name: a, image: a, ports: [{containerPort: 0}]}]", "spec.containers[0].ports[0].containerPort: Required value"),
-    ("containers: [{name: a, image: a, ports: [{containerPort: 70000}]}]", "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 0 and 65535"),
+    ("containers: [{name: a, image: a, ports: [{containerPort: 70000}]}]", "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"),
     ("containers: [{name: a, image: a, ports: [{containerPort: 1, protocol: tcp}]}]", "spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"TCP\", \"UDP\", \"SCTP\""),
     ("containers: [{name: a, image: a, ports: [{name: A, containerPort: 1}]}]", "spec.containers[0].ports[0].name: Invalid value: \"A\""),
     ("containers: [{name: a, image: a, ports: [{containerPort: 1, hostPort: 9}, {containerPort: 2, hostPort: 9}]}]", "spec.containers[0].ports[1].hostPort: Duplicate value: \"/9/TCP\""),
@@ -60,6 +60,8 @@ const CASES: &[(&str, &str)] = &[
     ("volumes: [{name: v, emptyDir: {}, hostPath: {path: /}}]\n", "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"),
     ("volumes: [{name: v, hostPath: {path: /a/../b}}]\n", "spec.volumes[0].hostPath.path: Invalid value"),
     ("volumes: [{name: v, configMap: {name: a, defaultMode: 01000}}]\n", "spec.volumes[0].configMap.defaultMode: Invalid value: 512"),
+    ("containers: [{name: a, image: a, ports: [{containerPort: 1, hostPort: -1}]}]", "spec.containers[0].ports[0].hostPort: Invalid value: -1: must be between 1 and 65535, inclusive"),
+    ("containers: [{name: a, image: a, livenessProbe: {grpc: {port: 70000}}}]", "spec.containers[0].livenessProbe.grpc.port: Invalid value: 70000: must be between 1 and 65535, inclusive"),
     ("volumes: [{name: v, secret: {}}]\n", "spec.volumes[0].secret.secretName: Required value"),
     ("containers: [{name: a, image: a, livenessProbe: {}}]", "spec.containers[0].livenessProbe: Invalid value"),
     ("containers: [{name: a, image: a, livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}}]", "spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type"),
@@ -201,15 +203,15 @@ fn fields_for_which_a_node_refuses_the_pod_are_told_as_such() {
                       ports: [{containerPort: 80, hostPort: 80, protocol: SCTP}], \
                       envFrom: [{configMapRef: {name: c}}], \
                       env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}]";
-    let refused = |field: &str| {
-        format!("field \"spec.{field}\" is not supported by mote: nodes refuse the pod")
+    let refused = |field: &str, with: &str| {
+        format!("field \"spec.{field}\" is not supported by mote{with}: nodes refuse the pod")
     };
     assert_eq!(
         told(&format!("{containers}, volumes: [{{name: v, emptyDir: {{}}}}]")),
         [
-            refused("containers[0].ports[0].hostPort"),
+            refused("containers[0].ports[0].hostPort", " with protocol SCTP"),
             "field \"spec.containers[0].stdin\" is not supported by mote and has no effect".into(),
-            refused("containers[0].tty"),
+            refused("containers[0].tty", ""),
         ]
     );
 }

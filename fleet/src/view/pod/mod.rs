@@ -173,15 +173,24 @@ impl PodView<'_> {
         told.or_else(|| self.object.and_then(|object| object.uid))
     }
 
-    /// Whether it was asked to go.
+    /// Whether it was asked to go, and its node did not refuse that.
     pub fn is_deleted(&self) -> bool {
-        let asked = self.object.is_some_and(|o| matches!(o.intent, Intent::Delete { .. }));
+        let refused = self.told.and_then(Told::refusal).map(|refusal| refusal.seen);
+        let asked = self.object.is_some_and(|object| {
+            matches!(object.intent, Intent::Delete { .. }) && refused != Some(object.revision)
+        });
         asked || self.status().is_some_and(|status| status.deleting.is_some())
     }
 
     /// What the node says of a pod that it has; of one that it refused there is no beginning.
     fn begun(&self) -> Option<&PodStatus> {
         self.status().filter(|status| status.uid.is_some() || status.refusal.is_none())
+    }
+
+    /// Why the node has no form of it, not even an earlier one.
+    pub fn never_taken(&self) -> Option<&Refusal> {
+        let status = self.status().filter(|status| status.uid.is_none())?;
+        status.refusal.as_ref()
     }
 
     /// When it was first applied, in Unix seconds; without its spec, when it was started.
@@ -224,11 +233,10 @@ impl PodView<'_> {
             (of(ContainerRole::Init) + sidecars, of(ContainerRole::App) + sidecars)
         });
         let Printed { ready, restarts, last_restart, word } = Printed::of(status, init);
-        let shown = match &status.refusal {
+        let shown = match self.never_taken() {
             _ if self.is_deleted() && !status.phase.is_terminal() => "Terminating".into(),
-            // Without a uid the node has no earlier form of the pod either.
-            Some(refusal) if status.uid.is_none() => refused(refusal),
-            _ => word,
+            Some(refusal) => refused(refusal),
+            None => word,
         };
         let heard = matches!(self.presence(now), Presence::Online);
         Summary {

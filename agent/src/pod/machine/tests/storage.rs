@@ -152,6 +152,16 @@ fn a_pod_of_a_node_that_is_short_of_something_ends_within_its_grace_and_stays_so
 }
 
 #[test]
+fn a_pod_that_gives_way_says_so_in_another_word() {
+    let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+    let why = crate::pod::room::PREEMPTED;
+    let evict = Event::Evict { why: why.into(), grace: Duration::from_secs(30) };
+    step(&mut machine, evict, after(1));
+    let cause = machine.verdict().and_then(|verdict| verdict.cause.clone()).expect("a cause");
+    assert_eq!((&*cause.0, &*cause.1), ("Preempting", why));
+}
+
+#[test]
 fn a_pod_that_is_being_removed_gets_no_longer_where_its_node_is_short_of_something() {
     let mut machine = Machine::new(Rc::new(pod()), Moment(0));
     step(&mut machine, Event::SandboxBegun, Moment(0));

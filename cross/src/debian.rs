@@ -10,16 +10,29 @@ use crate::workspace;
 
 const RELEASE: &str = "bookworm";
 
+/// What a system has that boots.
+const SYSTEM: [&str; 6] =
+    ["systemd-sysv", "udev", "kmod", "iproute2", "nftables", "ca-certificates"];
+
 /// A packed Debian of this machine's architecture. It is made once, in the target directory: that
 /// takes a minute or two and a mirror. Several may ask at once.
 pub fn packed() -> Result<PathBuf> {
+    provide(RELEASE, &[])
+}
+
+/// The same with systemd, and what a node's network takes: a system that boots.
+pub fn packed_system() -> Result<PathBuf> {
+    provide(&format!("{RELEASE}-system"), &SYSTEM)
+}
+
+fn provide(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let cache = cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
     let lock = File::create(cache.join("lock"))?;
     lock.lock().context("wait for another test that installs Debian")?;
-    let archive = cache.join(format!("{RELEASE}.tar"));
+    let archive = cache.join(format!("{name}.tar"));
     if !archive.is_file() {
-        make(&cache, &archive).with_context(|| format!("install Debian {RELEASE}"))?;
+        make(&cache, &archive, packages).with_context(|| format!("install Debian {RELEASE}"))?;
     }
     Ok(archive)
 }
@@ -29,7 +42,7 @@ fn cache() -> Result<PathBuf> {
     Ok(workspace::target_directory()?.join("debian"))
 }
 
-fn make(cache: &Path, archive: &Path) -> Result<()> {
+fn make(cache: &Path, archive: &Path, packages: &[&str]) -> Result<()> {
     // What an earlier one left that was killed.
     let directory = cache.join(format!("{RELEASE}.partial"));
     if directory.exists() {
@@ -39,7 +52,11 @@ fn make(cache: &Path, archive: &Path) -> Result<()> {
     fs::create_dir_all(&tree)?;
     // It mounts `proc` while it works: in mounts of its own, nothing stays if it is killed.
     let mut install = Command::new("unshare");
-    install.args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE]);
+    install.args(["--mount", "--", "debootstrap", "--variant=minbase"]);
+    if !packages.is_empty() {
+        install.arg(format!("--include={}", packages.join(",")));
+    }
+    install.arg(RELEASE);
     run(install.arg(&tree).args(mirror()))?;
     // Packages as they were fetched: a third of the whole, and nothing that others are not.
     fs::remove_dir_all(tree.join("var/cache/apt/archives"))?;

@@ -90,6 +90,9 @@ struct ImageArgs {
     /// An archive of images that the first boot imports; may be given several times
     #[arg(long, value_name = "ARCHIVE")]
     import: Vec<PathBuf>,
+    /// A static pod that the board has from its first boot on, as `mote compile` made it; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pod: Vec<PathBuf>,
 }
 
 /// Which image goes where.
@@ -173,9 +176,10 @@ fn image(args: ImageArgs) -> Result<()> {
     let packages = package::pack(&release, env!("CARGO_PKG_VERSION"), &directory)?;
     let package = packages.into_iter().next().context("the agent has a package")?;
     let output = args.output.map_or_else(|| default_image(target), Ok)?;
-    let ImageArgs { onto, text, beside, import, .. } = args;
+    let ImageArgs { onto, text, beside, import, pod: pods, .. } = args;
     let is_filled_in = text.is_some();
-    image::make(&Plan { onto, output: output.clone(), target, package, text, beside, import })?;
+    let output_of = output.clone();
+    image::make(&Plan { onto, output: output_of, target, package, text, beside, import, pods })?;
     println!("  {}", output.display());
     if !is_filled_in {
         println!("edit mote.txt on its boot partition, or on the card's, before the first boot");

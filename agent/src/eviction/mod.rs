@@ -21,7 +21,7 @@ pub mod signal;
 pub mod threshold;
 pub mod watch;
 
-pub use rank::{Candidate, Eater, message, rank};
+pub use rank::{Candidate, Eater, LOW_ON_RESOURCE, message, rank};
 pub use signal::{Level, Levels, Pressure, Pressures, Resource, Signal};
 pub use threshold::{Quantity, Settings, Threshold};
 pub use watch::{Breach, Found, Shortage, Watch};

@@ -18,6 +18,9 @@ use mote_protocol::quantity::format_units;
 use super::signal::Resource;
 use super::watch::Shortage;
 
+/// What is said first of a pod that goes because the node is short of something.
+pub const LOW_ON_RESOURCE: &str = "The node was low on resource: ";
+
 /// A pod that may be evicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -69,9 +72,8 @@ pub fn message(shortage: &Shortage, victim: &Candidate) -> String {
     let what = resource.as_str();
     let line = format_units(breach.line);
     let available = format_units(breach.level.available);
-    let mut text = format!(
-        "The node was low on resource: {what}. Threshold quantity: {line}, available: {available}. "
-    );
+    let mut text =
+        format!("{LOW_ON_RESOURCE}{what}. Threshold quantity: {line}, available: {available}. ");
     // Of inodes and processes the kubelet names no container.
     let told = matches!(resource, Resource::Memory | Resource::EphemeralStorage);
     for Eater { name, used, request } in victim.containers.iter().filter(|_| told) {

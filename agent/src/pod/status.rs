@@ -12,17 +12,23 @@ use mote_protocol::status::{
 };
 use mote_protocol::text::{Short, Text};
 
+use crate::eviction::LOW_ON_RESOURCE;
+
 use super::Moment;
 use super::machine::{
     Ended, Health, Machine, NETWORK_NOT_READY, PostStart, Run, Running, Sandbox, Slot, Stage,
     UNSCHEDULABLE_MESSAGE,
 };
+use super::room::PREEMPTED;
 
 /// The condition of pods that do without a right that they asked for.
 const UNENFORCED: &str = "Unenforced";
 
 /// The condition of pods with images that no registry could be asked about.
 const MAY_BE_STALE: &str = "ImageMayBeStale";
+
+/// The condition of pods that the node ended for others.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// What a status says beside what the machine knows.
 #[derive(Clone, Debug, Default)]
@@ -214,7 +220,19 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
     }
     causes.extend(unenforced(machine));
     causes.extend(stale(machine));
+    causes.extend(disrupted(machine));
     causes
+}
+
+/// A pod that was ended for others of the node, and not for what it did itself: told once it is over.
+fn disrupted(machine: &Machine) -> Option<ConditionCause> {
+    let (_, why) = machine.verdict()?.cause.as_ref()?;
+    let for_others = **why == *PREEMPTED || why.starts_with(LOW_ON_RESOURCE);
+    for_others.then(|| ConditionCause {
+        condition: Short::new(DISRUPTION_TARGET),
+        reason: Short::new("TerminationByKubelet"),
+        message: Text::new(why),
+    })
 }
 
 /// Another of our own: what it is made from may be older than what its names mean.

@@ -2,7 +2,8 @@
 # The first process of a virtual board: makes it a small Linux machine, then obeys the host.
 #
 # What it prints goes to the serial console. With `mote=console` on the kernel's command line that is
-# for a person, who finds a shell there and an agent that runs. Else the host's orders come over the virtio port "host",
+# for a person, who finds a shell there and an agent that runs; with `mote=systemd` the flash holds a system, whose
+# own first process takes over. Else the host's orders come over the virtio port "host",
 # one shell command a line; the answer is what the command printed, each line after "| ", closed
 # by "= STATUS". When the host goes away, the board switches itself off.
 
@@ -57,6 +58,20 @@ appears() {
 flash() {
     appears /dev/vda && mkdir -p /var/lib && mount -t ext4 /dev/vda /var/lib
 }
+
+# A whole system on the flash, with a service manager of its own.
+if [ "${mote:-}" = systemd ]; then
+    /bin/busybox --install -s /bin
+    mkdir -p /proc /sys /flash
+    mount -t devtmpfs devtmpfs /dev
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    step modules modules
+    step flash appears /dev/vda
+    step root mount -t ext4 /dev/vda /flash
+    umount /sys /proc
+    exec switch_root /flash /sbin/init
+fi
 
 # The kernel unpacks its first file system where nothing can be mounted over or pivoted away
 # from. Containers need a root they can leave: move to one.

@@ -17,6 +17,7 @@ use crate::elf::Elf;
 #[derive(Debug)]
 pub struct Kernel {
     image: PathBuf,
+    tree: PathBuf,
     files: BTreeMap<String, PathBuf>,
     builtin: BTreeSet<String>,
 }
@@ -40,12 +41,17 @@ impl Kernel {
         collect(&modules.join("kernel"), &mut files)?;
         let list = fs::read_to_string(modules.join("modules.builtin"))?;
         let builtin = list.lines().filter_map(|line| module_name(Path::new(line))).collect();
-        Ok(Self { image, files, builtin })
+        Ok(Self { image, tree: modules, files, builtin })
     }
 
     /// What a boot loader loads.
     pub fn image(&self) -> &Path {
         &self.image
+    }
+
+    /// All of its modules, in a directory that is called as the kernel calls itself.
+    pub fn tree(&self) -> &Path {
+        &self.tree
     }
 
     /// These modules and all they need, each after those it needs. One that is built in needs no

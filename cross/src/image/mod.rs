@@ -43,6 +43,8 @@ pub struct Plan {
     pub beside: Vec<PathBuf>,
     /// Archives of images that the first boot finds.
     pub import: Vec<PathBuf>,
+    /// Files of static pods.
+    pub pods: Vec<PathBuf>,
 }
 
 /// Makes the image. It appears when it is complete.
@@ -120,6 +122,9 @@ fn change(plan: &Plan, text: &Text, image: &Path) -> Result<()> {
     root.install(&plan.package)?;
     for archive in &plan.import {
         root.import(archive)?;
+    }
+    for pod in &plan.pods {
+        root.add_pod(pod)?;
     }
     root.finish()
 }

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use mote_protocol::static_pod;
 
 use super::table::Partition;
 use crate::debian::run;
@@ -71,6 +72,14 @@ impl Root {
         fs::copy(archive, directory.join(name))
             .with_context(|| format!("copy {}", archive.display()))?;
         Ok(())
+    }
+
+    /// Puts the file of a static pod where the agent looks for them.
+    pub(super) fn add_pod(&self, pod: &Path) -> Result<()> {
+        let name = pod.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        static_pod::parse(name).map_err(|error| anyhow!("{} {error}", pod.display()))?;
+        let contents = fs::read(pod).with_context(|| format!("read {}", pod.display()))?;
+        self.write(&format!("etc/mote/manifests/{name}"), &contents)
     }
 
     fn write(&self, path: &str, contents: &[u8]) -> Result<()> {

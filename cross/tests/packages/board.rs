@@ -106,6 +106,8 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     let before = fs::read(&onto)?;
     let archive = directory.path().join("web.tar");
     fs::write(&archive, "an archive of an image")?;
+    let pod = directory.path().join("default_web.pod");
+    fs::write(&pod, "a compiled pod")?;
     let [package, ..] = packages("0.1.0", &directory.path().join("packages"))?;
     let text = directory.path().join("mote.txt");
     fs::write(&text, "fleet = home\nbroker = mqtts://b.example\nca = ca.pem\n")?;
@@ -119,6 +121,7 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
         text: Some(text),
         beside: vec![ca],
         import: vec![archive],
+        pods: vec![pod],
     };
     let precious = directory.path().join("precious");
     fs::write(&precious, "not to be written over")?;
@@ -143,6 +146,7 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     ensure!(file("/etc/mote/agent.toml")?.is_some(), "its configuration");
     ensure!(file("/etc/systemd/system.conf.d/50-mote-watchdog.conf")?.is_some(), "the watchdog");
     ensure!(file("/var/lib/mote/import/web.tar")?.is_some(), "an image for the first boot");
+    ensure!(file("/etc/mote/manifests/default_web.pod")?.is_some(), "a pod for the first boot");
     let enabled = "/etc/systemd/system/multi-user.target.wants/mote-agent.service";
     ensure!(is_link(image, enabled)?, "the service is enabled");
     let status = file("/var/lib/dpkg/status")?.context("dpkg's list")?;
@@ -169,6 +173,14 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     for (plan, expected) in [
         (Plan { output: image.clone(), ..again.clone() }, "would be written over"),
         (Plan { beside: vec![precious], ..again.clone() }, "is named by no line of mote.txt"),
+        (
+            Plan {
+                pods: vec![directory.path().join("web.yaml")],
+                output: directory.path().join("third.img"),
+                ..again.clone()
+            },
+            "web.yaml is no compiled pod: make one",
+        ),
         (Plan { beside: Vec::new(), ..plan.clone() }, "mote.txt names ca.pem: say where that is"),
     ] {
         let error = image::make(&plan).expect_err(expected).to_string();
@@ -195,6 +207,7 @@ fn an_image_that_is_still_packed_is_told() -> Result<()> {
         text: None,
         beside: Vec::new(),
         import: Vec::new(),
+        pods: Vec::new(),
         onto,
     };
     let error = format!("{:#}", image::make(&plan).expect_err("no image"));

@@ -13,7 +13,7 @@ use crate::wait::let_pass;
 
 /// After the last change, until what was needed for it has been given back: the agent does that
 /// once a minute.
-const SETTLE: Duration = Duration::from_secs(70);
+pub(super) const SETTLE: Duration = Duration::from_secs(70);
 
 /// How long a node at rest is watched: longer than anything that it does by itself takes to come
 /// again, but for the heartbeat.
@@ -84,7 +84,7 @@ fn greatest(seen: &[Memory], part: impl Fn(&Memory) -> u64) -> f64 {
     seen.iter().map(part).max().unwrap_or_default() as f64
 }
 
-fn switches(subject: &Subject) -> Result<u64> {
+pub(super) fn switches(subject: &Subject) -> Result<u64> {
     let mut sum = voluntary_switches(subject.node.pid()?)?;
     for pause in subject.node.pauses()? {
         sum += voluntary_switches(pause)?;

@@ -14,6 +14,7 @@ mod crun;
 pub mod exec;
 mod figures;
 mod latency;
+mod steady;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +43,9 @@ pub struct Options {
     /// Pods for the memory of one.
     #[arg(long, default_value_t = 10)]
     pods: u32,
+    /// Watch a node at rest for so many minutes instead: bytes on the wire per day, writes, wakeups
+    #[arg(long, value_name = "MINUTES")]
+    steady: Option<u32>,
     /// Where the figures are recorded; `docs/benchmarks/ARCHITECTURE.json` by default.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -61,6 +65,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("containers need root: sudo -E env \"PATH=$PATH\" cargo bench-node");
         return Ok(ExitCode::FAILURE);
+    }
+    if let Some(minutes) = options.steady {
+        steady::run(minutes.max(1), options.pods)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let target = Target::here()?;
     println!("building the release for {target}");

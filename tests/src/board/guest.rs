@@ -59,6 +59,8 @@ pub struct Media<'a> {
     pub file_system: &'a Path,
     /// The board's disk.
     pub flash: Flash<'a>,
+    /// What the kernel is told beside what all are.
+    pub options: &'a str,
 }
 
 /// Where a board's disk is.
@@ -227,7 +229,7 @@ fn emulator(parts: &Parts, media: &Media<'_>, log: &Path) -> Command {
         network: "",
         flash: &flash,
         file_system: media.file_system,
-        kernel_options: KERNEL_OPTIONS,
+        kernel_options: &format!("{KERNEL_OPTIONS} {}", media.options),
     })
 }
 

@@ -28,6 +28,19 @@ use guest::{Flash, Guest, Media};
 use initramfs::GuestFile;
 use machine::Machine;
 
+/// What a kernel is told whose flash holds a whole system. Interfaces are called `eth0` and so on.
+const SYSTEM: &str = "mote=systemd net.ifnames=0";
+
+/// A service that obeys the host, for whole systems: its unit, and its program.
+pub const ORDERS: [(&str, &str); 2] = [
+    (
+        "etc/systemd/system/host-orders.service",
+        "[Unit]\nDescription=orders of the host\n[Service]\nExecStart=/bin/sh /usr/local/bin/host-orders\n\
+         [Install]\nWantedBy=multi-user.target\n",
+    ),
+    ("usr/local/bin/host-orders", include_str!("orders.sh")),
+];
+
 /// What `e2fsck` says of a file system that it could not repair: exit code 4, and whatever is above.
 const UNREPAIRED: i32 = 4;
 
@@ -68,6 +81,21 @@ impl Board {
         self.start(directory, Flash::File(&flash), time)
     }
 
+    /// Boots a whole system, with its own service manager, that this flash holds. It answers as other boards do
+    /// once it has [`ORDERS`].
+    pub fn start_system(&self, directory: &Path, flash: &Path, time: Duration) -> Result<Guest> {
+        self.pack(&[], directory)?;
+        let file_system = file_system(directory);
+        let flash = Flash::File(flash);
+        let media = Media { file_system: &file_system, flash, options: SYSTEM };
+        Guest::boot(&self.0, &media, directory, time)
+    }
+
+    /// All modules of its kernel.
+    pub fn modules(&self) -> &Path {
+        self.0.kernel.tree()
+    }
+
     /// Writes what boots from now on begin with to `directory`.
     pub fn pack(&self, files: &[GuestFile], directory: &Path) -> Result<()> {
         self.0.pack(files, &file_system(directory))
@@ -76,7 +104,7 @@ impl Board {
     /// Boots one with what was packed, and with this flash.
     pub fn start(&self, directory: &Path, flash: Flash<'_>, time: Duration) -> Result<Guest> {
         let file_system = file_system(directory);
-        let media = Media { file_system: &file_system, flash };
+        let media = Media { file_system: &file_system, flash, options: "" };
         Guest::boot(&self.0, &media, directory, time)
     }
 }

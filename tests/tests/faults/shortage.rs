@@ -209,6 +209,9 @@ fn a_critical_pod_takes_the_place_of_another() -> Result<()> {
     let (reason, message) = status.cause.context("a reason")?;
     let told = "Preempted in order to admit critical pod";
     ensure!((&*reason, &*message) == ("Preempting", told), "{reason}: {message}");
+    let shown =
+        world.operator.run(&["describe", "pod", "best", "--show-events=false"])?.succeeded()?;
+    ensure!(shown.lines().any(|line| line.trim().starts_with("DisruptionTarget")), "{shown}");
     ensure!(world.wait_for_event(&node, "Preempting")?.contains("critical pod"));
     world.wait_for_phase(&node, "critical", Phase::Running)?;
     is_unharmed(&world, &node, "burstable")

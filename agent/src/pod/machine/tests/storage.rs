@@ -162,6 +162,22 @@ fn a_pod_that_gives_way_says_so_in_another_word() {
 }
 
 #[test]
+fn who_went_for_others_is_told_and_who_kept_too_much_is_not() {
+    for (why, expected) in [
+        ("The node was low on resource: memory. ", true),
+        (crate::pod::room::PREEMPTED, true),
+        ("Usage of EmptyDir volume \"data\" exceeds the limit \"1Mi\". ", false),
+    ] {
+        let mut machine = Machine::new(Rc::new(pod()), Moment(0));
+        let evict = Event::Evict { why: why.into(), grace: Duration::from_secs(1) };
+        step(&mut machine, evict, after(1));
+        let status = crate::pod::status::of(&machine, crate::pod::status::Context::default());
+        let target = status.causes.iter().find(|one| &*one.condition == "DisruptionTarget");
+        assert_eq!(target.map(|one| &*one.message), expected.then_some(why));
+    }
+}
+
+#[test]
 fn a_pod_that_is_being_removed_gets_no_longer_where_its_node_is_short_of_something() {
     let mut machine = Machine::new(Rc::new(pod()), Moment(0));
     step(&mut machine, Event::SandboxBegun, Moment(0));

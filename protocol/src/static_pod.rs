@@ -13,6 +13,9 @@ use crate::name::{NameError, Namespace, NodeName, ObjectName};
 /// What the names of files end in.
 pub const SUFFIX: &str = ".pod";
 
+/// Why a node refuses what is published of such a pod's name: a [`Refusal`](crate::status::Refusal)'s reason.
+pub const REFUSED: &str = "StaticPod";
+
 /// Static pods of one node: as many as it may have pods at all.
 pub const MAX: usize = 110;
 

@@ -280,7 +280,11 @@ impl Network {
             return BTreeSet::new();
         }
         // Sysctls, and what cables have, are others' to change, and nobody tells of it.
-        let again = std::mem::take(&mut self.applied.lock().await.prepared);
+        let again = {
+            let mut applied = self.applied.lock().await;
+            applied.held = None;
+            std::mem::take(&mut applied.prepared)
+        };
         if again {
             // Why it failed is told.
             let _ = self.settle().await;

@@ -272,7 +272,8 @@ mod tests {
         assert!(!parts.leading.contains("10.189.0.9"), "{}", parts.leading);
         let of = |name: &str| parts.refusing.iter().find(|part| part.0 == name).unwrap().2.clone();
         let range = "ip daddr 10.189.0.0/24 ip daddr != 10.189.0.1";
-        assert_eq!(of("refused_passing"), format!("\t\t{range} reject\n"));
+        let reset = format!("\t\t{range} meta l4proto tcp reject with tcp reset\n");
+        assert_eq!(of("refused_passing"), format!("{reset}\t\t{range} reject\n"));
         assert!(of("refused_going").starts_with(&format!("\t\t{range} meta l4proto tcp reject")));
         let port = "meta nfproto ipv4 ct state new fib daddr type local meta l4proto . th dport { tcp . 30080 } reject";
         assert!(of("refused_coming").contains(port), "{}", of("refused_coming"));

@@ -212,7 +212,8 @@ mod tests {
             ([0, 350, 0, 0], &[3, 4]),
             ([0, 800, 0, 0], &[4, 5]),
             // What a better one has to give spares worse ones.
-            ([0, 1250, 0, 0], &[4, 6]),
+            ([0, 1150, 0, 0], &[4, 6]),
+            ([0, 1250, 0, 0], &[3, 4, 6]),
             ([0, 0, 120, 0], &[3, 4, 5]),
         ] {
             let mut found = victims(&missing(needed), &pods).unwrap();

@@ -12,14 +12,12 @@ use mote_protocol::status::{
 };
 use mote_protocol::text::{Short, Text};
 
-use crate::eviction::LOW_ON_RESOURCE;
-
 use super::Moment;
 use super::machine::{
     Ended, Health, Machine, NETWORK_NOT_READY, PostStart, Run, Running, Sandbox, Slot, Stage,
     UNSCHEDULABLE_MESSAGE,
 };
-use super::room::PREEMPTED;
+use super::storage::is_for_others;
 
 /// The condition of pods that do without a right that they asked for.
 const UNENFORCED: &str = "Unenforced";
@@ -227,8 +225,7 @@ fn causes(machine: &Machine, conditions: &Conditions) -> Vec<ConditionCause> {
 /// A pod that was ended for others of the node, and not for what it did itself: told once it is over.
 fn disrupted(machine: &Machine) -> Option<ConditionCause> {
     let (_, why) = machine.verdict()?.cause.as_ref()?;
-    let for_others = **why == *PREEMPTED || why.starts_with(LOW_ON_RESOURCE);
-    for_others.then(|| ConditionCause {
+    is_for_others(why).then(|| ConditionCause {
         condition: Short::new(DISRUPTION_TARGET),
         reason: Short::new("TerminationByKubelet"),
         message: Text::new(why),

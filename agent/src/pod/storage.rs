@@ -4,19 +4,25 @@
 //! A container keeps what it writes beside its image, and its logs. A pod keeps what its containers
 //! that run do, and its `emptyDir`s on disk. Files of `ConfigMap`s are in memory here, and bounded.
 
-use super::room::{PREEMPTED, PREEMPTING};
 use std::time::Duration;
 
 use mote_protocol::pod::{PodSpec, VolumeSource};
 use mote_protocol::quantity::format_units;
 
+use super::room::{PREEMPTED, PREEMPTING};
 use super::spec::Pod;
 use super::{qos, resources};
+use crate::eviction::LOW_ON_RESOURCE;
 use crate::tree::walk::{DEEPEST, MOST_NAMES};
 use crate::tree::{Counted, Measured};
 
 /// `status.reason` of a pod that kept more than it may.
 pub const EVICTED: &str = "Evicted";
+
+/// Whether a pod ended for others of the node, and not for what it did itself.
+pub fn is_for_others(why: &str) -> bool {
+    why == PREEMPTED || why.starts_with(LOW_ON_RESOURCE)
+}
 
 /// `status.reason` of a pod that the node ended for others, by what it says of it.
 pub fn reason_of(why: &str) -> &'static str {

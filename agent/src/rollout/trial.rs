@@ -117,7 +117,8 @@ impl Trial {
 
     fn judge(&mut self, progress: Progress, boot: [u8; 16], now: Moment) -> Verdict {
         let ready = match progress {
-            Progress::Over(Phase::Succeeded) => return Verdict::Final,
+            // Who gave way says nothing of the change, and must not come back in another form.
+            Progress::Over(Phase::Succeeded) | Progress::Taken => return Verdict::Final,
             Progress::Over(_) => return Verdict::Back(Failure::Ended),
             Progress::Fetching if !self.runs(boot) => return Verdict::Wait,
             Progress::Fetching | Progress::NotReady => None,

@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mote_protocol::name::NodeName;
+use tokio::time::timeout;
 
 use super::{Found, read};
 use crate::sys::inotify::{Directory, ReadFlags, WatchFlags};
+
+/// Between two looks where nothing happens: the kubelet's, where there are files; most nodes have none.
+const RESCAN: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_mins(5);
 
 /// The directory of static pods, as it changes.
 #[derive(Debug)]
@@ -15,6 +22,8 @@ pub struct Watch {
     directory: PathBuf,
     node: NodeName,
     events: Directory,
+    /// Some file asked for something at the last look.
+    asked: bool,
 }
 
 impl Watch {
@@ -22,16 +31,24 @@ impl Watch {
     pub fn new(directory: PathBuf, node: NodeName) -> io::Result<Self> {
         let there = directory.ancestors().skip(1).find(|above| above.is_dir());
         let events = Directory::watch(there.unwrap_or_else(|| Path::new("/")), coming())?;
-        Ok(Self { directory, node, events })
+        Ok(Self { directory, node, events, asked: false })
     }
 
     /// What the files say now. A directory that is not there says nothing: its card may not be mounted yet,
     /// and a node that comes up without it ends no pods.
     pub fn look(&mut self) -> Found {
         // First, so that nothing comes unseen between this and the look.
-        let watched = self.events.also(&self.directory, wanted()).inspect_err(|_| self.await_it());
+        let watched = self.events.also(&self.directory, wanted()).or_else(|_| {
+            self.await_it();
+            // It may have come in between.
+            self.events.also(&self.directory, wanted())
+        });
         match watched.and_then(|()| read(&self.directory, &self.node)) {
-            Ok(found) => found,
+            Ok(found) => {
+                let pods = found.pods.as_ref().is_some_and(|pods| !pods.is_empty());
+                self.asked = pods || !found.faults.is_empty();
+                found
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::default(),
             Err(error) => {
                 Found { pods: None, faults: vec![format!("{}: {error}", self.directory.display())] }
@@ -47,14 +64,20 @@ impl Watch {
         }
     }
 
-    /// Waits until they may say something else.
+    /// Waits until they may say something else: something happened, or nobody may have told. A file system that
+    /// is mounted there, and what a link leads to, tell nothing; and who was refused may fit by now.
     pub async fn next(&mut self) -> io::Result<()> {
+        let rest = if self.asked { RESCAN } else { REST };
+        timeout(rest, self.told()).await.unwrap_or(Ok(()))
+    }
+
+    async fn told(&self) -> io::Result<()> {
         let mut changed = false;
         while !changed {
             let directory = &self.directory;
             let tell = |flags: ReadFlags, name: Option<&std::ffi::OsStr>| {
                 let begun = flags.contains(ReadFlags::CREATE)
-                    && name.is_some_and(|name| is_file(&directory.join(name)));
+                    && name.is_some_and(|name| is_begun(&directory.join(name)));
                 changed |= !begun;
             };
             self.events.next(tell).await?;
@@ -63,9 +86,10 @@ impl Watch {
     }
 }
 
-/// A file that was made is being written; when that is over is told as well. A link is whole at once.
-fn is_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+/// A file that was made is being written; when that is over is told as well. A link is whole at once, of either
+/// kind.
+fn is_begun(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1)
 }
 
 const fn coming() -> WatchFlags {

@@ -79,6 +79,11 @@ pub(super) struct Evictions {
 }
 
 impl Evictions {
+    /// With pods that give way to critical ones already.
+    pub(super) fn new(preempted: BTreeSet<Uid>) -> Self {
+        Self { preempted, ..Self::default() }
+    }
+
     /// When a round is over that nothing else ends.
     pub(super) const fn deadline(&self) -> Option<Moment> {
         match self.round {

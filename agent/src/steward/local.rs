@@ -193,16 +193,6 @@ impl<W: World> Steward<W> {
         }
     }
 
-    /// What the files of static pods say; what cannot be read of them ends nothing.
-    fn files_said(&mut self, Found { pods, faults }: Found) {
-        for fault in faults {
-            self.node_event("InvalidStaticPod", fault);
-        }
-        if let Some(pods) = pods {
-            self.order(Order::StaticPods(pods));
-        }
-    }
-
     pub(super) fn views(&self) -> Vec<PodView> {
         // Of data and services that were refused the broker is told.
         let refused = self.books.refusals.keys().filter(|key| key.kind == Kind::Pod);

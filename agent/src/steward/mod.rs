@@ -69,6 +69,7 @@ mod reboot;
 mod rollout;
 mod services;
 mod standing;
+mod static_pods;
 mod statuses;
 mod streams;
 #[cfg(test)]
@@ -209,6 +210,7 @@ struct Books<W: World> {
     /// `ConfigMap`s, Secrets and services that this node has.
     data: BTreeMap<ObjectKey, Revision>,
     services: services::Services,
+    files: static_pods::Files,
     /// The last refusal of each name.
     refusals: BTreeMap<ObjectKey, Refusal>,
     /// Hash of the status that was owed last, for each name.
@@ -299,6 +301,7 @@ impl<W: World> Steward<W> {
             desired: desired.collect(),
             data: opened.data,
             services: services::Services::new(opened.services),
+            files: static_pods::Files::default(),
             refusals,
             statuses: BTreeMap::new(),
             records: opened.records,
@@ -310,7 +313,7 @@ impl<W: World> Steward<W> {
             silent: Silent::default(),
             missed: false,
             devices: None,
-            evictions: eviction::Evictions::default(),
+            evictions: eviction::Evictions::new(opened.preempted),
             cordons: cordon::Cordons::new(opened.cordon),
             reboot: None,
             usage: usage::Gauge::new(identity.reports, now),

@@ -14,7 +14,7 @@ use crate::pod::machine::{Event, Machine, Note, Remains};
 use crate::pod::{Container, Moment};
 use crate::reconciler::Outcome;
 use crate::runtime::ObservedPod;
-use crate::store::{Admission, Change, Life, OnTrial, Order, Told};
+use crate::store::{Admission, Change, Life, OnTrial, Order, Source, Told};
 use crate::volume::Volumes as _;
 
 /// Names whose refusal is remembered, beside those of objects that the node has. A flood of bad
@@ -26,7 +26,11 @@ impl<W: World> Steward<W> {
         let now = self.now();
         self.look_at_reserve();
         match told {
-            Told::Received { key, receipt, admission, .. } => {
+            Told::FilesSettled { keys } => self.files_settled(&keys),
+            Told::Received { scope, key, receipt, admission } => {
+                if scope == Source::Static && !self.file_admitted(&key, &admission) {
+                    return;
+                }
                 // The others wrote nothing.
                 if !matches!(admission, Admission::Same | Admission::Empty | Admission::Refused(_))
                 {
@@ -144,7 +148,12 @@ impl<W: World> Steward<W> {
     /// Somebody cleared a topic. That says nothing of an object that is wanted; where there is
     /// none, nothing needs to be said of it any more.
     fn emptied(&mut self, key: &ObjectKey) {
-        if self.is_here(key) {
+        let is_static = |desired: &Desired| desired.life.pod.is_static;
+        if self.books.desired.get(key).is_some_and(is_static) {
+            // Whoever published something of its name took that back.
+            self.books.refusals.remove(key);
+            self.refresh(key);
+        } else if self.is_here(key) {
             let message = "its topic was cleared, which deletes nothing: publish a tombstone";
             self.object_event(key, EventType::Warning, "EmptyPayload".into(), message.into());
         } else {
@@ -153,7 +162,7 @@ impl<W: World> Steward<W> {
         }
     }
 
-    fn is_here(&self, key: &ObjectKey) -> bool {
+    pub(super) fn is_here(&self, key: &ObjectKey) -> bool {
         self.books.desired.contains_key(key) || self.books.data.contains_key(key)
     }
 
@@ -360,6 +369,7 @@ impl<W: World> Steward<W> {
     fn gone(&mut self, key: &ObjectKey) {
         if let Some(desired) = self.books.desired.get_mut(key) {
             desired.gone = Gone::Untold;
+            self.order(Order::Ended { key: key.clone() });
             self.clear_status(key);
         }
     }

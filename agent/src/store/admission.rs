@@ -19,7 +19,7 @@ use super::judgement::{Judgement, Objection, behind_lost, judge};
 use super::seal::short_hash;
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
-use super::{Admission, Change, Life, OnTrial, Store, spec_file};
+use super::{Admission, Change, Entry, Life, OnTrial, Store, spec_file};
 use crate::pod::PodName;
 use crate::pod::qos::QosClass;
 use crate::pod::storage::EVICTED;
@@ -189,13 +189,17 @@ impl<W: World> Store<W> {
 
     /// The life of a new name.
     async fn begin(&mut self, said: &Said<'_>, uid: Option<Uid>) -> io::Result<Admission> {
-        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
+        let uid = match self.own_uid(said, uid) {
+            Ok(uid) => uid,
+            Err(refusal) => return Ok(refusal),
+        };
         let body = match self.check_new(said, uid) {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
         };
         let mut stored = Stored::new(self.first(said, uid), None);
         stored.set_came_under(self.cordon.came_under());
+        stored.set_preempts(&self.uids(&body.gives_way));
         self.live(said, body, Change::New, None, stored).await
     }
 
@@ -205,7 +209,10 @@ impl<W: World> Store<W> {
         said: &Said<'_>,
         uid: Option<Uid>,
     ) -> io::Result<Admission> {
-        let uid = uid.unwrap_or_else(|| self.edges.new_uid());
+        let uid = match self.own_uid(said, uid) {
+            Ok(uid) => uid,
+            Err(refusal) => return Ok(refusal),
+        };
         let body = match self.check_new(said, uid) {
             Ok(body) => body,
             Err(refusal) => return Ok(refusal),
@@ -220,7 +227,23 @@ impl<W: World> Store<W> {
         let mut stored = Stored::new(self.first(said, uid), previous);
         stored.set_trial(trial.as_ref());
         stored.set_came_under(self.cordon.came_under());
+        stored.set_preempts(&self.uids(&body.gives_way));
         self.live(said, body, Change::Replace, Some(before), stored).await
+    }
+
+    /// The uid of a life that begins: the one that is asked for, unless that is another pod's.
+    fn own_uid(&self, said: &Said<'_>, asked: Option<Uid>) -> Result<Uid, Admission> {
+        let Some(uid) = asked else { return Ok(self.edges.new_uid()) };
+        let has = |(key, entry): &(&ObjectKey, &Entry)| *key != said.key && entry.held.uid == uid;
+        match self.entries.iter().find(has) {
+            None => Ok(uid),
+            // A file's is what everybody can reckon.
+            Some(_) if *said.scope == Source::Static => Ok(self.edges.new_uid()),
+            Some((key, _)) => {
+                let no = Objection::TakenUid { uid, key: key.to_string() };
+                Err(refuse(said.object.revision, no.reason(), "metadata.uid", &no.to_string()))
+            }
+        }
     }
 
     fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
@@ -262,6 +285,10 @@ impl<W: World> Store<W> {
         }
     }
 
+    fn uids(&self, keys: &[ObjectKey]) -> Vec<Uid> {
+        keys.iter().filter_map(|key| Some(self.entries.get(key)?.held.uid)).collect()
+    }
+
     /// Writes a life that begins.
     async fn live(
         &mut self,
@@ -277,12 +304,11 @@ impl<W: World> Store<W> {
         if let Some(entry) = self.entries.get_mut(said.key) {
             entry.claims = Claims::of(&body.asked.spec);
         }
-        let mut preempted = Vec::new();
+        let preempted = self.uids(&body.gives_way);
         for key in &body.gives_way {
-            let Some(entry) = self.entries.get_mut(key) else { continue };
-            // It is over, but for its end.
-            entry.claims = Claims::default();
-            preempted.push(entry.held.uid);
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.claims.gives_way = true;
+            }
         }
         let since = (accepted_unix_ms, came_under);
         let mut admission = accepted(said.object.revision, body, since, change, trial);

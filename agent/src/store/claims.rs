@@ -19,6 +19,8 @@ use crate::world::World;
 pub(super) struct Claims {
     /// What it asks for of what the node has.
     room: Room,
+    /// It is on its way out for a critical one, and has its room until it has ended.
+    pub(super) gives_way: bool,
     /// How soon it gives way to others.
     priority: i32,
     class: QosClass,
@@ -33,6 +35,7 @@ impl Claims {
     pub(super) fn of(spec: &PodSpec) -> Self {
         Self {
             room: Room::of(spec),
+            gives_way: false,
             priority: qos::priority(spec),
             class: qos::class_of(spec),
             ports: ports::claimed(spec).into(),
@@ -76,7 +79,12 @@ impl<W: World> Store<W> {
         let others = || self.entries.iter().filter(|(other, _)| *other != key);
         // Who ends has its ports for a moment still. Who was refused would not be tried again.
         let ports = lacks_ports(others().filter(|(_, other)| !other.held.deleting), &wanted.ports);
-        let used = others().fold(Room::default(), |sum, (_, entry)| sum.and(entry.claims.room));
+        // A critical one waits for nobody who is on the way out.
+        let counts = |(_, entry): &(&ObjectKey, &Entry)| {
+            !critical || !entry.claims.gives_way && !entry.held.deleting
+        };
+        let used = others().filter(counts);
+        let used = used.fold(Room::default(), |sum, (_, entry)| sum.and(entry.claims.room));
         let lacking = room::lacking(self.policy.room, used, wanted.room);
         let crowded = |lacking: &Lacking| Crowded {
             reason: format!("OutOf{}", lacking.resource),
@@ -94,11 +102,21 @@ impl<W: World> Store<W> {
     }
 }
 
+impl<W: World> Store<W> {
+    /// Nothing is left of what was deleted.
+    pub(super) fn ended(&mut self, key: &ObjectKey) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|entry| entry.held.deleting) {
+            entry.claims = Claims::default();
+        }
+    }
+}
+
 /// One that gives way to critical ones. What it replaces, or what ends, has its room as long as it has it.
 fn weaker((key, entry): (&ObjectKey, &Entry)) -> Option<Weaker<ObjectKey>> {
     let Entry { held, previous, claims } = entry;
     let critical = claims.priority >= qos::CRITICAL || held.scope == Source::Static;
-    let there = claims.room != Room::default() && !held.deleting && !previous;
+    let goes = held.deleting || claims.gives_way;
+    let there = claims.room != Room::default() && !goes && !previous;
     let (who, class, room) = (key.clone(), claims.class, claims.room);
     (there && !critical).then_some(Weaker { who, class, room })
 }

@@ -77,6 +77,12 @@ pub enum Order {
         /// Its last life.
         uid: Uid,
     },
+    /// Nothing is left of a pod that was deleted: it has nothing of the node any more, though the broker was
+    /// not told yet.
+    Ended {
+        /// The name.
+        key: ObjectKey,
+    },
     /// The life before the current one has ended.
     PreviousEnded {
         /// The name.
@@ -164,6 +170,11 @@ pub enum Told {
         receipt: Option<Receipt>,
         /// What became of it.
         admission: Admission,
+    },
+    /// These static pods are what their files ask for.
+    FilesSettled {
+        /// Which.
+        keys: Vec<ObjectKey>,
     },
     /// A record was written, or not.
     RecordSaved {
@@ -255,7 +266,9 @@ pub async fn serve<W: World>(
             }
             Order::StaticPods(files) => {
                 waiting.retain(|arrival| arrival.scope != Source::Static);
-                store.said_by_files(files).into_iter().map(Order::Receive).collect()
+                let (said, settled) = store.said_by_files(files);
+                let _ = told.send(Told::FilesSettled { keys: settled });
+                said.into_iter().map(Order::Receive).collect()
             }
             order => vec![order],
         };
@@ -309,6 +322,7 @@ async fn carry_out<W: World>(
             let result = store.forget(&key, uid).await;
             let _ = told.send(Told::Forgot { key, uid, result });
         }
+        Order::Ended { key } => store.ended(&key),
         Order::PreviousEnded { key, uid } => {
             store.previous_ended(&key, uid).await;
         }

@@ -6,6 +6,7 @@
 use super::source::Source;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{Intent, Object, Revision};
+use mote_protocol::static_pod;
 
 /// What the node has of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,14 @@ pub enum Objection {
     /// A file of the node says something else.
     #[error("it is a static pod of this node, which goes with its file and changes with it")]
     StaticPod,
+    /// Another object of the node has the uid.
+    #[error("the node has uid {uid} for {key}")]
+    TakenUid {
+        /// The uid that was asked for.
+        uid: Uid,
+        /// Whose it is.
+        key: String,
+    },
     /// A tombstone for another life.
     #[error("the node has uid {have}, not {asked}")]
     OtherUid {
@@ -67,9 +76,9 @@ impl Objection {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Stale { .. } => "Stale",
-            Self::Conflict { .. } | Self::OtherUid { .. } => "Conflict",
+            Self::Conflict { .. } | Self::OtherUid { .. } | Self::TakenUid { .. } => "Conflict",
             Self::Shadowed { .. } => "Shadowed",
-            Self::StaticPod => "StaticPod",
+            Self::StaticPod => static_pod::REFUSED,
         }
     }
 }
@@ -129,6 +138,10 @@ pub fn judge(
         return Judgement::Refused(Objection::nearer(&held.scope));
     }
     match object.intent {
+        // It may bear the very uid that the file will have: who publishes knows both.
+        Intent::Apply { .. } if *scope == Source::Static && held.scope != *scope => {
+            Judgement::Replace(object.uid.filter(|uid| *uid != held.uid))
+        }
         Intent::Apply { .. } => apply(held, object.uid),
         Intent::Delete { .. } => delete(held, object.uid),
     }

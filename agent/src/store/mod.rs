@@ -108,6 +108,8 @@ pub struct Loaded {
     pub rejected: Option<Rejected>,
     /// A later revision that waits.
     pub put_off: Option<Box<PutOff>>,
+    /// Pods that give way to what is wanted.
+    pub preempts: Vec<Uid>,
 }
 
 /// What became of an object that arrived.
@@ -206,6 +208,8 @@ pub struct Opened<W: World> {
     pub events: EventLog,
     /// Whether the node takes pods.
     pub cordon: Cordon,
+    /// Pods that give way to critical ones, if they have not yet.
+    pub preempted: BTreeSet<Uid>,
     /// What was found damaged.
     pub reports: Vec<Report>,
     /// The card did not do what it was told.

@@ -57,7 +57,9 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let records = opening.records().await;
     let events = opening.file(EVENTS).await.unwrap_or_default();
     let cordon = opening.cordon(&objects).await;
-    let mut entries = entries(&objects, &records);
+    let preempted: BTreeSet<Uid> =
+        objects.iter().flat_map(|(loaded, _)| &loaded.preempts).copied().collect();
+    let mut entries = entries(&objects, &records, &preempted);
     let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
     entries.extend(std::mem::take(&mut opening.data));
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
@@ -91,6 +93,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         records,
         events,
         cordon,
+        preempted,
         reports,
         failing,
         kept,
@@ -101,6 +104,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
 fn entries(
     objects: &[(Loaded, Entry)],
     records: &BTreeMap<Uid, Record>,
+    preempted: &BTreeSet<Uid>,
 ) -> BTreeMap<ObjectKey, Entry> {
     let entries = objects.iter().map(|(loaded, entry)| {
         let mut entry = entry.clone();
@@ -108,6 +112,7 @@ fn entries(
         if record.is_some_and(|record| record.verdict.is_some()) {
             entry.claims = Claims::default();
         }
+        entry.claims.gives_way = preempted.contains(&entry.held.uid);
         (loaded.key.clone(), entry)
     });
     entries.collect()
@@ -381,7 +386,8 @@ pub(super) fn load(
     let entry = Entry { held, previous: stored.previous.is_some(), claims };
     let trial = stored.on_trial(key, policy);
     let key = key.clone();
-    Ok((Loaded { key, revision, current, previous, trial, rejected, put_off }, entry))
+    let preempts = stored.preempts();
+    Ok((Loaded { key, revision, current, previous, trial, rejected, put_off, preempts }, entry))
 }
 
 pub(super) fn load_data(

@@ -23,37 +23,49 @@ use crate::world::World;
 pub type StaticPods = BTreeMap<ObjectKey, Option<Vec<u8>>>;
 
 impl<W: World> Store<W> {
-    /// What is new in that: changes of some, and the ends of those that have no file.
-    pub(super) fn said_by_files(&self, mut files: StaticPods) -> Vec<Arrival> {
+    /// What is new in that: changes of some, and the ends of those that have no file; and which are what their
+    /// files ask for.
+    pub(super) fn said_by_files(&self, mut files: StaticPods) -> (Vec<Arrival>, Vec<ObjectKey>) {
         let is_static = |entry: &Entry| entry.held.scope == Source::Static && !entry.held.deleting;
         let gone =
             self.entries.iter().filter(|(key, entry)| is_static(entry) && !files.contains_key(key));
-        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        // Nobody has one for what was lost, either.
+        let lost = self
+            .lost
+            .iter()
+            .filter(|(key, lost)| lost.scope == Some(Source::Static) && !files.contains_key(key));
+        let gone: Vec<_> =
+            gone.map(|(key, _)| key.clone()).chain(lost.map(|(key, _)| key.clone())).collect();
         files.retain(|_, file| file.is_some());
-        let wanted = files.into_iter().filter_map(|(key, file)| Some((key, file?)));
-        let wanted = wanted.filter_map(|(key, file)| {
+        let (mut said, mut settled) = (Vec::new(), Vec::new());
+        for key in gone {
+            let intent = Intent::Delete { grace_s: None };
+            said.extend(self.next(&key, None, intent, Extensions::default()).map(|it| (key, it)));
+        }
+        for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file?))) {
+            // What cannot be read whoever admits objects says.
             let payload = match frame::decode::<Object>(&file) {
-                Ok(object) => self.changed(&key, object)?,
-                // Who admits objects says what is wrong with it.
-                Err(_) => file,
+                Ok(object) => self.changed(&key, object, file),
+                Err(_) => Some(file),
             };
-            Some((key, payload))
-        });
-        let wanted: Vec<_> = wanted.collect();
-        let ended = gone.into_iter().filter_map(|key| {
-            let tombstone =
-                self.next(&key, None, Intent::Delete { grace_s: None }, Extensions::default());
-            Some((key, tombstone?))
-        });
-        let said = ended.chain(wanted);
-        said.map(|(key, payload)| Arrival { scope: Source::Static, key, payload, receipt: None })
-            .collect()
+            match payload {
+                Some(payload) => said.push((key, payload)),
+                None => settled.push(key),
+            }
+        }
+        let arrival =
+            |(key, payload)| Arrival { scope: Source::Static, key, payload, receipt: None };
+        (said.into_iter().map(arrival).collect(), settled)
     }
 
     /// What a file says, unless the node has just that.
-    fn changed(&self, key: &ObjectKey, object: Object) -> Option<Vec<u8>> {
-        let Object { intent, extensions, .. } = object;
+    fn changed(&self, key: &ObjectKey, object: Object, file: Vec<u8>) -> Option<Vec<u8>> {
+        let Object { revision, intent, extensions, .. } = object;
         let hash = hash(&intent)?;
+        if revision.hash != hash {
+            // Something happened to it since it was compiled: who admits objects says so.
+            return Some(file);
+        }
         let has = self.entries.get(key).is_some_and(|Entry { held, .. }| {
             held.scope == Source::Static && !held.deleting && held.revision.hash == hash
         });

@@ -7,6 +7,9 @@ use mote_protocol::name::Uid;
 use mote_protocol::object::{self, Intent, Object, Revision};
 use serde::{Deserialize, Serialize};
 
+/// Beside an object: which pods give way to it. They end though the node loses its power before they do.
+const PREEMPTS: &str = "preempts";
+
 /// The file of one object: the life that is wanted, and the one that ends before it may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
@@ -20,6 +23,16 @@ pub(super) struct Stored {
 impl Stored {
     pub(super) fn new(current: StoredLife, previous: Option<StoredLife>) -> Self {
         Self { current, previous, extensions: Extensions::default() }
+    }
+
+    /// Pods that give way to the current life.
+    pub(super) fn preempts(&self) -> Vec<Uid> {
+        self.extensions.read(PREEMPTS).unwrap_or_default()
+    }
+
+    pub(super) fn set_preempts(&mut self, pods: &[Uid]) {
+        let pods = pods.to_vec();
+        self.extensions.write(PREEMPTS, (!pods.is_empty()).then_some(&pods));
     }
 
     /// Whether this agent knows all that it must know to use it.

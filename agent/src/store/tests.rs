@@ -401,7 +401,17 @@ async fn who_asks_for_more_than_there_is_is_refused_and_a_critical_one_takes_it_
     let first = store.admit(&scope("n"), &named("first"), &asking(400, qos::CRITICAL)).await;
     let Ok(Admission::Accepted { preempted, .. }) = first else { panic!("{first:?}") };
     assert_eq!(preempted, [uid], "the smallest that is enough");
-    // It ends, and counts no more; the critical one does not give way to another.
+    // It has its room until it has ended, also for an agent that comes meanwhile, which ends it then.
+    let early = store.admit(&scope("n"), &named("early"), &asking(0, 0)).await.unwrap();
+    assert_eq!(refused(early).0, "OutOfpods");
+    let again = open(Rc::clone(&edges), policy(), b"board").await;
+    assert_eq!(again.preempted, [uid].into());
+    assert!(again.store.entries[&named("small")].claims.gives_way);
+    let mut over = Machine::new(Rc::new(pod_from(&wire_pod(vec![container("a")]))), Moment(0))
+        .record(Boot::default());
+    over.verdict = Some((mote_protocol::status::Phase::Failed, None));
+    store.save_record(uid, &over).await.unwrap();
+    // The critical one does not give way to another.
     let second = store.admit(&scope("n"), &named("second"), &asking(0, 0)).await.unwrap();
     assert!(matches!(second, Admission::Accepted { .. }), "{second:?}");
     let fourth = store.admit(&scope("n"), &named("fourth"), &asking(0, 0)).await.unwrap();
@@ -409,4 +419,16 @@ async fn who_asks_for_more_than_there_is_is_refused_and_a_critical_one_takes_it_
     let third = store.admit(&scope("n"), &named("third"), &asking(600, qos::CRITICAL)).await;
     let Ok(Admission::Accepted { preempted, .. }) = third else { panic!("{third:?}") };
     assert_eq!(preempted, [store.entries[&named("large")].held.uid]);
+}
+
+#[tokio::test]
+async fn nobody_has_the_uid_of_another_pod() {
+    let edges = edges();
+    let mut store = opened(&edges).await;
+    accept(&mut store, "n", &applied(1, LIFE, "one", false)).await;
+    let other = ObjectKey { name: ObjectName::new("other").unwrap(), ..key() };
+    let asked = store.admit(&scope("n"), &other, &applied(2, LIFE, "two", false)).await.unwrap();
+    let Admission::Refused(refusal) = asked else { panic!("{asked:?}") };
+    assert_eq!((&*refusal.reason, &*refusal.field), ("Conflict", "metadata.uid"));
+    assert!(refusal.message.contains("pod/default/web"), "{}", refusal.message);
 }

@@ -318,14 +318,15 @@ fn lacks() -> impl Iterator<Item = (Right, &'static str)> {
 
 fn policy(config: &Config, labels: &BTreeMap<String, String>, totals: &Totals) -> NodePolicy {
     let has = capacity::allocatable(totals, &config.limits, &config.eviction);
+    let all = capacity::capacity(totals, &config.limits);
     // What could not be looked at is nothing that is used up.
-    let known = |amount: u64| Some(amount).filter(|amount| *amount > 0);
-    let bytes = |kib: u64| known(kib.saturating_mul(1024));
+    let known = |amount: u64, of: u64| Some(amount).filter(|_| of > 0);
+    let bytes = |kib: u64, of: u64| known(kib.saturating_mul(1024), of);
     let room = Capacity([
-        known(has.pods.into()),
-        known(has.cpu_milli.into()),
-        bytes(has.memory_kib),
-        bytes(has.ephemeral_kib),
+        known(has.pods.into(), all.pods.into()),
+        known(has.cpu_milli.into(), all.cpu_milli.into()),
+        bytes(has.memory_kib, all.memory_kib),
+        bytes(has.ephemeral_kib, all.ephemeral_kib),
     ]);
     NodePolicy {
         labels: labels.clone(),

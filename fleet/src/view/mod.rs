@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use mote_protocol::frame::{self, FrameError, FrameKind};
 use mote_protocol::name::{FleetName, Kind, Namespace, NodeName, ObjectKey};
 use mote_protocol::object::{Intent, Object, Revision};
+use mote_protocol::static_pod;
 use mote_protocol::status::{ObjectStatus, PodStatus, Refusal};
 use mote_protocol::topic::{Address, ROOT, Scope, Topic, filter};
 
@@ -57,6 +58,16 @@ impl Told {
             Self::Pod(status) => status.refusal.as_ref(),
             Self::Object(status) => status.refusal.as_ref(),
         }
+    }
+
+    /// A file of the node asks for it, and something else was published of its name.
+    pub fn is_static(&self) -> bool {
+        self.has_taken_any() && self.refusal().is_some_and(|no| *no.reason == *static_pod::REFUSED)
+    }
+
+    /// Whether the node ever took anything of the name.
+    pub fn has_taken_any(&self) -> bool {
+        self.accepted() != Revision::default()
     }
 
     /// Whether the node works on a revision; an equal content under a greater number is the same.

@@ -4,7 +4,8 @@
 //! of the agent's one connection, headers of TCP and IP included, which others of the same machine are not.
 
 use std::fs;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use mote_cross::release;
@@ -50,6 +51,7 @@ pub(super) fn run(minutes: u32, pods: u32) -> Result<()> {
     );
     let_pass(SETTLE);
     let watched = Duration::from_secs(60 * u64::from(minutes));
+    let begun = SystemTime::now();
     let before = (counter.bytes()?, written(&subject)?, switches(&subject)?);
     let_pass(watched);
     let after = (counter.bytes()?, written(&subject)?, switches(&subject)?);
@@ -65,6 +67,9 @@ pub(super) fn run(minutes: u32, pods: u32) -> Result<()> {
     row("bytes of a heartbeat", sizes.heartbeat as f64, format!("< {HEARTBEAT_BYTES}"));
     row("bytes of its NodeStatus", sizes.status as f64, format!("< {STATUS_BYTES}"));
     row("the same node as a kubelet's JSON", sizes.json as f64, String::new());
+    for path in changed(&subject.node.footprint().directory, begun)? {
+        println!("written: {}", path.display());
+    }
     ensure!(day <= DAY_BYTES, "{day:.0} bytes a day");
     ensure!(flash == 0, "{flash} bytes were written");
     ensure!(awoke <= 1.0, "{awoke:.2} wakeups a second");
@@ -116,6 +121,23 @@ fn written(subject: &Subject) -> Result<u64> {
         sum += line.context("write_bytes")?.trim().parse::<u64>()?;
     }
     Ok(sum)
+}
+
+/// Files that were written since.
+fn changed(directory: &Path, since: SystemTime) -> Result<Vec<PathBuf>> {
+    let (mut left, mut found) = (vec![directory.to_owned()], Vec::new());
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let Ok(about) = path.symlink_metadata() else { continue };
+            if about.is_dir() {
+                left.push(path);
+            } else if about.is_file() && about.modified()? > since {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// What the node tells of itself, in bytes.

@@ -91,6 +91,9 @@ pub struct Presence {
     confirmed: Option<Session>,
     others: Vec<Other>,
     taken_over: Option<Moment>,
+    /// Somebody who left said something that has us taken for offline: the session that it had, and when a greater
+    /// one is asked for. Not at once: where two boards live, each would chase the other's.
+    shadow: Option<(Session, Moment)>,
     /// When those who did not answer are forgotten.
     settles: Option<Moment>,
 }
@@ -105,6 +108,7 @@ impl Presence {
             confirmed: None,
             others: Vec::new(),
             taken_over: None,
+            shadow: None,
             settles: None,
         }
     }
@@ -134,6 +138,7 @@ impl Presence {
     /// A connection stands.
     pub fn connected(&mut self, session: Session, now: Moment) -> Effect {
         self.session = Some(session);
+        self.shadow = None;
         self.memory = Memory::Asked;
         self.settles = Some(now.after(SETTLE));
         Effect::Birth
@@ -201,7 +206,7 @@ impl Presence {
     }
 
     /// A will under our name.
-    pub fn will(&mut self, will: &Will, kept: bool) -> Option<Effect> {
+    pub fn will(&mut self, will: &Will, kept: bool, now: Moment) -> Option<Effect> {
         let current = self.session?;
         let ended = |other: &Other| {
             other.board.identity == will.identity
@@ -209,6 +214,9 @@ impl Presence {
                 && other.session <= will.session
         };
         self.others.retain(|other| !ended(other));
+        if !kept && will.session >= current {
+            self.shadow = Some((will.session, now.after(SETTLE)));
+        }
         // Our own of this start are below the current one, so that they ask for nothing.
         if kept { renewal(will.session, current) } else { None }
     }
@@ -216,11 +224,12 @@ impl Presence {
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self) -> Option<Moment> {
         let takeover = self.taken_over.map(|at| at.after(TAKEOVER));
-        [self.settles, takeover].into_iter().flatten().min()
+        let shadow = self.shadow.map(|(_, at)| at);
+        [self.settles, takeover, shadow].into_iter().flatten().min()
     }
 
     /// Forgets evidence that is too old.
-    pub fn tick(&mut self, now: Moment) {
+    pub fn tick(&mut self, now: Moment) -> Option<Effect> {
         if self.taken_over.is_some_and(|at| at.after(TAKEOVER) <= now) {
             self.taken_over = None;
         }
@@ -230,6 +239,9 @@ impl Presence {
             self.settles = None;
             self.others.retain(|other| other.heard_in == session);
         }
+        let (left, _) = self.shadow.take_if(|(_, at)| *at <= now)?;
+        let alone = self.others.is_empty();
+        renewal(left, self.session?).filter(|_| alone)
     }
 }
 

@@ -120,7 +120,7 @@ impl World {
                 }
                 Some(Message::Will(board, session, kept)) => {
                     let will = Will { session, identity: board.identity };
-                    presence.will(&will, kept).into_iter().collect()
+                    presence.will(&will, kept, self.now).into_iter().collect()
                 }
                 None => Vec::new(),
             };
@@ -132,7 +132,10 @@ impl World {
     /// Long enough for everything that waits.
     fn pass_time(&mut self) {
         self.now = self.now.after(Duration::from_hours(2));
-        self.nodes.iter_mut().for_each(|node| node.presence.tick(self.now));
+        for place in 0..2 {
+            let effect = self.nodes[place].presence.tick(self.now);
+            self.carry_out(place, effect.into_iter().collect());
+        }
     }
 
     fn conflicts(&self) -> [bool; 2] {
@@ -191,6 +194,24 @@ fn a_board_that_replaces_a_dead_one_is_no_conflict_and_gets_a_greater_session() 
     let (_, born) = world.broker.birth.expect("born");
     let (_, died) = world.broker.will.expect("both left");
     assert!(born > died, "operators see it online: {born:?} {died:?}");
+}
+
+/// The will of one that leaves would have operators take the other for offline.
+#[test]
+fn who_stays_has_a_greater_session_than_who_left() {
+    let mut world = World::new([board(1, 1), board(2, 2)], [3, 3]);
+    world.connect(0);
+    world.settle();
+    world.connect(1);
+    world.settle();
+    world.disconnect(1);
+    world.settle();
+    world.pass_time();
+    world.settle();
+    let stays = world.nodes[0].session;
+    let (_, left) = world.broker.will.expect("a will");
+    assert!(stays > left, "{stays:?} is above {left:?}");
+    assert_eq!(world.broker.birth, Some((board(1, 1), stays)));
 }
 
 #[test]

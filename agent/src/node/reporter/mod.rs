@@ -246,7 +246,7 @@ where
             },
             Topic::Will => match frame::decode::<Will>(payload) {
                 Ok(will) => {
-                    if let Some(effect) = self.presence.will(&will, kept) {
+                    if let Some(effect) = self.presence.will(&will, kept, self.now()) {
                         self.carry_out(effect);
                     }
                 }
@@ -271,7 +271,9 @@ where
 
     fn tick(&mut self) {
         let now = self.now();
-        self.presence.tick(now);
+        if let Some(effect) = self.presence.tick(now) {
+            self.carry_out(effect);
+        }
         self.note_conflict();
         if self.next_look <= now {
             self.sight = (self.look)();

@@ -4,6 +4,7 @@ use mote_protocol::status::{ContainerRole, Phase};
 
 use super::{Machine, PostStart, Run, Sandbox, Slot, Stage, VolumeImage};
 use crate::pod::Container;
+use crate::pod::room::PREEMPTED;
 
 /// How far a pod is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +18,17 @@ pub enum Progress {
     Ready,
     /// It is over.
     Over(Phase),
+    /// It gave way to others of the node.
+    Taken,
 }
 
 impl Machine {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         if let Some(verdict) = self.verdict() {
-            return Progress::Over(verdict.phase);
+            let cause = verdict.cause.as_ref();
+            let taken = cause.is_some_and(|(_, why)| **why == *PREEMPTED);
+            return if taken { Progress::Taken } else { Progress::Over(verdict.phase) };
         }
         // What ran in a sandbox that died is gone, whether its end was seen already or not.
         if self.stage != Stage::Active || self.sandbox == Sandbox::Lost {

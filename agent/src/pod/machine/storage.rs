@@ -78,6 +78,10 @@ impl Machine {
         if self.stage != Stage::Active {
             return;
         }
+        // As with a kubelet, which evicts no critical pod for any reason.
+        if self.pod.is_critical() {
+            return;
+        }
         if let Some(why) = limits.exceeded(&self.pod, kept) {
             self.storage.untold = true;
             self.evict(why, GRACE, now);

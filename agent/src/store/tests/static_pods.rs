@@ -16,7 +16,7 @@ fn files(content: Option<&[u8]>) -> StaticPods {
 /// Has the store take in what the files say; what became of each that is new.
 async fn said(store: &mut Store<StillWorld>, files: StaticPods) -> Vec<Admission> {
     let mut became = Vec::new();
-    for arrival in store.said_by_files(files) {
+    for arrival in store.said_by_files(files).0 {
         assert_eq!(arrival.scope, Source::Static);
         became.push(store.admit(&arrival.scope, &arrival.key, &arrival.payload).await.unwrap());
     }
@@ -119,4 +119,55 @@ async fn nothing_keeps_it_off_its_node_nor_puts_off_its_changes() {
         let [Admission::Refused(refusal)] = &became[..] else { panic!("{became:?}") };
         assert_eq!(refusal.field.to_string(), "metadata.annotations");
     }
+}
+
+#[tokio::test]
+async fn who_knows_its_uid_cannot_keep_it_off_its_node() {
+    let edges = edges();
+    let mut store = opened(&edges).await;
+    let first = said(&mut store, files(Some(&file("one")))).await;
+    let uid = accepted(&first).1.pod.name.uid;
+    for taken in [key(), ObjectKey { name: ObjectName::new("evil").unwrap(), ..key() }] {
+        let edges = crate::world::still::edges();
+        let mut store = opened(&edges).await;
+        let evil = applied(7, uid, "published", false);
+        let admitted = store.admit(&scope("n"), &taken, &evil).await.unwrap();
+        assert!(matches!(admitted, Admission::Accepted { .. }), "{admitted:?}");
+        let became = said(&mut store, files(Some(&file("one")))).await;
+        let own = accepted(&became).1.pod.name.uid;
+        assert_ne!(own, uid, "it is another life: {taken}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_compiled_asks_for_nothing() {
+    let edges = edges();
+    let mut store = opened(&edges).await;
+    said(&mut store, files(Some(&file("one")))).await;
+    let mut spoiled = file("one");
+    let place = spoiled.windows(3).rposition(|bytes| bytes == b"one").expect("the label");
+    spoiled[place] = b'x';
+    let became = said(&mut store, files(Some(&spoiled))).await;
+    let [Admission::Refused(refusal)] = &became[..] else { panic!("{became:?}") };
+    assert_eq!(&*refusal.reason, "HashMismatch");
+    let (said, settled) = store.said_by_files(files(Some(&file("one"))));
+    assert!(said.is_empty());
+    assert_eq!(settled, [key()], "it was mended");
+}
+
+#[tokio::test]
+async fn one_that_was_lost_to_damage_goes_with_its_file() {
+    let edges = edges();
+    let mut store = opened(&edges).await;
+    let first = said(&mut store, files(Some(&file("one")))).await;
+    let uid = accepted(&first).1.pod.name.uid;
+    let mut record =
+        Machine::new(accepted(&first).1.pod.clone(), Moment(0)).record(Boot::default());
+    record.name = key().name;
+    store.save_record(uid, &record).await.unwrap();
+    edges.disk.files.borrow_mut().insert(spec_file(&key()), b"damaged".to_vec());
+    let mut store = opened(&edges).await;
+    assert!(!store.entries.contains_key(&key()), "it is lost");
+    let became = said(&mut store, StaticPods::new()).await;
+    assert_eq!(became, [Admission::DeletedUnknown { lost: Some(uid) }]);
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use mote_protocol::frame;
 use mote_protocol::name::ObjectKey;
+use mote_protocol::static_pod;
 use mote_protocol::topic::{Address, Scope, Topic};
 use tokio::time::Instant;
 
@@ -236,14 +237,16 @@ async fn advance(
                 console.fail(&error.into())?;
             }
             Gone::Refused(refusal) => {
-                // It stays: a node that is replaced may have what it is for.
-                end.contested = true;
+                // It stays where a node that is replaced may have what it is for; of a static pod it would say that
+                // it is being deleted.
+                end.contested = *refusal.reason != *static_pod::REFUSED;
                 outcome = Outcome::Failed;
                 console.fail(&deliver::refused(&end.key, &node, &refusal).into())?;
             }
         }
     }
-    if waited && end.online.is_empty() && end.may_clear(&link.fleet) {
+    let refused = outcome == Outcome::Failed && !end.contested;
+    if waited && end.online.is_empty() && (refused || end.may_clear(&link.fleet)) {
         let address = address(link, &end.key, &end.scope);
         link.session.publish(&address, Vec::new(), Retain::Yes).await?;
     }

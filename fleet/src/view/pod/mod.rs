@@ -99,7 +99,10 @@ impl Fleet {
         };
         let told = name.and_then(|node| self.told(key, node));
         let node = name.and_then(|name| self.nodes.get(name));
-        let (asked_in, object) = self.asked(key, &scope, told).unzip();
+        // A file of the node asks for what runs there, and not who published something of its name.
+        let is_static = told.is_some_and(Told::is_static);
+        let asked = self.asked(key, &scope, told).filter(|_| !is_static);
+        let (asked_in, object) = asked.unzip();
         let pod = object.and_then(|object| match &object.intent {
             Intent::Apply { schema, body } => Pod::decode(*schema, body).ok(),
             Intent::Delete { .. } => None,

@@ -13,7 +13,7 @@ use crate::wait::let_pass;
 
 /// After the last change, until what was needed for it has been given back: the agent does that
 /// once a minute.
-pub(super) const SETTLE: Duration = Duration::from_secs(70);
+const SETTLE: Duration = Duration::from_secs(70);
 
 /// How long a node at rest is watched: longer than anything that it does by itself takes to come
 /// again, but for the heartbeat.

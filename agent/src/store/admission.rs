@@ -15,7 +15,7 @@ use mote_protocol::status::Refusal;
 use mote_protocol::text::{Short, Text};
 
 use super::claims::{Claims, Crowded};
-use super::judgement::{Judgement, Objection, behind_lost, judge};
+use super::judgement::{Judgement, Objection, behind_lost, judge, older_than_lost};
 use super::seal::short_hash;
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
@@ -111,6 +111,10 @@ impl<W: World> Store<W> {
         let mut judgement = judge(held, self.ledger.get(scope, key), scope, &object);
         if let Some(lost) = self.lost.get(key).and_then(|lost| lost.scope.as_ref()) {
             judgement = behind_lost(judgement, scope, lost);
+        }
+        if let Some(lost) = self.lost.get(key).and_then(|lost| lost.revision_in(scope)) {
+            let same = self.is_of_lost(key, &object);
+            judgement = older_than_lost(judgement, &object, lost, same);
         }
         let said = Said { scope, key, object: &object, payload, now: false };
         match judgement {
@@ -349,11 +353,11 @@ impl<W: World> Store<W> {
         stored.current.frame = said.payload.to_vec();
         let since = (stored.current.accepted_unix_ms, stored.came_under());
         let trial = stored.on_trial(key, &self.policy);
-        let (uid, moved) = (stored.current.uid, stored.current.scope != before.current.scope);
+        let moved = stored.current.scope != before.current.scope;
         self.write(scope, key, object.revision, Some(before), stored).await?;
-        if moved {
+        if let Some(held) = self.entries.get(key).map(|entry| &entry.held).filter(|_| moved) {
             // Where it fails, the next record of the pod says it.
-            let _ = self.record_scope(uid, scope).await;
+            let _ = self.record_scope(held).await;
         }
         Ok(accepted(object.revision, body, since, Change::Update, trial))
     }

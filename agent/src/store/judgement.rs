@@ -112,6 +112,25 @@ pub(super) fn behind_lost(judgement: Judgement, scope: &Source, lost: &Source) -
     judgement
 }
 
+/// What an object means where one was lost that was said to its scope, at revision `lost`: what is older ends
+/// nothing of that. An older word on the `same` life is better than none.
+pub(super) fn older_than_lost(
+    judgement: Judgement,
+    object: &Object,
+    lost: Revision,
+    same: bool,
+) -> Judgement {
+    let ends = match judgement {
+        Judgement::New(_) => !same,
+        Judgement::DeleteUnknown => true,
+        _ => false,
+    };
+    if ends && object.revision < lost {
+        return Judgement::Refused(older(object.revision, lost));
+    }
+    judgement
+}
+
 /// Decides what `object`, said to `scope`, means; `forgotten` is the ledger's word on its name.
 pub fn judge(
     held: Option<&Held>,
@@ -272,6 +291,19 @@ mod tests {
         assert_eq!(behind(Judgement::Same, "@all"), Judgement::Same);
         assert_eq!(behind(Judgement::New(None), "@red"), Judgement::New(None));
         assert_eq!(behind(Judgement::DeleteUnknown, "n1"), Judgement::DeleteUnknown);
+    }
+
+    #[test]
+    fn an_older_word_ends_nothing_that_was_lost() {
+        let of = |judgement: Judgement, number, delete, same| {
+            older_than_lost(judgement, &object(number, 5, None, delete), revision(7, 5), same)
+        };
+        let stale = Judgement::Refused(Objection::Stale { have: 7 });
+        assert_eq!(of(Judgement::DeleteUnknown, 6, true, false), stale);
+        assert_eq!(of(Judgement::New(Some(NEW)), 6, false, false), stale);
+        assert_eq!(of(Judgement::New(None), 6, false, true), Judgement::New(None));
+        assert_eq!(of(Judgement::New(Some(NEW)), 7, false, false), Judgement::New(Some(NEW)));
+        assert_eq!(of(Judgement::DeleteUnknown, 8, true, false), Judgement::DeleteUnknown);
     }
 
     proptest! {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Source;
 use mote_protocol::name::{Kind, ObjectKey, Uid};
+use mote_protocol::object::Revision;
 
-use super::{Kept, Loaded, SCOPE};
+use super::{Kept, Loaded, REVISION, SCOPE};
 use crate::pod::machine::Record;
 use crate::runtime::Origin;
 
@@ -15,6 +16,8 @@ pub(super) struct LostPod {
     pub(super) uid: Uid,
     /// Whom the object was said to.
     pub(super) scope: Option<Source>,
+    /// A revision of it that was accepted: there may have been later ones.
+    pub(super) revision: Option<Revision>,
     /// Names of its containers, in the order of the spec, init containers first.
     pub(super) containers: Vec<String>,
 }
@@ -22,14 +25,20 @@ pub(super) struct LostPod {
 impl LostPod {
     /// One that runs.
     pub(super) fn running(uid: Uid, origin: Origin) -> Self {
-        Self { uid, scope: None, containers: origin.containers }
+        Self { uid, scope: None, revision: None, containers: origin.containers }
     }
 
     fn recorded(uid: Uid, record: &Record) -> Self {
         let told = record.extensions.get(SCOPE).and_then(|told| std::str::from_utf8(told).ok());
         let scope = told.and_then(|told| Source::parse(told).ok());
+        let revision = record.extensions.read(REVISION);
         let containers = record.slots.iter().map(|slot| slot.name.clone()).collect();
-        Self { uid, scope, containers }
+        Self { uid, scope, revision, containers }
+    }
+
+    /// The same, where its object was said to this scope.
+    pub(super) fn revision_in(&self, scope: &Source) -> Option<Revision> {
+        self.revision.filter(|_| self.scope.as_ref() == Some(scope))
     }
 }
 

@@ -241,8 +241,10 @@ struct Entry {
     claims: Claims,
 }
 
-/// Beside what the record of a pod says: whom its object was said to, in case that is lost.
+/// Beside what the record of a pod says: whom its object was said to, and the last that was, in case that
+/// is lost.
 const SCOPE: &str = "scope";
+const REVISION: &str = "revision";
 
 /// The files of this node, and what is needed to judge the next object.
 pub struct Store<W: World> {
@@ -298,27 +300,28 @@ impl<W: World> Store<W> {
                 .for_each(|e| e.claims = Claims::default());
         }
         let entry = self.entries.values().find(|entry| entry.held.uid == uid);
-        let scope = entry.map(|entry| entry.held.scope.clone());
-        self.write_record(uid, record.clone(), scope.as_ref()).await
+        let held = entry.map(|entry| entry.held.clone());
+        self.write_record(uid, record.clone(), held.as_ref()).await
     }
 
     /// Has the record of a pod say whom its object is said to from now on: should the object be lost before
     /// the pod changes, one of a farther scope must not take its place.
-    async fn record_scope(&self, uid: Uid, scope: &Source) -> std::io::Result<()> {
+    async fn record_scope(&self, held: &Held) -> std::io::Result<()> {
         // Where there is none yet, the first one says it.
-        let file = self.edges.disk.read(&record_file(uid)).await?;
+        let file = self.edges.disk.read(&record_file(held.uid)).await?;
         let record = seal::unseal::<Record>(&file).map_err(std::io::Error::other)?;
-        self.write_record(uid, record, Some(scope)).await
+        self.write_record(held.uid, record, Some(held)).await
     }
 
     async fn write_record(
         &self,
         uid: Uid,
         mut record: Record,
-        scope: Option<&Source>,
+        held: Option<&Held>,
     ) -> std::io::Result<()> {
-        if let Some(scope) = scope {
+        if let Some(Held { scope, revision, .. }) = held {
             record.extensions.set(SCOPE, Some(scope.to_string().into_bytes()));
+            record.extensions.write(REVISION, Some(revision));
         }
         let file = seal::seal(&record).map_err(std::io::Error::other)?;
         self.edges.disk.write(&record_file(uid), &file).await
@@ -385,6 +388,12 @@ impl<W: World> Store<W> {
         let spec = object::Pod::decode(*schema, body).ok()?.spec;
         let asked = spec.init_containers.iter().chain(&spec.containers);
         asked.map(|container| &container.name).eq(containers).then_some(*uid)
+    }
+
+    /// Whether an object is of the life that was lost under its name.
+    fn is_of_lost(&self, key: &ObjectKey, object: &Object) -> bool {
+        let asked = object.uid.or_else(|| self.lost_life(key, object));
+        asked.is_some() && asked == self.lost.get(key).map(|lost| lost.uid)
     }
 
     /// Forgets how far a pod got that belonged to nobody.

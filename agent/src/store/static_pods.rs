@@ -86,7 +86,8 @@ impl<W: World> Store<W> {
     ) -> Option<Vec<u8>> {
         let held = self.entries.get(key).map(|entry| &entry.held);
         let held = held.filter(|held| held.scope == Source::Static).map(|held| held.revision);
-        let last = held.max(self.ledger.get(&Source::Static, key));
+        let lost = self.lost.get(key).and_then(|lost| lost.revision_in(&Source::Static));
+        let last = held.max(lost).max(self.ledger.get(&Source::Static, key));
         let number = last.map_or(0, |last| last.number).saturating_add(1);
         let revision = Revision { number, hash: hash(&intent)? };
         frame::encode(&Object { revision, uid, intent, extensions }).ok()

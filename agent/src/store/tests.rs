@@ -219,10 +219,11 @@ async fn the_record_of_a_pod_says_who_spoke_of_it_last() {
     let record = machine.record(Boot::default());
     store.save_record(LIFE, &record).await.unwrap();
     let kept = || seal::unseal::<Record>(&edges.disk.files.borrow()[&file]).unwrap();
-    assert_eq!(kept().extensions.get(SCOPE), Some(&b"@red"[..]));
+    let revision = || kept().extensions.read::<Revision>(REVISION).map(|revision| revision.number);
+    assert_eq!((kept().extensions.get(SCOPE), revision()), (Some(&b"@red"[..]), Some(2)));
     say(&mut store, "n", 3).await;
-    assert_eq!(kept().extensions.get(SCOPE), Some(&b"n"[..]));
-    assert_eq!(kept().extensions.0.len(), 1);
+    assert_eq!((kept().extensions.get(SCOPE), revision()), (Some(&b"n"[..]), Some(3)));
+    assert_eq!(kept().extensions.0.len(), 2);
     assert_eq!(Record { extensions: Extensions::default(), ..kept() }, record);
 }
 

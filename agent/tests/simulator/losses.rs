@@ -57,6 +57,32 @@ fn what_was_replaced_does_not_come_back_where_its_successor_is_lost() {
 }
 
 #[test]
+fn an_older_word_ends_nothing_that_lost_its_object() {
+    simulate(0, false, async |shared| {
+        let mut story = Story::begin(shared);
+        publish(&story, 3, SECOND);
+        story.settle().await;
+        let runs = (vec![3], vec![SECOND]);
+        story.restart(lose).await;
+        story.delete("n", 1).await;
+        publish(&story, 2, FIRST);
+        story.settle().await;
+        assert_eq!((story.running(), story.lives()), runs);
+        publish(&story, 3, SECOND);
+        story.settle().await;
+        assert_eq!((story.running(), story.lives()), runs);
+        assert_eq!(story.accepted(), 3);
+        // One that is older and of the same life is better than none.
+        story.restart(lose).await;
+        publish(&story, 2, SECOND);
+        story.settle().await;
+        assert_eq!((story.accepted(), story.running(), story.lives()), (2, runs.0, runs.1));
+        story.delete("n", 4).await;
+        assert!(story.running().is_empty());
+    });
+}
+
+#[test]
 fn a_life_that_is_wanted_again_while_it_ends_begins_anew() {
     simulate(0, false, async |shared| {
         let mut story = Story::begin(shared);

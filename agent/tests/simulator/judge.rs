@@ -171,8 +171,9 @@ impl Judge {
             }
             return;
         }
-        let shown = self.shown.get(key).and_then(|uid| self.lives.get(uid));
-        let Some(place) = shown.and_then(|(key, life)| self.place_of(key, *life)) else { return };
+        let shown = self.shown.get(key).copied();
+        let life = shown.and_then(|uid| self.life_of(uid).or_else(|| self.life_told(key, uid)));
+        let Some(place) = life.and_then(|life| self.place_of(key, life)) else { return };
         let words = self.heard(key).filter(|word| word.place == place && word.life.is_some());
         let newest = words.max_by_key(|word| word.revision);
         if newest.is_some_and(|newest| comes_before(said, newest)) {

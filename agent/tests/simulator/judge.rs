@@ -102,6 +102,9 @@ pub(crate) struct Judge {
     owed: BTreeSet<usize>,
     /// Revisions that the node refused for something nearer: it does not keep them.
     shadowed: BTreeSet<(String, Revision)>,
+    /// Words that nothing nearer kept out at least once when they came, or that the node said it took. Which
+    /// it refused it may never say: another refusal hides that.
+    let_in: BTreeSet<usize>,
     /// Names and numbers of revisions that the node says it took back.
     rolled_back: BTreeSet<(String, u64)>,
     /// Lives whose change on trial was taken back, and which revision that was last.
@@ -153,6 +156,9 @@ impl Judge {
         self.note_refusable(said);
         self.owed.insert(said);
         self.heard.insert(said);
+        if self.said.get(said).is_some_and(|word| !self.is_kept_out(word)) {
+            self.let_in.insert(said);
+        }
         if let Some(since) = self.lost.get_mut(self.said[said].place.key) {
             *since = true;
         }
@@ -179,6 +185,15 @@ impl Judge {
         if newest.is_some_and(|newest| comes_before(said, newest)) {
             self.dying.insert(key.to_owned());
         }
+    }
+
+    /// Whether something that stands is nearer than a word, or later and as near. That a life is to end is
+    /// remembered all the same.
+    fn is_kept_out(&self, word: &Said) -> bool {
+        let others = self.heard(word.place.key).filter(|other| other.place != word.place);
+        let mut nearer = others.filter(|other| other.life.is_some() && comes_before(other, word));
+        let ended = |other: &Said| self.heard_of_its_end(other) || self.may_be_ended(other);
+        word.life.is_some() && nearer.any(|other| !ended(other))
     }
 
     /// Whether the node said that it took a word back.
@@ -526,8 +541,8 @@ impl Judge {
         self.note_end_of_lost(key, uid);
         let Some((_, life)) = self.lives.get(&uid) else { return };
         let Some(place) = self.place_of(key, *life) else { return };
-        let early = &self.early;
-        let heard = self.heard.iter().filter(|said| !early.contains(said));
+        let (early, let_in) = (&self.early, &self.let_in);
+        let heard = self.heard.iter().filter(|said| !early.contains(said) && let_in.contains(said));
         let heard = heard.filter_map(|said| self.said.get(*said));
         let heard = heard.filter(|said| said.place == place && !said.invalid);
         // A word that something nearer kept out is not remembered: it may be said again.
@@ -570,6 +585,9 @@ impl Judge {
             self.shown.remove(key);
             return;
         };
+        let of =
+            |(_, said): &(usize, &Said)| said.place.key == key && said.revision == status.accepted;
+        self.let_in.extend(self.said.iter().enumerate().filter(of).map(|(number, _)| number));
         // Another refusal may hide why.
         let before = self.works_on.insert(key.to_owned(), status.accepted);
         if let Some(tried) = before.filter(|before| *before > status.accepted) {

@@ -100,8 +100,9 @@ fn must_have(universe: &Universe, word: &Said) -> bool {
     // broker has lost it too. What another scope had said of it may be lost as well.
     let kept = universe.broker.retained.contains_key(&word.place.spec_topic());
     let lost = universe.judge.is_lost(word.place.key);
-    let other = universe.judge.heard_elsewhere(word.place) || universe.judge.is_replaced(word);
-    let excused = lost && (!kept || other);
+    let judge = &universe.judge;
+    let other = judge.heard_elsewhere(word.place) || judge.is_replaced(word);
+    let excused = lost && (!kept || other || judge.is_too_late(word));
     let refused = universe.judge.was_refusable(word);
     !excused && !refused && !universe.judge.may_be_ended(word)
 }

@@ -82,6 +82,9 @@ pub(crate) struct Judge {
     /// The greatest valid object of each name that the node was given, or acknowledged.
     delivered: BTreeMap<Place, usize>,
     heard: BTreeSet<usize>,
+    /// The last word of each name that asked for another life than the node was given before: what is older
+    /// is too late, also where the file of that life is lost.
+    successors: BTreeMap<Place, Revision>,
     pub(crate) acknowledged: BTreeMap<Place, usize>,
     /// When that was, for each name.
     since: BTreeMap<Place, Instant>,
@@ -163,8 +166,28 @@ impl Judge {
             *since = true;
         }
         if self.greater(&self.delivered, said) {
+            self.note_successor(said);
             self.delivered.insert(self.said[said].place, said);
         }
+    }
+
+    /// Where one life takes the place of another, unless it is on trial, the ledger guards against what was
+    /// said before.
+    fn note_successor(&mut self, number: usize) {
+        let Some(word) = self.said.get(number) else { return };
+        let life = |said: &Said| said.life.as_ref().map(|(life, _)| *life);
+        let before = self.delivered.get(&word.place).and_then(|before| self.said.get(*before));
+        // One that is to end may not have ended yet.
+        let is_there = |said: &Said| said.life.is_some() || self.dying.contains(word.place.key);
+        let other = |said: &Said| life(said) != life(word) && is_there(said);
+        if word.life.is_some() && !word.is_on_trial() && before.is_some_and(other) {
+            self.successors.insert(word.place, word.revision);
+        }
+    }
+
+    /// Whether a word is older than one that began in another's place.
+    pub(crate) fn is_too_late(&self, word: &Said) -> bool {
+        self.successors.get(&word.place).is_some_and(|began| word.revision < *began)
     }
 
     /// What is said of a name while it ends asks for it anew, once it has ended.

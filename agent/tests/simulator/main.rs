@@ -57,8 +57,8 @@ const SLACK: u32 = 3;
 /// Seeds that found something once. A change of the simulator gives each another history; they cost
 /// nothing, and the tests beside the mended code hold the bugs down.
 const FOUND: &[u64] = &[
-    36, 90, 114, 132, 307, 617, 622, 22454, 25408, 28820, 30232, 44018, 50076, 59682, 118_804,
-    128_255, 136_286, 164_511, 185_441, 217_796, 265_542, 289_594,
+    36, 90, 114, 132, 307, 617, 622, 22454, 25408, 28820, 30232, 44018, 50076, 59682, 85988,
+    118_804, 128_255, 136_286, 164_511, 185_441, 217_796, 265_542, 289_594,
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -118,6 +118,8 @@ pub(crate) struct Judge {
     ran: BTreeSet<(Uid, String)>,
     phases: BTreeMap<Uid, Phase>,
     pauses: BTreeMap<(Uid, String), Pauses>,
+    /// The image of the last attempt of each container.
+    images: BTreeMap<(Uid, String), String>,
     /// Events that the broker was told: start of the agent, number, reason.
     pub(crate) events: BTreeMap<(u32, u32), (u32, String)>,
     /// When each life began.
@@ -433,10 +435,17 @@ impl Judge {
         }
     }
 
-    pub(crate) fn started(&mut self, id: &ContainerId, now: BootTime) {
+    pub(crate) fn started(&mut self, id: &ContainerId, image: &str, now: BootTime) {
         let name = (id.pod, id.name.clone());
         self.ran.insert(name.clone());
-        self.pauses.entry(name).or_default().restarted(now);
+        let before = self.images.insert(name.clone(), image.to_owned());
+        let pauses = self.pauses.entry(name).or_default();
+        // Another image is another container: it owes nothing to the failures of the one before. Whose
+        // object is lost may go on by a word of another life.
+        if before.is_some_and(|before| before != image) {
+            *pauses = Pauses::default();
+        }
+        pauses.restarted(now);
     }
 
     /// Its entrypoint could not be executed: an attempt, but nothing ran.

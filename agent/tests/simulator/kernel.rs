@@ -355,7 +355,7 @@ impl Universe {
         // Starting again what exists changes nothing.
         let fresh = Container { tag, marker, state: State::Running { since } };
         pod.containers.entry(id).or_insert(fresh);
-        self.judge.started(&request.id, since);
+        self.judge.started(&request.id, image_of(&request.tag), since);
         self.check_instances();
         since
     }
@@ -375,6 +375,11 @@ impl Universe {
             }
         }
     }
+}
+
+/// The name of the image that a container is made from.
+fn image_of(tag: &str) -> &str {
+    tag.rsplit(' ').next().unwrap_or_default()
 }
 
 fn observed(uid: Uid, pod: &SimPod) -> ObservedPod {

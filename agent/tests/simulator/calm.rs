@@ -7,7 +7,8 @@ use mote_protocol::frame::{self, Body};
 use mote_protocol::name::Uid;
 use mote_protocol::node::{Birth, NodeStatus, Will};
 use mote_protocol::object::Revision;
-use mote_protocol::status::{ContainerState, PodStatus};
+use mote_protocol::rollout::ROLLED_BACK;
+use mote_protocol::status::{ContainerState, PodStatus, Refusal};
 
 use crate::broker::node_topic;
 use crate::judge::{Said, comes_before};
@@ -162,10 +163,15 @@ fn check_name(
         let kept = universe.judge.is_lost(key);
         return if kept { Ok(()) } else { Err("it is deleted and still there".into()) };
     };
+    // A later refusal hides that a change was taken back while nobody heard.
+    let other = |no: &Refusal, word: &Said| no.seen != word.revision && &*no.reason != ROLLED_BACK;
+    let is_hidden = |word: &Said| {
+        word.is_on_trial() && status.refusal.as_ref().is_some_and(|no| other(no, word))
+    };
     // A word that a nearer scope kept out is not remembered, nor is what damage took.
     // What is tried may be taken back, and says so; what is older than it is stale then.
     let may_stay = |word: &&Said| {
-        let back = word.is_doomed() || universe.judge.is_rolled_back(word);
+        let back = word.is_doomed() || universe.judge.is_rolled_back(word) || is_hidden(word);
         let refused = universe.judge.was_refusable(word);
         !back && !refused && !universe.judge.heard_of_later_trial(word)
     };

@@ -115,7 +115,7 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// Bytes that the agent and the pauses have caused to be written to a disk so far, proc_pid_io(5).
+/// Bytes that the agent and the pauses have caused to be written to a disk so far (`proc_pid_io(5)`).
 fn written(subject: &Subject) -> Result<u64> {
     let mut sum = 0;
     for pid in subject.node.pauses()?.into_iter().chain([subject.node.pid()?]) {

@@ -18,8 +18,8 @@ pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
         name: "acknowledged-before-it-is-written",
         file: "steward/broker.rs",
-        says: "let scope = address.scope;",
-        instead: "let scope = address.scope;
+        says: "let scope = address.scope.into();",
+        instead: "let scope = address.scope.into();
                 if BROKEN { self.acknowledge(receipt); }
                 let receipt = receipt.filter(|_| !BROKEN);",
     },
@@ -87,8 +87,8 @@ pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
         name: "a-lost-object-stands-before-none",
         file: "store/judgement.rs",
-        says: "if decides && distance(lost) < distance(scope) {",
-        instead: "if decides && distance(lost) < distance(scope) && !BROKEN {",
+        says: "if decides && lost.distance() < scope.distance() {",
+        instead: "if decides && lost.distance() < scope.distance() && !BROKEN {",
     },
     Variant {
         name: "a-change-on-trial-stays",

@@ -339,7 +339,8 @@ fn who_does_not_wait_any_longer_finds_nothing_half_done() -> Result<()> {
     let bench = Bench::new()?;
     let laptop = Laptop::new(bench.path())?;
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let (link, reference) = slow(&bench, 200_000)?;
+        // More than comes until it is asked to end, on a slow machine as well.
+        let (link, reference) = slow(&bench, 2_000_000)?;
         let words = ["--plain-http", &link.host(), "-o", "a.tar", &reference];
         let child = laptop.command(&words).stderr(Stdio::piped()).spawn()?;
         link.wait_for(100_000)?;

@@ -299,18 +299,21 @@ fn a_container_that_takes_more_is_killed_and_started_again() -> Result<()> {
     Ok(())
 }
 
-/// On the pages these two are `Pending` for ever: no node is large enough. Here nobody chooses a node;
-/// whoever applies a pod to one has chosen it. The node takes it, and its limits are what they say.
+/// On the pages these two are `Pending` for ever: no node is large enough. Here nobody chooses a node; the one that
+/// they are sent to says what it lacks, as a kubelet says it that is sent such a pod.
 #[test]
-fn a_pod_that_is_too_large_runs_where_it_is_sent() -> Result<()> {
-    let reader = reader_with_stress()?;
-    reader.apply(MORE_THAN_ANY_NODE_HAS)?;
-    reader.inside("mem-example/memory-demo-3", "memory-demo-3-ctr")?;
-    assert_eq!(reader.field("mem-example/memory-demo-3", ".status.qosClass")?, "Burstable");
-    reader.apply(MORE_CPU_THAN_ANY_NODE_HAS)?;
-    let demo = reader.inside("cpu-example/cpu-demo-2", "cpu-demo-ctr-2")?;
-    let quota = demo.cgroup("cpu", "cpu.cfs_quota_us", "cpu.max")?;
-    assert_eq!(quota.split(' ').next(), Some("10000000"));
+fn a_pod_that_is_too_large_is_refused_where_it_is_sent() -> Result<()> {
+    let reader = Reader::with(&[])?;
+    for (manifest, reason, lacks) in [
+        (MORE_THAN_ANY_NODE_HAS, "OutOfmemory", "memory, requested: 1073741824000, used: 0"),
+        (MORE_CPU_THAN_ANY_NODE_HAS, "OutOfcpu", "cpu, requested: 100000, used: 0"),
+    ] {
+        let told = reader.refusal(manifest)?;
+        assert!(told.contains(&format!("({reason})")), "{told}");
+        assert!(told.contains(&format!("Node didn't have enough resource: {lacks}")), "{told}");
+    }
+    let pods = reader.run(&["get", "pods", "-A"])?;
+    assert!(pods.contains("Refused:OutOfmemory") && pods.contains("Refused:OutOfcpu"), "{pods}");
     Ok(())
 }
 

@@ -272,6 +272,7 @@ pub(super) const GROUPS: &[Group] = &[
             Need::MUSL_GCC,
             Need::ARM_GCC,
             Need::ARM_HEADERS,
+            Need::DEBOOTSTRAP,
             Need::MKE2FS,
             Need::XZ,
         ],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mote_cross::release;
-use mote_protocol::node::{Birth, NodeCondition, NodeStatus};
+use mote_protocol::node::Birth;
 use mote_protocol::status::PodStatus;
 use mote_tests::board::guest::Guest;
 use mote_tests::board::initramfs::{self, GuestFile};
@@ -48,11 +48,6 @@ pub(crate) struct BoardNode {
 impl BoardNode {
     /// A board that is up, with the agent on it and an image to import; no agent runs.
     pub(crate) fn boot(machine: Machine) -> Result<Self> {
-        Self::boot_for(machine, "", TIME)
-    }
-
-    /// The same with more of a configuration, and for so long.
-    pub(crate) fn boot_for(machine: Machine, extra: &str, time: Duration) -> Result<Self> {
         let agent = release::agent(machine.target())?;
         let board = Board::provide(machine, &board::cache()?)?;
         let world = World::with_broker(BrokerOptions { tls: true, ..BrokerOptions::default() })?;
@@ -70,7 +65,7 @@ impl BoardNode {
             super::rights::profile(),
             GuestFile::data("opt/image.tar", initramfs::read(&image)?),
             GuestFile::data("etc/machine-id", format!("{:032x}\n", std::process::id())),
-            GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet, extra)?),
+            GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet)?),
             GuestFile::data(
                 "etc/mote/ca.pem",
                 initramfs::read(&world.broker.authority()?.certificate())?,
@@ -78,7 +73,7 @@ impl BoardNode {
             GuestFile::data("etc/mote/node.pem", initramfs::read(&identity.certificate)?),
             GuestFile::data("etc/mote/node.key", initramfs::read(&identity.key)?),
         ];
-        let mut guest = board.boot(&files, directory.path(), time)?;
+        let mut guest = board.boot(&files, directory.path(), TIME)?;
         guest.run("mkdir -p /var/lib/mote/import && mv /opt/image.tar /var/lib/mote/import/")?;
         guest.run(&format!(
             "mkdir -p {SERVICE}/agent && cd /sys/fs/cgroup && for parent in . system.slice; do \
@@ -129,21 +124,6 @@ impl BoardNode {
         let words = ["get", "pod", pod, "--node", NAME, "-o", &template];
         let answer = self.world.operator.run(&words)?.succeeded();
         answer.map_err(|error| self.explain(&error.context("mote get")))
-    }
-
-    /// Waits until the node tells that a condition holds, or that it does not.
-    pub(crate) fn wait_for_condition(
-        &mut self,
-        condition: NodeCondition,
-        truth: bool,
-    ) -> Result<()> {
-        let topic = self.topic("status/node");
-        let told = self.world.observer.wait(&format!("{condition:?} to be {truth}"), |view| {
-            let status = view.body::<NodeStatus>(&topic)?;
-            let one = status.conditions.iter().find(|one| one.condition == condition);
-            (one.is_some_and(|one| one.truth) == truth).then_some(())
-        });
-        told.map_err(|error| self.explain(&error))
     }
 
     /// Deletes a pod and waits until the broker has nothing of it.
@@ -211,12 +191,11 @@ impl BoardNode {
     }
 }
 
-fn configuration(world: &World, fleet: &str, extra: &str) -> Result<String> {
+fn configuration(world: &World, fleet: &str) -> Result<String> {
     let port = world.broker.tls_address()?.port();
     Ok(format!(
         "node = \"{NAME}\"\nfleet = \"{fleet}\"\nnetwork.pod_cidr = \"none\"\n\n[broker]\nurl = \"mqtts://{}:{port}\"\n\
-         ca = \"/etc/mote/ca.pem\"\ncert = \"/etc/mote/node.pem\"\nkey = \"/etc/mote/node.key\"\n\
-         {extra}",
+         ca = \"/etc/mote/ca.pem\"\ncert = \"/etc/mote/node.pem\"\nkey = \"/etc/mote/node.key\"\n",
         board::HOST
     ))
 }

@@ -50,7 +50,7 @@ fn a_debian_with_systemd_runs_pods_from_its_first_boot_on() -> Result<()> {
     system.it_hears_of_more_once_there_is_one(&mut guest)?;
     it_is_restarted_beneath_its_pods(&mut guest, &pid)?;
     it_is_restarted_where_it_hangs(&mut guest, &pid)?;
-    system.it_is_upgraded_beneath_them(&mut guest, &pid)?;
+    it_is_upgraded_beneath_them(&mut guest, &pid)?;
     guest.leave()
 }
 
@@ -184,15 +184,6 @@ impl System {
         })?;
         Ok(())
     }
-
-    fn it_is_upgraded_beneath_them(&self, guest: &mut Guest, pid: &str) -> Result<()> {
-        let before = main_pid(guest)?;
-        guest.run("dpkg --install /root/upgrade.deb")?;
-        let version = guest.run("dpkg-query --show --showformat '${Version}' mote-agent")?;
-        ensure!(version == "0.1.1", "{version}");
-        is_another_agent(guest, &before)?;
-        is_unharmed(guest, pid)
-    }
 }
 
 /// The package of the agent as it is shipped. Of the others nothing is installed here.
@@ -274,5 +265,14 @@ fn it_is_restarted_where_it_hangs(guest: &mut Guest, pid: &str) -> Result<()> {
     is_another_agent(guest, &before)?;
     let why = guest.run("journalctl -u mote-agent --no-pager | grep -i watchdog | tail -n 1")?;
     ensure!(why.to_lowercase().contains("watchdog"), "{why}");
+    is_unharmed(guest, pid)
+}
+
+fn it_is_upgraded_beneath_them(guest: &mut Guest, pid: &str) -> Result<()> {
+    let before = main_pid(guest)?;
+    guest.run("dpkg --install /root/upgrade.deb")?;
+    let version = guest.run("dpkg-query --show --showformat '${Version}' mote-agent")?;
+    ensure!(version == "0.1.1", "{version}");
+    is_another_agent(guest, &before)?;
     is_unharmed(guest, pid)
 }

@@ -13,6 +13,7 @@
 
 mod addresses;
 mod flows;
+mod keeping;
 pub mod link;
 pub mod message;
 pub mod netlink;
@@ -22,6 +23,7 @@ pub mod range;
 pub mod rules;
 pub mod service;
 mod serving;
+mod settling;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,42 +32,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-use std::{fs, io};
 
 use mote_protocol::name::Uid;
 use mote_protocol::usage::Traffic;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-use self::addresses::OwnAddresses;
 use self::flows::Changed;
 use self::link::LinkError;
-use self::nft::{NftError, Own, Watch};
+use self::nft::Own;
 use self::port::PortMap;
 pub use self::range::{PodRange, RangeError, Ranges};
-use self::rules::{Doors, Rules, Wanted};
+use self::rules::Doors;
 use self::service::Served;
-use crate::log::Chain;
-
-/// Pause after rules were mended, before they are again. It doubles with each time, as long as somebody
-/// goes on changing them.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// The longest of these: meanwhile nothing guards pods, and nothing leads to them.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// Nobody changed them for so long: who does so then begins anew.
-const CALM: Duration = Duration::from_mins(1);
-
-/// Pause after rules could not be made, before that is tried again. It doubles likewise.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-
-/// The longest of these: what is missing is a person's to mend.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
+use self::settling::Applied;
 
 /// Why pods cannot have a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,37 +76,6 @@ pub enum NetworkError {
     /// Its cable.
     #[error(transparent)]
     Link(#[from] LinkError),
-}
-
-/// What the rules were when the kernel took them last.
-#[derive(Debug, Default)]
-struct Applied {
-    /// The sysctls are set, and what belongs to nobody is gone.
-    prepared: bool,
-    /// What is meant for pods that are not there is refused, or goes where it would go without us. Unknown
-    /// at first.
-    held: Option<bool>,
-    rules: Option<Rules>,
-    /// There are services, or were since the boot: the node has a way to them.
-    way: bool,
-    /// It was given by this agent.
-    led: bool,
-    /// What the file for the next agent says of where services lead.
-    kept: Vec<Served>,
-    /// The node's own addresses, where they were listed.
-    own: Option<OwnAddresses>,
-}
-
-impl Applied {
-    /// The node's own addresses, those that all pods know it by among them.
-    async fn own_addresses(&mut self) -> Result<&[IpAddr], Unavailable> {
-        let current = self.own.take().filter(OwnAddresses::are_current);
-        let own = match current {
-            Some(own) => own,
-            None => blocking(OwnAddresses::list).await.map_err(|error| unknown(&error))?,
-        };
-        Ok(self.own.insert(own).all())
-    }
 }
 
 /// What a pod has of the network.
@@ -274,20 +225,20 @@ impl Network {
         self.given().leaving.remove(uid);
     }
 
+    /// Makes everything what it should be, also what others may have changed of sysctls and cables: nobody tells
+    /// of that. Why it failed is told.
+    pub async fn look_again(&self) {
+        {
+            let mut applied = self.applied.lock().await;
+            (applied.prepared, applied.held) = (false, None);
+        }
+        let _ = self.settle().await;
+    }
+
     /// Pods whose cable is not there, in whole or not yet; none where nobody can say.
     pub async fn cut(&self) -> BTreeSet<Uid> {
         if self.given().pods.is_empty() {
             return BTreeSet::new();
-        }
-        // Sysctls, and what cables have, are others' to change, and nobody tells of it.
-        let again = {
-            let mut applied = self.applied.lock().await;
-            applied.held = None;
-            std::mem::take(&mut applied.prepared)
-        };
-        if again {
-            // Why it failed is told.
-            let _ = self.settle().await;
         }
         let Ok(there) = blocking(link::all).await else { return BTreeSet::new() };
         let is_there =
@@ -307,170 +258,6 @@ impl Network {
         let counted = traffic::parse(&text);
         let of = |share: &Share| counted.get(link::name(&share.addresses)?.as_str()).copied();
         given.pods.iter().filter_map(|(uid, share)| Some((*uid, of(share)?))).collect()
-    }
-
-    /// Makes sysctls, interfaces and rules what they should be, where they are not known to be.
-    pub async fn settle(&self) -> Result<(), Unavailable> {
-        let mut applied = self.applied.lock().await;
-        let settled = self.settle_locked(&mut applied).await;
-        self.tell(settled.clone().unwrap_or_else(Some));
-        settled.map(drop)
-    }
-
-    /// What pods have nothing of keeps nothing else from them: rules are made of what there is. What services
-    /// lack is told, and keeps no pod from its network.
-    async fn settle_locked(
-        &self,
-        applied: &mut Applied,
-    ) -> Result<Option<Unavailable>, Unavailable> {
-        let pods: Vec<Share> = self.given().pods.values().cloned().collect();
-        let served = self.served().clone();
-        self.keep(applied, &served).await;
-        let (ranges, services) = (self.ranges, self.services);
-        applied.way |= !served.is_empty();
-        // Where the node has a way to services, what leads nowhere is refused.
-        let services = services.filter(|_| applied.way);
-        let doors = self.doors.get().copied();
-        let mut ready = Ok(());
-        if self.ranges.is_none() && pods.is_empty() && applied.rules.is_none() {
-            // An earlier configuration may have left its table. Of pods that nobody can tell it stays.
-            if self.unsure || !blocking(nft::is_there).await {
-                applied.rules = Some(rules::table(&Wanted { doors, ..Wanted::default() }));
-                return Ok(None);
-            }
-        } else {
-            ready = self.prepare(applied, !pods.is_empty()).await;
-        }
-        // Where the range is somebody else's, rules are about pods that are there, and no others.
-        let theirs = ready.as_ref().is_err_and(|why: &Unavailable| why.reason == RANGE_IN_USE);
-        let ranges = ranges.filter(|_| !theirs);
-        let way = self.lead_to_services(applied, &served).await.err();
-        let (services, served) =
-            if way.is_none() { (services, served) } else { (None, Vec::new()) };
-        let wanted = Wanted { ranges, services, pods: &pods, served: &served, doors };
-        let rules = rules::table(&wanted);
-        if applied.rules.as_ref() != Some(&rules) {
-            // Should it fail, nobody knows what the kernel has.
-            applied.rules = None;
-            let (own, wanted) = (Arc::clone(&self.own), rules.clone());
-            blocking(move || nft::replace(&wanted, &own)).await.map_err(|error| Unavailable {
-                reason: match error {
-                    NftError::Missing => "NftMissing",
-                    NftError::Refused { .. } | NftError::Run(_) => "NftFailed",
-                },
-                message: Chain(&error).to_string(),
-            })?;
-            applied.rules = Some(rules);
-        }
-        ready.map(|()| way)
-    }
-
-    /// What rules are of no use without.
-    async fn prepare(&self, applied: &mut Applied, pods: bool) -> Result<(), Unavailable> {
-        if let Some(ranges) = self.ranges {
-            in_use(ranges, applied.own_addresses().await?, "pod_cidr").map_or(Ok(()), Err)?;
-        }
-        self.hold_ranges(applied, pods).await?;
-        if applied.prepared {
-            return Ok(());
-        }
-        if let Some(ranges) = self.ranges {
-            let six = ranges.v6.is_some();
-            blocking(move || forward(six)).await.map_err(|error| Unavailable {
-                reason: "ForwardingFailed",
-                message: format!("let the node forward packets: {error}"),
-            })?;
-        }
-        self.tidy().await.map_err(|error| unknown(&error))?;
-        applied.prepared = true;
-        Ok(())
-    }
-
-    /// Keeps what is meant for pods on the node, as long as there are any.
-    async fn hold_ranges(&self, applied: &mut Applied, pods: bool) -> Result<(), Unavailable> {
-        if let Some(ranges) = self.ranges.filter(|_| applied.held != Some(pods)) {
-            let held = blocking(move || link::hold(ranges, pods)).await;
-            held.map_err(|error| unknown(&error))?;
-            applied.held = Some(pods);
-        }
-        Ok(())
-    }
-
-    /// Keeps the rules what they should be, for as long as the agent runs.
-    pub async fn run(&self) {
-        if self.ranges.is_none() {
-            std::future::pending::<()>().await;
-        }
-        let watched = async {
-            // First, so that nothing happens unheard.
-            let mut watch = Watch::new()?;
-            let mut health = self.health();
-            // Why it failed is told, and it is tried again.
-            let _ = self.settle().await;
-            let (mut pause, mut mended) = (FIRST_PAUSE, None::<Instant>);
-            let mut retry = FIRST_RETRY;
-            loop {
-                let ails = health.borrow_and_update().is_some();
-                retry = if ails { retry } else { FIRST_RETRY };
-                tokio::select! {
-                    biased;
-                    changed = watch.changed(&self.own) => {
-                        changed?;
-                        if mended.is_none_or(|at| at.elapsed() > CALM) {
-                            pause = FIRST_PAUSE;
-                        }
-                        info!("somebody changed our rules for packets: making them anew");
-                        self.applied.lock().await.rules = None;
-                        let _ = self.settle().await;
-                        mended = Some(Instant::now());
-                        sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                    _ = health.changed() => {}
-                    () = sleep(retry), if ails => {
-                        let _ = self.settle().await;
-                        retry = (retry * 2).min(LONGEST_RETRY);
-                    }
-                }
-            }
-        };
-        let ended: io::Result<std::convert::Infallible> = watched.await;
-        let Err(error) = ended;
-        warn!(%error, "watch the rules for packets");
-        let _ = self.settle().await;
-        std::future::pending::<()>().await;
-    }
-
-    /// Removes interfaces of ours that are nobody's, and makes those of pods what they should be: an
-    /// agent may have died between any two steps.
-    async fn tidy(&self) -> Result<(), LinkError> {
-        let named = blocking(link::all).await?;
-        let pods: Vec<_> = self.given().pods.values().cloned().collect();
-        let wanted: BTreeSet<String> =
-            pods.iter().filter_map(|pod| link::name(&pod.addresses)).collect();
-        let nobodys: Vec<_> = named.into_iter().filter(|name| !wanted.contains(name)).collect();
-        if self.unsure {
-            // Names tell addresses of IPv4 only.
-            let routed = blocking(link::routed).await?;
-            let mut given = self.given();
-            given.unknown.extend(nobodys.iter().filter_map(|name| link::address_in(name)));
-            let six = self.ranges.and_then(|ranges| ranges.v6);
-            let ours = |address: &IpAddr| six.is_some_and(|range| range.contains(*address));
-            given.unknown.extend(routed.into_iter().filter(ours));
-        } else {
-            for name in nobodys {
-                info!(interface = name, "removing what is left of a pod");
-                if let Err(error) = blocking(move || link::remove_named(&name)).await {
-                    warn!(error = %Chain(&error), "remove what is left of a pod");
-                }
-            }
-        }
-        for pod in pods {
-            if let Err(error) = blocking(move || link::mend(&pod)).await {
-                warn!(error = %Chain(&error), "mend the network of a pod");
-            }
-        }
-        Ok(())
     }
 
     /// Forgets flows to ports. A kernel that cannot be asked forgets them in its time.
@@ -509,50 +296,12 @@ fn veth_missing() -> Unavailable {
     Unavailable { reason: "VethMissing", message: message.to_owned() }
 }
 
-fn unknown(error: &LinkError) -> Unavailable {
-    Unavailable { reason: "NetlinkFailed", message: Chain(error).to_string() }
-}
-
-/// The range of pods or services is the node's own.
-const RANGE_IN_USE: &str = "RangeInUse";
-
-/// Whether one of the node's own addresses is one that a pod or service would get: whoever asks there would find
-/// either, and nobody from elsewhere the node.
-fn in_use(ranges: Ranges, own: &[IpAddr], key: &str) -> Option<Unavailable> {
-    let both = |range: PodRange| Some((range, *own.iter().find(|own| range.contains(**own))?));
-    let (range, address) = ranges.all().find_map(both)?;
-    let whose = if key == "pod_cidr" { "pods" } else { "services" };
-    let six = if address.is_ipv4() { "" } else { "_v6" };
-    let message = format!(
-        "the node itself has {address}, which is in {range}, the range for {whose}: set another \
-         `network.{key}{six}`"
-    );
-    Some(Unavailable { reason: RANGE_IN_USE, message })
-}
-
 /// Does something that may wait for the kernel, beside the agent's only thread.
 async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(act).await {
         Ok(done) => done,
         Err(broken) => std::panic::resume_unwind(broken.into_panic()),
     }
-}
-
-/// Lets the kernel pass packets on. With IPv6 a node that does so hears no routers any more, unless it
-/// is told to: it would lose its own way out.
-fn forward(six: bool) -> io::Result<()> {
-    link::write_sysctl("ipv4/ip_forward", "1")?;
-    if !six {
-        return Ok(());
-    }
-    for interface in fs::read_dir("/proc/sys/net/ipv6/conf")?.flatten() {
-        let path = interface.path().join("accept_ra");
-        if fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1") {
-            // One that has just gone hears nobody.
-            let _ = fs::write(path, "2");
-        }
-    }
-    link::write_sysctl("ipv6/conf/all/forwarding", "1")
 }
 
 #[cfg(test)]
@@ -562,21 +311,6 @@ mod tests {
     fn ranges() -> Ranges {
         let v4 = PodRange::parse_v4("10.188.0.0/20").unwrap();
         Ranges { v4, v6: PodRange::parse_v6("fd00:188::/112").ok() }
-    }
-
-    #[test]
-    fn a_node_whose_own_address_a_pod_would_get_says_so() {
-        let own = |address: &str| {
-            in_use(ranges(), &[[127, 0, 0, 1].into(), address.parse().unwrap()], "pod_cidr")
-        };
-        for address in ["10.189.0.1", "169.254.1.1", "fe80::1", "fd00:189::1"] {
-            assert_eq!(own(address), None);
-        }
-        for (address, key) in [("10.188.3.7", "`network.pod_cidr`"), ("fd00:188::7", "_v6`")] {
-            let why = own(address).unwrap();
-            assert_eq!(why.reason, "RangeInUse");
-            assert!(why.message.contains(address) && why.message.ends_with(key), "{why}");
-        }
     }
 
     #[test]

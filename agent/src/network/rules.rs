@@ -159,10 +159,11 @@ pub struct Wanted<'a> {
     pub doors: Option<Doors>,
 }
 
-/// What nobody but the node itself says to its localhost, which ports of it may lead to pods; and what
-/// nobody but pods says with their addresses: nor one of them with that of another. `rp_filter` is no help with addresses: where it is 2 for all interfaces, no single one is
-/// stricter. And what nobody says to pods by their own addresses: a neighbour who sends it
-/// to the node, which passes packets on, would reach every port. The node's own address stays its own.
+/// What nobody but the node itself says to its localhost, which ports of it may lead to pods; and what nobody but
+/// pods says with their addresses, nor one of them with that of another. `rp_filter` is no help with that: where it
+/// is 2 for all interfaces, no single one is stricter. And what nobody says to pods by their own addresses: a
+/// neighbour who sends it to the node, which passes packets on, would reach every port. The node's own address
+/// stays its own.
 fn guard(families: &[(bool, String)]) -> String {
     let mut rules = String::new();
     let from_pods = format!("\t\tiifname \"{PREFIX}*\"");

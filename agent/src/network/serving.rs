@@ -9,7 +9,8 @@ use tracing::debug;
 
 use super::flows::Changed;
 use super::service::Served;
-use super::{Applied, Network, Ranges, Unavailable, blocking, in_use, link, unknown};
+use super::settling::{Applied, in_use, unknown};
+use super::{Network, Ranges, Unavailable, blocking, link};
 
 impl Network {
     /// With services that have addresses of these ranges. What they lead to is kept in a file until the next boot:

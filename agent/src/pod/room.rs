@@ -226,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_gives_way_is_enough_and_nobody_of_the_worst_class_in_vain(
+        fn who_gives_way_is_enough_and_nobody_where_worse_ones_are(
             pods in proptest::collection::vec((0..3_u8, 0..500_u64, 0..500_u64), 0..8),
             needed in (0..4_u64, 0..1500_u64, 0..1500_u64),
         ) {
@@ -242,12 +242,19 @@ mod tests {
             let all = pods.iter().fold(Room::default(), |sum, one| sum.and(one.room));
             let found = victims(&lacking, &pods);
             prop_assert_eq!(found.is_some(), missing.without(all).is_nothing());
-            let found = found.unwrap_or_default();
-            let freed = |without: Option<u8>| pods.iter()
-                .filter(|one| found.contains(&one.who) && Some(one.who) != without)
+            let Some(found) = found else { return Ok(()) };
+            let of = |wanted: &dyn Fn(&Weaker<u8>) -> bool| pods.iter()
+                .filter(|one| wanted(one))
                 .fold(Room::default(), |sum, one| sum.and(one.room));
-            if !missing.without(all).is_nothing() { return Ok(()); }
-            prop_assert!(missing.without(freed(None)).is_nothing());
+            prop_assert!(missing.without(of(&|one| found.contains(&one.who))).is_nothing());
+            // Those of a class go only where all of the worse ones are not enough.
+            for class in [QosClass::Burstable, QosClass::Guaranteed] {
+                let spared = class == QosClass::Guaranteed;
+                let worse = of(&|one| one.class == QosClass::BestEffort
+                    || spared && one.class == QosClass::Burstable);
+                let some = pods.iter().any(|one| one.class == class && found.contains(&one.who));
+                prop_assert!(!some || !missing.without(worse).is_nothing());
+            }
         }
     }
 }

@@ -171,11 +171,12 @@ impl Zone {
     /// asks from the node has no namespace: a pod in the node's network may search in any.
     fn is_searched(&self, inner: &str, asker: IpAddr, pods: Pods<'_>) -> bool {
         let name = below(inner, "svc").unwrap_or(inner);
-        let searched = || match pods(asker) {
-            Some(_) => self.beside(name, asker, pods).is_some(),
-            None => self.is_somewhere(name),
+        // Whose pod it is the kernel is asked: not for names that nothing has anywhere.
+        let beside = || {
+            let namespace = pods(asker);
+            namespace.is_none_or(|of| self.services.contains_key(&format!("{name}.{of}")))
         };
-        !name.contains('.') && self.is_somewhere(name) && searched()
+        !name.contains('.') && self.is_somewhere(name) && beside()
     }
 
     /// A service has this name in some namespace.
@@ -186,7 +187,6 @@ impl Zone {
 
     /// The service of this name in the namespace of who asks.
     fn beside(&self, name: &str, asker: IpAddr, pods: Pods<'_>) -> Option<String> {
-        // Whose pod it is the kernel is asked: not for names that nothing has anywhere.
         if !self.is_somewhere(name) {
             return None;
         }

@@ -7,17 +7,16 @@
 //! changes or ends it, and it is critical. It is called NAME-NODE, as in Kubernetes, so that the same file on
 //! two nodes makes two pods.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::{fs, io};
 
 use mote_protocol::name::{Kind, NodeName, ObjectKey};
 use mote_protocol::object::max_body;
 use mote_protocol::static_pod::{self, FileError};
-use rustix::fs::OFlags;
+use rustix::fs::Mode;
 
 use crate::store::StaticPods;
+use crate::sys::file;
 
 mod watch;
 
@@ -72,18 +71,7 @@ fn read(directory: &Path, node: &NodeName) -> io::Result<Found> {
 }
 
 fn content(path: &Path) -> io::Result<Vec<u8>> {
-    // What is no file must not be waited for.
-    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-    let file: File = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("is not a file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("has more than {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
+    file::read(rustix::fs::open(path, file::READ, Mode::empty())?.into(), MAX_FILE)
 }
 
 #[cfg(test)]
@@ -105,7 +93,7 @@ mod tests {
         fs::write(path("web.yaml"), b"kind: Pod").unwrap();
         fs::create_dir(path("default_folder.pod")).unwrap();
         symlink("/nonexistent", path("default_link.pod")).unwrap();
-        let long = File::create(path("default_long.pod")).unwrap();
+        let long = fs::File::create(path("default_long.pod")).unwrap();
         long.set_len(MAX_FILE + 1).unwrap();
         let found = read(base.path(), &node()).unwrap();
         let pods = found.pods.unwrap();

@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::source::Source;
 use mote_protocol::frame::{self, FrameError};
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::node::Taint;
@@ -17,6 +16,7 @@ use mote_protocol::text::{Short, Text};
 use super::claims::{Claims, Crowded};
 use super::judgement::{Judgement, Objection, behind_lost, judge, older_than_lost};
 use super::seal::short_hash;
+use super::source::Source;
 use super::stored::{Ending, Stored, StoredLife};
 use super::update::forbidden_change;
 use super::{Admission, Change, Entry, Life, OnTrial, Store, spec_file};
@@ -86,7 +86,13 @@ pub(super) struct Body {
     /// Something may hold it up.
     pub(super) delays: bool,
     /// Pods that end for it.
-    gives_way: Vec<ObjectKey>,
+    gives_way: Vec<(ObjectKey, Uid)>,
+}
+
+impl Body {
+    fn preempted(&self) -> impl Iterator<Item = Uid> {
+        self.gives_way.iter().map(|(_, uid)| *uid)
+    }
 }
 
 impl<W: World> Store<W> {
@@ -108,14 +114,7 @@ impl<W: World> Store<W> {
         let held = self.entries.get(key).map(|entry| &entry.held);
         let seen = object.revision;
         let ends = matches!(object.intent, Intent::Delete { .. });
-        let mut judgement = judge(held, self.ledger.get(scope, key), scope, &object);
-        if let Some(lost) = self.lost.get(key).and_then(|lost| lost.scope.as_ref()) {
-            judgement = behind_lost(judgement, scope, lost);
-        }
-        if let Some(lost) = self.lost.get(key).and_then(|lost| lost.revision_in(scope)) {
-            let same = self.is_of_lost(key, &object);
-            judgement = older_than_lost(judgement, &object, lost, same);
-        }
+        let judgement = self.judged(scope, key, &object);
         let said = Said { scope, key, object: &object, payload, now: false };
         match judgement {
             // Its end is known; whoever says it again may have lost that. What is lost to damage may be
@@ -153,6 +152,21 @@ impl<W: World> Store<W> {
             Judgement::Delete => self.delete(scope, key, &object).await,
             Judgement::DeleteUnknown => self.delete_unknown(scope, key, seen).await,
         }
+    }
+
+    /// What an object means beside what the node has of its name, or had and lost.
+    fn judged(&self, scope: &Source, key: &ObjectKey, object: &Object) -> Judgement {
+        let held = self.entries.get(key).map(|entry| &entry.held);
+        let mut judgement = judge(held, self.ledger.get(scope, key), scope, object);
+        let Some(lost) = self.lost.get(key) else { return judgement };
+        if let Some(lost) = &lost.scope {
+            judgement = behind_lost(judgement, scope, lost);
+        }
+        if let Some(lost) = lost.revision_in(scope) {
+            let same = self.is_of_lost(key, object);
+            judgement = older_than_lost(judgement, object, lost, same);
+        }
+        judgement
     }
 
     /// What a nearer scope stands before.
@@ -193,17 +207,12 @@ impl<W: World> Store<W> {
 
     /// The life of a new name.
     async fn begin(&mut self, said: &Said<'_>, uid: Option<Uid>) -> io::Result<Admission> {
-        let uid = match self.own_uid(said, uid) {
-            Ok(uid) => uid,
-            Err(refusal) => return Ok(refusal),
-        };
-        let body = match self.check_new(said, uid) {
-            Ok(body) => body,
+        let (uid, body) = match self.check_new(said, uid) {
+            Ok(new) => new,
             Err(refusal) => return Ok(refusal),
         };
         let mut stored = Stored::new(self.first(said, uid), None);
         stored.set_came_under(self.cordon.came_under());
-        stored.set_preempts(&self.uids(&body.gives_way));
         self.live(said, body, Change::New, None, stored).await
     }
 
@@ -213,12 +222,8 @@ impl<W: World> Store<W> {
         said: &Said<'_>,
         uid: Option<Uid>,
     ) -> io::Result<Admission> {
-        let uid = match self.own_uid(said, uid) {
-            Ok(uid) => uid,
-            Err(refusal) => return Ok(refusal),
-        };
-        let body = match self.check_new(said, uid) {
-            Ok(body) => body,
+        let (uid, body) = match self.check_new(said, uid) {
+            Ok(new) => new,
             Err(refusal) => return Ok(refusal),
         };
         let before = self.read(said.key).await?;
@@ -231,7 +236,6 @@ impl<W: World> Store<W> {
         let mut stored = Stored::new(self.first(said, uid), previous);
         stored.set_trial(trial.as_ref());
         stored.set_came_under(self.cordon.came_under());
-        stored.set_preempts(&self.uids(&body.gives_way));
         self.live(said, body, Change::Replace, Some(before), stored).await
     }
 
@@ -250,7 +254,9 @@ impl<W: World> Store<W> {
         }
     }
 
-    fn check_new(&self, said: &Said<'_>, uid: Uid) -> Result<Body, Admission> {
+    /// What a life that begins is called, and what it is.
+    fn check_new(&self, said: &Said<'_>, asked: Option<Uid>) -> Result<(Uid, Body), Admission> {
+        let uid = self.own_uid(said, asked)?;
         let body = self.check(said, uid)?;
         let pressure = self.policy.pressure;
         let (pod, spec) = (&body.checked.pod, &body.asked.spec);
@@ -272,7 +278,7 @@ impl<W: World> Store<W> {
             return Err(refuse(said.object.revision, "TaintToleration", field, message));
         }
         match self.fit(said.key, &Claims::of(&body.asked.spec), pod.is_critical()) {
-            Ok(gives_way) => Ok(Body { gives_way, ..body }),
+            Ok(gives_way) => Ok((uid, Body { gives_way, ..body })),
             Err(Crowded { reason, message }) => {
                 Err(refuse(said.object.revision, &reason, "", &message))
             }
@@ -289,10 +295,6 @@ impl<W: World> Store<W> {
         }
     }
 
-    fn uids(&self, keys: &[ObjectKey]) -> Vec<Uid> {
-        keys.iter().filter_map(|key| Some(self.entries.get(key)?.held.uid)).collect()
-    }
-
     /// Writes a life that begins.
     async fn live(
         &mut self,
@@ -300,26 +302,21 @@ impl<W: World> Store<W> {
         body: Body,
         change: Change,
         before: Option<Stored>,
-        stored: Stored,
+        mut stored: Stored,
     ) -> io::Result<Admission> {
+        stored.set_preempts(body.preempted());
         let (accepted_unix_ms, came_under) = (stored.current.accepted_unix_ms, stored.came_under());
         let trial = stored.on_trial(said.key, &self.policy);
         self.write(said.scope, said.key, said.object.revision, before, stored).await?;
         if let Some(entry) = self.entries.get_mut(said.key) {
             entry.claims = Claims::of(&body.asked.spec);
         }
-        let preempted = self.uids(&body.gives_way);
-        for key in &body.gives_way {
+        for (key, _) in &body.gives_way {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.claims.gives_way = true;
             }
         }
-        let since = (accepted_unix_ms, came_under);
-        let mut admission = accepted(said.object.revision, body, since, change, trial);
-        if let Admission::Accepted { preempted: told, .. } = &mut admission {
-            *told = preempted;
-        }
-        Ok(admission)
+        Ok(accepted(said.object.revision, body, (accepted_unix_ms, came_under), change, trial))
     }
 
     /// The same life, changed where it may change.
@@ -435,9 +432,10 @@ fn accepted(
     change: Change,
     trial: Option<Box<OnTrial>>,
 ) -> Admission {
+    let preempted = body.preempted().collect();
     let Checked { pod, ignored } = body.checked;
     let life = Life { pod: Rc::new(pod), accepted_unix_ms, grace_s: None, came_under };
-    Admission::Accepted { revision, life, change, trial, ignored, preempted: Vec::new() }
+    Admission::Accepted { revision, life, change, trial, ignored, preempted }
 }
 
 /// The life that ends before another may start: the one that runs, which may not be the one that was

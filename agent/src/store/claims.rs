@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mote_protocol::name::ObjectKey;
+use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::pod::PodSpec;
 
-use super::source::Source;
 use super::{Entry, Store};
 use crate::pod::ports::{self, HostPort};
 use crate::pod::qos::{self, QosClass};
@@ -75,7 +74,7 @@ impl<W: World> Store<W> {
         key: &ObjectKey,
         wanted: &Claims,
         critical: bool,
-    ) -> Result<Vec<ObjectKey>, Crowded> {
+    ) -> Result<Vec<(ObjectKey, Uid)>, Crowded> {
         let others = || self.entries.iter().filter(|(other, _)| *other != key);
         // Who ends has its ports for a moment still. Who was refused would not be tried again.
         let ports = lacks_ports(others().filter(|(_, other)| !other.held.deleting), &wanted.ports);
@@ -112,12 +111,12 @@ impl<W: World> Store<W> {
 }
 
 /// One that gives way to critical ones. What it replaces, or what ends, has its room as long as it has it.
-fn weaker((key, entry): (&ObjectKey, &Entry)) -> Option<Weaker<ObjectKey>> {
+fn weaker((key, entry): (&ObjectKey, &Entry)) -> Option<Weaker<(ObjectKey, Uid)>> {
     let Entry { held, previous, claims } = entry;
-    let critical = claims.priority >= qos::CRITICAL || held.scope == Source::Static;
+    let critical = held.scope.makes_critical(claims.priority);
     let goes = held.deleting || claims.gives_way;
     let there = claims.room != Room::default() && !goes && !previous;
-    let (who, class, room) = (key.clone(), claims.class, claims.room);
+    let (who, class, room) = ((key.clone(), held.uid), claims.class, claims.room);
     (there && !critical).then_some(Weaker { who, class, room })
 }
 

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use super::source::Source;
 use mote_protocol::name::{ObjectKey, Uid};
 use mote_protocol::object::{Pod, Revision};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::source::Source;
 use super::static_pods::StaticPods;
 use super::{Admission, Patience, Sentence, Sentenced, Store};
 use crate::cordon::Cordon;
@@ -258,7 +258,7 @@ pub async fn serve<W: World>(
             }
         };
         let Some(order) = order else { return };
-        let orders = match order {
+        let order = match order {
             Order::LinkLost => {
                 // What files say nobody says again.
                 waiting.retain(|arrival: &Arrival| arrival.scope == Source::Static);
@@ -268,24 +268,21 @@ pub async fn serve<W: World>(
                 waiting.retain(|arrival| arrival.scope != Source::Static);
                 let (said, settled) = store.said_by_files(files);
                 let _ = told.send(Told::FilesSettled { keys: settled });
-                said.into_iter().map(Order::Receive).collect()
+                waiting.extend(said);
+                retry = Instant::now();
+                continue;
             }
-            order => vec![order],
+            // What was said of a name later is not heard earlier.
+            Order::Receive(arrival) if !again && waits(&waiting, &arrival.key) => {
+                waiting.push_back(arrival);
+                continue;
+            }
+            order => order,
         };
-        for order in orders {
-            let order = match order {
-                // What was said of a name later is not heard earlier.
-                Order::Receive(arrival) if !again && waits(&waiting, &arrival.key) => {
-                    waiting.push_back(arrival);
-                    continue;
-                }
-                order => order,
-            };
-            if let Some(arrival) = carry_out(&mut store, order, &told).await {
-                retry = Instant::now() + RETRY;
-                // In the order in which they came.
-                if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
-            }
+        if let Some(arrival) = carry_out(&mut store, order, &told).await {
+            retry = Instant::now() + RETRY;
+            // In the order in which they came.
+            if again { waiting.push_front(arrival) } else { waiting.push_back(arrival) }
         }
     }
 }
@@ -302,7 +299,7 @@ async fn carry_out<W: World>(
 ) -> Option<Arrival> {
     match order {
         Order::Receive(arrival) => return receive(store, arrival, told).await,
-        // They only change what waits, and became what is received.
+        // They change only what waits.
         Order::LinkLost | Order::StaticPods(_) => {}
         Order::Pressure(held) => store.under(held),
         Order::Cordon(cordon) => {

@@ -7,8 +7,7 @@ use std::path::Path;
 use mote_protocol::name::{Kind, Uid};
 
 use super::seal::unseal;
-use super::source::Source;
-use super::stored::{Stored, StoredLife};
+use super::stored::Stored;
 use crate::pod::qos;
 
 /// The uids of critical pods, as far as the files below a state directory tell. What cannot be read ends
@@ -22,12 +21,9 @@ pub fn critical_pods(state: &Path) -> BTreeSet<Uid> {
                 let Stored { current, previous, .. } = stored;
                 previous.into_iter().chain([current])
             });
-            let critical = |life: &StoredLife, spec| {
-                life.scope() == Ok(Source::Static) || qos::priority(&spec) >= qos::CRITICAL
-            };
             uids.extend(lives.filter_map(|life| {
-                let spec = life.pod().ok()?.spec;
-                critical(&life, spec).then_some(life.uid)
+                let priority = qos::priority(&life.pod().ok()?.spec);
+                life.scope().ok()?.makes_critical(priority).then_some(life.uid)
             }));
         }
     }

@@ -6,7 +6,6 @@
 
 use std::io;
 
-use super::source::Source;
 use mote_protocol::extension::Extensions;
 use mote_protocol::frame;
 use mote_protocol::limits::{MAX_DATA, MAX_DATA_KEYS};
@@ -16,6 +15,7 @@ use mote_protocol::object::{BodyError, ConfigMap, Intent, Object, Secret, check_
 use super::admission::refuse;
 use super::device::{self, DeviceKey, KEY_LEN};
 use super::seal::{SealError, seal, unseal};
+use super::source::Source;
 use super::stored::{Stored, StoredLife};
 use super::{Admission, DEVICE_KEY, Store, spec_file};
 use crate::pod::contents::Entries;

@@ -6,7 +6,6 @@
 
 use std::io;
 
-use super::source::Source;
 use mote_protocol::frame;
 use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::object::{self, Intent, Object, Revision};
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{Body, Said, refuse};
 use super::judgement::{Held, Judgement, judge};
+use super::source::Source;
 use super::stored::Stored;
 use super::{Admission, Store};
 use crate::rollout::{Count, Delayed};

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::source::Source;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::{ContentHash, Revision};
 
 use super::judgement::Held;
 use super::seal::seal;
+use super::source::Source;
 use super::stored::Stored;
 use super::{DAMAGED, Entry, Store, spec_file};
 use crate::ports::Disk;

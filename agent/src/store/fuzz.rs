@@ -1,6 +1,5 @@
 //! Files of the store, without a card.
 
-use super::source::Source;
 use mote_protocol::extension::{Extension, Extensions};
 use mote_protocol::frame;
 use mote_protocol::name::{Kind, Namespace, ObjectKey, ObjectName, Uid};
@@ -16,6 +15,7 @@ use super::ledger::Ledger;
 use super::opening::{load, load_data};
 use super::rollout::{Rejected, StoredTrial};
 use super::seal::{seal, unseal};
+use super::source::Source;
 use super::stored::{Ending, Stored, StoredLife};
 use super::{data, spec_file};
 use crate::pod::Boot;

@@ -3,10 +3,11 @@
 //! Greater revisions win within one scope, nearer scopes win over farther ones. Pure: what is
 //! decided here is written by the store before anybody acts on it.
 
-use super::source::Source;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{Intent, Object, Revision};
 use mote_protocol::static_pod;
+
+use super::source::Source;
 
 /// What the node has of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::source::Source;
 use mote_protocol::extension::Extensions;
 use mote_protocol::name::ObjectKey;
 use mote_protocol::object::Revision;
 use serde::{Deserialize, Serialize};
 
 use super::seal::short_hash;
+use super::source::Source;
 
 /// Names remembered; then the one with the oldest revision is dropped. 24 KiB on flash, and a
 /// broker would have to be as old as a thousand deletions to bring a pod back.

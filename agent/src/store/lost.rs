@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::Source;
 use mote_protocol::name::{Kind, ObjectKey, Uid};
 use mote_protocol::object::Revision;
 
+use super::source::Source;
 use super::{Kept, Loaded, REVISION, SCOPE};
 use crate::pod::machine::Record;
 use crate::runtime::Origin;

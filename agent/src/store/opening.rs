@@ -57,8 +57,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let records = opening.records().await;
     let events = opening.file(EVENTS).await.unwrap_or_default();
     let cordon = opening.cordon(&objects).await;
-    let preempted: BTreeSet<Uid> =
-        objects.iter().flat_map(|(loaded, _)| &loaded.preempts).copied().collect();
+    let preempted = preempted(&objects);
     let mut entries = entries(&objects, &records, &preempted);
     let data = opening.data.iter().map(|(key, entry)| (key.clone(), entry.held.revision)).collect();
     entries.extend(std::mem::take(&mut opening.data));
@@ -98,6 +97,12 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         failing,
         kept,
     }
+}
+
+/// Pods that give way to others, of those that are here.
+fn preempted(objects: &[(Loaded, Entry)]) -> BTreeSet<Uid> {
+    let told: BTreeSet<Uid> = objects.iter().flat_map(|(one, _)| &one.preempts).copied().collect();
+    objects.iter().map(|(_, entry)| entry.held.uid).filter(|uid| told.contains(uid)).collect()
 }
 
 /// What is needed of each pod to judge the next object. What is over claims nothing.

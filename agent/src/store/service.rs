@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::source::Source;
 use mote_protocol::name::{Kind, ObjectKey};
 use mote_protocol::object::{Intent, Object, Service};
 
@@ -12,6 +11,7 @@ use super::admission::refuse;
 use super::claims::{Claims, taken};
 use super::data::{Heir, ignored, malformed, nothing};
 use super::seal::seal;
+use super::source::Source;
 use super::stored::{Stored, StoredLife};
 use super::{Admission, Entry, Store, spec_file};
 use crate::pod::fault::Fault;

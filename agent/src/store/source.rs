@@ -5,6 +5,8 @@ use std::fmt;
 use mote_protocol::name::NameError;
 use mote_protocol::topic::Scope;
 
+use crate::pod::qos;
+
 /// How the node's own files stand where others have a scope: no topic can hold a `#`, so that nobody
 /// publishes anything in their place.
 const STATIC: &str = "#static";
@@ -22,6 +24,11 @@ impl Source {
     /// Reads a source as it stands on flash.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text == STATIC { Ok(Self::Static) } else { Scope::parse(text).map(Self::Broker) }
+    }
+
+    /// Whether a pod from there is critical, with this priority.
+    pub(super) fn makes_critical(&self, priority: i32) -> bool {
+        *self == Self::Static || priority >= qos::CRITICAL
     }
 
     /// How near it is: the smaller is the nearer.

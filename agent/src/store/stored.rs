@@ -1,11 +1,12 @@
 //! What stands in the file of one object.
 
-use super::source::Source;
 use mote_protocol::extension::{Extensions, UnknownCritical};
 use mote_protocol::frame;
 use mote_protocol::name::Uid;
 use mote_protocol::object::{self, Intent, Object, Revision};
 use serde::{Deserialize, Serialize};
+
+use super::source::Source;
 
 /// Beside an object: which pods give way to it. They end though the node loses its power before they do.
 const PREEMPTS: &str = "preempts";
@@ -30,8 +31,8 @@ impl Stored {
         self.extensions.read(PREEMPTS).unwrap_or_default()
     }
 
-    pub(super) fn set_preempts(&mut self, pods: &[Uid]) {
-        let pods = pods.to_vec();
+    pub(super) fn set_preempts(&mut self, pods: impl Iterator<Item = Uid>) {
+        let pods: Vec<_> = pods.collect();
         self.extensions.write(PREEMPTS, (!pods.is_empty()).then_some(&pods));
     }
 

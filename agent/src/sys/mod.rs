@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod clock;
 pub mod datagram;
 pub mod event;
+pub mod file;
 pub mod inotify;
 pub mod kernel;
 pub mod memory;

@@ -2,10 +2,9 @@
 # The first process of a virtual board: makes it a small Linux machine, then obeys the host.
 #
 # What it prints goes to the serial console. With `mote=console` on the kernel's command line that is
-# for a person, who finds a shell there and an agent that runs; with `mote=systemd` the flash holds a system, whose
-# own first process takes over. Else the host's orders come over the virtio port "host",
-# one shell command a line; the answer is what the command printed, each line after "| ", closed
-# by "= STATUS". When the host goes away, the board switches itself off.
+# for a person, who finds a shell there and an agent that runs; with `mote=systemd` the flash holds a system,
+# whose own first process takes over. Else it obeys the host (`orders.sh`), and switches itself off when that goes
+# away.
 
 export PATH=/bin:/sbin
 
@@ -96,18 +95,6 @@ if [ "${mote:-}" = console ]; then
     poweroff -f
 fi
 step host-port appears /dev/vport0p1
-exec 3<>/dev/vport0p1
-
 echo "BOARD up $(cut -d ' ' -f 1 /proc/uptime)"
-echo "| $(uname -r) $(uname -m)" >&3
-echo "= 0" >&3
-while read -r command <&3; do
-    sh -c "$command" >/tmp/answer 2>&1 3<&-
-    status=$?
-    # The last line may have no end.
-    while IFS= read -r text || [ -n "$text" ]; do
-        printf '| %s\n' "$text"
-    done </tmp/answer >&3
-    echo "= $status" >&3
-done
+sh /lib/orders
 poweroff -f

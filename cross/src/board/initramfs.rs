@@ -25,6 +25,9 @@ const MODULES: [&str; 8] = [
 /// The board's first process.
 const INIT: &str = include_str!("init.sh");
 
+/// What obeys the host, on a board of any kind.
+pub const ORDERS: &str = include_str!("orders.sh");
+
 /// A file on the board.
 #[derive(Debug)]
 pub struct GuestFile {
@@ -52,8 +55,11 @@ impl GuestFile {
 ///
 /// Uncompressed: the emulator copies faster than the board would inflate.
 pub fn write(out: &Path, kernel: &Kernel, busybox: Vec<u8>, files: &[GuestFile]) -> Result<()> {
-    let mut own =
-        vec![GuestFile::program("init", INIT.into()), GuestFile::program("bin/busybox", busybox)];
+    let mut own = vec![
+        GuestFile::program("init", INIT.into()),
+        GuestFile::program("bin/busybox", busybox),
+        GuestFile::data("lib/orders", ORDERS),
+    ];
     let mut order = String::new();
     for module in kernel.modules(&MODULES)? {
         own.push(GuestFile::data(&format!("lib/modules/{}.ko", module.name), module.object));

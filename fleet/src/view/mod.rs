@@ -62,12 +62,7 @@ impl Told {
 
     /// A file of the node asks for it, and something else was published of its name.
     pub fn is_static(&self) -> bool {
-        self.has_taken_any() && self.refusal().is_some_and(|no| *no.reason == *static_pod::REFUSED)
-    }
-
-    /// Whether the node ever took anything of the name.
-    pub fn has_taken_any(&self) -> bool {
-        self.accepted() != Revision::default()
+        self.refusal().is_some_and(|no| *no.reason == *static_pod::REFUSED)
     }
 
     /// Whether the node works on a revision; an equal content under a greater number is the same.

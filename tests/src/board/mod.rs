@@ -35,10 +35,11 @@ const SYSTEM: &str = "mote=systemd net.ifnames=0";
 pub const ORDERS: [(&str, &str); 2] = [
     (
         "etc/systemd/system/host-orders.service",
-        "[Unit]\nDescription=orders of the host\n[Service]\nExecStart=/bin/sh /usr/local/bin/host-orders\n\
-         [Install]\nWantedBy=multi-user.target\n",
+        "[Unit]\nDescription=orders of the host\n\
+         [Service]\nExecStart=/bin/sh /usr/local/lib/orders\n\
+         ExecStopPost=/bin/systemctl poweroff --force\n",
     ),
-    ("usr/local/bin/host-orders", include_str!("orders.sh")),
+    ("usr/local/lib/orders", initramfs::ORDERS),
 ];
 
 /// What `e2fsck` says of a file system that it could not repair: exit code 4, and whatever is above.

@@ -12,7 +12,7 @@ use mote_cross::debian::{self, run};
 use mote_cross::package;
 use mote_cross::release::{self, Release};
 use mote_cross::route::Route;
-use mote_protocol::node::Birth;
+use mote_protocol::node::{Birth, Session};
 use mote_protocol::status::{Phase, PodStatus};
 use mote_tests::board::guest::Guest;
 use mote_tests::board::machine::Machine;
@@ -48,9 +48,9 @@ fn a_debian_with_systemd_runs_pods_from_its_first_boot_on() -> Result<()> {
     let mut guest = system.boot()?;
     let pid = it_runs_with_no_network(&mut guest)?;
     system.it_hears_of_more_once_there_is_one(&mut guest)?;
-    it_is_restarted_beneath_its_pods(&mut guest, &pid)?;
-    it_is_restarted_where_it_hangs(&mut guest, &pid)?;
-    it_is_upgraded_beneath_them(&mut guest, &pid)?;
+    system.it_is_restarted_beneath_its_pods(&mut guest, &pid)?;
+    system.it_is_restarted_where_it_hangs(&mut guest, &pid)?;
+    system.it_is_upgraded_beneath_them(&mut guest, &pid)?;
     guest.leave()
 }
 
@@ -108,7 +108,7 @@ impl System {
         self.write("etc/systemd/system/mote-agent.service.d/watched.conf", WATCHED)?;
         self.write("etc/fstab", "/dev/vda / ext4 rw 0 1\n")?;
         self.write("etc/hostname", "board\n")?;
-        fs::copy(&self.upgrade, self.path("root/upgrade.deb"))?;
+        fs::copy(&self.upgrade, self.path("opt/upgrade.deb"))?;
         self.configure()?;
         self.add_pod()?;
         // Modules are found by their names, as where a kernel is installed.
@@ -162,9 +162,7 @@ impl System {
             "ip link set eth0 up && ip address add 10.0.2.15/24 dev eth0 && \
              ip route add default via 10.0.2.2",
         )?;
-        let topic = |below: &str| format!("mote/v1/{}/{NAME}/{below}", self.fleet);
-        let birth = topic("birth");
-        self.world.observer.wait("its birth", |view| view.body::<Birth>(&birth).map(drop))?;
+        self.wait_for_agent(None)?;
         let greedy = "exec busybox dd if=/dev/zero of=/dev/null bs=64M count=1";
         let greedy = pod("greedy")
             .once()
@@ -172,17 +170,66 @@ impl System {
             .with("resources", json!({"limits": {"memory": "16Mi"}}));
         let words = ["apply", "-f", "-", "--node", NAME];
         self.world.operator.run_with(&words, &greedy.text())?.succeeded()?;
-        let status = topic("status/pod/default/greedy");
+        let status = self.topic("status/pod/default/greedy");
         let status = self.world.observer.wait("greedy to end", |view| {
             view.body::<PodStatus>(&status).filter(|status| status.phase.is_terminal())
         })?;
         let end = terminated(&status, "main")?;
         ensure!(status.phase == Phase::Failed && &*end.reason == "OOMKilled", "{status:#?}");
-        let web = topic("status/pod/default/web-board");
+        let web = self.topic("status/pod/default/web-board");
         self.world.observer.wait("the pod of its card", |view| {
             view.body::<PodStatus>(&web).filter(|status| status.phase == Phase::Running)
         })?;
         Ok(())
+    }
+
+    fn topic(&self, below: &str) -> String {
+        format!("mote/v1/{}/{NAME}/{below}", self.fleet)
+    }
+
+    fn session(&self) -> Option<Session> {
+        let birth = self.topic("birth");
+        self.world.observer.look(|view| Some(view.body::<Birth>(&birth)?.session))
+    }
+
+    /// Waits until an agent has said to the broker that it is there, which comes after this one.
+    fn wait_for_agent(&self, before: Option<Session>) -> Result<()> {
+        let birth = self.topic("birth");
+        self.world.observer.wait("an agent's birth", |view| {
+            let birth = view.body::<Birth>(&birth)?;
+            (Some(birth.session) > before).then_some(())
+        })
+    }
+
+    fn it_is_restarted_beneath_its_pods(&self, guest: &mut Guest, pid: &str) -> Result<()> {
+        let before = self.session();
+        guest.run("systemctl restart mote-agent")?;
+        self.wait_for_agent(before)?;
+        // Whoever asked for names meanwhile waits at sockets that systemd kept.
+        let kept =
+            guest.run("systemctl show --property NFileDescriptorStore --value mote-agent")?;
+        ensure!(kept.trim().parse::<u32>()? > 0, "{kept} sockets are kept");
+        is_unharmed(guest, pid)
+    }
+
+    /// An agent that does nothing any more is ended, and another begins.
+    fn it_is_restarted_where_it_hangs(&self, guest: &mut Guest, pid: &str) -> Result<()> {
+        let before = self.session();
+        guest.run("kill -STOP $(systemctl show --property MainPID --value mote-agent)")?;
+        self.wait_for_agent(before)?;
+        let why =
+            guest.run("journalctl -u mote-agent --no-pager | grep -i watchdog | tail -n 1")?;
+        ensure!(why.to_lowercase().contains("watchdog"), "{why}");
+        is_unharmed(guest, pid)
+    }
+
+    fn it_is_upgraded_beneath_them(&self, guest: &mut Guest, pid: &str) -> Result<()> {
+        let before = self.session();
+        guest.run("dpkg --install /opt/upgrade.deb")?;
+        let version = guest.run("dpkg-query --show --showformat '${Version}' mote-agent")?;
+        ensure!(version == "0.1.1", "{version}");
+        self.wait_for_agent(before)?;
+        is_unharmed(guest, pid)
     }
 }
 
@@ -201,6 +248,7 @@ fn it_runs_with_no_network(guest: &mut Guest) -> Result<String> {
     guest.run("systemctl is-system-running --wait || systemctl --failed --no-legend")?;
     guest.run("systemctl is-active mote-agent")?;
     ensure!(guest.run("ip route")?.lines().all(|line| !line.starts_with("default")), "no way out");
+    // Nobody could tell of it: there is no network.
     let waits = "tries=0; until mote-agent ctl pods | grep -q 'web-board.*Running'; do \
                  tries=$((tries + 1)); [ $tries -lt 100 ] || exit 1; sleep 0.2; done";
     guest.run(waits).with_context(|| {
@@ -222,21 +270,6 @@ fn process(guest: &mut Guest) -> Result<String> {
     Ok(found)
 }
 
-fn main_pid(guest: &mut Guest) -> Result<String> {
-    guest.run("systemctl show --property MainPID --value mote-agent")
-}
-
-/// It is up again, and said so.
-fn is_another_agent(guest: &mut Guest, before: &str) -> Result<()> {
-    let up = format!(
-        "tries=0; until [ \"$(systemctl show --property SubState --value mote-agent)\" = running ] && \
-         [ \"$(systemctl show --property MainPID --value mote-agent)\" != '{}' ]; do \
-         tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1; sleep 0.2; done",
-        before.trim()
-    );
-    guest.run(&up).context("another agent").map(drop)
-}
-
 fn is_unharmed(guest: &mut Guest, pid: &str) -> Result<()> {
     let now = process(guest)?;
     ensure!(now == pid, "the pod was {pid}, and is {now}");
@@ -246,33 +279,4 @@ fn is_unharmed(guest: &mut Guest, pid: &str) -> Result<()> {
         "{pods}"
     );
     Ok(())
-}
-
-fn it_is_restarted_beneath_its_pods(guest: &mut Guest, pid: &str) -> Result<()> {
-    let before = main_pid(guest)?;
-    guest.run("systemctl restart mote-agent")?;
-    is_another_agent(guest, &before)?;
-    // Whoever asked for names meanwhile waits at sockets that systemd kept.
-    let kept = guest.run("systemctl show --property NFileDescriptorStore --value mote-agent")?;
-    ensure!(kept.trim().parse::<u32>()? > 0, "{kept} sockets are kept");
-    is_unharmed(guest, pid)
-}
-
-/// An agent that does nothing any more is ended, and another begins.
-fn it_is_restarted_where_it_hangs(guest: &mut Guest, pid: &str) -> Result<()> {
-    let before = main_pid(guest)?;
-    guest.run(&format!("kill -STOP {before}"))?;
-    is_another_agent(guest, &before)?;
-    let why = guest.run("journalctl -u mote-agent --no-pager | grep -i watchdog | tail -n 1")?;
-    ensure!(why.to_lowercase().contains("watchdog"), "{why}");
-    is_unharmed(guest, pid)
-}
-
-fn it_is_upgraded_beneath_them(guest: &mut Guest, pid: &str) -> Result<()> {
-    let before = main_pid(guest)?;
-    guest.run("dpkg --install /root/upgrade.deb")?;
-    let version = guest.run("dpkg-query --show --showformat '${Version}' mote-agent")?;
-    ensure!(version == "0.1.1", "{version}");
-    is_another_agent(guest, &before)?;
-    is_unharmed(guest, pid)
 }

@@ -23,8 +23,8 @@ const RETRIES: usize = 2;
 impl OciRuntime {
     pub(super) async fn observe(&self) -> Observed {
         let mut observed = Observed::default();
-        // Where nothing else happens on a node, nobody else tries again. Why it failed is told.
-        let _ = self.network.settle().await;
+        // Where nothing else happens on a node, nobody else tries again.
+        self.network.look_again().await;
         for uid in self.layout.list_pods() {
             match self.observe_pod(uid).await {
                 Ok(pod) => observed.pods.push(pod),

@@ -219,6 +219,8 @@ async fn advance(
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
+    // Nobody will ever do what was said.
+    let mut vain = false;
     let nodes = std::mem::take(&mut end.online);
     let waited = !nodes.is_empty();
     for node in nodes {
@@ -237,16 +239,17 @@ async fn advance(
                 console.fail(&error.into())?;
             }
             Gone::Refused(refusal) => {
-                // It stays where a node that is replaced may have what it is for; of a static pod it would say that
+                // It stays: another board of this name may have what it is for. But of a static pod it would say that
                 // it is being deleted.
-                end.contested = *refusal.reason != *static_pod::REFUSED;
+                end.contested = true;
+                vain |=
+                    *refusal.reason == *static_pod::REFUSED && matches!(end.scope, Scope::Node(_));
                 outcome = Outcome::Failed;
                 console.fail(&deliver::refused(&end.key, &node, &refusal).into())?;
             }
         }
     }
-    let refused = outcome == Outcome::Failed && !end.contested;
-    if waited && end.online.is_empty() && (refused || end.may_clear(&link.fleet)) {
+    if waited && end.online.is_empty() && (vain || end.may_clear(&link.fleet)) {
         let address = address(link, &end.key, &end.scope);
         link.session.publish(&address, Vec::new(), Retain::Yes).await?;
     }

@@ -207,9 +207,7 @@ fn pods(page: &mut Page, fleet: &Fleet, (name, node): (&NodeName, &Node), now: i
         let asked = spec.map(Sums::asked).unwrap_or_default();
         let most = spec.map(Sums::most).unwrap_or_default();
         let ended = pod.status().is_some_and(|status| status.phase.is_terminal());
-        let refused =
-            pod.told.is_some_and(|told| told.refusal().is_some() && !told.has_taken_any());
-        if !ended && !refused {
+        if !ended && pod.never_taken().is_none() {
             (requests, limits) = (requests.and(&asked), limits.and(&most));
         }
         table.push(vec![

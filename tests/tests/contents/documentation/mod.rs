@@ -26,7 +26,7 @@
 //! | `status.podIP` in a variable, on a node whose pods have localhost only; extended resources | the node refuses it |
 //! | `nodeSelector` | a node that lacks the label refuses the pod; it is not `Pending` |
 //! | `affinity`, `resources` of a pod | no effect, and `mote apply` says so |
-//! | requests that no node can meet | nobody schedules: the pod runs where it is sent |
+//! | requests that no node can meet | nobody schedules: the node says what it lacks |
 //! | `KUBERNETES_PORT` and other variables of services | not set: there is no API server, and no service |
 
 mod config_maps;

@@ -1,11 +1,13 @@
 //! Finds and reads a profile below the node's directory of profiles.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+
+use crate::sys::file;
 
 /// Longest profile: twenty times docker's own.
 const MAX_FILE: u64 = 256 * 1024;
@@ -14,24 +16,14 @@ const MAX_FILE: u64 = 256 * 1024;
 pub(super) fn read(directory: &Path, name: &str) -> io::Result<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat2(CWD, directory, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
-    // Nobody waits for the other end of a pipe that somebody put there.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = match openat2(directory, name, flags, Mode::empty(), beneath) {
+    let file = match openat2(directory, name, file::READ, Mode::empty(), beneath) {
         Err(Errno::XDEV) => {
             return Err(io::Error::other("it leads out of the directory of profiles"));
         }
         file => File::from(file?),
     };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("file exceeds {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
+    file::read(file, MAX_FILE)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 # Obeys the host: its orders come over the virtio port "host", one shell command a line; the answer is what the
-# command printed, each line after "| ", closed by "= STATUS" (`cross/src/board/init.sh` speaks the same).
+# command printed, each line after "| ", closed by "= STATUS". Ends when the host goes away.
 exec 3<>/dev/vport0p1
 echo "| $(uname -r) $(uname -m)" >&3
 echo "= 0" >&3
@@ -12,4 +12,3 @@ while read -r command <&3; do
     done </run/answer >&3
     echo "= $status" >&3
 done
-systemctl poweroff --force

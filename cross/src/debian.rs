@@ -6,9 +6,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::image::debian as foreign;
+use crate::target::Target;
 use crate::workspace;
 
-const RELEASE: &str = "bookworm";
+/// Which Debian.
+pub(crate) const RELEASE: &str = "bookworm";
 
 /// What a system has that boots.
 const SYSTEM: [&str; 6] =
@@ -17,22 +20,51 @@ const SYSTEM: [&str; 6] =
 /// A packed Debian of this machine's architecture. It is made once, in the target directory: that
 /// takes a minute or two and a mirror. Several may ask at once.
 pub fn packed() -> Result<PathBuf> {
-    provide(RELEASE, &[])
+    provide(RELEASE, |cache, archive| make(cache, archive, &[]))
 }
 
 /// The same with systemd, and what a node's network takes: a system that boots.
-pub fn packed_system() -> Result<PathBuf> {
-    provide(&format!("{RELEASE}-system"), &SYSTEM)
+pub fn packed_system(target: Target) -> Result<PathBuf> {
+    if target.is_native() {
+        return provide(&format!("{RELEASE}-system"), |cache, archive| {
+            make(cache, archive, &SYSTEM)
+        });
+    }
+    packed_foreign(&format!("{RELEASE}-system-{}", target.name()), target, &SYSTEM, "main")
 }
 
-fn provide(name: &str, packages: &[&str]) -> Result<PathBuf> {
+/// One for a board's card, with these packages of these components.
+pub(crate) fn packed_for_cards(
+    target: Target,
+    packages: &[&str],
+    components: &str,
+) -> Result<PathBuf> {
+    packed_foreign(&format!("{RELEASE}-card-{}", target.name()), target, packages, components)
+}
+
+fn packed_foreign(
+    name: &str,
+    target: Target,
+    packages: &[&str],
+    components: &str,
+) -> Result<PathBuf> {
+    provide(name, |cache, archive| {
+        let directory = unfinished(cache)?;
+        let partial = directory.join("tree.tar");
+        foreign::install(target, packages, components, &partial)?;
+        fs::rename(&partial, archive)?;
+        fs::remove_dir_all(&directory).context("remove where the archive was made")
+    })
+}
+
+fn provide(name: &str, make: impl Fn(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
     let cache = cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
     let lock = File::create(cache.join("lock"))?;
     lock.lock().context("wait for another test that installs Debian")?;
     let archive = cache.join(format!("{name}.tar"));
     if !archive.is_file() {
-        make(&cache, &archive, packages).with_context(|| format!("install Debian {RELEASE}"))?;
+        make(&cache, &archive).with_context(|| format!("install Debian {RELEASE}"))?;
     }
     Ok(archive)
 }
@@ -42,14 +74,21 @@ fn cache() -> Result<PathBuf> {
     Ok(workspace::target_directory()?.join("debian"))
 }
 
-fn make(cache: &Path, archive: &Path, packages: &[&str]) -> Result<()> {
+/// An empty directory to make one in.
+fn unfinished(cache: &Path) -> Result<PathBuf> {
     // What an earlier one left that was killed.
     let directory = cache.join(format!("{RELEASE}.partial"));
     if directory.exists() {
         fs::remove_dir_all(&directory).context("remove an unfinished Debian")?;
     }
+    fs::create_dir(&directory)?;
+    Ok(directory)
+}
+
+fn make(cache: &Path, archive: &Path, packages: &[&str]) -> Result<()> {
+    let directory = unfinished(cache)?;
     let tree = directory.join("tree");
-    fs::create_dir_all(&tree)?;
+    fs::create_dir(&tree)?;
     // It mounts `proc` while it works: in mounts of its own, nothing stays if it is killed.
     let mut install = Command::new("unshare");
     install.args(["--mount", "--", "debootstrap", "--variant=minbase"]);
@@ -70,7 +109,7 @@ fn make(cache: &Path, archive: &Path, packages: &[&str]) -> Result<()> {
 }
 
 /// The first mirror of Debian that apt itself uses; debootstrap knows one where there is none.
-fn mirror() -> Option<String> {
+pub(crate) fn mirror() -> Option<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]);
     let told = targets.output().map(|output| output.stdout).unwrap_or_default();

@@ -4,11 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use mote_cross::board::console::{self, Membership};
-use mote_cross::board::machine::Machine;
+use mote_cross::board::machine::{Machine, UnknownMachine};
 use mote_cross::check::{self, Size};
 use mote_cross::flash;
 use mote_cross::image::{self, Plan};
@@ -21,7 +22,8 @@ use mote_cross::workspace;
 const TARGETS: &str = "x86_64, aarch64, armv7, armv6; all where none is named";
 
 /// Which boards there are.
-const BOARDS: &str = "x86_64 (a PC) or aarch64 (QEMU's virt with a Cortex-A53)";
+const BOARDS: &str =
+    "x86_64 (a PC), aarch64 (QEMU's virt with a Cortex-A53), or raspi3b, which boots from an image";
 
 /// What one target may be.
 const ONE_TARGET: &str = "what the system on the image is for: aarch64, or armv6 for 32-bit ones";
@@ -43,7 +45,7 @@ enum Command {
     },
     /// Boot a virtual board with the agent; this terminal is its serial console
     Board(BoardArgs),
-    /// Put the agent onto an image of Raspberry Pi OS
+    /// Make an image to flash: a Debian, or a Raspberry Pi OS that is there, with the agent in it
     Image(ImageArgs),
     /// Write an image to a card, and compare what is there then
     Flash(FlashArgs),
@@ -58,24 +60,44 @@ enum Command {
 #[derive(Debug, Args)]
 struct BoardArgs {
     #[arg(default_value = "aarch64", help = BOARDS)]
-    machine: Machine,
+    machine: Which,
     /// The fleet it belongs to
     #[arg(long, default_value = "home")]
     fleet: String,
     /// The broker; this machine's loopback is 10.0.2.2 to the board
     #[arg(long, value_name = "URL", default_value = "mqtt://10.0.2.2:1883")]
     broker: String,
+    /// The image on raspi3b's card, whose mote.txt says fleet and broker; by default the card is as it was last
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
     /// A TCP port of the board that is to be this machine's as well; may be given several times
     #[arg(long, value_name = "PORT")]
     forward: Vec<u16>,
 }
 
+/// A board that can be booted here.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    /// One that is made of parts.
+    Virtual(Machine),
+    /// One that has a card.
+    Raspi3b,
+}
+
+impl FromStr for Which {
+    type Err = UnknownMachine;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMachine> {
+        if text == "raspi3b" { Ok(Self::Raspi3b) } else { text.parse().map(Self::Virtual) }
+    }
+}
+
 /// What an image is made of.
 #[derive(Debug, Args)]
 struct ImageArgs {
-    /// An image of Raspberry Pi OS, unpacked; it is not changed
+    /// An image of Raspberry Pi OS, unpacked, which is not changed; without it the image is a Debian out of packages
     #[arg(long, value_name = "FILE")]
-    onto: PathBuf,
+    onto: Option<PathBuf>,
     /// The image to make; by default mote-TARGET.img below the target directory
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -164,8 +186,14 @@ fn default_image(target: Target) -> Result<PathBuf> {
 }
 
 fn board(args: BoardArgs) -> Result<()> {
-    let BoardArgs { machine, fleet, broker, forward } = args;
-    console::run(machine, &Membership { fleet, broker, forward })
+    let BoardArgs { machine, fleet, broker, image, forward } = args;
+    match machine {
+        Which::Raspi3b => console::run_card(image.as_deref(), &forward),
+        Which::Virtual(machine) => {
+            ensure!(image.is_none(), "only raspi3b boots from an image");
+            console::run(machine, &Membership { fleet, broker, forward })
+        }
+    }
 }
 
 fn image(args: ImageArgs) -> Result<()> {

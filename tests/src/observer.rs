@@ -95,7 +95,17 @@ impl Observer {
 
     /// Waits until `pick` finds what it looks for.
     pub fn wait<R>(&self, what: &str, pick: impl FnMut(&View) -> Option<R>) -> Result<R> {
-        self.view.wait(Deadline::patient(), what, pick).with_context(|| self.summary())
+        self.wait_until(Deadline::patient(), what, pick)
+    }
+
+    /// The same, for so long.
+    pub fn wait_until<R>(
+        &self,
+        deadline: Deadline,
+        what: &str,
+        pick: impl FnMut(&View) -> Option<R>,
+    ) -> Result<R> {
+        self.view.wait(deadline, what, pick).with_context(|| self.summary())
     }
 
     /// Looks at what was seen so far.

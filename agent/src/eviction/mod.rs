@@ -12,15 +12,18 @@
 //! | [`threshold`] | where a shortage begins and ends |
 //! | [`watch`] | which thresholds are met, since when, and which is acted on |
 //! | [`rank`] | which pod goes first, and what is said of it |
+//! | [`ceiling`] | from where on pods that take memory are slowed down |
 //!
 //! The reporter of the node looks and tells the steward, which acts: first it removes what no pod
 //! needs, then it ends one pod, waits for its end, and has somebody look again.
 
+mod ceiling;
 pub mod rank;
 pub mod signal;
 pub mod threshold;
 pub mod watch;
 
+pub use ceiling::ceiling;
 pub use rank::{Candidate, Eater, LOW_ON_RESOURCE, message, rank};
 pub use signal::{Level, Levels, Pressure, Pressures, Resource, Signal};
 pub use threshold::{Quantity, Settings, Threshold};

@@ -29,6 +29,7 @@ mod power;
 mod real;
 mod tasks;
 mod time;
+mod watches;
 
 pub use directories::DirectoryError;
 

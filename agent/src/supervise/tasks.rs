@@ -1,12 +1,11 @@
 //! The tasks of an agent, and the channels between them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mote_protocol::name::NodeName;
 use mote_protocol::pod::Amounts;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -15,17 +14,17 @@ use tracing::{debug, info, warn};
 
 use super::real::{self, RealWorld};
 use super::time::Time;
-use super::{SuperviseError, cgroups, notify, power};
+use super::{SuperviseError, cgroups, notify, power, watches};
 use crate::config::Config;
 use crate::ctl::{self, server::Server};
 use crate::device;
 use crate::doctor;
-use crate::eviction::Pressures;
+use crate::eviction::{self, Pressures};
 use crate::link::session::connect;
 use crate::log::Chain;
 use crate::metrics;
 use crate::network::{Network, Ranges};
-use crate::node::board::{self, Ailments};
+use crate::node::board::Ailments;
 use crate::node::capacity::{self, Totals};
 use crate::node::machine::Machine;
 use crate::node::readings::{Amount, Instruments, NameFiles, Reading, addresses, used};
@@ -34,18 +33,15 @@ use crate::pod::contents::names::NodeFilesReader;
 use crate::pod::enforcement::{Enforcement, Right};
 use crate::pod::room::Capacity;
 use crate::pod::validate::{NodePolicy, PodAddresses};
-use crate::ports::{KernelClock, KernelRandom, KernelWallClock, LockFiles, LockWatch};
+use crate::ports::{KernelClock, KernelRandom, KernelWallClock};
 use crate::resolver::Resolver;
 use crate::runtime::oci::cgroup::Controller;
 use crate::runtime::oci::users;
 use crate::runtime::{RuntimeEvent, apparmor};
 use crate::services::Table;
-use crate::static_pods;
 use crate::steward::{self, Identity, LocalRequest, Steward, ToPresence};
 use crate::store;
-use crate::sys::attribute::Attribute;
-use crate::sys::pressure::Trigger;
-use crate::sys::{memory, pressure};
+use crate::sys::memory;
 use crate::world::SharedEdges;
 
 /// When starting is over: connected, everything adopted.
@@ -56,10 +52,6 @@ const LOOKED: Duration = Duration::from_secs(1);
 
 /// How long an agent that ends waits for its card.
 const LAST_WRITE: Duration = Duration::from_secs(5);
-
-/// Programs that wait for memory for a tenth of a second in two are worth a look.
-const STALL: Duration = Duration::from_millis(100);
-const STALL_WINDOW: Duration = Duration::from_secs(2);
 
 /// What runs, and what is left to do when it is asked to stop.
 pub(super) struct Tasks<S> {
@@ -131,7 +123,9 @@ pub(super) async fn start(
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone(), conditions };
     let settled = Rc::new(Notify::new());
-    let look = look(instruments, config.devices.clone(), Rc::clone(&edges), Rc::clone(&settled));
+    let patterns = config.devices.clone();
+    let eviction = facts.eviction.clone();
+    let look = look(instruments, patterns, eviction, Rc::clone(&edges), Rc::clone(&settled));
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
     let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
 
@@ -140,7 +134,7 @@ pub(super) async fn start(
     tasks.spawn_local(named("link", connector.run()));
     tasks.spawn_local(named("reporter", reporter.run()));
     tasks.spawn_local(named("ctl", server.run()));
-    watch_machine(&mut tasks, config, &edges, &local, &watched);
+    watches::start(&mut tasks, config, &edges, &local, &watched);
     let scraped = metrics::server::run(config.metrics.listen.clone(), local.clone());
     tasks.spawn_local(named("metrics", scraped));
     tasks.spawn_local(named("doctor", doctor::serve(path.to_owned(), patients)));
@@ -196,10 +190,11 @@ async fn serve(network: Arc<Network>, mut tables: watch::Receiver<Arc<Table>>) {
     std::future::pending::<()>().await;
 }
 
-/// Looks at this machine, and says that somebody did.
+/// Looks at this machine, has the kernel hold pods to what it saw, and says that somebody looked.
 fn look(
     mut instruments: Instruments,
     patterns: Vec<device::Pattern>,
+    eviction: eviction::Settings,
     edges: SharedEdges<RealWorld>,
     looked: Rc<Notify>,
 ) -> impl FnMut() -> Sight {
@@ -210,6 +205,7 @@ fn look(
             total: total / 1024,
         });
         let reading = Reading { pods_memory_kib, ..instruments.read() };
+        edges.runtime.slow_pods_above(eviction::ceiling(&reading.levels(), &eviction));
         let ailments = Ailments::read(Path::new("/"));
         let sight = Sight { reading, addresses: addresses(), devices, ailments };
         looked.notify_one();
@@ -243,7 +239,7 @@ async fn give_back(looked: Rc<Notify>) {
     }
 }
 
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+pub(super) async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     name
 }
@@ -354,114 +350,6 @@ async fn keep_start(edges: SharedEdges<RealWorld>, mut start: watch::Receiver<u3
             Err(error) => warn!(error = %Chain(&error), "keep the number of this start"),
         }
     }
-}
-
-/// Starts what tells of people and things that the node does not hear of through the broker.
-fn watch_machine(
-    tasks: &mut JoinSet<&'static str>,
-    config: &Config,
-    edges: &SharedEdges<RealWorld>,
-    local: &mpsc::UnboundedSender<LocalRequest>,
-    to_presence: &mpsc::UnboundedSender<ToPresence>,
-) {
-    tasks.spawn_local(named("stalls", watch_stalls(to_presence.clone())));
-    tasks.spawn_local(named("supply", watch_supply(to_presence.clone())));
-    tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(edges))));
-    tasks.spawn_local(named("image news", image_news(Rc::clone(edges), local.clone())));
-    tasks.spawn_local(named("devices", watch_devices(config.devices.clone(), local.clone())));
-    tasks.spawn_local(named("locks", watch_locks(edges.locks.clone(), local.clone())));
-    let (directory, node) = (config.static_pod_path.clone(), config.node.clone());
-    tasks.spawn_local(named("static pods", watch_static_pods(directory, node, local.clone())));
-}
-
-/// What watches something for as long as the agent runs: a task that ends would end the agent. Where it
-/// cannot be watched, that is only told.
-async fn watching(what: &'static str, watch: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = watch.await {
-        warn!(%error, what, "watch");
-    }
-    std::future::pending::<()>().await;
-}
-
-/// Imports what people drop. Unwatched, what lies there is still found when an image is wanted.
-async fn watch_drops(edges: SharedEdges<RealWorld>) {
-    watching("dropped images", edges.images.watch_drops()).await;
-}
-
-/// Tells of devices that come and go. Unwatched, the node's capacity shows it within a minute, and who
-/// waits for one tries again.
-async fn watch_devices(patterns: Vec<device::Pattern>, local: mpsc::UnboundedSender<LocalRequest>) {
-    let told = async {
-        let mut watch = device::Watch::new(patterns)?;
-        while local.send(LocalRequest::Devices(watch.next().await?)).is_ok() {}
-        Ok(())
-    };
-    watching("devices", told).await;
-}
-
-/// Tells of locks that come and go. Unwatched, the steward's own looks find it.
-async fn watch_locks(locks: LockFiles, local: mpsc::UnboundedSender<LocalRequest>) {
-    let told = async {
-        let mut watch = LockWatch::new(locks)?;
-        while local.send(LocalRequest::LocksChanged).is_ok() {
-            watch.next().await?;
-        }
-        Ok(())
-    };
-    watching("locks", told).await;
-}
-
-/// Tells what files of the node ask for.
-async fn watch_static_pods(
-    directory: PathBuf,
-    node: NodeName,
-    local: mpsc::UnboundedSender<LocalRequest>,
-) {
-    let told = async {
-        let mut watch = static_pods::Watch::new(directory, node)?;
-        while local.send(LocalRequest::StaticPods(watch.look())).is_ok() {
-            watch.next().await?;
-        }
-        Ok(())
-    };
-    watching("static pods", told).await;
-}
-
-/// Tells when programs wait for memory: then it is short, or all of it is being used up. Unwatched,
-/// looks at the node find it, which are more frequent where little is left.
-async fn watch_stalls(presence: mpsc::UnboundedSender<ToPresence>) {
-    let Ok(trigger) = Trigger::new(pressure::MEMORY, STALL, STALL_WINDOW) else {
-        // Many kernels are built or booted without it.
-        return std::future::pending().await;
-    };
-    let told = async {
-        while presence.send(ToPresence::Alarm).is_ok() {
-            trigger.next().await?;
-        }
-        Ok(())
-    };
-    watching("stalls of memory", told).await;
-}
-
-/// Tells when the supply of the board becomes too weak, or is not any more. Boards that do not tell are
-/// looked at.
-async fn watch_supply(presence: mpsc::UnboundedSender<ToPresence>) {
-    let Some(alarm) = board::voltage_alarm(Path::new("/")) else {
-        return std::future::pending().await;
-    };
-    let told = async {
-        let alarm = Attribute::watch(&alarm)?;
-        while presence.send(ToPresence::Alarm).is_ok() {
-            alarm.next().await?;
-        }
-        Ok(())
-    };
-    watching("supply of the board", told).await;
-}
-
-/// Carries what happened to images to whoever tells of it.
-async fn image_news(edges: SharedEdges<RealWorld>, local: mpsc::UnboundedSender<LocalRequest>) {
-    while local.send(LocalRequest::ImageNews(edges.images.news().await)).is_ok() {}
 }
 
 /// Tells systemd that the steward still answers: a loop that is stuck does not.

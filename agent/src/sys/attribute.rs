@@ -1,4 +1,4 @@
-//! A file of sysfs that tells when its value changes (`sysfs_notify`), sysfs(5).
+//! A file of sysfs or of a cgroup that tells when its value changes (`sysfs_notify`, `cgroup_file_notify`).
 
 use std::fs::File;
 use std::io;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::initramfs::{self, GuestFile};
 use super::machine::Machine;
+use super::raspi3b::{self, Raspi3b};
 use super::{Parts, Wiring, cache, format};
 use crate::release;
 use crate::workspace;
@@ -56,6 +57,20 @@ pub fn boot(machine: Machine, agent: &Path, membership: &Membership) -> Result<(
         kernel_options: KERNEL_OPTIONS,
     });
     let status = emulator.status().context("start the emulator")?;
+    ensure!(status.success(), "the emulator ends: {status}");
+    Ok(())
+}
+
+/// A Raspberry Pi 3B with the card that it had last, or with one that was just flashed with this image.
+pub fn run_card(image: Option<&Path>, forward: &[u16]) -> Result<()> {
+    let directory = raspi3b::directory()?;
+    let board = match image {
+        Some(image) => Raspi3b::with(image, &directory),
+        None => Raspi3b::found(&directory),
+    };
+    let board = board.context("put a card into the board: --image FILE, of `cargo cross image`")?;
+    let status = board.command("mon:stdio", &network(forward)).status();
+    let status = status.context("start the emulator")?;
     ensure!(status.success(), "the emulator ends: {status}");
     Ok(())
 }

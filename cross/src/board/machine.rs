@@ -92,7 +92,7 @@ pub struct UnknownMachine(String);
 
 impl fmt::Display for UnknownMachine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no board is called `{}`; there are x86_64 and aarch64", self.0)
+        write!(f, "no board is called `{}`; there are x86_64, aarch64 and raspi3b", self.0)
     }
 }
 

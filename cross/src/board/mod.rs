@@ -11,6 +11,7 @@
 //! | [`kernel`] | a kernel and its modules |
 //! | [`cpio`], [`initramfs`] | the board's file system |
 //! | [`console`] | a board for a person to look at |
+//! | [`raspi3b`] | another machine: it boots from an image of a card |
 
 pub mod console;
 pub mod cpio;
@@ -19,6 +20,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod machine;
 pub mod qemu;
+pub mod raspi3b;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;

@@ -34,6 +34,15 @@ pub fn config(text: &str) -> String {
     format!("{text}{end}\n[all]\n{WATCHDOG}\n")
 }
 
+/// What a `config.txt` has the firmware load: the kernel, and what it unpacks.
+pub fn kernel(text: &str) -> Option<(&str, &str)> {
+    let value = |word: &str| {
+        let mut lines = text.lines().rev().filter_map(|line| line.trim().strip_prefix(word));
+        lines.find_map(|rest| rest.trim_start_matches(['=', ' ']).split_whitespace().next())
+    };
+    Some((value("kernel")?, value("initramfs")?))
+}
+
 /// Names of the lines of `mote.txt` whose values are files beside it.
 const FILES: [&str; 3] = ["ca", "cert", "key"];
 
@@ -81,6 +90,13 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(cmdline(&told).expect("a line"), told);
         assert!(cmdline("a\nb\n").is_err() && cmdline("\n").is_err());
+    }
+
+    #[test]
+    fn the_kernel_is_the_one_that_is_named() {
+        let text = "# kernel=no\narm_64bit=1\nkernel=vmlinuz-6.1\n[all]\ninitramfs initrd.img-6.1 followkernel\n";
+        assert_eq!(kernel(text), Some(("vmlinuz-6.1", "initrd.img-6.1")));
+        assert_eq!(kernel("kernel=vmlinuz\n"), None);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! An image to flash: a Raspberry Pi OS that somebody has, with the agent in it.
+//! An image to flash: a Raspberry Pi OS that somebody has, or a Debian out of packages, with the agent in it.
 //!
 //! The card then boots into a node, as soon as `mote.txt` on its boot partition says which broker and
-//! fleet (`agent/src/setup`). Everything else of the system stays as it is: how it grows on its first
-//! boot, its users, its network.
+//! fleet (`agent/src/setup`). Everything else of a Raspberry Pi OS stays as it is: how it grows on its first
+//! boot, its users, its network. A Debian gets what it takes to have those ([`card`]).
 //!
 //! The image is trusted as the system of a board is: links in it lead where they lead.
 
 pub mod boot;
+pub mod card;
+pub(crate) mod debian;
 mod root;
 pub mod table;
 
@@ -29,8 +31,8 @@ const TEXT: &str = include_str!("../../boot/mote.txt");
 /// What goes onto an image.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The image of Raspberry Pi OS. It is not changed.
-    pub onto: PathBuf,
+    /// The image of Raspberry Pi OS, which is not changed; without one it is a Debian out of packages.
+    pub onto: Option<PathBuf>,
     /// The image that is made.
     pub output: PathBuf,
     /// What its system is for.
@@ -47,14 +49,23 @@ pub struct Plan {
     pub pods: Vec<PathBuf>,
 }
 
+impl Plan {
+    fn base(&self) -> String {
+        self.onto
+            .as_ref()
+            .map_or_else(|| "what was made".to_owned(), |onto| onto.display().to_string())
+    }
+}
+
 /// Makes the image. It appears when it is complete.
 pub fn make(plan: &Plan) -> Result<()> {
     let partial = plan.output.with_extension("partial");
-    let onto = fs::canonicalize(&plan.onto);
-    let onto = onto.with_context(|| format!("look at {}", plan.onto.display()))?;
-    for made in [&plan.output, &partial] {
-        let is_other = fs::canonicalize(made).map_or(true, |made| made != onto);
-        ensure!(is_other, "{} would be written over: name another output", onto.display());
+    if let Some(onto) = &plan.onto {
+        let onto = fs::canonicalize(onto).with_context(|| format!("look at {}", onto.display()))?;
+        for made in [&plan.output, &partial] {
+            let is_other = fs::canonicalize(made).map_or(true, |made| made != onto);
+            ensure!(is_other, "{} would be written over: name another output", onto.display());
+        }
     }
     let text = Text::read(plan)?;
     // What is there may be a link to something else.
@@ -64,14 +75,21 @@ pub fn make(plan: &Plan) -> Result<()> {
         }
         _ => {}
     }
-    let mut copy = Command::new("cp");
-    run(copy.args(["--sparse=always", "--reflink=auto"]).arg(&plan.onto).arg(&partial))?;
-    let made = change(plan, &text, &partial);
+    let made = begin(plan, &partial).and_then(|()| change(plan, &text, &partial));
     if made.is_err() {
         let _ = fs::remove_file(&partial);
     }
     made?;
     fs::rename(&partial, &plan.output).with_context(|| format!("move to {}", plan.output.display()))
+}
+
+/// The system alone.
+fn begin(plan: &Plan, image: &Path) -> Result<()> {
+    let Some(onto) = &plan.onto else {
+        return card::make(plan.target, image).context("make a Debian");
+    };
+    let mut copy = Command::new("cp");
+    run(copy.args(["--sparse=always", "--reflink=auto"]).arg(onto).arg(image))
 }
 
 /// What a person says to the board, read and judged.
@@ -111,11 +129,8 @@ fn change(plan: &Plan, text: &Text, image: &Path) -> Result<()> {
         // There are passwords and keys in it from now on.
         fs::set_permissions(image, fs::Permissions::from_mode(0o600))?;
     }
-    let mut sector = [0; 512];
-    let mut file = File::open(image)?;
-    file.read_exact(&mut sector).context("read the table of partitions")?;
-    let card = Card::read(&sector, file.metadata()?.len())
-        .with_context(|| format!("{} is no image of a Raspberry Pi's card", plan.onto.display()))?;
+    let card = card(image)
+        .with_context(|| format!("{} is no image of a Raspberry Pi's card", plan.base()))?;
     change_boot(text, &Fat { image, partition: card.boot })?;
     let root = Root::mount(image, card.root)?;
     root.check(plan.target)?;
@@ -129,6 +144,13 @@ fn change(plan: &Plan, text: &Text, image: &Path) -> Result<()> {
     root.finish()
 }
 
+fn card(image: &Path) -> Result<Card> {
+    let mut sector = [0; table::SECTOR];
+    let mut file = File::open(image)?;
+    file.read_exact(&mut sector).context("read the table of partitions")?;
+    Card::read(&sector, file.metadata()?.len())
+}
+
 fn change_boot(text: &Text, fat: &Fat<'_>) -> Result<()> {
     fat.write("cmdline.txt", boot::cmdline(&fat.read("cmdline.txt")?)?.as_bytes())?;
     fat.write("config.txt", boot::config(&fat.read("config.txt")?).as_bytes())?;
@@ -139,21 +161,57 @@ fn change_boot(text: &Text, fat: &Fat<'_>) -> Result<()> {
 }
 
 /// The boot partition. Not every kernel has FAT: mtools do without.
-struct Fat<'a> {
+pub(crate) struct Fat<'a> {
     image: &'a Path,
     partition: Partition,
 }
 
-impl Fat<'_> {
+impl<'a> Fat<'a> {
+    /// That of an image.
+    pub(crate) fn of(image: &'a Path) -> Result<Self> {
+        Ok(Self { image, partition: card(image)?.boot })
+    }
+
+    /// Copies a file out of it.
+    pub(crate) fn take(&self, name: &str, into: &Path) -> Result<PathBuf> {
+        let path = into.join(name);
+        run(self.command().arg(format!("::{name}")).arg(&path))?;
+        Ok(path)
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new("mcopy");
-        let place = format!("{}@@{}", self.image.display(), self.partition.start);
-        // `mcopy` would ask before it writes over a file, and refuse geometries of long ago.
-        command.args(["-o", "-i", &place]).env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
+        let mut command = self.tool("mcopy");
+        // It would ask before it writes over a file.
+        command.arg("-o");
         command
     }
 
-    fn read(&self, name: &str) -> Result<String> {
+    fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        let place = format!("{}@@{}", self.image.display(), self.partition.start);
+        // They would refuse geometries of long ago.
+        command.args(["-i", &place]).env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
+        command
+    }
+
+    /// Makes an empty one.
+    fn format(&self, label: &str) -> Result<()> {
+        let sectors = (self.partition.length / table::SECTOR as u64).to_string();
+        let mut format = self.tool("mformat");
+        format.args(["-F", "-T", &sectors, "-h", "255", "-s", "63", "-v", label, "::"]);
+        run(&mut format).context("make the boot partition: apt-get install mtools")
+    }
+
+    /// Copies all that is in a directory.
+    fn copy(&self, from: &Path) -> Result<()> {
+        for entry in fs::read_dir(from)? {
+            let mut copy = self.command();
+            run(copy.arg("-s").arg(entry?.path()).arg("::")).context("fill the boot partition")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Result<String> {
         let output = self.command().arg(format!("::{name}")).arg("-").output();
         let output = output.context("start mcopy: apt-get install mtools")?;
         let complaint = String::from_utf8_lossy(&output.stderr);

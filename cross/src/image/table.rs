@@ -41,6 +41,26 @@ pub fn check(sector: &[u8]) -> Result<()> {
 }
 
 impl Card {
+    /// A first sector that says so, of a card with this number.
+    pub fn sector(&self, number: u32) -> Result<[u8; SECTOR]> {
+        let mut sector = [0; SECTOR];
+        sector[ENTRIES - 6..ENTRIES - 2].copy_from_slice(&number.to_le_bytes());
+        let kinds = [(FAT[1], self.boot), (LINUX, self.root)];
+        for (entry, (kind, partition)) in sector[ENTRIES..].chunks_exact_mut(ENTRY).zip(kinds) {
+            // Beyond what cylinders can count: everybody reads the numbers of sectors.
+            entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
+            entry[4] = kind;
+            entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
+            for (place, bytes) in [(8, partition.start), (12, partition.length)] {
+                let sectors =
+                    u32::try_from(bytes / SECTOR as u64).context("a card of that size")?;
+                entry[place..place + 4].copy_from_slice(&sectors.to_le_bytes());
+            }
+        }
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        Ok(sector)
+    }
+
     /// Reads the first sector of an image of `length` bytes.
     pub fn read(sector: &[u8], length: u64) -> Result<Self> {
         check(sector)?;
@@ -98,6 +118,18 @@ mod tests {
         let card = Card::read(&sector(&[(0x0c, 8, 16), (0x83, 24, 40)]), 64 * 512).expect("a card");
         assert_eq!(card.boot, Partition { start: 8 * 512, length: 16 * 512 });
         assert_eq!(card.root, Partition { start: 24 * 512, length: 40 * 512 });
+    }
+
+    #[test]
+    fn a_sector_that_was_written_is_read() {
+        let boot = Partition { start: 4 << 20, length: 512 << 20 };
+        let root = Partition { start: 516 << 20, length: 3 << 30 };
+        let card = Card { boot, root };
+        let sector = card.sector(0x6d6f_7465).expect("a sector");
+        assert_eq!(Card::read(&sector, 4 << 30).expect("a card"), card);
+        assert_eq!(sector[440..444], *b"etom");
+        let large = Partition { length: 4096 << 30, ..root };
+        assert!(Card { boot, root: large }.sector(1).is_err());
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
     let ca = directory.path().join("ca.pem");
     fs::write(&ca, "a certificate")?;
     let plan = Plan {
-        onto: onto.clone(),
+        onto: Some(onto.clone()),
         output: directory.path().join("mote.img"),
         target: Target::here()?,
         package,
@@ -159,7 +159,7 @@ fn a_raspberry_pi_os_gets_the_agent_and_keeps_all_else() -> Result<()> {
 
     // Once more changes nothing more: who makes an image of an image has no word twice.
     let again = Plan {
-        onto: image.clone(),
+        onto: Some(image.clone()),
         output: directory.path().join("again.img"),
         text: None,
         beside: Vec::new(),
@@ -208,7 +208,7 @@ fn an_image_that_is_still_packed_is_told() -> Result<()> {
         beside: Vec::new(),
         import: Vec::new(),
         pods: Vec::new(),
-        onto,
+        onto: Some(onto),
     };
     let error = format!("{:#}", image::make(&plan).expect_err("no image"));
     ensure!(error.contains("no image of a Raspberry Pi's card: there is no table"), "{error}");

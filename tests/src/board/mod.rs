@@ -74,12 +74,25 @@ impl Board {
     /// Boots one with these files. What is its own lies in `directory`: the console's log, and its
     /// flash, which a second boot finds as the first left it. It is given `time` for all it does.
     pub fn boot(&self, files: &[GuestFile], directory: &Path, time: Duration) -> Result<Guest> {
+        self.boot_with(files, directory, "", time)
+    }
+
+    /// The same, with more options of the kernel.
+    pub fn boot_with(
+        &self,
+        files: &[GuestFile],
+        directory: &Path,
+        options: &str,
+        time: Duration,
+    ) -> Result<Guest> {
         self.pack(files, directory)?;
         let flash = directory.join("flash.ext4");
         if !flash.exists() {
             format(&flash)?;
         }
-        self.start(directory, Flash::File(&flash), time)
+        let file_system = file_system(directory);
+        let media = Media { file_system: &file_system, flash: Flash::File(&flash), options };
+        Guest::boot(&self.0, &media, directory, time)
     }
 
     /// Boots a whole system, with its own service manager, that this flash holds. It answers as other boards do

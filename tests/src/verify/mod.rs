@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let groups = chosen(&options.only)?;
+    let groups = chosen(&options.only, options.long)?;
     let mut report = Report::default();
     let able = prepare(&groups, &mut report);
     let started = Instant::now();
@@ -86,9 +86,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(report.close())
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
+fn chosen(names: &[String], long: bool) -> Result<Vec<&'static Group>> {
     if names.is_empty() {
-        return Ok(GROUPS.iter().collect());
+        let usual = |group: &&Group| long || !groups::APART.contains(&group.name);
+        return Ok(GROUPS.iter().filter(usual).collect());
     }
     for name in names {
         if !GROUPS.iter().any(|group| group.name == name) {

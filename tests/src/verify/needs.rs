@@ -28,6 +28,10 @@ impl Need {
     pub(super) const ZSTD: Self = Self::Program("zstd", "zstd");
     pub(super) const PODMAN: Self = Self::Program("podman", "podman");
     pub(super) const DEBOOTSTRAP: Self = Self::Program("debootstrap", "debootstrap");
+    pub(super) const MMDEBSTRAP: Self = Self::Program("mmdebstrap", "mmdebstrap");
+    pub(super) const ARCH_TEST: Self = Self::Program("arch-test", "arch-test");
+    pub(super) const QEMU_USER: Self = Self::Program("qemu-aarch64-static", "qemu-user-static");
+    pub(super) const KMOD: Self = Self::Program("depmod", "kmod");
     pub(super) const MTOOLS: Self = Self::Program("mcopy", "mtools");
     pub(super) const MKE2FS: Self = Self::Program("mke2fs", "e2fsprogs");
     pub(super) const XZ: Self = Self::Program("xz", "xz-utils");

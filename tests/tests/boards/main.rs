@@ -4,11 +4,12 @@
 //! One pod goes the whole way on each: it runs, one of its containers runs out of memory, the
 //! agent is killed, the next one adopts the pod and sees it end. Another is given variables and
 //! volumes, and may open no device but its own. Others have more rights and fewer,
-//! and one is confined by `AppArmor`. On another board a whole Debian with systemd
-//! runs pods from its first boot on.
+//! and one is confined by `AppArmor`. Other boards run out of memory, again and again. On another a
+//! whole Debian with systemd runs pods from its first boot on.
 
 mod app_armor;
 mod node;
+mod pressure;
 mod rights;
 mod systemd;
 

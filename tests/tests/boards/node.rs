@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mote_cross::release;
-use mote_protocol::node::Birth;
+use mote_protocol::node::{Birth, NodeCondition, NodeStatus};
 use mote_protocol::status::PodStatus;
 use mote_tests::board::guest::Guest;
 use mote_tests::board::initramfs::{self, GuestFile};
@@ -16,7 +16,7 @@ use mote_tests::manifest::Manifest;
 use mote_tests::world::World;
 use tempfile::TempDir;
 
-/// All a board may take, from power on.
+/// All a board may take, from power on, unless it is given more.
 const TIME: Duration = Duration::from_mins(4);
 
 /// The image that every board has: busybox for its processor, as `sh`.
@@ -45,9 +45,26 @@ pub(crate) struct BoardNode {
     _directory: TempDir,
 }
 
+/// What a board is asked to be.
+pub(crate) struct Plan<'a> {
+    pub(crate) machine: Machine,
+    /// More of its agent's configuration.
+    pub(crate) configuration: &'a str,
+    /// More options of its kernel.
+    pub(crate) kernel: &'a str,
+    /// All it may take, from power on.
+    pub(crate) time: Duration,
+}
+
 impl BoardNode {
     /// A board that is up, with the agent on it and an image to import; no agent runs.
     pub(crate) fn boot(machine: Machine) -> Result<Self> {
+        Self::boot_as(&Plan { machine, configuration: "", kernel: "", time: TIME })
+    }
+
+    /// The same, as somebody plans it.
+    pub(crate) fn boot_as(plan: &Plan<'_>) -> Result<Self> {
+        let Plan { machine, configuration: extra, kernel, time } = *plan;
         let agent = release::agent(machine.target())?;
         let board = Board::provide(machine, &board::cache()?)?;
         let world = World::with_broker(BrokerOptions { tls: true, ..BrokerOptions::default() })?;
@@ -65,7 +82,7 @@ impl BoardNode {
             super::rights::profile(),
             GuestFile::data("opt/image.tar", initramfs::read(&image)?),
             GuestFile::data("etc/machine-id", format!("{:032x}\n", std::process::id())),
-            GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet)?),
+            GuestFile::data("etc/mote/agent.toml", configuration(&world, &fleet, extra)?),
             GuestFile::data(
                 "etc/mote/ca.pem",
                 initramfs::read(&world.broker.authority()?.certificate())?,
@@ -73,7 +90,7 @@ impl BoardNode {
             GuestFile::data("etc/mote/node.pem", initramfs::read(&identity.certificate)?),
             GuestFile::data("etc/mote/node.key", initramfs::read(&identity.key)?),
         ];
-        let mut guest = board.boot(&files, directory.path(), TIME)?;
+        let mut guest = board.boot_with(&files, directory.path(), kernel, time)?;
         guest.run("mkdir -p /var/lib/mote/import && mv /opt/image.tar /var/lib/mote/import/")?;
         guest.run(&format!(
             "mkdir -p {SERVICE}/agent && cd /sys/fs/cgroup && for parent in . system.slice; do \
@@ -85,10 +102,11 @@ impl BoardNode {
     /// Starts the agent and waits until it has said to the broker that it is there.
     pub(crate) fn start(&mut self) -> Result<()> {
         let before = self.session();
-        // As a service that is restarted, whose cgroup was divided before: systemd keeps `agent`.
+        // As a service that is restarted, whose cgroup was divided before: systemd keeps `agent`. Its
+        // score is the unit's.
         self.guest.run(&format!(
-            "INVOCATION_ID=1 setsid sh -c 'echo 0 > {SERVICE}/agent/cgroup.procs; exec mote-agent' \
-             >>/var/log/agent 2>&1 & echo $! >/run/agent.pid"
+            "INVOCATION_ID=1 setsid sh -c 'echo 0 > {SERVICE}/agent/cgroup.procs; \
+             echo -999 > /proc/self/oom_score_adj; exec mote-agent' >>/var/log/agent 2>&1 & echo $! >/run/agent.pid"
         ))?;
         let topic = self.topic("birth");
         let birth = self.world.observer.wait("the agent's birth", |view| {
@@ -124,6 +142,21 @@ impl BoardNode {
         let words = ["get", "pod", pod, "--node", NAME, "-o", &template];
         let answer = self.world.operator.run(&words)?.succeeded();
         answer.map_err(|error| self.explain(&error.context("mote get")))
+    }
+
+    /// Waits until the node tells that a condition holds, or that it does not.
+    pub(crate) fn wait_for_condition(
+        &mut self,
+        condition: NodeCondition,
+        truth: bool,
+    ) -> Result<()> {
+        let topic = self.topic("status/node");
+        let told = self.world.observer.wait(&format!("{condition:?} to be {truth}"), |view| {
+            let status = view.body::<NodeStatus>(&topic)?;
+            let one = status.conditions.iter().find(|one| one.condition == condition);
+            (one.is_some_and(|one| one.truth) == truth).then_some(())
+        });
+        told.map_err(|error| self.explain(&error))
     }
 
     /// Deletes a pod and waits until the broker has nothing of it.
@@ -191,11 +224,12 @@ impl BoardNode {
     }
 }
 
-fn configuration(world: &World, fleet: &str) -> Result<String> {
+fn configuration(world: &World, fleet: &str, extra: &str) -> Result<String> {
     let port = world.broker.tls_address()?.port();
     Ok(format!(
         "node = \"{NAME}\"\nfleet = \"{fleet}\"\nnetwork.pod_cidr = \"none\"\n\n[broker]\nurl = \"mqtts://{}:{port}\"\n\
-         ca = \"/etc/mote/ca.pem\"\ncert = \"/etc/mote/node.pem\"\nkey = \"/etc/mote/node.key\"\n",
+         ca = \"/etc/mote/ca.pem\"\ncert = \"/etc/mote/node.pem\"\nkey = \"/etc/mote/node.key\"\n\
+         {extra}",
         board::HOST
     ))
 }

@@ -47,6 +47,7 @@ use mote_protocol::name::Uid;
 use mote_protocol::usage::Traffic;
 use rustix::process::{pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use self::cgroup::{Controller, Tree};
 use self::layout::Layout;
@@ -54,6 +55,7 @@ use self::news::News;
 use self::pod::{Ears, Pod};
 use self::record::SandboxRecord;
 use self::sandbox::{Program, Sandbox, SandboxError};
+use crate::log::Chain;
 use crate::network::{Network, Ranges};
 use crate::runtime::{
     AttachRequest, Attached, BootTime, ContainerId, ExecOutcome, ExecRequest, Limits, Observed,
@@ -195,6 +197,19 @@ impl OciRuntime {
     pub fn pods_memory(&self) -> Option<(u64, u64)> {
         let all = self.tree.root();
         Some((all.memory_limit()?, all.usage().memory?))
+    }
+
+    /// Slows down pods that make what all of them use more than so many bytes; none without a number.
+    pub fn slow_pods_above(&self, bytes: Option<u64>) {
+        if let Err(error) = self.tree.root().slow_above(bytes) {
+            debug!(error = %Chain(&error), "slow pods down");
+        }
+    }
+
+    /// The file that changes while pods are slowed down, where the kernel can do so.
+    pub fn slowed_pods(&self) -> Option<PathBuf> {
+        self.limit_all_pods();
+        self.tree.root().memory_events()
     }
 
     fn slot(&self, uid: &Uid) -> Arc<Slot> {
@@ -344,5 +359,5 @@ fn cgroup_error(error: cgroup::CgroupError) -> RuntimeError {
 
 /// An error and its causes as one text, for a cause that is shown to a person.
 fn cause(error: &dyn std::error::Error) -> String {
-    crate::log::Chain(error).to_string()
+    Chain(error).to_string()
 }

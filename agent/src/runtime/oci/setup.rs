@@ -156,9 +156,9 @@ impl OciRuntime {
 
     /// Before the first pod of this agent. The pods run also where the kernel does not take it: its memory
     /// may be in use already.
-    fn limit_all_pods(&self) {
+    pub(super) fn limit_all_pods(&self) {
         let limits = self.all_pods.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let done = limits.map(|limits| self.tree.root().create(&limits, Level::Container));
+        let done = limits.map(|limits| self.tree.root().create(&limits, Level::Node));
         if let Some(Err(error)) = done {
             warn!(error = %Chain(&error), "what all pods together may have is not limited");
         }

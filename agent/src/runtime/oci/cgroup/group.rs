@@ -14,8 +14,7 @@ use super::CgroupError;
 use super::detect::{Controller, Hierarchies, Hierarchy};
 use super::device::{self, Rule};
 use super::limits::{self, Level, Setting};
-use super::usage;
-use crate::runtime::{Limits, Usage};
+use crate::runtime::Limits;
 
 /// How often a group that grows while it is killed is gone through: each round leaves fewer.
 const KILL_ROUNDS: usize = 16;
@@ -23,9 +22,9 @@ const KILL_ROUNDS: usize = 16;
 /// One cgroup: the same path in every hierarchy.
 #[derive(Clone, Debug)]
 pub struct Group {
-    hierarchies: Hierarchies,
+    pub(super) hierarchies: Hierarchies,
     missing: Vec<Controller>,
-    path: String,
+    pub(super) path: String,
 }
 
 impl Group {
@@ -52,7 +51,7 @@ impl Group {
             if hierarchy.has("memory") && !existed {
                 self.use_hierarchy(hierarchy);
             }
-            if level == Level::Pod && self.hierarchies.is_v2() {
+            if level != Level::Container && self.hierarchies.is_v2() {
                 self.delegate(hierarchy);
             }
         }
@@ -148,53 +147,6 @@ impl Group {
         let killed = self.kill_each();
         self.freeze("THAWED");
         killed
-    }
-
-    /// How many of its processes the kernel's OOM killer ended; 0 where it does not count.
-    pub fn oom_kills(&self) -> u64 {
-        let file = if self.hierarchies.is_v2() {
-            self.hierarchies.unified().map(|hierarchy| (hierarchy, "memory.events"))
-        } else {
-            self.hierarchies.v1("memory").map(|hierarchy| (hierarchy, "memory.oom_control"))
-        };
-        let path = file.map(|(hierarchy, name)| hierarchy.mount.join(&self.path).join(name));
-        let text = path.and_then(|path| fs::read_to_string(path).ok());
-        limits::oom_kills(&text.unwrap_or_default())
-    }
-
-    /// What is used in it and below.
-    pub fn usage(&self) -> Usage {
-        let number = |controller, v2, v1| usage::number(&self.read(controller, v2, v1)?);
-        let used = number("memory", "memory.current", "memory.usage_in_bytes");
-        let idle = self.read("memory", "memory.stat", "memory.stat");
-        let idle = idle.map_or(0, |text| usage::inactive_file(&text, self.hierarchies.is_v2()));
-        let cpu_us = if self.hierarchies.is_v2() {
-            self.read("cpu", "cpu.stat", "").and_then(|text| usage::field(&text, "usage_usec"))
-        } else {
-            number("cpuacct", "", "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000)
-        };
-        Usage {
-            memory: used.map(|used| used.saturating_sub(idle)),
-            pids: number("pids", "pids.current", "pids.current"),
-            cpu_us,
-        }
-    }
-
-    /// How much memory it may have; none where it is not bounded.
-    pub fn memory_limit(&self) -> Option<u64> {
-        let text = self.read("memory", "memory.max", "memory.limit_in_bytes")?;
-        // v1 has no word for "no limit", but a number near its greatest.
-        usage::number(&text).filter(|limit| *limit < u64::MAX / 4)
-    }
-
-    /// A file of a controller, by its name on v2 and on v1.
-    fn read(&self, controller: &str, v2: &str, v1: &str) -> Option<String> {
-        let (hierarchy, file) = if self.hierarchies.is_v2() {
-            (self.hierarchies.unified()?, v2)
-        } else {
-            (self.hierarchies.v1(controller)?, v1)
-        };
-        fs::read_to_string(hierarchy.mount.join(&self.path).join(file)).ok()
     }
 
     /// Removes it with what is below it. [`ErrorKind::ResourceBusy`] while processes are left.
@@ -307,7 +259,7 @@ fn open(path: &Path) -> Result<File, CgroupError> {
     OpenOptions::new().write(true).open(path).map_err(error("open cgroup file", path))
 }
 
-fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+pub(super) fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     open(path)?.write_all(value.as_bytes()).map_err(error("write cgroup file", path))
 }
 

@@ -19,6 +19,8 @@ const SHARES: (u64, u64) = (2, 262_144);
 /// Which node of the tree is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// All pods. Where its memory runs out one process is killed, or one container, and not everybody.
+    Node,
     /// A pod: the sum of its containers, and `mote-pause`.
     Pod,
     /// One container.

@@ -14,6 +14,7 @@
 //! Everything here is a few short system calls and idempotent. Waiting for processes to end is
 //! the caller's job.
 
+mod account;
 mod detect;
 mod device;
 mod group;

@@ -1,0 +1,84 @@
+//! What the kernel counts of a group, and what is done when its memory comes to a bound.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::group::{Group, write};
+use super::{CgroupError, limits, usage};
+use crate::runtime::Usage;
+
+/// On v2: how often its memory came to a bound, and what was done.
+const MEMORY_EVENTS: &str = "memory.events";
+
+impl Group {
+    /// How many of its processes the kernel's OOM killer ended; 0 where it does not count.
+    pub fn oom_kills(&self) -> u64 {
+        let file = if self.hierarchies.is_v2() {
+            self.hierarchies.unified().map(|hierarchy| (hierarchy, MEMORY_EVENTS))
+        } else {
+            self.hierarchies.v1("memory").map(|hierarchy| (hierarchy, "memory.oom_control"))
+        };
+        let path = file.map(|(hierarchy, name)| hierarchy.mount.join(&self.path).join(name));
+        let text = path.and_then(|path| fs::read_to_string(path).ok());
+        limits::oom_kills(&text.unwrap_or_default())
+    }
+
+    /// What is used in it and below.
+    pub fn usage(&self) -> Usage {
+        let number = |controller, v2, v1| usage::number(&self.read(controller, v2, v1)?);
+        let used = number("memory", "memory.current", "memory.usage_in_bytes");
+        let idle = self.read("memory", "memory.stat", "memory.stat");
+        let idle = idle.map_or(0, |text| usage::inactive_file(&text, self.hierarchies.is_v2()));
+        let cpu_us = if self.hierarchies.is_v2() {
+            self.read("cpu", "cpu.stat", "").and_then(|text| usage::field(&text, "usage_usec"))
+        } else {
+            number("cpuacct", "", "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000)
+        };
+        Usage {
+            memory: used.map(|used| used.saturating_sub(idle)),
+            pids: number("pids", "pids.current", "pids.current"),
+            cpu_us,
+        }
+    }
+
+    /// How much memory it may have; none where it is not bounded.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let text = self.read("memory", "memory.max", "memory.limit_in_bytes")?;
+        // v1 has no word for "no limit", but a number near its greatest.
+        usage::number(&text).filter(|limit| *limit < u64::MAX / 4)
+    }
+
+    /// Slows down who makes what is used in it and below more than so much; nobody without a number. Only
+    /// v2 can, and what differs by less than a part in 64 is left as it is.
+    pub fn slow_above(&self, bytes: Option<u64>) -> Result<(), CgroupError> {
+        let Some(unified) = self.hierarchies.unified().filter(|_| self.hierarchies.is_v2()) else {
+            return Ok(());
+        };
+        let file = unified.mount.join(&self.path).join("memory.high");
+        // Without the controller, and before the first pod, there is none.
+        let Ok(found) = fs::read_to_string(&file) else { return Ok(()) };
+        let found = usage::number(&found);
+        let same = match (found, bytes) {
+            (Some(found), Some(bytes)) => found.abs_diff(bytes) < bytes / 64,
+            (found, bytes) => found == bytes,
+        };
+        let value = bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
+        if same { Ok(()) } else { write(&file, &value) }
+    }
+
+    /// The file that changes where its memory, or that of a group below, comes to a bound; only v2 has it.
+    pub fn memory_events(&self) -> Option<PathBuf> {
+        let unified = self.hierarchies.unified().filter(|_| self.hierarchies.is_v2())?;
+        Some(unified.mount.join(&self.path).join(MEMORY_EVENTS))
+    }
+
+    /// A file of a controller, by its name on v2 and on v1.
+    fn read(&self, controller: &str, v2: &str, v1: &str) -> Option<String> {
+        let (hierarchy, file) = if self.hierarchies.is_v2() {
+            (self.hierarchies.unified()?, v2)
+        } else {
+            (self.hierarchies.v1(controller)?, v1)
+        };
+        fs::read_to_string(hierarchy.mount.join(&self.path).join(file)).ok()
+    }
+}

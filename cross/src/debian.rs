@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::image::debian as foreign;
+use crate::image::debian::{self as foreign, Wanted};
 use crate::target::Target;
 use crate::workspace;
 
@@ -30,28 +30,20 @@ pub fn packed_system(target: Target) -> Result<PathBuf> {
             make(cache, archive, &SYSTEM)
         });
     }
-    packed_foreign(&format!("{RELEASE}-system-{}", target.name()), target, &SYSTEM, "main")
+    let wanted = Wanted { packages: &SYSTEM, components: "main", options: &[] };
+    packed_foreign(&format!("{RELEASE}-system-{}", target.name()), target, &wanted)
 }
 
-/// One for a board's card, with these packages of these components.
-pub(crate) fn packed_for_cards(
-    target: Target,
-    packages: &[&str],
-    components: &str,
-) -> Result<PathBuf> {
-    packed_foreign(&format!("{RELEASE}-card-{}", target.name()), target, packages, components)
+/// One for a board's card.
+pub(crate) fn packed_for_cards(target: Target, wanted: &Wanted<'_>) -> Result<PathBuf> {
+    packed_foreign(&format!("{RELEASE}-card-{}", target.name()), target, wanted)
 }
 
-fn packed_foreign(
-    name: &str,
-    target: Target,
-    packages: &[&str],
-    components: &str,
-) -> Result<PathBuf> {
+fn packed_foreign(name: &str, target: Target, wanted: &Wanted<'_>) -> Result<PathBuf> {
     provide(name, |cache, archive| {
         let directory = unfinished(cache)?;
         let partial = directory.join("tree.tar");
-        foreign::install(target, packages, components, &partial)?;
+        foreign::install(target, wanted, &partial)?;
         fs::rename(&partial, archive)?;
         fs::remove_dir_all(&directory).context("remove where the archive was made")
     })

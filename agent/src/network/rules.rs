@@ -23,6 +23,10 @@ const ASKING: &str = "asking";
 /// resolver answers.
 const QUESTIONS: u32 = 1000;
 
+/// Those of them that may come at once. The resolver's socket holds some 270 small packets: a pod that may fill
+/// it alone would have the questions of others lost.
+const AT_ONCE: u32 = 100;
+
 /// Where questions about names are asked: an address, and the ports by UDP and TCP that the resolver
 /// listens on there.
 pub type Door = (Ipv4Addr, u16, u16);
@@ -228,7 +232,7 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
 /// queue behind its own.
 fn bound((address, ..): Door) -> String {
     let asks = format!("iifname \"{PREFIX}*\" ip daddr {address} udp dport 53");
-    let more = format!("limit rate over {QUESTIONS}/second burst {QUESTIONS} packets");
+    let more = format!("limit rate over {QUESTIONS}/second burst {AT_ONCE} packets");
     format!("\t\t{asks} update @{ASKING} {{ ip saddr {more} }} drop\n")
 }
 

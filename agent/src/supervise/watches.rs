@@ -27,6 +27,9 @@ use crate::world::SharedEdges;
 const STALL: Duration = Duration::from_millis(100);
 const STALL_WINDOW: Duration = Duration::from_secs(2);
 
+/// That pods are slowed down is not heard again for so long: it is told for every page that is dropped, too.
+const REST: Duration = Duration::from_secs(10);
+
 /// Starts them all.
 pub(super) fn start(
     tasks: &mut JoinSet<&'static str>,
@@ -35,7 +38,8 @@ pub(super) fn start(
     local: &mpsc::UnboundedSender<LocalRequest>,
     to_presence: &mpsc::UnboundedSender<ToPresence>,
 ) {
-    tasks.spawn_local(named("stalls", watch_stalls(Rc::clone(edges), to_presence.clone())));
+    tasks.spawn_local(named("stalls", watch_stalls(to_presence.clone())));
+    tasks.spawn_local(named("slowed pods", watch_slowed(Rc::clone(edges), to_presence.clone())));
     tasks.spawn_local(named("supply", watch_supply(to_presence.clone())));
     tasks.spawn_local(named("dropped images", watch_drops(Rc::clone(edges))));
     tasks.spawn_local(named("image news", image_news(Rc::clone(edges), local.clone())));
@@ -98,14 +102,14 @@ async fn watch_static_pods(
     watching("static pods", told).await;
 }
 
-/// Tells when programs wait for memory: then it is short, or all of it is being used up. Many kernels are
-/// built or booted without that, and tell at least that pods are slowed down. Unwatched, looks at the node
-/// find it, which are more frequent where little is left.
-async fn watch_stalls(edges: SharedEdges<RealWorld>, presence: mpsc::UnboundedSender<ToPresence>) {
+/// Tells when programs wait for memory: then it is short, or all of it is being used up. Unwatched,
+/// looks at the node find it, which are more frequent where little is left.
+async fn watch_stalls(presence: mpsc::UnboundedSender<ToPresence>) {
+    let Ok(trigger) = Trigger::new(pressure::MEMORY, STALL, STALL_WINDOW) else {
+        // Many kernels are built or booted without it.
+        return std::future::pending().await;
+    };
     let told = async {
-        let Ok(trigger) = Trigger::new(pressure::MEMORY, STALL, STALL_WINDOW) else {
-            return watch_slowed(&edges, &presence).await;
-        };
         while presence.send(ToPresence::Alarm).is_ok() {
             trigger.next().await?;
         }
@@ -114,18 +118,23 @@ async fn watch_stalls(edges: SharedEdges<RealWorld>, presence: mpsc::UnboundedSe
     watching("stalls of memory", told).await;
 }
 
-async fn watch_slowed(
-    edges: &SharedEdges<RealWorld>,
-    presence: &mpsc::UnboundedSender<ToPresence>,
-) -> std::io::Result<()> {
-    let Some(slowed) = edges.runtime.slowed_pods() else { return Ok(()) };
-    let slowed = Attribute::watch(&slowed)?;
-    while presence.send(ToPresence::Alarm).is_ok() {
-        slowed.next().await?;
-        // It changes for every page that is dropped.
-        sleep(STALL_WINDOW).await;
-    }
-    Ok(())
+/// Tells when pods begin to be slowed down, which is before anybody has waited for long. cgroup v1 slows
+/// nobody down.
+async fn watch_slowed(edges: SharedEdges<RealWorld>, presence: mpsc::UnboundedSender<ToPresence>) {
+    let Some(slowed) = edges.runtime.slowed_pods() else {
+        return std::future::pending().await;
+    };
+    let told = async {
+        let slowed = Attribute::watch(&slowed)?;
+        loop {
+            slowed.next().await?;
+            if presence.send(ToPresence::Alarm).is_err() {
+                return Ok(());
+            }
+            sleep(REST).await;
+        }
+    };
+    watching("pods that are slowed down", told).await;
 }
 
 /// Tells when the supply of the board becomes too weak, or is not any more. Boards that do not tell are

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Fat;
+use super::debian as foreign;
 use super::table::{Card, Partition};
 use crate::debian::{self, run};
 use crate::target::Target;
@@ -51,8 +52,15 @@ const PACKAGES: [&str; 16] = [
 /// Where those are.
 const COMPONENTS: &str = "main,non-free-firmware";
 
+/// What the kernel unpacks is made when that is installed, and not again for each package that has a part in it.
+const OPTIONS: [&str; 2] = [
+    "--essential-hook=mkdir -p $1/etc/initramfs-tools && \
+     echo update_initramfs=no >$1/etc/initramfs-tools/update-initramfs.conf",
+    "--dpkgopt=force-confold",
+];
+
 /// What is written to the root file system.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("etc/hostname", "mote\n"),
     ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 mote\n::1 localhost ip6-localhost\n"),
     // Each board gets its own at its first boot.
@@ -63,9 +71,13 @@ const FILES: [(&str, &str); 9] = [
         "LABEL=RASPIROOT / ext4 rw,noatime 0 1\nLABEL=RASPIFIRM /boot/firmware vfat umask=077 0 2\n",
     ),
     ("etc/systemd/network/20-mote.network", "[Match]\nName=en* eth* wl*\n\n[Network]\nDHCP=yes\n"),
-    // What cmdline.txt is made of when a kernel is installed on the board.
-    ("etc/default/raspi-firmware", "ROOTPART=LABEL=RASPIROOT\n"),
-    ("etc/default/raspi-extra-cmdline", "fsck.repair=yes cgroup_enable=memory cgroup_memory=1\n"),
+    // What cmdline.txt and config.txt are made of when a kernel is installed on the board. Nothing there shows
+    // pictures, which memory would be kept for.
+    ("etc/default/raspi-firmware", "ROOTPART=LABEL=RASPIROOT\nCMA=0\n"),
+    ("etc/default/raspi-extra-cmdline", "cgroup_enable=memory cgroup_memory=1\n"),
+    ("etc/default/raspi-firmware-custom", "dtparam=watchdog=on\n"),
+    // As Debian has it. It was off while packages were installed, or each would have made the same file anew.
+    ("etc/initramfs-tools/update-initramfs.conf", "update_initramfs=yes\nbackup_initramfs=no\n"),
     (
         "etc/systemd/system/mote-grow.service",
         "[Unit]\nDescription=mote: the root file system as large as its card\nBefore=mote-agent.service\n\n\
@@ -90,11 +102,12 @@ const WANTED: [(&str, &str); 4] = [
 ];
 
 /// What a kernel is told, but for what every board must hear.
-const CMDLINE: &str = "console=tty0 console=ttyS1,115200 root=LABEL=RASPIROOT rw fsck.repair=yes net.ifnames=0 rootwait";
+const CMDLINE: &str = "console=tty0 root=LABEL=RASPIROOT rw fsck.repair=yes net.ifnames=0 rootwait";
 
 /// Makes it.
 pub(super) fn make(target: Target, image: &Path) -> Result<()> {
-    let archive = debian::packed_for_cards(target, &PACKAGES, COMPONENTS)?;
+    let wanted = foreign::Wanted { packages: &PACKAGES, components: COMPONENTS, options: &OPTIONS };
+    let archive = debian::packed_for_cards(target, &wanted)?;
     let beside = image.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))?;
     let tree = directory.path().join("tree");

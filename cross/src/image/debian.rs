@@ -22,13 +22,18 @@ const AARCH64: &str = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 /// Users and groups of the namespace: as many as Debian has, each itself.
 const EVERYBODY: &str = "0 0 65536\n";
 
-/// Installs it with these packages, from these components of the archive, and packs it.
-pub(crate) fn install(
-    target: Target,
-    packages: &[&str],
-    components: &str,
-    archive: &Path,
-) -> Result<()> {
+/// What is installed.
+pub(crate) struct Wanted<'a> {
+    /// Packages, with what they depend on.
+    pub(crate) packages: &'a [&'a str],
+    /// The parts of Debian's archive that they are in.
+    pub(crate) components: &'a str,
+    /// More options of mmdebstrap.
+    pub(crate) options: &'a [&'a str],
+}
+
+/// Installs it and packs it.
+pub(crate) fn install(target: Target, wanted: &Wanted<'_>, archive: &Path) -> Result<()> {
     ensure!(target == Target::Aarch64, "only a Debian for aarch64 can be installed here");
     let directory = archive.parent().context("a file is in a directory")?;
     let (emulator, _) = target.emulator();
@@ -45,8 +50,8 @@ pub(crate) fn install(
         "sh",
     ]);
     install.args([target.debian(), emulator, AARCH64, "--variant=minbase"]);
-    install.arg(format!("--components={components}"));
-    install.arg(format!("--include={}", packages.join(","))).arg(RELEASE).arg(archive);
+    install.arg(format!("--components={}", wanted.components)).args(wanted.options);
+    install.arg(format!("--include={}", wanted.packages.join(","))).arg(RELEASE).arg(archive);
     install.args(mirror()).env("TMPDIR", directory).env("LC_ALL", "C");
     install.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = install.spawn().context("start unshare")?;

@@ -65,7 +65,7 @@ fn look(world: &World) -> Result<()> {
         let status = view.body::<NodeStatus>(&status)?;
         (status.capacity.ephemeral_kib > GROWN_KIB).then_some(status)
     })?;
-    println!("\n{:?}, {} MiB of memory", node.info, node.capacity.memory_kib / 1024);
+    println!("\nits capacity: {:?}", node.capacity);
     Ok(())
 }
 

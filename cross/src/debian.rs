@@ -101,13 +101,34 @@ fn make(cache: &Path, archive: &Path, packages: &[&str]) -> Result<()> {
 }
 
 /// The first mirror of Debian that apt itself uses; debootstrap knows one where there is none.
-pub(crate) fn mirror() -> Option<String> {
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]);
-    let told = targets.output().map(|output| output.stdout).unwrap_or_default();
-    let told = String::from_utf8_lossy(&told);
+fn mirror() -> Option<String> {
+    let told = told("$(REPO_URI)");
     let mirror = told.lines().find(|line| line.trim_end_matches('/').ends_with("/debian"));
     mirror.map(str::to_owned)
+}
+
+/// Where apt itself finds this Debian, with what was mended since, as lines of its configuration; none where
+/// this machine has another.
+pub(crate) fn sources(components: &str) -> Vec<String> {
+    let told = told("$(CODENAME) $(REPO_URI)");
+    let ours = |line: &&str| {
+        let suite = line.split(' ').next().unwrap_or_default();
+        let kind = suite.strip_prefix(RELEASE);
+        kind.is_some_and(|kind| ["", "-updates", "-security"].contains(&kind))
+    };
+    let mut lines: Vec<_> =
+        told.lines().filter(ours).filter_map(|line| line.split_once(' ')).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.into_iter().map(|(suite, uri)| format!("deb {uri} {suite} {components}")).collect()
+}
+
+/// What apt says of its lists of packages.
+fn told(format: &str) -> String {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", format, "Created-By: Packages"]);
+    let told = targets.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&told).into_owned()
 }
 
 /// Runs a tool; its error is what it printed.

@@ -23,9 +23,9 @@ const ASKING: &str = "asking";
 /// resolver answers.
 const QUESTIONS: u32 = 1000;
 
-/// Those of them that may come at once. The resolver's socket holds some 270 small packets: a pod that may fill
-/// it alone would have the questions of others lost.
-const AT_ONCE: u32 = 100;
+/// Those of them that may come at once: as many as wait for their turns there, and a fifth of what the resolver's
+/// socket holds. A pod that may fill that alone would have the questions of others lost.
+const AT_ONCE: u32 = 250;
 
 /// Where questions about names are asked: an address, and the ports by UDP and TCP that the resolver
 /// listens on there.

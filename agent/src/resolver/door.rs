@@ -29,6 +29,9 @@ pub const PODS: Ipv4Addr = link::GATEWAY_V4;
 /// Port of the sockets themselves: below those that the kernel gives away, and nobody's by custom.
 const PORT: u16 = 15353;
 
+/// Bytes of datagrams that wait to be taken, as the kernel counts half of them: some 1300 small ones.
+const QUEUED: usize = 512 * 1024;
+
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 16;
 
@@ -159,6 +162,8 @@ fn open(side: Side, kind: SocketType, port: u16) -> io::Result<OwnedFd> {
     datagram::allow_any_address(socket.as_fd())?;
     if kind == SocketType::DGRAM {
         datagram::tell_interface(socket.as_fd())?;
+        // Memory that the kernel takes while packets are there. Where it must not be, it is less.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, QUEUED);
     } else {
         // Connections of the agent before this one may not have ended.
         sockopt::set_socket_reuseaddr(&socket, true)?;

@@ -14,7 +14,7 @@ use rustix::net::netdevice;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
@@ -22,6 +22,7 @@ use super::connection::{self, Asked, LONGEST};
 use super::desk::{Desk, Errand, Next};
 use super::door::{NODE, Open, PODS, Side};
 use super::exchange::{Outcome, ask};
+use super::turns::Turns;
 use super::upstream::servers;
 use super::zone::Zone;
 use crate::network::link;
@@ -32,6 +33,9 @@ use crate::sys::datagram;
 /// Connections at the same time, and of one pod.
 const MOST_CONNECTIONS: usize = 16;
 const MOST_OF_ONE: usize = 4;
+
+/// Datagrams that are taken in before one is answered, from each door.
+const AT_ONCE: usize = 64;
 
 /// How long the node's files about names are taken for what they were. They are looked at when somebody
 /// asks for what they tell of, as C libraries do.
@@ -56,13 +60,18 @@ struct Door {
     tcp: TcpListener,
 }
 
+/// A question that came as a datagram.
+struct Datagram {
+    side: Side,
+    from: SocketAddrV4,
+    interface: u32,
+    packet: Vec<u8>,
+}
+
 /// What came through a door.
 enum Came {
-    Datagram {
-        len: usize,
-        side: Side,
-        from: SocketAddrV4,
-    },
+    /// Datagrams.
+    Questions,
     Connection(TcpStream, IpAddr),
     /// Somebody who may not ask, or a failure that was slept over.
     Nothing,
@@ -79,9 +88,9 @@ impl Door {
     }
 
     /// Cancel-safe.
-    async fn next(&self, buffer: &mut [u8]) -> Came {
+    async fn next(&self) -> Came {
         let came = tokio::select! {
-            came = self.datagram(buffer) => came,
+            came = self.udp.readable() => came.map(|()| Came::Questions),
             came = self.connection() => came,
         };
         match came {
@@ -94,15 +103,23 @@ impl Door {
         }
     }
 
-    async fn datagram(&self, buffer: &mut [u8]) -> io::Result<Came> {
-        let receive = || datagram::receive(self.udp.as_fd(), buffer);
-        let received = self.udp.async_io(Interest::READABLE, receive).await?;
-        let from = received.from;
-        let whole = received.len <= LONGEST;
-        if !whole || !self.side.admits(self.udp.as_fd(), *from.ip(), received.interface) {
-            return Ok(Came::Nothing);
+    /// Takes in the datagrams that came, for as many as there is time at once.
+    fn take_in(&self, turns: &mut Turns<Datagram>) -> io::Result<()> {
+        let mut buffer = [0; LONGEST];
+        for _ in 0..AT_ONCE {
+            let receive = || datagram::receive(self.udp.as_fd(), &mut buffer);
+            let received = match self.udp.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                received => received?,
+            };
+            let (side, from, interface) = (self.side, received.from, received.interface);
+            // One that is longer is none.
+            if let Some(packet) = buffer.get(..received.len) {
+                let question = Datagram { side, from, interface, packet: packet.to_vec() };
+                turns.add(side.asker((*from.ip()).into()), question);
+            }
         }
-        Ok(Came::Datagram { len: received.len, side: self.side, from })
+        Ok(())
     }
 
     async fn connection(&self) -> io::Result<Came> {
@@ -124,6 +141,7 @@ pub struct Resolver {
     errands: JoinSet<(Errand, Outcome)>,
     connections: JoinSet<IpAddr>,
     counts: BTreeMap<IpAddr, usize>,
+    turns: Turns<Datagram>,
 }
 
 impl Resolver {
@@ -145,6 +163,7 @@ impl Resolver {
             errands: JoinSet::new(),
             connections: JoinSet::new(),
             counts: BTreeMap::new(),
+            turns: Turns::default(),
         })
     }
 
@@ -154,11 +173,18 @@ impl Resolver {
         let _ = timeout(UNSETTLED, self.tables.wait_for(|table| table.settled)).await;
         self.tables.mark_changed();
         let (to_desk, mut from_connections) = mpsc::channel::<Asked>(MOST_CONNECTIONS);
-        let (mut first, mut second) = ([0; LONGEST], [0; LONGEST]);
         loop {
+            for door in [&self.pods, &self.node] {
+                if let Err(error) = door.take_in(&mut self.turns) {
+                    debug!(%error, "take questions in");
+                    sleep(PAUSE).await;
+                }
+            }
             tokio::select! {
-                came = self.pods.next(&mut first) => self.came(came, &first, &to_desk),
-                came = self.node.next(&mut second) => self.came(came, &second, &to_desk),
+                // One at a time: all else that the agent does has its turn, too.
+                () = yield_now(), if !self.turns.is_empty() => self.answer_next(),
+                came = self.pods.next() => self.came(came, &to_desk),
+                came = self.node.next() => self.came(came, &to_desk),
                 Some(Asked { packet, asker, answer }) = from_connections.recv() => {
                     self.take(&packet, asker, Back::Connection(answer));
                 }
@@ -172,13 +198,19 @@ impl Resolver {
         }
     }
 
-    fn came(&mut self, came: Came, buffer: &[u8], desk: &mpsc::Sender<Asked>) {
+    fn answer_next(&mut self) {
+        let Some(Datagram { side, from, interface, packet }) = self.turns.next() else { return };
+        let door = if side == Side::Pods { &self.pods } else { &self.node };
+        if side.admits(door.udp.as_fd(), *from.ip(), interface) {
+            let asker = side.asker((*from.ip()).into());
+            self.take(&packet, asker, Back::Datagram(side, from));
+        }
+    }
+
+    fn came(&mut self, came: Came, desk: &mpsc::Sender<Asked>) {
         match came {
-            Came::Nothing => {}
-            Came::Datagram { len, side, from } => {
-                let asker = side.asker((*from.ip()).into());
-                self.take(&buffer[..len], asker, Back::Datagram(side, from));
-            }
+            // They are taken in before anything else.
+            Came::Questions | Came::Nothing => {}
             Came::Connection(stream, asker) => {
                 let count = self.counts.get(&asker).copied().unwrap_or_default();
                 // One too many is closed at once.

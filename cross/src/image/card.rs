@@ -50,7 +50,7 @@ const PACKAGES: [&str; 16] = [
 ];
 
 /// Where those are.
-const COMPONENTS: &str = "main,non-free-firmware";
+const COMPONENTS: &str = "main non-free-firmware";
 
 /// What the kernel unpacks is made when that is installed, and not again for each package that has a part in it.
 const OPTIONS: [&str; 2] = [

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::debian::{RELEASE, mirror};
+use crate::debian::{RELEASE, sources};
 use crate::target::Target;
 
 const SCRIPT: &str = include_str!("bootstrap.sh");
@@ -26,7 +26,7 @@ const EVERYBODY: &str = "0 0 65536\n";
 pub(crate) struct Wanted<'a> {
     /// Packages, with what they depend on.
     pub(crate) packages: &'a [&'a str],
-    /// The parts of Debian's archive that they are in.
+    /// The parts of Debian's archive that they are in, one after the other.
     pub(crate) components: &'a str,
     /// More options of mmdebstrap.
     pub(crate) options: &'a [&'a str],
@@ -50,9 +50,10 @@ pub(crate) fn install(target: Target, wanted: &Wanted<'_>, archive: &Path) -> Re
         "sh",
     ]);
     install.args([target.debian(), emulator, AARCH64, "--variant=minbase"]);
-    install.arg(format!("--components={}", wanted.components)).args(wanted.options);
+    install.arg(format!("--components={}", wanted.components.replace(' ', ",")));
+    install.args(wanted.options);
     install.arg(format!("--include={}", wanted.packages.join(","))).arg(RELEASE).arg(archive);
-    install.args(mirror()).env("TMPDIR", directory).env("LC_ALL", "C");
+    install.args(sources(wanted.components)).env("TMPDIR", directory).env("LC_ALL", "C");
     install.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = install.spawn().context("start unshare")?;
     let done = follow(&mut child);

@@ -21,7 +21,7 @@ use crate::{Machine, V4};
 /// Questions of the flood at the least, each for a name of its own, which somebody else would have to answer.
 const QUESTIONS: u32 = 60_000;
 
-/// Questions of another pod meanwhile.
+/// Questions of another pod meanwhile, one after the other: no more than a pod may ask at once.
 const ASKED: u32 = 200;
 
 /// Connections that say nothing.

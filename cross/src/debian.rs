@@ -1,8 +1,10 @@
 //! A whole Debian, small as they come, to install packages in and to make images of.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,6 +14,9 @@ use crate::workspace;
 
 /// Which Debian.
 pub(crate) const RELEASE: &str = "bookworm";
+
+/// How long one for a board is taken for what its packages are.
+const FRESH: Duration = Duration::from_hours(7 * 24);
 
 /// What a system has that boots.
 const SYSTEM: [&str; 6] =
@@ -40,7 +45,16 @@ pub(crate) fn packed_for_cards(target: Target, wanted: &Wanted<'_>) -> Result<Pa
 }
 
 fn packed_foreign(name: &str, target: Target, wanted: &Wanted<'_>) -> Result<PathBuf> {
-    provide(name, |cache, archive| {
+    // Another list of packages is another system, and what was mended since is not in an old one.
+    let mut hash = DefaultHasher::new();
+    (wanted.packages, wanted.components, wanted.options).hash(&mut hash);
+    let name = format!("{name}-{:016x}", hash.finish());
+    let old = cache()?.join(format!("{name}.tar"));
+    let age = fs::metadata(&old).ok().and_then(|found| found.modified().ok()?.elapsed().ok());
+    if age.is_some_and(|age| age > FRESH) {
+        fs::remove_file(&old).context("remove an old Debian")?;
+    }
+    provide(&name, |cache, archive| {
         let directory = unfinished(cache)?;
         let partial = directory.join("tree.tar");
         foreign::install(target, wanted, &partial)?;

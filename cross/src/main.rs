@@ -198,6 +198,8 @@ fn board(args: BoardArgs) -> Result<()> {
 
 fn image(args: ImageArgs) -> Result<()> {
     let target = args.target;
+    let has_system = args.onto.is_some() || target == Target::Aarch64;
+    ensure!(has_system, "there is a Debian out of packages for aarch64 only: --onto FILE");
     ensure!(target.has_package(), "the packages of {target}'s systems are armv6's: --target armv6");
     let release = build(target)?;
     let directory = directory(target)?;

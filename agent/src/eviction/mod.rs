@@ -23,7 +23,7 @@ pub mod signal;
 pub mod threshold;
 pub mod watch;
 
-pub use ceiling::ceiling;
+pub use ceiling::{Ceiling, ceiling};
 pub use rank::{Candidate, Eater, LOW_ON_RESOURCE, message, rank};
 pub use signal::{Level, Levels, Pressure, Pressures, Resource, Signal};
 pub use threshold::{Quantity, Settings, Threshold};

@@ -229,11 +229,12 @@ fn leading(pod: &Share, map: &PortMap) -> Vec<String> {
 }
 
 /// How often each pod may ask for names: who asks more would have the answers of all others wait in one
-/// queue behind its own.
-fn bound((address, ..): Door) -> String {
-    let asks = format!("iifname \"{PREFIX}*\" ip daddr {address} udp dport 53");
+/// queue behind its own. The resolver's own port is no way around that, and nobody else finds that address.
+fn bound((address, udp, _): Door) -> String {
+    let others = format!("iifname != \"{PREFIX}*\" iifname != \"lo\" ip daddr {address}");
+    let asks = format!("iifname \"{PREFIX}*\" ip daddr {address} udp dport {{ 53, {udp} }}");
     let more = format!("limit rate over {QUESTIONS}/second burst {AT_ONCE} packets");
-    format!("\t\t{asks} update @{ASKING} {{ ip saddr {more} }} drop\n")
+    format!("\t\t{others} drop\n\t\t{asks} update @{ASKING} {{ ip saddr {more} }} drop\n")
 }
 
 /// The rules by which port 53 of an address leads to the resolver.

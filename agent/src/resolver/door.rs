@@ -120,6 +120,8 @@ impl Open {
             let (old_udp, old_tcp) = (take(udp, SocketType::DGRAM), take(tcp, SocketType::STREAM));
             let udp_socket = old_udp.map_or_else(|| fresh(udp, side, SocketType::DGRAM), Ok)?;
             let tcp_socket = old_tcp.map_or_else(|| fresh(tcp, side, SocketType::STREAM), Ok)?;
+            // Memory that the kernel takes while packets are there. Where it must not be, it is less.
+            let _ = sockopt::set_socket_recv_buffer_size_force(&udp_socket, QUEUED);
             Ok::<_, io::Error>(Door { side, udp: udp_socket.into(), tcp: tcp_socket.into() })
         };
         let [pods, node] = Side::ALL.map(&mut door);
@@ -162,8 +164,6 @@ fn open(side: Side, kind: SocketType, port: u16) -> io::Result<OwnedFd> {
     datagram::allow_any_address(socket.as_fd())?;
     if kind == SocketType::DGRAM {
         datagram::tell_interface(socket.as_fd())?;
-        // Memory that the kernel takes while packets are there. Where it must not be, it is less.
-        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, QUEUED);
     } else {
         // Connections of the agent before this one may not have ended.
         sockopt::set_socket_reuseaddr(&socket, true)?;

@@ -180,9 +180,13 @@ impl Resolver {
                     sleep(PAUSE).await;
                 }
             }
+            // One at a time: all else that the agent does has its turn, too, however much comes.
+            if self.answer_next() {
+                yield_now().await;
+            }
+            let more = !self.turns.is_empty();
             tokio::select! {
-                // One at a time: all else that the agent does has its turn, too.
-                () = yield_now(), if !self.turns.is_empty() => self.answer_next(),
+                () = yield_now(), if more => {}
                 came = self.pods.next() => self.came(came, &to_desk),
                 came = self.node.next() => self.came(came, &to_desk),
                 Some(Asked { packet, asker, answer }) = from_connections.recv() => {
@@ -198,13 +202,17 @@ impl Resolver {
         }
     }
 
-    fn answer_next(&mut self) {
-        let Some(Datagram { side, from, interface, packet }) = self.turns.next() else { return };
+    /// Whether somebody asked something.
+    fn answer_next(&mut self) -> bool {
+        let Some(Datagram { side, from, interface, packet }) = self.turns.next() else {
+            return false;
+        };
         let door = if side == Side::Pods { &self.pods } else { &self.node };
         if side.admits(door.udp.as_fd(), *from.ip(), interface) {
             let asker = side.asker((*from.ip()).into());
             self.take(&packet, asker, Back::Datagram(side, from));
         }
+        true
     }
 
     fn came(&mut self, came: Came, desk: &mpsc::Sender<Asked>) {

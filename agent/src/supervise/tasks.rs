@@ -63,7 +63,13 @@ pub(super) struct Tasks<S> {
 
 /// What flash has not yet of what happened, and of the time, is written. Everything else was written when
 /// it had to be.
-async fn at_stop(steward: mpsc::UnboundedSender<LocalRequest>, remember: impl Future<Output = ()>) {
+async fn at_stop(
+    edges: SharedEdges<RealWorld>,
+    steward: mpsc::UnboundedSender<LocalRequest>,
+    remember: impl Future<Output = ()>,
+) {
+    // Nobody looks any more whether it is short still.
+    edges.runtime.slow_pods_above(None, 0);
     let (answer, answered) = oneshot::channel();
     if steward.send(LocalRequest::KeepEvents(answer)).is_ok()
         && timeout(LAST_WRITE, answered).await.is_err()
@@ -148,7 +154,7 @@ pub(super) async fn start(
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn_local(named("watchdog", watchdog(period / 2, local.clone())));
     }
-    Ok(Tasks { running: tasks, at_stop: at_stop(local, time.at_stop(&edges)) })
+    Ok(Tasks { running: tasks, at_stop: at_stop(Rc::clone(&edges), local, time.at_stop(&edges)) })
 }
 
 /// Starts what pods need to reach each other: addresses and rules, services, names.
@@ -205,7 +211,10 @@ fn look(
             total: total / 1024,
         });
         let reading = Reading { pods_memory_kib, ..instruments.read() };
-        edges.runtime.slow_pods_above(eviction::ceiling(&reading.levels(), &eviction));
+        let droppable = edges.runtime.pods_droppable();
+        let ceiling = eviction::ceiling(&reading.levels(), droppable, &eviction);
+        let slack = ceiling.map_or(0, |ceiling| ceiling.slack);
+        edges.runtime.slow_pods_above(ceiling.map(|ceiling| ceiling.bytes), slack);
         let ailments = Ailments::read(Path::new("/"));
         let sight = Sight { reading, addresses: addresses(), devices, ailments };
         looked.notify_one();

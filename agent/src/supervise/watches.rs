@@ -124,10 +124,12 @@ async fn watch_slowed(edges: SharedEdges<RealWorld>, presence: mpsc::UnboundedSe
     let Some(slowed) = edges.runtime.slowed_pods() else {
         return std::future::pending().await;
     };
+    // The first look may have come before there was anything to bound.
+    let _ = presence.send(ToPresence::Alarm);
     let told = async {
-        let slowed = Attribute::watch(&slowed)?;
         loop {
-            slowed.next().await?;
+            // Watched anew each time: nobody is woken while it rests.
+            Attribute::watch(&slowed)?.next().await?;
             if presence.send(ToPresence::Alarm).is_err() {
                 return Ok(());
             }

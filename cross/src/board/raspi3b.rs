@@ -18,6 +18,10 @@ use crate::image::{Fat, boot};
 /// Its device tree, as Debian's kernel names it.
 const DEVICE_TREE: &str = "bcm2837-rpi-3-b.dtb";
 
+/// What a kernel is told beside that: its serial line, which Bluetooth would take, is the last console, the one
+/// that systemd speaks on; the emulated watchdog resets the board as soon as it is started.
+const EMULATED: &str = "console=ttyAMA0 modprobe.blacklist=hci_uart,bcm2835_wdt panic=-1";
+
 /// The smallest card that it is given. The emulator takes powers of two alone.
 const LEAST: u64 = 4 << 30;
 
@@ -67,8 +71,7 @@ impl Raspi3b {
         command.args(["-display", "none", "-serial", serial]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
         command.arg("-dtb").arg(&self.device_tree);
-        // The last console is the one that its systemd speaks on.
-        command.args(["-append", &format!("{} console=ttyAMA0 panic=-1", self.cmdline)]);
+        command.args(["-append", &format!("{} {EMULATED}", self.cmdline)]);
         command.args([
             "-drive",
             &format!("file={},if=sd,format=raw,cache=unsafe", self.card.display()),

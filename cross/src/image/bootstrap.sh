@@ -20,4 +20,4 @@ if ! arch-test "$architecture" >/dev/null 2>&1; then
         exit 1
     }
 fi
-exec mmdebstrap --mode=root --architectures="$architecture" "$@"
+exec mmdebstrap --mode=root --architectures="$architecture" "$@" >&2

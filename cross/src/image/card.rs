@@ -1,12 +1,12 @@
 //! An image of a card with a Debian on it, made out of packages and without mounting anything.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Fat;
 use super::debian as foreign;
@@ -29,7 +29,7 @@ const FREE: u64 = 256 * MIB;
 const NUMBER: u32 = u32::from_be_bytes(*b"mote");
 
 /// What a board has beside what every Debian does.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "systemd-sysv",
     "udev",
     "kmod",
@@ -39,11 +39,12 @@ const PACKAGES: [&str; 16] = [
     "iproute2",
     "nftables",
     "ca-certificates",
+    "dosfstools",
     "systemd-timesyncd",
     "systemd-resolved",
     "cloud-guest-utils",
     "fdisk",
-    // Wireless networks; Zero 2 W has no other.
+    // Wireless networks, of Raspberry Pi 3 and 4: there is no firmware for Zero 2 W in this Debian.
     "firmware-brcm80211",
     "wpasupplicant",
     "wireless-regdb",
@@ -65,12 +66,15 @@ const FILES: [(&str, &str); 11] = [
     ("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 mote\n::1 localhost ip6-localhost\n"),
     // Each board gets its own at its first boot.
     ("etc/machine-id", ""),
-    // There are keys on the boot partition.
+    // There are keys on the boot partition. A node that has lost it goes on.
     (
         "etc/fstab",
-        "LABEL=RASPIROOT / ext4 rw,noatime 0 1\nLABEL=RASPIFIRM /boot/firmware vfat umask=077 0 2\n",
+        "LABEL=RASPIROOT / ext4 rw,noatime 0 1\nLABEL=RASPIFIRM /boot/firmware vfat umask=077,nofail,x-systemd.device-timeout=30s 0 2\n",
     ),
-    ("etc/systemd/network/20-mote.network", "[Match]\nName=en* eth* wl*\n\n[Network]\nDHCP=yes\n"),
+    (
+        "etc/systemd/network/20-mote.network",
+        "[Match]\nName=en* eth* usb* wl*\n\n[Network]\nDHCP=yes\n",
+    ),
     // What cmdline.txt and config.txt are made of when a kernel is installed on the board. Nothing there shows
     // pictures, which memory would be kept for.
     ("etc/default/raspi-firmware", "ROOTPART=LABEL=RASPIROOT\nCMA=0\n"),
@@ -104,8 +108,12 @@ const WANTED: [(&str, &str); 4] = [
 /// What a kernel is told, but for what every board must hear.
 const CMDLINE: &str = "console=tty0 root=LABEL=RASPIROOT rw fsck.repair=yes net.ifnames=0 rootwait";
 
-/// Makes it.
-pub(super) fn make(target: Target, image: &Path) -> Result<()> {
+/// Makes it, with room for so many bytes of what is put onto it.
+pub(super) fn make(target: Target, room: u64, image: &Path) -> Result<()> {
+    ensure!(
+        target == Target::Aarch64,
+        "there is a Debian out of packages for aarch64 only: --onto"
+    );
     let wanted = foreign::Wanted { packages: &PACKAGES, components: COMPONENTS, options: &OPTIONS };
     let archive = debian::packed_for_cards(target, &wanted)?;
     let beside = image.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -119,14 +127,18 @@ pub(super) fn make(target: Target, image: &Path) -> Result<()> {
     let boot = directory.path().join("boot");
     fs::rename(tree.join("boot/firmware"), &boot).context("what raspi-firmware installs")?;
     fs::create_dir(tree.join("boot/firmware"))?;
-    write(image, &tree, &boot)
+    write(image, (&tree, room), &boot)
 }
 
 fn furnish(tree: &Path) -> Result<()> {
     let write = |path: &str, contents: &str| {
         let path = tree.join(path);
         fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
-        fs::write(&path, contents).with_context(|| format!("write {}", path.display()))
+        fs::write(&path, contents).with_context(|| format!("write {}", path.display()))?;
+        // Whatever whoever makes the image keeps to himself: these are not only root's to read.
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+        fs::set_permissions(path.parent().unwrap_or(tree), Permissions::from_mode(0o755))?;
+        Ok::<_, anyhow::Error>(())
     };
     for (path, contents) in FILES {
         write(path, contents)?;
@@ -135,6 +147,7 @@ fn furnish(tree: &Path) -> Result<()> {
     for (by, unit) in WANTED {
         let directory = tree.join(format!("etc/systemd/system/{by}.wants"));
         fs::create_dir_all(&directory)?;
+        fs::set_permissions(&directory, Permissions::from_mode(0o755))?;
         let name = Path::new(unit).file_name().context("a unit has a name")?;
         symlink(unit, directory.join(name)).with_context(|| format!("want {unit}"))?;
     }
@@ -144,11 +157,11 @@ fn furnish(tree: &Path) -> Result<()> {
     symlink("../run/systemd/resolve/stub-resolv.conf", resolver).context("say who resolves names")
 }
 
-fn write(image: &Path, tree: &Path, boot_files: &Path) -> Result<()> {
+fn write(image: &Path, (tree, room): (&Path, u64), boot_files: &Path) -> Result<()> {
     let boot = Partition { start: START, length: BOOT };
     let used = size_of(tree)?;
     // What ext4 needs for itself is less than a quarter.
-    let length = (used + used / 4 + FREE).next_multiple_of(START);
+    let length = (used + used / 4 + FREE + room).next_multiple_of(START);
     let root = Partition { start: START + BOOT, length };
     let card = Card { boot, root };
     let mut file = File::create(image).with_context(|| format!("create {}", image.display()))?;

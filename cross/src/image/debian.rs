@@ -1,8 +1,8 @@
 //! Debian for another processor than this machine's, installed here.
 //!
 //! The scripts of its packages are run, by the emulator of single programs. The kernel is told of that in a
-//! user namespace of its own, so that nothing of this machine changes, and so that the scripts, which are
-//! root there, are nobody else's root.
+//! user namespace of its own, so that nothing of this machine changes. They own what root owns: Debian's packages
+//! are trusted here as where they are installed.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

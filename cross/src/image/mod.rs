@@ -86,7 +86,10 @@ pub fn make(plan: &Plan) -> Result<()> {
 /// The system alone.
 fn begin(plan: &Plan, image: &Path) -> Result<()> {
     let Some(onto) = &plan.onto else {
-        return card::make(plan.target, image).context("make a Debian");
+        let sizes =
+            plan.import.iter().map(|archive| fs::metadata(archive).map(|found| found.len()));
+        let room = sizes.sum::<std::io::Result<u64>>().context("look at what is imported")?;
+        return card::make(plan.target, room, image).context("make a Debian");
     };
     let mut copy = Command::new("cp");
     run(copy.args(["--sparse=always", "--reflink=auto"]).arg(onto).arg(image))

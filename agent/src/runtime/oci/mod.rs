@@ -199,17 +199,39 @@ impl OciRuntime {
         Some((all.memory_limit()?, all.usage().memory?))
     }
 
-    /// Slows down pods that make what all of them use more than so many bytes; none without a number.
-    pub fn slow_pods_above(&self, bytes: Option<u64>) {
-        if let Err(error) = self.tree.root().slow_above(bytes) {
-            debug!(error = %Chain(&error), "slow pods down");
+    /// Bytes that all pods use and could do without, beside what the kubelet does not count as used.
+    pub fn pods_droppable(&self) -> u64 {
+        self.tree.root().droppable()
+    }
+
+    /// Has pods slowed down that make what all of them use more than so many bytes; nobody without a number.
+    /// Where that is so already, give or take `slack`, nothing is done.
+    pub fn slow_pods_above(&self, bytes: Option<u64>, slack: u64) {
+        let all = self.tree.root();
+        let same = match (all.slowed_above(), bytes) {
+            (Some(found), Some(bytes)) => found.abs_diff(bytes) <= slack,
+            (found, bytes) => found == bytes,
+        };
+        if same {
+            return;
+        }
+        let set = move || {
+            if let Err(error) = all.slow_above(bytes) {
+                debug!(error = %Chain(&error), "slow pods down");
+            }
+        };
+        if bytes.is_some() {
+            // What is above it is dropped before the kernel returns.
+            tokio::task::spawn_blocking(set);
+        } else {
+            set();
         }
     }
 
-    /// The file that changes while pods are slowed down, where the kernel can do so.
+    /// The file that changes when pods are slowed down, where the kernel can do so.
     pub fn slowed_pods(&self) -> Option<PathBuf> {
         self.limit_all_pods();
-        self.tree.root().memory_events()
+        self.tree.root().own_memory_events()
     }
 
     fn slot(&self, uid: &Uid) -> Arc<Slot> {

@@ -7,14 +7,11 @@ use super::group::{Group, write};
 use super::{CgroupError, limits, usage};
 use crate::runtime::Usage;
 
-/// On v2: how often its memory came to a bound, and what was done.
-const MEMORY_EVENTS: &str = "memory.events";
-
 impl Group {
     /// How many of its processes the kernel's OOM killer ended; 0 where it does not count.
     pub fn oom_kills(&self) -> u64 {
         let file = if self.hierarchies.is_v2() {
-            self.hierarchies.unified().map(|hierarchy| (hierarchy, MEMORY_EVENTS))
+            self.hierarchies.unified().map(|hierarchy| (hierarchy, "memory.events"))
         } else {
             self.hierarchies.v1("memory").map(|hierarchy| (hierarchy, "memory.oom_control"))
         };
@@ -48,28 +45,39 @@ impl Group {
         usage::number(&text).filter(|limit| *limit < u64::MAX / 4)
     }
 
-    /// Slows down who makes what is used in it and below more than so much; nobody without a number. Only
-    /// v2 can, and what differs by less than a part in 64 is left as it is.
-    pub fn slow_above(&self, bytes: Option<u64>) -> Result<(), CgroupError> {
-        let Some(unified) = self.hierarchies.unified().filter(|_| self.hierarchies.is_v2()) else {
-            return Ok(());
-        };
-        let file = unified.mount.join(&self.path).join("memory.high");
-        // Without the controller, and before the first pod, there is none.
-        let Ok(found) = fs::read_to_string(&file) else { return Ok(()) };
-        let found = usage::number(&found);
-        let same = match (found, bytes) {
-            (Some(found), Some(bytes)) => found.abs_diff(bytes) < bytes / 64,
-            (found, bytes) => found == bytes,
-        };
-        let value = bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
-        if same { Ok(()) } else { write(&file, &value) }
+    /// Pages of files and of the kernel that it could do without, beside those that nobody used lately; only
+    /// v2 tells.
+    pub fn droppable(&self) -> u64 {
+        let stat = self.read("memory", "memory.stat", "").unwrap_or_default();
+        let field = |name| usage::field(&stat, name).unwrap_or(0);
+        field("active_file").saturating_add(field("slab_reclaimable"))
     }
 
-    /// The file that changes where its memory, or that of a group below, comes to a bound; only v2 has it.
-    pub fn memory_events(&self) -> Option<PathBuf> {
+    /// How much may be used in it and below before who takes more is slowed down; none where that is not
+    /// bounded, or this machine has no such bound, as with v1.
+    pub fn slowed_above(&self) -> Option<u64> {
+        usage::number(&fs::read_to_string(self.unified_file("memory.high")?).ok()?)
+    }
+
+    /// Sets that bound, or takes it away. What is above it is dropped first, which can take its time.
+    pub fn slow_above(&self, bytes: Option<u64>) -> Result<(), CgroupError> {
+        let Some(file) = self.unified_file("memory.high") else { return Ok(()) };
+        // Without the controller, and before the first pod, there is none.
+        if !file.exists() {
+            return Ok(());
+        }
+        let value = bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
+        write(&file, &value)
+    }
+
+    /// The file that changes where its own memory comes to a bound; only v2 has it.
+    pub fn own_memory_events(&self) -> Option<PathBuf> {
+        self.unified_file("memory.events.local")
+    }
+
+    fn unified_file(&self, name: &str) -> Option<PathBuf> {
         let unified = self.hierarchies.unified().filter(|_| self.hierarchies.is_v2())?;
-        Some(unified.mount.join(&self.path).join(MEMORY_EVENTS))
+        Some(unified.mount.join(&self.path).join(name))
     }
 
     /// A file of a controller, by its name on v2 and on v1.

@@ -79,8 +79,10 @@ pub(super) fn v2(limits: &Limits, level: Level) -> Vec<Setting> {
         let quota = quota.max(MIN_QUOTA_US);
         settings.push(Setting::required(Cpu, "cpu.max", &format_args!("{quota} {PERIOD_US}")));
     }
-    if level == Level::Container {
-        settings.push(Setting::optional(Memory, "memory.oom.group", &1));
+    if level != Level::Pod {
+        // An older agent may have set it for all pods.
+        let together = u8::from(level == Level::Container);
+        settings.push(Setting::optional(Memory, "memory.oom.group", &together));
         settings.push(Setting::optional(Memory, "memory.swap.max", &0));
     }
     if let Some(bytes) = limits.memory_bytes {
@@ -105,7 +107,7 @@ pub(super) fn v1(limits: &Limits, level: Level) -> Vec<Setting> {
     }
     if let Some(bytes) = limits.memory_bytes {
         settings.push(Setting::required(Memory, "memory.limit_in_bytes", &bytes));
-        if level == Level::Container {
+        if level != Level::Pod {
             // Memory and swap together: no swap on top of the limit.
             settings.push(Setting::optional(Memory, "memory.memsw.limit_in_bytes", &bytes));
         }
@@ -164,6 +166,7 @@ mod tests {
             ("pids.max", "7"),
         ];
         assert_eq!(text(&v2(&limits, Level::Container)), expected);
+        assert!(text(&v2(&limits, Level::Node)).contains(&("memory.oom.group", "0")));
         let expected = [
             ("cpu.shares", "2"),
             ("cpu.cfs_period_us", "100000"),

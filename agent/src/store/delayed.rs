@@ -22,6 +22,9 @@ use crate::world::World;
 
 const DELAYED: &str = "delayed";
 
+/// Beside it: what waited until this took its place, of other scopes.
+const OVERTAKEN: &str = "overtaken";
+
 /// A change that is put off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredDelay {
@@ -95,12 +98,45 @@ impl Stored {
         (self.current.ending.is_none() && later).then_some(waits)
     }
 
-    pub(super) fn delay(&self) -> Option<StoredDelay> {
+    fn delay(&self) -> Option<StoredDelay> {
         self.extensions.read(DELAYED)
     }
 
     pub(super) fn set_delay(&mut self, delay: Option<&StoredDelay>) {
         self.extensions.write(DELAYED, delay);
+        if delay.is_none() {
+            self.extensions.set(OVERTAKEN, None);
+        }
+    }
+
+    /// Has what waits there wait here as well.
+    pub(super) fn set_delay_of(&mut self, other: &Self) {
+        for name in [DELAYED, OVERTAKEN] {
+            self.extensions.set(name, other.extensions.get(name).map(<[u8]>::to_vec));
+        }
+    }
+
+    /// What waited in other scopes before what waits now, with its last revision. It is over once that is
+    /// made. Until then the ledger must not know it: what runs may be of the same scope, and would seem to be
+    /// gone; and where what waits cannot be made, nothing took its place.
+    pub(super) fn overtaken(&self) -> Vec<(Source, Revision)> {
+        let kept = self.waits().and_then(|_| self.extensions.read(OVERTAKEN));
+        let kept: Vec<(String, Revision)> = kept.unwrap_or_default();
+        let read = |(scope, said): (String, _)| Some((Source::parse(&scope).ok()?, said));
+        kept.into_iter().filter_map(read).collect()
+    }
+
+    /// The same, once something of this scope waits instead.
+    fn overtaken_by(&self, scope: &Source) -> Vec<(Source, Revision)> {
+        let last = self.waits().map(Waits::put_off).map(|(of, last)| (of, last.revision));
+        let all = self.overtaken().into_iter().chain(last);
+        // Its own revision guards against what is older in its scope.
+        all.filter(|(of, _)| of != scope).collect()
+    }
+
+    fn set_overtaken(&mut self, said: &[(Source, Revision)]) {
+        let kept: Vec<_> = said.iter().map(|(scope, said)| (scope.to_string(), *said)).collect();
+        self.extensions.write(OVERTAKEN, (!kept.is_empty()).then_some(&kept));
     }
 }
 
@@ -124,7 +160,9 @@ impl<W: World> Store<W> {
             None => (self.edges.kept_unix_ms(), Count::default()),
         };
         let (scope, frame) = (said.scope.to_string(), said.payload.to_vec());
+        let overtaken = stored.overtaken_by(said.scope);
         stored.set_delay(Some(&StoredDelay { scope, frame, asked_unix_ms, count }));
+        stored.set_overtaken(&overtaken);
         let waits = stored.waits().ok_or_else(|| io::Error::other("read what is put off"))?;
         self.write(said.scope, said.key, said.object.revision, Some(before), stored).await?;
         let (_, put_off) = waits.put_off();
@@ -237,6 +275,8 @@ impl<W: World> Store<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::stored::StoredLife;
+    use mote_protocol::name::Uid;
 
     const FROZEN: &[u8] =
         b"\x04@all\x02\x09\x08\x01\x0e\x02\x05\x05\x05\x05\x05\x05\x05\x05\x05\x05\
@@ -249,5 +289,22 @@ mod tests {
         let delay = StoredDelay { scope, frame: vec![9, 8], asked_unix_ms: Some(7), count };
         assert_eq!(postcard::to_allocvec(&delay).unwrap(), FROZEN);
         assert_eq!(postcard::from_bytes::<StoredDelay>(FROZEN), Ok(delay));
+    }
+
+    const FROZEN_OVERTAKEN: &[u8] = b"\x01\x04@all\x07\x00\x00\x00\x00\x00\x00\x00\x00";
+
+    #[test]
+    fn the_form_of_what_was_overtaken_is_frozen() {
+        let life = StoredLife {
+            uid: Uid([3; 16]),
+            accepted_unix_ms: 0,
+            scope: "@all".into(),
+            frame: vec![],
+            ending: None,
+        };
+        let mut stored = Stored::new(life, None);
+        let revision = Revision { number: 7, ..Revision::default() };
+        stored.set_overtaken(&[(Source::parse("@all").unwrap(), revision)]);
+        assert_eq!(stored.extensions.get(OVERTAKEN), Some(FROZEN_OVERTAKEN));
     }
 }

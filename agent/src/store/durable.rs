@@ -94,12 +94,15 @@ impl<W: World> Store<W> {
         // the pod is gone. Nor what still waits: it takes the place of what runs only later.
         let tried = stored.rejected().map(|rejected| rejected.revision);
         let waits = stored.waits().map(|waits| waits.revision());
+        // What waited before that is over with it.
+        let overtaken = before.filter(|_| waits.is_none()).map(Stored::overtaken);
         let replaced = held.uid != stored.current.uid;
         let is_over = |(of, said): &(Source, Revision)| {
             let itself = (of, *said) == (scope, revision);
             (replaced || of != scope) && !itself && ![tried, waits].contains(&Some(*said))
         };
-        ran.into_iter().chain(known).filter(is_over).collect()
+        let all = ran.into_iter().chain(known).chain(overtaken.unwrap_or_default());
+        all.filter(is_over).collect()
     }
 
     /// The last word before what begins in another's place, where that is not on trial: words in between

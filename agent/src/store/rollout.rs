@@ -202,10 +202,10 @@ impl<W: World> Store<W> {
                 frame: trial.frame,
                 ending: None,
             };
-            let delay = stored.delay();
-            let previous = outgoing(stored, rejected.revision);
-            stored = Stored::new(current, previous);
-            stored.set_delay(delay.as_ref());
+            let mut back = Stored::new(current, None);
+            back.set_delay_of(&stored);
+            back.previous = outgoing(stored, rejected.revision);
+            stored = back;
             Change::Replace
         } else {
             stored.current.frame = trial.frame;

@@ -169,6 +169,83 @@ async fn the_ledger_spares_what_runs_while_others_wait_one_after_the_other() {
     assert_eq!(known, Some(2), "what ran");
 }
 
+/// One pod runs, and two changes wait one after the other, each of another scope: the first of `waited`.
+async fn overtaken(edges: &SharedEdges<StillWorld>, waited: &str) -> (Store<StillWorld>, Revision) {
+    let mut store = opened(edges).await;
+    accept(&mut store, "@blue", &applied(4, LIFE, "old", false)).await;
+    put_off(&mut store, waited, &waiting(5, None, &["a"])).await;
+    let last = put_off(&mut store, "n", &waiting(6, None, &["a", "c"])).await;
+    (store, last)
+}
+
+/// The last number that the ledger knows of a scope.
+fn known(edges: &SharedEdges<StillWorld>, of: &str) -> Option<u64> {
+    ledger(edges).get(&scope(of), &key()).map(|revision| revision.number)
+}
+
+/// Has the store take in the end of a life, and forget it.
+async fn end(store: &mut Store<StillWorld>, number: u64, uid: Uid) {
+    let gone = store.admit(&scope("n"), &key(), &deleted(number)).await.unwrap();
+    assert!(matches!(gone, Admission::Deleting { .. }), "{gone:?}");
+    store.forget(&key(), uid).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_stays_away_once_what_waited_in_its_place_is_made_or_gone() {
+    // The scope of what runs, and another.
+    for waited in ["@blue", "@red"] {
+        let edges = edges();
+        overtaken(&edges, waited).await;
+        end(&mut opened(&edges).await, 7, LIFE).await;
+        assert_eq!(known(&edges, waited), Some(5));
+
+        let edges = self::edges();
+        let (_, last) = overtaken(&edges, waited).await;
+        let mut store = opened(&edges).await;
+        let made = Box::pin(store.patience(&key(), last, Patience::Over)).await;
+        let Ok(Some(Admission::Accepted { life, .. })) = made else { panic!("{made:?}") };
+        assert_eq!(known(&edges, waited), Some(5));
+        end(&mut store, 7, life.pod.name.uid).await;
+        for mut store in [store, opened(&edges).await] {
+            let again = waiting(5, None, &["a"]);
+            let again = store.admit(&scope(waited), &key(), &again).await.unwrap();
+            assert_eq!(again, Admission::Same, "{waited}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waited_may_wait_again_where_what_waited_in_its_place_cannot_be_made() {
+    let edges = edges();
+    let (mut store, last) = overtaken(&edges, "@blue").await;
+    store.policy.taints = vec!["slow:NoExecute".parse().unwrap()];
+    let made = Box::pin(store.patience(&key(), last, Patience::Over)).await;
+    assert!(matches!(made, Ok(Some(Admission::Refused(_)))), "{made:?}");
+    let mut store = opened(&edges).await;
+    assert!(store.entries.contains_key(&key()), "what runs goes on");
+    put_off(&mut store, "@blue", &waiting(5, None, &["a"])).await;
+    assert!(!edges.disk.files.borrow().contains_key("ledger"), "nothing is gone");
+}
+
+#[tokio::test]
+async fn what_waited_is_not_over_while_what_runs_is_taken_back() {
+    let edges = edges();
+    let mut store = opened(&edges).await;
+    accept(&mut store, "@blue", &applied(3, LIFE, "old", false)).await;
+    accept(&mut store, "@blue", &applied(4, OTHER, "new", true)).await;
+    store.previous_ended(&key(), LIFE).await;
+    put_off(&mut store, "@blue", &waiting(5, None, &["a"])).await;
+    let last = put_off(&mut store, "n", &waiting(6, None, &["a", "c"])).await;
+    let tried = store.read(&key()).await.unwrap().current.revision().unwrap();
+    let back = Sentence::Back { why: "why".into() };
+    let back = store.sentence(&key(), OTHER, tried, back).await.unwrap();
+    assert!(matches!(back, Sentenced::Back(_)), "{back:?}");
+    assert!(known(&edges, "@blue") < Some(5));
+    let made = Box::pin(store.patience(&key(), last, Patience::Over)).await;
+    assert!(matches!(made, Ok(Some(Admission::Accepted { .. }))), "{made:?}");
+    assert_eq!(known(&edges, "@blue"), Some(5));
+}
+
 /// An older agent makes the change, or a later one, and leaves the extension in the file.
 #[tokio::test]
 async fn what_an_older_agent_made_waits_no_longer() {

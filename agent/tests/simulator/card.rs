@@ -27,7 +27,7 @@ pub(crate) struct Card {
 }
 
 /// The two copies of what must not be lost.
-const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
+pub(crate) const LEDGERS: [&str; 2] = ["ledger", "ledger-copy"];
 
 impl Card {
     /// Files that can be spoiled. Of two copies only one is at a time: nothing helps against more.
@@ -140,7 +140,9 @@ impl SimDisk {
         self.shared.pause(32).await;
         let done = if errors { cut } else { self.now(u32::MAX, &what) };
         let mut universe = self.shared.get();
-        universe.judge.card_failed |= done.is_err();
+        if done.is_err() {
+            universe.judge.card_refused(name);
+        }
         universe.note(|| format!("card: changes {name} {done:?}"));
         done
     }

@@ -276,6 +276,30 @@ fn what_never_was_made_and_what_ran_stay_away_once_something_nearer_is_gone() {
     });
 }
 
+/// The same, where the nearest waits as well, of what runs and waited in the same scope.
+#[test]
+fn what_waited_stays_away_once_what_waited_in_its_place_is_gone() {
+    simulate(0, false, async |shared| {
+        let mut story = Story::begin(shared.clone());
+        story.say("@all", 1).await;
+        story.take();
+        let farther = Place { scope: "@all", key: KEY };
+        let waits = Words { life: 2, uid: Some(Uid([9; 16])) }.frame(2, "img:1", locked);
+        shared.get().publish(&farther.spec_topic(), waits, None);
+        story.settle().await;
+        Words { life: 3, uid: None }.say_with(&mut shared.get(), 3, "img:1", locked);
+        story.settle().await;
+        assert_eq!((story.waits().2, story.running()), (Some(3), vec![1]));
+        story.restart(|_| {}).await;
+        assert_eq!(story.running(), [1], "the ledger spares it");
+        story.free().await;
+        assert_eq!(story.running(), [3]);
+        story.delete("n", 4).await;
+        story.restart(Universe::reboot).await;
+        assert_eq!(story.running(), [0; 0]);
+    });
+}
+
 #[test]
 fn what_flash_refuses_is_made_later() {
     simulate(0, false, async |shared| {

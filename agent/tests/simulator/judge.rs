@@ -14,6 +14,7 @@ use mote_protocol::rollout::ROLLED_BACK;
 use mote_protocol::status::{Phase, PodStatus};
 use tokio::time::Instant;
 
+use crate::card::LEDGERS;
 use crate::delays::LIMIT;
 use crate::marker::Marker;
 use crate::scope::Place;
@@ -103,6 +104,11 @@ pub(crate) struct Judge {
     works_on: BTreeMap<String, Revision>,
     /// Words that were delivered and not acknowledged.
     owed: BTreeSet<usize>,
+    /// Words that the node acknowledged, or said that it took.
+    taken: BTreeSet<usize>,
+    /// Words that were owed an answer when the card refused what could be their write: the node tries them
+    /// again later, or drops them with their connection and is given them anew.
+    hindered: BTreeSet<usize>,
     /// Revisions that the node refused for something nearer: it does not keep them.
     shadowed: BTreeSet<(String, Revision)>,
     /// Words that nothing nearer kept out at least once when they came, or that the node said it took. Which
@@ -137,7 +143,7 @@ pub(crate) struct Judge {
     /// Words that came while something was short: the node need not take them.
     refusable: BTreeSet<usize>,
     /// The card refused to write at least once.
-    pub(crate) card_failed: bool,
+    card_failed: bool,
     violation: Option<String>,
 }
 
@@ -261,6 +267,25 @@ impl Judge {
         said.into_iter().any(|said| said.place == word.place && said.revision == word.revision)
     }
 
+    /// The card refused a change of a file.
+    pub(crate) fn card_refused(&mut self, name: &str) {
+        self.card_failed = true;
+        // The ledger holds up whatever was said.
+        let concerns = |said: &Said| match name.strip_prefix("spec/") {
+            Some(key) => said.place.key == key,
+            None => LEDGERS.contains(&name),
+        };
+        let owed = self.owed.iter().filter(|said| self.said.get(**said).is_some_and(concerns));
+        self.hindered.extend(owed);
+    }
+
+    /// Whether a word on a life may be taken in only later: what flash refused is not acknowledged, and tried
+    /// or given again. An end is remembered before flash has all of it.
+    fn may_come_later(&self, number: usize) -> bool {
+        let asks = self.said.get(number).is_some_and(|said| said.life.is_some());
+        asks && self.hindered.contains(&number) && !self.taken.contains(&number)
+    }
+
     /// When a life began, as far as anything of it was started.
     pub(crate) fn began_at(&self, uid: Uid) -> Option<Instant> {
         self.began.get(&uid).copied()
@@ -273,6 +298,7 @@ impl Judge {
 
     pub(crate) fn acknowledged(&mut self, said: usize) {
         self.owed.remove(&said);
+        self.taken.insert(said);
         self.note_refusable(said);
         if self.greater(&self.acknowledged, said) {
             let place = self.said[said].place;
@@ -575,6 +601,7 @@ impl Judge {
         let Some(place) = self.place_of(key, *life) else { return };
         let (early, let_in) = (&self.early, &self.let_in);
         let heard = self.heard.iter().filter(|said| !early.contains(said) && let_in.contains(said));
+        let heard = heard.filter(|said| !self.may_come_later(**said));
         let heard = heard.filter_map(|said| self.said.get(*said));
         let heard = heard.filter(|said| said.place == place && !said.invalid);
         // A word that something nearer kept out is not remembered: it may be said again.
@@ -619,7 +646,10 @@ impl Judge {
         };
         let of =
             |(_, said): &(usize, &Said)| said.place.key == key && said.revision == status.accepted;
-        self.let_in.extend(self.said.iter().enumerate().filter(of).map(|(number, _)| number));
+        let taken = self.said.iter().enumerate().filter(of).map(|(number, _)| number);
+        let taken: Vec<_> = taken.collect();
+        self.let_in.extend(&taken);
+        self.taken.extend(taken);
         // Another refusal may hide why.
         let before = self.works_on.insert(key.to_owned(), status.accepted);
         if let Some(tried) = before.filter(|before| *before > status.accepted) {

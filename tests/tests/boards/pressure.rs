@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::node::{BUSYBOX, BoardNode, Plan};
 
 /// Times that memory is used up; and under `--long`.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 2;
 const LONG_ROUNDS: u32 = 20;
 
 /// All that a round may take, on an emulated processor.

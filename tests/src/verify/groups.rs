@@ -277,9 +277,6 @@ pub(super) const GROUPS: &[Group] = &[
             Need::ARM_GCC,
             Need::ARM_HEADERS,
             Need::DEBOOTSTRAP,
-            Need::MMDEBSTRAP,
-            Need::ARCH_TEST,
-            Need::QEMU_USER,
             Need::KMOD,
             Need::MKE2FS,
             Need::XZ,
@@ -292,7 +289,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         name: "card",
-        about: "an image out of packages, in an emulated Raspberry Pi 3B",
+        about: "Debians for ARM: an image out of packages in a Raspberry Pi 3B, systemd on a board",
         part: CARD,
         root: true,
         needs: &[
@@ -303,7 +300,9 @@ pub(super) const GROUPS: &[Group] = &[
             Need::MMDEBSTRAP,
             Need::ARCH_TEST,
             Need::QEMU_USER,
+            Need::KMOD,
             Need::MTOOLS,
+            Need::XZ,
             Need::MKE2FS,
         ],
         checks: &[],

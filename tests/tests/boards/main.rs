@@ -43,6 +43,12 @@ fn aarch64_with_cgroup_v2() -> Result<()> {
     one_pod(Machine::CortexA53)
 }
 
+#[test]
+#[ignore = "boots a virtual machine: cargo verify --only boards"]
+fn a_debian_with_systemd_runs_pods_from_its_first_boot_on() -> Result<()> {
+    systemd::from_its_first_boot_on(Machine::Pc)
+}
+
 fn one_pod(machine: Machine) -> Result<()> {
     let mut node = BoardNode::boot(machine)?;
     controllers_are_those_of_cgroup_v2(&mut node)?;

@@ -24,13 +24,14 @@ use mote_tests::world::{World, terminated};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::node::BUSYBOX;
-
 /// All that the board may take, from power on.
 const TIME: Duration = Duration::from_mins(9);
 
 /// The board's name.
 const NAME: &str = "board";
+
+/// The image on its card: busybox for its processor, as `sh`.
+const BUSYBOX: &str = "test.local/busybox:1";
 
 /// Its card.
 const CARD: &str = "1500M";
@@ -41,19 +42,8 @@ const STEADY: &str = "while :; do busybox sleep 1; done";
 /// What the agent's unit is told beside what the package says: two minutes are long on a watch.
 const WATCHED: &str = "[Service]\nWatchdogSec=10\nTimeoutStopSec=5\n";
 
-#[test]
-#[ignore = "boots a virtual machine: cargo verify --only boards"]
-fn a_debian_with_systemd_runs_pods_from_its_first_boot_on() -> Result<()> {
-    from_its_first_boot_on(Machine::Pc)
-}
-
-#[test]
-#[ignore = "boots a virtual machine: cargo verify --only boards"]
-fn a_debian_of_another_processor_does_so_too() -> Result<()> {
-    from_its_first_boot_on(Machine::CortexA53)
-}
-
-fn from_its_first_boot_on(machine: Machine) -> Result<()> {
+/// All of it, on a machine.
+pub(crate) fn from_its_first_boot_on(machine: Machine) -> Result<()> {
     let system = System::make(machine)?;
     let mut guest = system.boot()?;
     let pid = it_runs_with_no_network(&mut guest)?;

@@ -1,5 +1,10 @@
+//! Whole Debians of another processor, which take longer than all other boards together.
+//!
 //! An image of a card, made out of packages, in QEMU's Raspberry Pi 3B: what is written to `mote.txt` makes it a node,
-//! whose pods come from its card.
+//! whose pods come from its card. And what boards of this machine's processor do with systemd, on an ARM one.
+
+#[path = "../boards/systemd.rs"]
+mod systemd;
 
 use std::fs;
 use std::path::Path;
@@ -50,6 +55,12 @@ fn a_card_out_of_packages_makes_a_raspberry_pi_a_node() -> Result<()> {
         let log = fs::read(&console).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(8000)..]).into_owned()
     })
+}
+
+#[test]
+#[ignore = "installs a Debian and boots a virtual machine: cargo verify --only card"]
+fn an_arm_debian_with_systemd_runs_pods_from_its_first_boot_on() -> Result<()> {
+    systemd::from_its_first_boot_on(Machine::CortexA53)
 }
 
 /// What it tells: that it is a node, that its pod runs, and what it has.

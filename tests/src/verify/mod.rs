@@ -58,7 +58,9 @@ pub fn program(package: &str, target: &str) -> Result<PathBuf> {
 pub fn run(options: &Options) -> Result<ExitCode> {
     if options.list {
         for group in GROUPS {
-            println!("{:<12} {}", group.name, group.about);
+            let apart = groups::APART.contains(&group.name);
+            let apart = if apart { " (named, or with --long)" } else { "" };
+            println!("{:<12} {}{apart}", group.name, group.about);
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -207,6 +207,9 @@ impl OciRuntime {
     /// Has pods slowed down that make what all of them use more than so many bytes; nobody without a number.
     /// Where that is so already, give or take `slack`, nothing is done.
     pub fn slow_pods_above(&self, bytes: Option<u64>, slack: u64) {
+        if !self.tree.hierarchies().is_v2() {
+            return;
+        }
         let all = self.tree.root();
         let same = match (all.slowed_above(), bytes) {
             (Some(found), Some(bytes)) => found.abs_diff(bytes) <= slack,

@@ -89,13 +89,15 @@ fn an_active_deadline_fails_the_pod() -> Result<()> {
 fn a_finished_pod_costs_nothing_and_its_logs_can_be_read() -> Result<()> {
     let world = World::new()?;
     let mut node = world.node("n1")?;
-    let job = ["sh", "-c", "echo worked; mkfifo /end; read word < /end; echo rested"];
-    world.operator.apply(&pod("job").container("main", BUSYBOX, &job).once(), &node)?;
+    let job = ["sh", "-c", "echo worked; sleep 1001 & wait; echo rested"];
+    // It runs when its shell has come so far.
+    let sleeps = ["sh", "-c", "until pidof sleep; do usleep 1000; done"];
+    let hook = json!({"postStart": {"exec": {"command": sleeps}}});
+    let job = pod("job").container("main", BUSYBOX, &job).with("lifecycle", hook);
+    world.operator.apply(&job.once(), &node)?;
     world.wait_for_phase(&node, "job", Phase::Running)?;
     let pauses = node.pauses()?;
-    let end = "until [ -p /end ]; do usleep 1000; done; echo now > /end";
-    // The container may end before the command that ends it.
-    drop(world.operator.run(&["exec", "job", "--", "sh", "-c", end])?);
+    kill_process(node.process("sleep 1001")?, Signal::KILL)?;
     world.wait_for_phase(&node, "job", Phase::Succeeded)?;
     for pause in pauses {
         wait_for_exit(pause, Deadline::patient())?;
@@ -114,7 +116,7 @@ fn a_finished_pod_costs_nothing_and_its_logs_can_be_read() -> Result<()> {
     world.operator.apply(&pod("next").container("main", BUSYBOX, &["sleep", "1002"]), &node)?;
     world.wait_for_phase(&node, "next", Phase::Running)?;
     assert_eq!(world.operator.field("job", &node, ".status.phase")?, "Succeeded");
-    assert!(node.processes("echo rested")?.is_empty() && node.pauses()?.len() == 1);
+    assert!(node.processes("sleep 1001")?.is_empty() && node.pauses()?.len() == 1);
     expect_logs(&node)?;
     world.operator.delete("job", &node)?;
     Ok(())

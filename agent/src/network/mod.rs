@@ -308,14 +308,9 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -
 mod tests {
     use super::*;
 
-    fn ranges() -> Ranges {
-        let v4 = PodRange::parse_v4("10.188.0.0/20").unwrap();
-        Ranges { v4, v6: PodRange::parse_v6("fd00:188::/112").ok() }
-    }
-
     #[test]
     fn that_cables_are_missing_is_told_until_one_is_laid() {
-        let network = Network::new(Some(ranges()), [], false);
+        let network = Network::new(Some(Ranges::example()), [], false);
         let health = network.health();
         let reason = || health.borrow().as_ref().map(|why| why.reason);
         network.no_veth.store(true, Ordering::Relaxed);

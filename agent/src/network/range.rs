@@ -199,6 +199,15 @@ impl Ranges {
 }
 
 #[cfg(test)]
+impl Ranges {
+    /// One of each family.
+    pub(super) fn example() -> Self {
+        let v4 = PodRange::parse_v4("10.188.0.0/20").unwrap();
+        Self { v4, v6: PodRange::parse_v6("fd00:188::/112").ok() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

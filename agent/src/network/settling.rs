@@ -209,15 +209,14 @@ fn forward(six: bool) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn ranges() -> Ranges {
-        let v4 = PodRange::parse_v4("10.188.0.0/20").unwrap();
-        Ranges { v4, v6: PodRange::parse_v6("fd00:188::/112").ok() }
-    }
-
     #[test]
     fn a_node_whose_own_address_a_pod_would_get_says_so() {
         let own = |address: &str| {
-            in_use(ranges(), &[[127, 0, 0, 1].into(), address.parse().unwrap()], "pod_cidr")
+            in_use(
+                Ranges::example(),
+                &[[127, 0, 0, 1].into(), address.parse().unwrap()],
+                "pod_cidr",
+            )
         };
         for address in ["10.189.0.1", "169.254.1.1", "fe80::1", "fd00:189::1"] {
             assert_eq!(own(address), None);

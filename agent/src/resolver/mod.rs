@@ -8,8 +8,9 @@
 //!                          +----- desk: cache (PURE), upstream (PURE) --> exchange --> resolv.conf's servers
 //! ```
 //! One task, which does nothing while nobody asks. What is under way, who waits for it, what is kept and what
-//! is connected is bounded, for all and for each pod, and everybody has a turn ([`turns`]), so that one that floods it keeps nobody else from
-//! answers for long, and takes no memory. Nobody outside of the node is answered ([`door`]).
+//! is connected is bounded, for all and for each pod, and everybody has a turn ([`turns`]), so that one that
+//! floods it keeps nobody else from answers for long, and takes no memory. Nobody outside of the node is
+//! answered ([`door`]).
 //!
 //! Pods ask over IPv4, which all of them have; answers are of both families.
 

@@ -64,10 +64,9 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
     let objects: Vec<_> = objects.into_iter().map(|(loaded, _)| loaded).collect();
     // Also those that were damaged just now, and those whose file is left in its place.
     let damaged = std::mem::take(&mut opening.damaged);
-    let is_here = |key: &ObjectKey| entries.contains_key(key);
+    let is_here = |key: &_| entries.contains_key(key);
     let (lost, kept) = lost::found(&damaged, opening.unknown, is_here, &objects, &records);
     let Opening { edges, reports, failing, device, services: found, .. } = opening;
-    let unsure = BTreeMap::new();
     let mut store = Store {
         edges,
         policy,
@@ -76,7 +75,7 @@ pub async fn open<W: World>(edges: SharedEdges<W>, policy: NodePolicy, board: &[
         ledger,
         ledger_owed,
         ledger_error: None,
-        unsure,
+        unsure: BTreeMap::new(),
         lost,
         damaged,
         device,

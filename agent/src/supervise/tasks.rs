@@ -129,9 +129,8 @@ pub(super) async fn start(
     let steward = Steward::<RealWorld>::new(identity, Rc::clone(&edges), link, opened, channels);
     let channels = reporter::Channels { inbox, outbox, start, seen: time.seen.clone(), conditions };
     let settled = Rc::new(Notify::new());
-    let patterns = config.devices.clone();
-    let eviction = facts.eviction.clone();
-    let look = look(instruments, patterns, eviction, Rc::clone(&edges), Rc::clone(&settled));
+    let wanted = (config.devices.clone(), config.eviction.clone());
+    let look = look(instruments, wanted, Rc::clone(&edges), Rc::clone(&settled));
     let reporter = Reporter::new(facts, KernelClock, KernelWallClock, look, channels);
     let server = Server::bind(&ctl::socket(&config.run_dir), local.clone())?;
 
@@ -199,19 +198,19 @@ async fn serve(network: Arc<Network>, mut tables: watch::Receiver<Arc<Table>>) {
 /// Looks at this machine, has the kernel hold pods to what it saw, and says that somebody looked.
 fn look(
     mut instruments: Instruments,
-    patterns: Vec<device::Pattern>,
-    eviction: eviction::Settings,
+    (patterns, eviction): (Vec<device::Pattern>, eviction::Settings),
     edges: SharedEdges<RealWorld>,
     looked: Rc<Notify>,
 ) -> impl FnMut() -> Sight {
     move || {
         let devices = capacity::devices(&device::found(&patterns));
-        let pods_memory_kib = edges.runtime.pods_memory().map(|(total, used)| Amount {
-            free: total.saturating_sub(used) / 1024,
+        let pods = edges.runtime.pods_memory();
+        let pods_memory_kib = pods.map(|(total, memory)| Amount {
+            free: total.saturating_sub(memory.used) / 1024,
             total: total / 1024,
         });
         let reading = Reading { pods_memory_kib, ..instruments.read() };
-        let droppable = edges.runtime.pods_droppable();
+        let droppable = pods.map_or(0, |(_, memory)| memory.droppable);
         let ceiling = eviction::ceiling(&reading.levels(), droppable, &eviction);
         let slack = ceiling.map_or(0, |ceiling| ceiling.slack);
         edges.runtime.slow_pods_above(ceiling.map(|ceiling| ceiling.bytes), slack);

@@ -6,12 +6,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::Fat;
-use super::debian as foreign;
 use super::table::{Card, Partition};
-use crate::debian::{self, run};
+use crate::debian::{self, Wanted, run};
 use crate::target::Target;
 
 const MIB: u64 = 1024 * 1024;
@@ -110,11 +109,7 @@ const CMDLINE: &str = "console=tty0 root=LABEL=RASPIROOT rw fsck.repair=yes net.
 
 /// Makes it, with room for so many bytes of what is put onto it.
 pub(super) fn make(target: Target, room: u64, image: &Path) -> Result<()> {
-    ensure!(
-        target == Target::Aarch64,
-        "there is a Debian out of packages for aarch64 only: --onto"
-    );
-    let wanted = foreign::Wanted { packages: &PACKAGES, components: COMPONENTS, options: &OPTIONS };
+    let wanted = Wanted { packages: &PACKAGES, components: COMPONENTS, options: &OPTIONS };
     let archive = debian::packed_for_cards(target, &wanted)?;
     let beside = image.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))?;

@@ -8,7 +8,6 @@
 
 pub mod boot;
 pub mod card;
-pub(crate) mod debian;
 mod root;
 pub mod table;
 

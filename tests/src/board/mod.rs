@@ -90,19 +90,14 @@ impl Board {
         if !flash.exists() {
             format(&flash)?;
         }
-        let file_system = file_system(directory);
-        let media = Media { file_system: &file_system, flash: Flash::File(&flash), options };
-        Guest::boot(&self.0, &media, directory, time)
+        self.start_with(directory, Flash::File(&flash), options, time)
     }
 
     /// Boots a whole system, with its own service manager, that this flash holds. It answers as other boards do
     /// once it has [`ORDERS`].
     pub fn start_system(&self, directory: &Path, flash: &Path, time: Duration) -> Result<Guest> {
         self.pack(&[], directory)?;
-        let file_system = file_system(directory);
-        let flash = Flash::File(flash);
-        let media = Media { file_system: &file_system, flash, options: SYSTEM };
-        Guest::boot(&self.0, &media, directory, time)
+        self.start_with(directory, Flash::File(flash), SYSTEM, time)
     }
 
     /// All modules of its kernel.
@@ -117,8 +112,18 @@ impl Board {
 
     /// Boots one with what was packed, and with this flash.
     pub fn start(&self, directory: &Path, flash: Flash<'_>, time: Duration) -> Result<Guest> {
+        self.start_with(directory, flash, "", time)
+    }
+
+    fn start_with(
+        &self,
+        directory: &Path,
+        flash: Flash<'_>,
+        options: &str,
+        time: Duration,
+    ) -> Result<Guest> {
         let file_system = file_system(directory);
-        let media = Media { file_system: &file_system, flash, options: "" };
+        let media = Media { file_system: &file_system, flash, options };
         Guest::boot(&self.0, &media, directory, time)
     }
 }

@@ -204,10 +204,15 @@ impl System {
         })
     }
 
-    fn it_is_restarted_beneath_its_pods(&self, guest: &mut Guest, pid: &str) -> Result<()> {
+    /// Has the board do what brings another agent, and waits for it.
+    fn bring_another(&self, guest: &mut Guest, order: &str) -> Result<()> {
         let before = self.session();
-        guest.run("systemctl restart mote-agent")?;
-        self.wait_for_agent(before)?;
+        guest.run(order)?;
+        self.wait_for_agent(before)
+    }
+
+    fn it_is_restarted_beneath_its_pods(&self, guest: &mut Guest, pid: &str) -> Result<()> {
+        self.bring_another(guest, "systemctl restart mote-agent")?;
         // Whoever asked for names meanwhile waits at sockets that systemd kept.
         let kept =
             guest.run("systemctl show --property NFileDescriptorStore --value mote-agent")?;
@@ -217,9 +222,8 @@ impl System {
 
     /// An agent that does nothing any more is ended, and another begins.
     fn it_is_restarted_where_it_hangs(&self, guest: &mut Guest, pid: &str) -> Result<()> {
-        let before = self.session();
-        guest.run("kill -STOP $(systemctl show --property MainPID --value mote-agent)")?;
-        self.wait_for_agent(before)?;
+        let stop = "kill -STOP $(systemctl show --property MainPID --value mote-agent)";
+        self.bring_another(guest, stop)?;
         let why =
             guest.run("journalctl -u mote-agent --no-pager | grep -i watchdog | tail -n 1")?;
         ensure!(why.to_lowercase().contains("watchdog"), "{why}");
@@ -227,11 +231,9 @@ impl System {
     }
 
     fn it_is_upgraded_beneath_them(&self, guest: &mut Guest, pid: &str) -> Result<()> {
-        let before = self.session();
-        guest.run("dpkg --install /opt/upgrade.deb")?;
+        self.bring_another(guest, "dpkg --install /opt/upgrade.deb")?;
         let version = guest.run("dpkg-query --show --showformat '${Version}' mote-agent")?;
         ensure!(version == "0.1.1", "{version}");
-        self.wait_for_agent(before)?;
         is_unharmed(guest, pid)
     }
 }

@@ -49,7 +49,7 @@ use rustix::process::{pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use self::cgroup::{Controller, Tree};
+use self::cgroup::{Controller, Memory, Tree};
 use self::layout::Layout;
 use self::news::News;
 use self::pod::{Ears, Pod};
@@ -192,16 +192,11 @@ impl OciRuntime {
         &self.network
     }
 
-    /// What all pods together may have of the machine's memory, and what they use of it, in bytes;
-    /// none where they are not bounded.
-    pub fn pods_memory(&self) -> Option<(u64, u64)> {
+    /// What all pods together may have of the machine's memory in bytes, and what they use of it; none where
+    /// they are not bounded.
+    pub fn pods_memory(&self) -> Option<(u64, Memory)> {
         let all = self.tree.root();
-        Some((all.memory_limit()?, all.usage().memory?))
-    }
-
-    /// Bytes that all pods use and could do without, beside what the kubelet does not count as used.
-    pub fn pods_droppable(&self) -> u64 {
-        self.tree.root().droppable()
+        Some((all.memory_limit()?, all.memory()?))
     }
 
     /// Has pods slowed down that make what all of them use more than so many bytes; nobody without a number.

@@ -7,6 +7,16 @@ use super::group::{Group, write};
 use super::{CgroupError, limits, usage};
 use crate::runtime::Usage;
 
+/// Memory that a group uses, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Without the pages of files that nobody used lately, as the kubelet counts.
+    pub used: u64,
+    /// What of that the kernel could take back all the same: other pages of files, and some of its own. Only
+    /// v2 tells.
+    pub droppable: u64,
+}
+
 impl Group {
     /// How many of its processes the kernel's OOM killer ended; 0 where it does not count.
     pub fn oom_kills(&self) -> u64 {
@@ -23,19 +33,25 @@ impl Group {
     /// What is used in it and below.
     pub fn usage(&self) -> Usage {
         let number = |controller, v2, v1| usage::number(&self.read(controller, v2, v1)?);
-        let used = number("memory", "memory.current", "memory.usage_in_bytes");
-        let idle = self.read("memory", "memory.stat", "memory.stat");
-        let idle = idle.map_or(0, |text| usage::inactive_file(&text, self.hierarchies.is_v2()));
         let cpu_us = if self.hierarchies.is_v2() {
             self.read("cpu", "cpu.stat", "").and_then(|text| usage::field(&text, "usage_usec"))
         } else {
             number("cpuacct", "", "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000)
         };
         Usage {
-            memory: used.map(|used| used.saturating_sub(idle)),
+            memory: self.memory().map(|memory| memory.used),
             pids: number("pids", "pids.current", "pids.current"),
             cpu_us,
         }
+    }
+
+    /// Memory that is used in it and below.
+    pub fn memory(&self) -> Option<Memory> {
+        let all = self.read("memory", "memory.current", "memory.usage_in_bytes")?;
+        let stat = self.read("memory", "memory.stat", "memory.stat").unwrap_or_default();
+        let idle = usage::inactive_file(&stat, self.hierarchies.is_v2());
+        let used = usage::number(&all)?.saturating_sub(idle);
+        Some(Memory { used, droppable: usage::droppable(&stat) })
     }
 
     /// How much memory it may have; none where it is not bounded.
@@ -43,14 +59,6 @@ impl Group {
         let text = self.read("memory", "memory.max", "memory.limit_in_bytes")?;
         // v1 has no word for "no limit", but a number near its greatest.
         usage::number(&text).filter(|limit| *limit < u64::MAX / 4)
-    }
-
-    /// Pages of files and of the kernel that it could do without, beside those that nobody used lately; only
-    /// v2 tells.
-    pub fn droppable(&self) -> u64 {
-        let stat = self.read("memory", "memory.stat", "").unwrap_or_default();
-        let field = |name| usage::field(&stat, name).unwrap_or(0);
-        field("active_file").saturating_add(field("slab_reclaimable"))
     }
 
     /// How much may be used in it and below before who takes more is slowed down; none where that is not
@@ -62,10 +70,6 @@ impl Group {
     /// Sets that bound, or takes it away. What is above it is dropped first, which can take its time.
     pub fn slow_above(&self, bytes: Option<u64>) -> Result<(), CgroupError> {
         let Some(file) = self.unified_file("memory.high") else { return Ok(()) };
-        // Without the controller, and before the first pod, there is none.
-        if !file.exists() {
-            return Ok(());
-        }
         let value = bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
         write(&file, &value)
     }

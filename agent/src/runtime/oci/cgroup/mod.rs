@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use mote_protocol::name::Uid;
 
+pub use account::Memory;
 pub use detect::{Controller, Hierarchies, Hierarchy};
 pub use group::Group;
 pub use limits::{Level, weight};

@@ -18,6 +18,12 @@ pub(super) fn inactive_file(text: &str, v2: bool) -> u64 {
     field(text, name).unwrap_or(0)
 }
 
+/// What else the kernel can take back, in a `memory.stat` of v2.
+pub(super) fn droppable(text: &str) -> u64 {
+    let number = |name| field(text, name).unwrap_or(0);
+    number("active_file").saturating_add(number("slab_reclaimable"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +34,8 @@ mod tests {
         let v2 = "anon 7\ninactive_file 4096\nactive_file 1\n";
         assert_eq!((inactive_file(v1, false), inactive_file(v2, true)), (40, 4096));
         assert_eq!(inactive_file("", true), 0);
+        assert_eq!(droppable("inactive_file 7\nactive_file 4096\nslab_reclaimable 5\n"), 4101);
+        assert_eq!(droppable(""), 0);
         assert_eq!(field("usage_usec 12\nuser_usec 7\n", "usage_usec"), Some(12));
         assert_eq!((number("42\n"), number("max\n")), (Some(42), None));
     }

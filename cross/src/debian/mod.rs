@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::image::debian::{self as foreign, Wanted};
 use crate::target::Target;
 use crate::workspace;
 
+mod foreign;
+
+pub(crate) use foreign::Wanted;
+
 /// Which Debian.
-pub(crate) const RELEASE: &str = "bookworm";
+const RELEASE: &str = "bookworm";
 
 /// How long one for a board is taken for what its packages are.
 const FRESH: Duration = Duration::from_hours(7 * 24);
@@ -123,7 +126,7 @@ fn mirror() -> Option<String> {
 
 /// Where apt itself finds this Debian, with what was mended since, as lines of its configuration; none where
 /// this machine has another.
-pub(crate) fn sources(components: &str) -> Vec<String> {
+fn sources(components: &str) -> Vec<String> {
     let told = told("$(CODENAME) $(REPO_URI)");
     let ours = |line: &&str| {
         let suite = line.split(' ').next().unwrap_or_default();

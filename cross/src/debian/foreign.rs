@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::debian::{RELEASE, sources};
+use super::{RELEASE, sources};
 use crate::target::Target;
 
 const SCRIPT: &str = include_str!("bootstrap.sh");
